@@ -1,0 +1,36 @@
+# Needs python3 (3.11 to 3.13) with venv, and nothing else installed. Works with GNU make 3.81 and later.
+
+PRESET   ?= classroom
+NOTEBOOK ?= notebooks/00_start_here.ipynb
+PYTHON   ?=
+ARGS     ?=
+
+.PHONY: help setup report test lint lab bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "Set-up is done once, by whichever comes first. Choose its Python: make report PYTHON=python3.12"
+
+setup: ## make .venv and install dpkit, if that is not done yet
+	@PYTHON='$(PYTHON)' sh .ci/setup
+
+report: setup ## run a notebook as a report: make report PRESET=cifar10-quick NOTEBOOK=notebooks/...
+	.venv/bin/dpkit report '$(NOTEBOOK)' --preset '$(PRESET)' $(ARGS)
+
+test: setup ## run all tests: make test ARGS="-k dual"
+	.venv/bin/python -m pytest $(ARGS)
+
+lint: setup ## check style
+	.venv/bin/ruff check .
+
+lab: setup ## open the notebooks in JupyterLab, on this machine only
+	.venv/bin/jupyter lab --ip=127.0.0.1 notebooks
+
+bench: setup ## measure dpkit beside the plain way
+	.venv/bin/python -m benchmarks $(ARGS)
+
+clean: ## remove .venv and caches (reports stay)
+	if [ -e .venv ]; then mv .venv .venv.old; fi
+	rm -rf .venv.old build dpkit.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

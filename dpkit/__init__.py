@@ -1,0 +1,34 @@
+"""dpkit: learn dataset pruning and do it. Public names load on first use, so `import dpkit` stays quick."""
+
+from importlib import import_module
+
+_PUBLIC = {
+    "records": ["Scores", "Selection", "Snapshot", "TrainingDynamics", "keep_count"],
+    "scorers": ["aum", "dual", "dyn_unc", "el2n", "forgetting"],
+    "selectors": ["beta_parameters", "keep_above", "keep_beta", "keep_random", "keep_top"],
+    "data": ["ImageSet", "load", "toy_images"],
+    "recorder": ["Recorder", "indexed"],
+    "predict": ["evaluate", "take_snapshot"],
+    "training": ["Recipe", "train"],
+    "catalog": ["DATASETS", "METHODS", "MODELS", "make_net"],
+    "trials": ["Trial", "run_trial"],
+}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        try:
+            return import_module(f"dpkit.{name}")  # modules too: dpkit.plots
+        except ModuleNotFoundError as error:
+            if error.name != f"dpkit.{name}":
+                raise
+            raise AttributeError(f"dpkit has no {name!r}; it has: {', '.join(__all__)}") from None
+    value = getattr(import_module(f"dpkit.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,76 @@
+"""The table of contents: every method, network and image set by name, and how it is made."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from dpkit import models, scorers, selectors
+from dpkit.data import DATASETS, ImageSet
+from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a method looks at, how it scores, how it selects, and what else its selector reads from the evidence.
+
+    evidence: None, "dynamics" or "snapshot".   extras: names of what the selector takes besides the scores:
+    "mean_prob" (from dynamics), "features" (from a snapshot), "labels".   options: the selector's own settings.
+    """
+
+    evidence: str | None
+    scorer: Callable | None
+    selector: Callable
+    extras: tuple = ()
+    options: dict = field(default_factory=dict)
+
+
+METHODS = {
+    "random": Method(None, None, selectors.keep_random),
+    "dual": Method("dynamics", scorers.dual, selectors.keep_top),
+    "dual+beta": Method("dynamics", scorers.dual, selectors.keep_beta, ("mean_prob",), {"c_d": 4.0}),
+    "dyn_unc": Method("dynamics", scorers.dyn_unc, selectors.keep_top),
+    "forgetting": Method("dynamics", scorers.forgetting, selectors.keep_top),
+    "aum": Method("dynamics", scorers.aum, selectors.keep_top),
+    "el2n": Method("snapshot", scorers.el2n, selectors.keep_top),
+}
+MODELS = {"small_cnn": models.small_cnn, "resnet18": models.resnet18}
+
+__all__ = ["DATASETS", "METHODS", "MODELS", "Method", "find", "make_net", "score", "select"]
+
+
+def find(table: dict, name: str, what: str):
+    """table[name], or a ValueError that lists what exists."""
+    if name not in table:
+        near = difflib.get_close_matches(str(name), table, n=1)
+        raise ValueError(f"unknown {what} {name!r}; there are {', '.join(table)}" + (f": did you mean {near[0]}?" if near else ""))
+    return table[name]
+
+
+def make_net(model: str, images: ImageSet, *, seed: int) -> torch.nn.Module:
+    """A fresh network for these images, its weights decided by seed alone; global random state is left alone."""
+    build = find(MODELS, model, "model")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(images.in_channels, images.num_classes).to(images.device)
+
+
+def score(method: str, evidence, **settings) -> Scores | None:
+    """The method's Scores of this evidence (a TrainingDynamics, or one Snapshot); None for methods without a score."""
+    scorer = find(METHODS, method, "method").scorer
+    return None if scorer is None else scorer(evidence, **settings)
+
+
+def select(method: str, scores: Scores | None, keep: int, *, evidence: TrainingDynamics | Snapshot | None = None,
+           num_samples: int | None = None, rng, **options) -> Selection:
+    """The method's Selection of exactly `keep` samples.
+
+    evidence: what the scores were made of, for the selector's extras.   num_samples: needed if there are no scores.
+    options:  override the method's own, e.g. c_d=5.5 for "dual+beta".
+    """
+    entry = find(METHODS, method, "method")
+    extras = {name: getattr(evidence, name) for name in entry.extras}
+    extras = {name: value() if callable(value) else value for name, value in extras.items()}
+    judgement = num_samples if entry.scorer is None else scores
+    return entry.selector(judgement, keep, rng=rng, **extras, **(entry.options | options))

@@ -1,0 +1,289 @@
+"""Image sets as whole tensors on the device: a batch is an index, and crop, flip and normalise are one gather.
+
+A set of your own is one file <folder>/<name>.npz with uint8 arrays
+    train_images (n, H, W) or (n, H, W, 3) · train_labels (n,) whole numbers · test_images · test_labels
+    and, if you like, class_names (C,) str and human_labels_<kind> (n,), other labels for the training rows.
+`load("<name>")` reads it; the named sets are downloaded through torchvision into the same format on first use.
+"""
+
+import warnings
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from dpkit import store
+from dpkit.records import Selection
+
+# name -> (augmentation: shift in pixels, mirror left-right?; class names where the download has none)
+DATASETS = {
+    "digits": (1, False, [str(d) for d in range(10)]),
+    "fashion-mnist": (2, True, None),
+    "cifar10": (4, True, None),
+    "cifar100": (4, True, None),
+}
+_TORCHVISION = {"fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """A whole image set on one device. Row i of `images` is original sample `ids[i]`.
+
+    images: (n, C, H, W) uint8, channels last in memory.   labels: (n,) int64, on the device.   ids: (n,) int64 numpy.
+    total:  the original set's size; records of a training on a subset have that many rows.
+    mean, std: (C,) in 0..1, of the original training images.   shift, mirror: the set's own augmentation.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    ids: np.ndarray
+    class_names: list
+    total: int
+    name: str = "unnamed"
+    mean: tuple = (0.5,)
+    std: tuple = (0.25,)
+    shift: int = 0
+    mirror: bool = False
+    paths: list | None = None
+
+    def __len__(self):
+        return len(self.images)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def in_channels(self) -> int:
+        return self.images.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        return self.images.device
+
+    def to(self, device) -> "ImageSet":
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+    def subset(self, selection) -> "ImageSet":
+        """The kept samples, with their original ids. selection: Selection over the original set, or original ids.
+
+        Warns, naming them, if classes that were there are left empty.
+        """
+        if isinstance(selection, Selection):
+            if selection.num_samples != self.total:
+                raise ValueError(f"this selection is over {selection.num_samples} samples, but {self.name} has {self.total}: "
+                                 "select from a record of this set")
+            wanted = selection.kept
+        else:
+            wanted = np.asarray(selection, dtype=np.int64)
+        place = np.full(self.total, -1)
+        place[self.ids] = np.arange(len(self))
+        if len(wanted) and (wanted.min() < 0 or wanted.max() >= self.total or (place[wanted] < 0).any()):
+            raise ValueError(f"subset needs ids of samples in this set (0..{self.total - 1}); some are not in it")
+        part = self._rows(place[wanted])
+        left = set(self.labels.unique().tolist()) - set(part.labels.unique().tolist())
+        if left:
+            names = ", ".join(str(self.class_names[c]) for c in sorted(left))
+            warnings.warn(f"the subset of {self.name} has no sample of class {names}: a network trained on it cannot learn "
+                          "them; keep more, or select with per_class", stacklevel=2)
+        return part
+
+    def first(self, n: int) -> "ImageSet":
+        """The first n rows as a set of its own (its total is n): a small set for a quick lesson."""
+        if not 1 <= n <= len(self):
+            raise ValueError(f"first(n) needs 1..{len(self)} (the set's size); got {n}")
+        return replace(self._rows(np.arange(n)), ids=np.arange(n), total=n)
+
+    def _rows(self, rows):
+        at = torch.as_tensor(rows, device=self.device)
+        paths = None if self.paths is None else [self.paths[i] for i in rows]
+        images = self.images.permute(0, 2, 3, 1)[at].permute(0, 3, 1, 2)  # stay channels-last
+        return replace(self, images=images, labels=self.labels[at], ids=self.ids[rows], paths=paths)
+
+    # ---- batches ----
+
+    def clean(self, rows) -> torch.Tensor:
+        """(B, C, H, W) float32, normalised, not augmented. rows: slice or index tensor into this set."""
+        return self._normalised(self.images.permute(0, 2, 3, 1)[rows])
+
+    def augmented(self, rows, offsets, mirrored) -> torch.Tensor:
+        """(B, C, H, W) float32: shifted by zero-padded crops, some mirrored, normalised; one gather for the batch.
+
+        rows (B,);  offsets (2, B) in 0..2*shift, the crop's top and left;  mirrored (B,) bool. All on the device.
+        Equal to torchvision's RandomCrop(padding=shift) and RandomHorizontalFlip at the same draws.
+        """
+        x = self.images.permute(0, 2, 3, 1)[rows]  # (B, H, W, C)
+        _, height, width, _ = x.shape
+        if self.shift:
+            s = self.shift
+            windows = F.pad(x, (0, 0, s, s, s, s)).unfold(1, height, 1).unfold(2, width, 1)  # (B, 2s+1, 2s+1, C, H, W)
+            windows = windows.permute(0, 1, 2, 4, 5, 3)
+            x = windows[torch.arange(len(x), device=x.device), offsets[0], offsets[1]]  # (B, H, W, C)
+        if self.mirror:
+            x = torch.where(mirrored[:, None, None, None], x.flip(2), x)
+        return self._normalised(x)
+
+    def _normalised(self, x):
+        scale = 1 / (255 * torch.tensor(self.std, device=x.device))
+        x = x.float().sub_(255 * torch.tensor(self.mean, device=x.device)).mul_(scale)
+        return x.permute(0, 3, 1, 2)
+
+
+def auto_device(device="auto") -> torch.device:
+    """The device asked for; "auto" is a GPU if there is one, else the CPU."""
+    if device != "auto":
+        return torch.device(device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load(name, *, split="train", folder=None, size=None, labels="given", device="auto") -> ImageSet:
+    """An image set, whole, on the device.
+
+    name:   one of DATASETS, or the <name> of an .npz of your own in the data folder (see this module's docstring).
+    split:  "train" or "test".   folder: the data folder; default $DPKIT_DATA, else the user's cache.
+    size:   resize to size x size pixels.   labels: "given", or the <kind> of human_labels_<kind> in the file.
+    Downloads a named set on first use and caches it as one .npz. ValueError for an unknown name or labels kind.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f'split must be "train" or "test"; got {split!r}')
+    arrays = _digits() if name == "digits" else _read(_find(name, folder))
+    images, given = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+    if labels != "given":
+        given = _other_labels(arrays, labels, name, split)
+    shift, mirror, names = DATASETS.get(name, (0, False, None))
+    if names is None:
+        top = 1 + max(int(arrays["train_labels"].max()), int(arrays["test_labels"].max()))
+        names = arrays["class_names"].tolist() if "class_names" in arrays else [str(c) for c in range(top)]
+    mean, std = _pixel_statistics(arrays["train_images"])
+    return from_arrays(images, given, class_names=names, name=name, mean=mean, std=std, shift=shift, mirror=mirror,
+                       size=size, device=device)
+
+
+def from_arrays(images, labels, *, class_names=None, name="unnamed", mean=None, std=None, shift=0, mirror=False,
+                size=None, device="auto") -> ImageSet:
+    """An ImageSet of your own arrays: images (n, H, W) or (n, H, W, C) uint8, labels (n,) whole numbers from 0."""
+    images, labels = np.asarray(images), np.asarray(labels)
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
+        raise ValueError(f"images must be (n, H, W) or (n, H, W, C) uint8, 0..255; got {images.dtype} of shape {images.shape}: "
+                         "scale them to 0..255 and convert")
+    if images.ndim == 3:
+        images = images[..., None]
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+        raise ValueError(f"labels must be ({len(images)},) whole numbers; got {labels.dtype} of shape {labels.shape}")
+    class_names = class_names or [str(c) for c in range(int(labels.max()) + 1)]
+    if labels.min() < 0 or labels.max() >= len(class_names):
+        raise ValueError(f"labels must be in 0..{len(class_names) - 1} (one of {len(class_names)} classes); "
+                         f"got {labels.min()}..{labels.max()}")
+    if mean is None:
+        mean, std = _pixel_statistics(images)
+    device = auto_device(device)
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    if size is not None and (size, size) != pixels.shape[2:]:
+        pixels = F.interpolate(pixels.float(), (size, size), mode="bilinear", antialias=True).round().clamp(0, 255)
+        pixels = pixels.to(torch.uint8).contiguous(memory_format=torch.channels_last)
+    n = len(labels)
+    return ImageSet(pixels.to(device), torch.as_tensor(labels.astype(np.int64), device=device), np.arange(n),
+                    list(class_names), n, name, tuple(mean), tuple(std), shift, mirror)
+
+
+def toy_images(n=600, *, hard=0.2, mislabelled=0.05, seed=0, size=12, device="auto") -> tuple[ImageSet, np.ndarray]:
+    """Bars that are upright, level or slanted, in noise: a set whose easy, hard and mislabelled samples are known.
+
+    hard: fraction drawn faintly, with a second class's bar half as faint over it.   mislabelled: fraction of the
+    others, clearly drawn, that carry a wrong label.
+    Returns (images, kinds): kinds (n,) str, "easy", "hard" or "mislabelled". Same seed, same set.
+    """
+    rng = np.random.default_rng(seed)
+    truth, place = rng.integers(0, 3, n), rng.integers(2, size - 2, n)
+    kinds = np.full(n, "easy", dtype="<U11")
+    order = rng.permutation(n)
+    num_hard, num_wrong = round(n * hard), round(n * mislabelled)
+    kinds[order[:num_hard]] = "hard"
+    kinds[order[num_hard : num_hard + num_wrong]] = "mislabelled"
+    row, column = np.mgrid[:size, :size]
+    distance = np.stack([column - place[:, None, None], row - place[:, None, None],
+                         (row - column + size // 2 - place[:, None, None]) / np.sqrt(2)], axis=1)  # (n, 3, size, size)
+    bars = np.exp(-(distance**2) / 1.5)
+    other = (truth + rng.integers(1, 3, n)) % 3
+    faint = kinds == "hard"
+    strength = np.where(faint, 70, 180)[:, None, None]
+    picture = strength * bars[np.arange(n), truth] + np.where(faint, 35, 0)[:, None, None] * bars[np.arange(n), other]
+    picture = np.clip(picture + rng.normal(40, 20, picture.shape), 0, 255).astype(np.uint8)
+    labels = np.where(kinds == "mislabelled", other, truth)
+    return from_arrays(picture, labels, class_names=["upright", "level", "slanted"], name="toy", device=device), kinds
+
+
+# ---- reading and downloading -----------------------------------------------------------------------------------
+
+
+def _digits():
+    """scikit-learn's 1,797 handwritten digits, 8x8. The last 500 are the test set."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    images = np.round(found.images * (255 / 16)).astype(np.uint8)
+    return {"train_images": images[:-500], "train_labels": found.target[:-500],
+            "test_images": images[-500:], "test_labels": found.target[-500:]}
+
+
+def _find(name, folder):
+    folder = store.data_folder(folder)
+    path = folder / f"{name}.npz"
+    if not path.exists():
+        if name not in _TORCHVISION:
+            own = sorted(p.stem for p in folder.glob("*.npz") if p.stem not in DATASETS)
+            raise ValueError(f"unknown dataset {name!r}; there are {', '.join(DATASETS)}"
+                             + (f", and of your own {', '.join(own)}" if own else "") + f"; an own set is {path}")
+        _download(name, path)
+    return path
+
+
+def _download(name, path):
+    from torchvision import datasets
+
+    raw = path.parent / "downloads"
+    arrays = {}
+    for split in ("train", "test"):
+        found = getattr(datasets, _TORCHVISION[name])(root=raw, train=split == "train", download=True)
+        arrays[f"{split}_images"] = np.asarray(found.data)
+        arrays[f"{split}_labels"] = np.asarray(found.targets, dtype=np.int64)
+    with store.whole_file(path) as file:
+        np.savez(file, **arrays, class_names=np.array(found.classes))
+
+
+def _read(path: Path) -> dict:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is not a whole .npz of plain arrays ({error}); remove it and load again, or make it again") \
+            from None
+    missing = [k for k in ("train_images", "train_labels", "test_images", "test_labels") if k not in arrays]
+    if missing:
+        raise ValueError(f"{path} must hold train_images, train_labels, test_images and test_labels; it lacks "
+                         f"{', '.join(missing)}")
+    return arrays
+
+
+def _other_labels(arrays, kind, name, split):
+    kinds = sorted(k.removeprefix("human_labels_") for k in arrays if k.startswith("human_labels_"))
+    if kind not in kinds or split != "train":
+        raise ValueError(f'labels must be "given"' + "".join(f" or {k!r}" for k in kinds)
+                         + f" for the training split of {name}; got {kind!r} for the {split} split")
+    return arrays[f"human_labels_{kind}"]
+
+
+def _pixel_statistics(images):
+    """Mean and standard deviation per channel, in 0..1, exact, by counting the 256 values: no float copy of the set."""
+    channels = images.reshape(len(images), -1, images.shape[3] if images.ndim == 4 else 1)
+    mean, std = [], []
+    values = np.arange(256) / 255
+    for c in range(channels.shape[2]):
+        counts = sum(np.bincount(channels[i : i + 4096, :, c].ravel(), minlength=256) for i in range(0, len(images), 4096))
+        m = float(counts @ values / counts.sum())
+        mean.append(m)
+        std.append(max(float(np.sqrt(counts @ (values - m) ** 2 / counts.sum())), 1e-3))
+    return tuple(mean), tuple(std)

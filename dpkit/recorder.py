@@ -1,0 +1,121 @@
+"""Recording training dynamics in anyone's training loop, with two lines."""
+
+import numpy as np
+import torch
+
+from dpkit.records import TrainingDynamics
+
+
+class Recorder:
+    """Collects target_prob, margin and correct of every sample, from the logits a training computes anyway.
+
+        recorder = Recorder(n, epochs)
+        for epoch in range(epochs):
+            for index, (x, y) in loader:            # loader over indexed(dataset)
+                logits = net(x)
+                recorder.update(epoch, index, logits, y)
+                ...
+        dynamics = recorder.dynamics()
+
+    n: size of the original set.   epochs: how many will be recorded.   index: original ids to expect (default: all n).
+    Memory: n * epochs of two float32 and a bool on the host, and one epoch's on the logits' device; never n * classes.
+    Nothing waits for the device until an epoch is read. A sample seen twice in an epoch, or never, is refused then.
+    """
+
+    def __init__(self, n: int, epochs: int, *, index=None, moment: str = "train"):
+        if n < 1 or epochs < 1:
+            raise ValueError(f"Recorder needs at least one sample and one epoch; got n={n}, epochs={epochs}")
+        self.n, self.epochs, self.moment = n, epochs, moment
+        self.expected = np.arange(n) if index is None else np.asarray(index, dtype=np.int64)
+        # (epochs, n): an epoch is one contiguous row
+        self._target_prob = np.full((epochs, n), np.nan, np.float32)
+        self._margin = np.full((epochs, n), np.nan, np.float32)
+        self._correct = np.zeros((epochs, n), bool)
+        self._labels = None
+        self._epoch, self._done = None, set()
+
+    def update(self, epoch: int, index, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Record one batch. index: (B,) original ids; logits: (B, C); labels: (B,), the given labels, whole numbers."""
+        if not 0 <= epoch < self.epochs:
+            raise ValueError(f"epoch must be 0..{self.epochs - 1} (this Recorder was made for {self.epochs}); got {epoch}")
+        if epoch in self._done:
+            raise ValueError(f"epoch {epoch} was already recorded; count epochs upwards from 0")
+        index = torch.as_tensor(index)
+        if index.device.type == "cpu" and len(index) and not (0 <= int(index.min()) and int(index.max()) < self.n):
+            raise ValueError(f"index must be original ids in 0..{self.n - 1}; got {int(index.min())}..{int(index.max())}")
+        if epoch != self._epoch:
+            self._close()
+            self._open(epoch, logits.device)
+        index, labels = index.to(logits.device), labels.to(logits.device)
+        with torch.no_grad():
+            target_prob, margin, correct = look_at(logits, labels)
+            self._now[0][index] = target_prob
+            self._now[1][index] = margin
+            self._now[2][index] = correct
+            self._seen.index_add_(0, index, torch.ones_like(index, dtype=torch.int32))
+            self._given[index] = labels
+
+    def dynamics(self) -> TrainingDynamics:
+        """The record of all epochs. ValueError if an epoch is missing, or a sample was seen twice in one, or never."""
+        self._close()
+        missing = sorted(set(range(self.epochs)) - self._done)
+        if missing:
+            raise ValueError(f"expected {self.epochs} recorded epochs; {len(missing)} are missing (first: epoch {missing[0]}): "
+                             "finish the training, or make the Recorder for fewer epochs")
+        return TrainingDynamics(self._target_prob.T, self._margin.T, self._correct.T, self._labels, self.moment)
+
+    def epoch(self, epoch: int, *, partial: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(target_prob, margin, correct) of one finished epoch, each (n,), by original id."""
+        if epoch == self._epoch:
+            self._close(partial)
+        return self._target_prob[epoch], self._margin[epoch], self._correct[epoch]
+
+    def _open(self, epoch, device):
+        self._epoch = epoch
+        floats = [torch.full((self.n,), torch.nan, device=device) for _ in range(2)]
+        self._now = [*floats, torch.zeros(self.n, dtype=torch.bool, device=device)]
+        self._seen = torch.zeros(self.n, dtype=torch.int32, device=device)
+        self._given = torch.zeros(self.n, dtype=torch.int64, device=device)
+
+    def _close(self, partial=False):
+        if self._epoch is None:
+            return
+        epoch, self._epoch = self._epoch, None
+        seen = self._seen.cpu().numpy()
+        wanted = np.zeros(self.n, np.int32)
+        wanted[self.expected] = 1
+        for wrong, what in ((seen > wanted, "more often than expected"), (seen < wanted, "never")):
+            if wrong.any() and not (partial and what == "never"):
+                raise ValueError(f"every expected sample must be seen once per epoch; in epoch {epoch} {wrong.sum()} were seen "
+                                 f"{what} (first: id {np.flatnonzero(wrong)[0]}): sample without replacement, and pass "
+                                 "index= if part of the set is trained on")
+        given = self._given.cpu().numpy()
+        if self._labels is None:
+            self._labels = np.zeros(self.n, np.int64)
+        self._labels[seen > 0] = given[seen > 0]
+        for host, device in zip((self._target_prob, self._margin, self._correct), self._now, strict=True):
+            host[epoch] = device.cpu().numpy()
+        self._done.add(epoch)
+
+
+def look_at(logits: torch.Tensor, labels: torch.Tensor):
+    """(target_prob, margin, correct), each (B,), of logits (B, C) for the given labels (B,). In float32."""
+    logits = logits.detach().float()
+    at = labels[:, None]
+    given = logits.gather(1, at)
+    others = logits.scatter(1, at, -torch.inf).amax(1)
+    target_prob = torch.exp(given[:, 0] - logits.logsumexp(1)).clamp_(max=1)  # rounding can pass 1
+    return target_prob, given[:, 0] - others, logits.argmax(1) == labels
+
+
+class indexed(torch.utils.data.Dataset):
+    """A dataset that yields (index, item): indexed(dataset)[i] == (i, dataset[i])."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, i):
+        return i, self.dataset[i]

@@ -1,0 +1,87 @@
+"""What the selection rules share: seeds, ranking with fair ties, class quotas, sampling without replacement."""
+
+import numpy as np
+
+
+def generator(rng) -> tuple[np.random.Generator, dict]:
+    """(Generator, what to record of it). An int seed is recorded; a Generator is used where it stands."""
+    if isinstance(rng, np.random.Generator):
+        return rng, {}
+    if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool) and rng >= 0:
+        return np.random.default_rng(int(rng)), {"seed": int(rng)}
+    raise TypeError(f"rng must be a seed (a whole number from 0) or a numpy Generator; got {rng!r}")
+
+
+def check_keep(keep, n: int) -> int:
+    """keep as an int, or one clear sentence."""
+    if isinstance(keep, (bool, np.bool_)) or not isinstance(keep, (int, np.integer)):
+        raise ValueError(f"keep is a count and must be a whole number; got {keep!r}: use keep_count(n, prune_ratio)")
+    if not 0 <= keep <= n:
+        raise ValueError(f"keep must be 0..{n} (the set's size); got {keep}")
+    return int(keep)
+
+
+def take_top(values: np.ndarray, keep: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows of the `keep` largest values; rng draws among those tied at the edge. (keep,) int64, unordered. O(n)."""
+    n = len(values)
+    if keep == 0:
+        return np.empty(0, np.int64)
+    edge = np.partition(values, n - keep)[n - keep]
+    above = np.flatnonzero(values > edge)
+    # array order would favour whole classes here: image folders are ordered by class
+    tied = rng.choice(np.flatnonzero(values == edge), keep - len(above), replace=False)
+    return np.concatenate([above, tied])
+
+
+def gumbel_top(log_weights: np.ndarray, keep: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw `keep` rows without replacement, probability proportional to weight at every draw. (keep,) int64.
+
+    Adding Gumbel noise to log weights and taking the top is that distribution exactly (Efraimidis & Spirakis 2006),
+    O(n), and safe with weights of zero (-inf): they only fill what is missing, uniformly.
+    """
+    return take_top(log_weights + rng.gumbel(size=len(log_weights)), keep, rng)
+
+
+def class_quotas(labels: np.ndarray, keep: int, per_class: str, rng: np.random.Generator) -> dict[int, int]:
+    """How many samples each class keeps: {class: count}, summing to `keep`, never above the class's size.
+
+    "proportional": shares of `keep` like the set's, by largest remainder.
+    "balanced":     equal shares; what a small class cannot fill is spread over the others.
+    Leftover single places go by rng, not by class number.
+    """
+    classes, sizes = np.unique(labels, return_counts=True)
+    if per_class == "proportional":
+        exact = keep * sizes / sizes.sum()
+    elif per_class == "balanced":
+        exact = _water_level(sizes, keep)
+    else:
+        raise ValueError(f'per_class must be None, "balanced" or "proportional"; got {per_class!r}')
+    counts = np.floor(exact + 1e-9).astype(np.int64)
+    remainder = np.where(counts < sizes, exact - counts, -np.inf)
+    counts[take_top(np.round(remainder, 9), keep - counts.sum(), rng)] += 1
+    return dict(zip(classes.tolist(), counts.tolist(), strict=True))
+
+
+def _water_level(sizes, keep):
+    """min(size, level) for the level at which the sum is keep."""
+    ordered = np.sort(sizes)
+    filled = 0
+    for i, size in enumerate(ordered):
+        level = (keep - filled) / (len(sizes) - i)
+        if level <= size:
+            return np.minimum(sizes, level)
+        filled += size
+    return sizes.astype(float)
+
+
+def by_class(labels, n: int, keep: int, per_class, rng, choose) -> np.ndarray:
+    """Rows chosen by `choose(rows, count)`: over the whole set, or class by class under quotas."""
+    if per_class is None:
+        return choose(np.arange(n), keep)
+    if labels is None:
+        raise ValueError(f"per_class={per_class!r} needs labels=, one whole number per sample; got none")
+    labels = np.asarray(labels)
+    if labels.shape != (n,):
+        raise ValueError(f"labels must be ({n},), one per sample; got shape {labels.shape}")
+    quotas = class_quotas(labels, keep, per_class, rng)
+    return np.concatenate([choose(np.flatnonzero(labels == c), count) for c, count in quotas.items()] or [np.empty(0, int)])

@@ -1,0 +1,79 @@
+import numpy as np
+
+from dpkit.records import Scores, Selection, require_kind
+from dpkit.selectors._choose import check_keep, generator, gumbel_top, take_top
+
+_C = 15  # alpha + beta in the paper's convention: how narrow the Beta density is
+_OFFSET = {"paper": 15, "code": 16}
+
+
+def beta_parameters(prune_ratio: float, mu_d: float, c_d: float, *, convention: str = "paper") -> tuple[float, float]:
+    """(alpha, beta) of the Beta density that DUAL's sampling multiplies its scores by (Cho et al., ICML 2025).
+
+        beta_r = 15 (1 - mu_D) (1 - r^c_D),   alpha_r = 15 - beta_r   (convention="code": 16 - beta_r)
+
+    The density's mean moves from mu_D (r -> 0) to 1 (r -> 1): the more is pruned, the more easy samples are needed.
+
+    prune_ratio: r, the fraction removed, in [0, 1].   mu_d: mean probability of the hardest samples, in [0, 1].
+    c_d: how late the move comes, > 0; the released scripts use 4 (CIFAR) and 11 (ImageNet).
+    """
+    if convention not in _OFFSET:
+        raise ValueError(f'convention must be "paper" or "code"; got {convention!r}')
+    if not 0 <= prune_ratio <= 1:
+        raise ValueError(f"prune_ratio is the fraction removed and must be in [0, 1]; got {prune_ratio}")
+    if not 0 <= mu_d <= 1:
+        raise ValueError(f"mu_d is a mean probability and must be in [0, 1]; got {mu_d}")
+    if not c_d > 0:
+        raise ValueError(f"c_d must be a number above 0 (4 on CIFAR, 11 on ImageNet); got {c_d}")
+    beta = _C * (1 - mu_d) * (1 - prune_ratio**c_d)
+    return _OFFSET[convention] - beta, beta
+
+
+def keep_beta(scores: Scores, keep: int, *, mean_prob, c_d: float, rng, convention: str = "paper") -> Selection:
+    """Draw `keep` samples, weighted by score times a Beta density over how easy they are (DUAL+beta).
+
+    weight(x) = BetaPDF(mean_prob(x); alpha_r, beta_r) * score(x),  r = 1 - keep / n,  drawn without replacement.
+    At small r the density sits on hard samples, at large r on easy ones (see beta_parameters). The draw is done in
+    log space with Gumbel noise: exact, O(n), and samples of weight zero only fill what is missing.
+
+    scores:     Scores (n,), not negative.
+    mean_prob:  (n,) in [0, 1], each sample's probability averaged over the recorded epochs: dynamics.mean_prob().
+    c_d:        > 0; 4 for CIFAR, 11 for ImageNet in the released scripts.
+    rng:        seed or numpy Generator.
+    convention: mu_D and alpha differ between the paper (mean_prob of the highest-scoring sample; 15 - beta) and its
+                released code (mean over the ten highest; 16 - beta).
+    Returns a Selection of exactly `keep` samples; its params hold mu_d, alpha and beta.
+    ValueError for negative scores, mean_prob outside [0, 1] or NaN, keep outside 0..n.
+    """
+    require_kind(scores, Scores, "keep_beta")
+    n = scores.num_samples
+    keep = check_keep(keep, n)
+    mean_prob = np.asarray(mean_prob, dtype=np.float64)
+    if mean_prob.shape != (n,):
+        raise ValueError(f"mean_prob must be ({n},), one per sample; got shape {mean_prob.shape}")
+    if not np.all((mean_prob >= 0) & (mean_prob <= 1)):  # also NaN
+        row = int(np.flatnonzero(~((mean_prob >= 0) & (mean_prob <= 1)))[0])
+        raise ValueError(f"mean_prob must be probabilities in [0, 1]; got {mean_prob[row]} at row {row}: "
+                         "pass dynamics.mean_prob() of a training on the whole set")
+    if np.any(scores.values < 0):
+        raise ValueError(f"keep_beta multiplies scores by weights, so they must not be negative; {scores.name!r} has "
+                         f"{scores.values.min():.4g}: use a score that starts at 0, such as dual")
+    rng, params = generator(rng)
+    r = 1 - keep / n if n else 0.0
+    mu_d = _hardest_mean(scores.values, mean_prob, convention, rng)
+    alpha, beta = beta_parameters(r, mu_d, c_d, convention=convention)
+    p = np.clip(mean_prob, 1e-6, 1 - 1e-6)  # alpha or beta can fall below 1, where the density ends in infinity
+    with np.errstate(divide="ignore"):
+        log_weights = (alpha - 1) * np.log(p) + (beta - 1) * np.log1p(-p) + np.log(scores.values)
+    kept = gumbel_top(log_weights, keep, rng)
+    params |= {"scores": scores.name, "c_d": c_d, "convention": convention, "mu_d": mu_d, "alpha": alpha, "beta": beta}
+    return Selection(np.sort(kept), n, "beta", params)
+
+
+def _hardest_mean(values, mean_prob, convention, rng) -> float:
+    """mu_D: mean_prob of the highest-scoring sample (all of them, if tied), or over the ten highest ("code")."""
+    if len(values) == 0:
+        return 0.5
+    if convention == "code":
+        return float(mean_prob[take_top(values, min(10, len(values)), rng)].mean())
+    return float(mean_prob[values == values.max()].mean())

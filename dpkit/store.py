@@ -1,0 +1,205 @@
+"""Files that are whole or absent, hashes, and the two folders dpkit keeps on a user's machine.
+
+Every file and folder that dpkit writes goes through here: it is built aside, flushed to the disk and renamed,
+so a killed run or a full disk never leaves something half-written under a name that others read.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+
+def cache_folder() -> Path:
+    """Where finished stages of experiments are kept: $DPKIT_CACHE, else the platform's user cache."""
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("DPKIT_CACHE") or user_cache_path("dpkit") / "stages")
+
+
+def data_folder(folder=None) -> Path:
+    """Where image sets lie as <name>.npz: `folder`, else $DPKIT_DATA, else the platform's user cache."""
+    from platformdirs import user_cache_path
+
+    return Path(folder or os.environ.get("DPKIT_DATA") or user_cache_path("dpkit") / "data")
+
+
+# ---- whole files -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def whole_file(path):
+    """Open a binary file beside `path`; it becomes `path` when the block ends, and vanishes if the block fails."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.writing-{os.getpid()}")
+    try:
+        with open(part, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path, value) -> None:
+    """Write `value` as JSON, whole or not at all. NaN is refused: it is not JSON."""
+    with whole_file(path) as file:
+        file.write((json.dumps(value, indent=1, allow_nan=False, default=_plain) + "\n").encode())
+
+
+def _plain(value):
+    """numpy scalars and arrays as plain Python, for JSON."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return str(value)
+    raise TypeError(f"expected something JSON can hold (str, int, float, bool, list, dict); got {type(value).__name__}")
+
+
+# ---- whole folders ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def whole_folder(path, *, replaces="manifest.json"):
+    """Yield an empty folder beside `path`; it becomes `path` when the block ends, and vanishes if the block fails.
+
+    replaces: a file name. A folder that already lies at `path` is replaced only if it is empty or holds this
+              file, that is, if dpkit wrote it; anything else is refused before the block runs.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _tidy(path)
+    check_replaceable(path, replaces)
+    part = path.with_name(f".{path.name}.building-{os.getpid()}")
+    part.mkdir()
+    try:
+        yield part
+        for file in part.rglob("*"):
+            if file.is_file():
+                with open(file, "rb") as handle:
+                    os.fsync(handle.fileno())
+        swap_in(part, path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def check_replaceable(path, replaces="manifest.json") -> None:
+    """Raise FileExistsError unless `path` is free, empty, or a folder that holds the file `replaces`."""
+    path = Path(path)
+    if path.is_dir() and ((path / replaces).exists() or not any(path.iterdir())):
+        return
+    if path.exists():
+        raise FileExistsError(
+            f"{path} exists and is not an earlier result of this kind (no {replaces} in it); "
+            "name another folder, or move this one away"
+        )
+
+
+def swap_in(part, path) -> None:
+    """Rename the finished folder `part` to `path`, removing the folder that lay there."""
+    part, path = Path(part), Path(path)
+    old = path.with_name(f".{path.name}.replaced-{os.getpid()}")
+    if path.exists():
+        os.rename(path, old)
+    os.rename(part, path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _tidy(path) -> None:
+    """Clear what killed runs left beside `path`; if one died between the two renames of swap_in, undo the first."""
+    for left in path.parent.glob(f".{path.name}.*-*"):
+        stage, _, pid = left.name.rpartition("-")
+        if not pid.isdigit() or _alive(int(pid)):
+            continue
+        if stage.endswith(".replaced") and not path.exists():
+            os.rename(left, path)
+        elif stage.endswith((".building", ".replaced")):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+# ---- hashes ----------------------------------------------------------------------------------------------------
+
+
+def file_hash(path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def key_hash(value) -> str:
+    """A short name (20 hexadecimal digits) for a JSON-like value; equal values get equal names."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=_plain).encode()).hexdigest()[:20]
+
+
+# ---- arrays with a manifest ------------------------------------------------------------------------------------
+
+
+def save_arrays(folder, *, kind: str, schema: int, arrays: dict, params: dict) -> Path:
+    """Write one .npy per array (None is left out) and manifest.json with each array's SHA-256."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        code = version("dpkit")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        code = "unknown"
+    folder = Path(folder)
+    try:
+        with whole_folder(folder) as part:
+            hashes = {}
+            for name, array in arrays.items():
+                if array is not None:
+                    np.save(part / f"{name}.npy", array, allow_pickle=False)
+                    hashes[name] = file_hash(part / f"{name}.npy")
+            manifest = {"kind": kind, "schema": schema, "params": params, "seed": params.get("seed"), "dpkit": code,
+                        "sha256": hashes}
+            write_json(part / "manifest.json", manifest)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise OSError(
+            error.errno, f"could not save to {folder} ({error.strerror}); nothing was written there, so free space "
+            "or choose a folder you may write to and save again"
+        ) from error
+    return folder
+
+
+def load_arrays(folder, *, kind: str, schema: int) -> tuple[dict, dict]:
+    """Read what save_arrays wrote, as memory-mapped arrays, each checked against its SHA-256. Returns (arrays, params)."""
+    folder = Path(folder)
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        found, version, hashes = manifest["kind"], manifest["schema"], dict(manifest["sha256"])
+    except FileNotFoundError:
+        raise FileNotFoundError(f"expected a saved {kind} in {folder}; there is no manifest.json, so name the folder "
+                                f"that {kind}.save wrote") from None
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{folder}/manifest.json is damaged; make the record again or fetch a whole copy") from None
+    if found != kind:
+        raise ValueError(f"expected a saved {kind} in {folder}; it holds a {found}: use {found}.load")
+    if version != schema:
+        raise ValueError(f"expected schema {schema} of {kind} in {folder}; it has schema {version}: use the dpkit "
+                         "version that wrote it, or make it again")
+    arrays = {}
+    for name, sha256 in hashes.items():
+        file = folder / f"{name}.npy"
+        if not file.is_file() or file_hash(file) != sha256:
+            raise ValueError(f"{file} is missing, truncated or altered (its SHA-256 is not the manifest's); "
+                             "make the record again or fetch a whole copy")
+        arrays[name] = np.load(file, mmap_mode="r", allow_pickle=False)
+    return arrays, manifest["params"]

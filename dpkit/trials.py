@@ -1,0 +1,174 @@
+"""One cell of an experiment: watch a training, score, select, retrain, and the row that comes out.
+
+Stages are kept in a cache folder under a hash of everything they depend on, so many methods and ratios of one seed
+cost one scoring training, a killed run goes on where it was, and finished work is never done again.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dpkit import catalog, store
+from dpkit.data import ImageSet, auto_device, load
+from dpkit.predict import evaluate, picked_precision, take_snapshot
+from dpkit.records import Selection, Snapshot, TrainingDynamics, keep_count
+from dpkit.training import Recipe, train
+
+# Bump a stage's version when its numbers change (also in CHANGELOG.md): older results are then left unused.
+VERSIONS = {"record": 1, "retrain": 1}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Everything a row depends on but the machine.
+
+    prune_ratio:   the fraction removed, in [0, 1).   seed: of recording, selection and retraining, all different draws.
+    num_samples:   use only the first that many training images (0: all).
+    record:        recipe of the watched training; record_epochs of its epochs are run and recorded.
+    retrain:       recipe of the training on the kept samples.
+    options:       the selector's settings where they differ from the catalog's, e.g. {"c_d": 5.5}.
+    """
+
+    dataset: str
+    method: str
+    prune_ratio: float
+    seed: int
+    record: Recipe
+    record_epochs: int
+    retrain: Recipe
+    model: str = "small_cnn"
+    num_samples: int = 0
+    options: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        catalog.find(catalog.METHODS, self.method, "method")
+        catalog.find(catalog.MODELS, self.model, "model")
+        keep_count(1, self.prune_ratio)
+        if self.record.budget != "epochs" or not 1 <= self.record_epochs <= self.record.epochs:
+            raise ValueError(f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); got {self.record_epochs}")
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What one watched training left: dynamics, a snapshot after its last recorded epoch, and the seconds it took."""
+
+    dynamics: TrainingDynamics
+    snapshot: Snapshot
+    seconds: float
+
+
+def run_trial(trial: Trial, *, cache=None, device="auto", watch=None) -> dict:
+    """Record (or find the record), score, select, retrain (or find the result); return the row as a flat dict.
+
+    cache:  folder for finished stages; default store.cache_folder().
+    watch:  called as watch(stage, report) after every epoch that is really run, for progress.
+    The row's seconds are those of the run that did the work. accuracy is on the test set after the LAST step.
+    """
+    cache = Path(cache or store.cache_folder())
+    images, test = load_sets(trial.dataset, trial.num_samples, str(auto_device(device)))
+    evidence = record(images, model=trial.model, recipe=trial.record, epochs=trial.record_epochs, seed=trial.seed,
+                      cache=cache, watch=watch)
+    keep = keep_count(len(images), trial.prune_ratio)
+    begun = time.perf_counter()
+    selection = choose(trial.method, evidence, keep, rng=trial.seed, **trial.options)
+    select_seconds = time.perf_counter() - begun
+    result = retrain(images, test, selection, model=trial.model, recipe=trial.retrain, seed=trial.seed, cache=cache, watch=watch)
+    watched = catalog.METHODS[trial.method].evidence is not None
+    return {
+        "dataset": trial.dataset, "num_samples": len(images), "model": trial.model, "method": trial.method,
+        "prune_ratio": trial.prune_ratio, "keep": len(selection.kept), "seed": trial.seed, **result,
+        "record_epochs": trial.record_epochs if watched else 0, "record_seconds": evidence.seconds if watched else 0.0,
+        "select_seconds": select_seconds,
+    }
+
+
+def choose(method: str, evidence: Evidence, keep: int, *, rng, **options) -> Selection:
+    """Score and select with a catalog method from what was recorded."""
+    kind = catalog.find(catalog.METHODS, method, "method").evidence
+    seen = getattr(evidence, kind) if kind else None
+    scores = catalog.score(method, seen)
+    return catalog.select(method, scores, keep, evidence=seen, num_samples=evidence.dynamics.num_samples, rng=rng, **options)
+
+
+def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: int, cache, watch=None) -> Evidence:
+    """Train a fresh network for `epochs` of the recipe's schedule, watched; or read that from the cache."""
+    key = _key("record", images, model, recipe, seed) | {"epochs": epochs}
+    folder = Path(cache) / f"record-{store.key_hash(key)}"
+    if not (folder / "manifest.json").exists():
+        net = catalog.make_net(model, images, seed=_derived(seed, 0))
+        reports, partial = [], folder.with_name(folder.name + "-partial")
+        for report in islice(train(net, images, recipe, seed=_derived(seed, 1), checkpoint=partial), epochs):
+            reports.append(report)
+            if watch:
+                watch("record", report)
+        params = {"seed": seed, "model": model, "recipe": asdict(recipe), "set": images.name}
+        with store.whole_folder(folder) as part:
+            TrainingDynamics.from_reports(reports, images.labels.cpu().numpy(), params=params).save(part / "dynamics")
+            take_snapshot(net, images, precision=recipe.precision).save(part / "snapshot")
+            store.write_json(part / "manifest.json", {"key": key, "seconds": sum(r.seconds for r in reports)})
+        shutil.rmtree(partial, ignore_errors=True)
+    seconds = json.loads((folder / "manifest.json").read_text())["seconds"]
+    return Evidence(TrainingDynamics.load(folder / "dynamics"), Snapshot.load(folder / "snapshot"), seconds)
+
+
+def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model: str, recipe: Recipe, seed: int, cache,
+            watch=None) -> dict:
+    """Train a fresh network on the kept samples and test it after the last step; or read that from the cache."""
+    key = _key("retrain", images, model, recipe, seed) | {"kept": hashlib.sha256(selection.kept.tobytes()).hexdigest()}
+    file = Path(cache) / f"retrain-{store.key_hash(key)}.json"
+    if not file.exists():
+        kept = images.subset(selection)
+        net = catalog.make_net(model, images, seed=_derived(seed, 2))
+        partial = file.with_name(file.stem + "-partial")
+        seconds = 0.0
+        for report in train(net, kept, recipe, seed=_derived(seed, 3), checkpoint=partial):
+            seconds += report.seconds
+            if watch:
+                watch("retrain", report)
+        found = evaluate(net, test, precision=recipe.precision)
+        row = {"accuracy": found.accuracy, "test_loss": found.loss, "retrain_steps": report.steps, "retrain_seconds": seconds,
+               "device": device_name(images.device), "precision": picked_precision(images.device, recipe.precision),
+               "torch": torch.__version__}
+        store.write_json(file, {"key": key, "row": row})
+        shutil.rmtree(partial, ignore_errors=True)
+    return json.loads(file.read_text())["row"]
+
+
+@lru_cache(maxsize=2)
+def load_sets(dataset: str, num_samples: int, device: str) -> tuple[ImageSet, ImageSet]:
+    """(training images, test images) of a named set; the last two asked for are kept in memory."""
+    images, test = (load(dataset, split=split, device=device) for split in ("train", "test"))
+    return (images.first(num_samples) if num_samples else images), test
+
+
+def device_name(device: torch.device) -> str:
+    """"cpu", or the GPU's name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _derived(seed, stage):
+    """Different draws for each stage of one seed."""
+    return int(np.random.SeedSequence([seed, stage]).generate_state(1)[0])
+
+
+def _key(stage, images, model, recipe, seed):
+    return {"stage": stage, "version": VERSIONS[stage], "data": _data_hash(images), "model": model, "recipe": asdict(recipe),
+            "seed": seed, "device": images.device.type, "precision": picked_precision(images.device, recipe.precision),
+            "torch": version("torch")}
+
+
+@lru_cache(maxsize=4)
+def _data_hash(images):
+    digest = hashlib.sha256(np.ascontiguousarray(images.images.permute(0, 2, 3, 1).cpu().numpy()))
+    digest.update(images.labels.cpu().numpy())
+    digest.update(repr((images.mean, images.std, images.shift, images.mirror)).encode())
+    return digest.hexdigest()
