@@ -51,25 +51,29 @@ def _passes(net, images, batch_size, precision):
     try:
         for start in range(0, len(images), batch_size):
             rows = slice(start, start + batch_size)
-            with torch.no_grad(), autocast(images.device, precision):
+            with torch.no_grad(), autocast(images, precision):
                 h, exits = net.look(images.clean(rows))
             yield rows, h, [logits.float() for logits in exits]
     finally:
         net.train(was_training)
 
 
-def autocast(device: torch.device, precision: str = "auto"):
-    """torch.autocast in bfloat16 where the processor computes in it, else a context that does nothing."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=picked_precision(device, precision) == "bf16")
+def autocast(images: ImageSet, precision: str = "auto"):
+    """torch.autocast in bfloat16 if that is picked for these images on their device, else a context that does nothing."""
+    return torch.autocast(images.device.type, torch.bfloat16, enabled=picked_precision(images, precision) == "bf16")
 
 
-def picked_precision(device: torch.device, precision: str = "auto") -> str:
-    """"fp32" or "bf16": what "auto" means on this device. CPUs with AVX512-BF16 and recent GPUs gain 2-3x from bf16."""
+def picked_precision(images: ImageSet, precision: str = "auto") -> str:
+    """ "fp32" or "bf16": what "auto" means for these images on their device.
+
+    CPUs with AVX512-BF16 and recent GPUs gain 2-3x from bf16; images below 16x16 are all overhead and gain nothing.
+    """
     if precision not in ("auto", "fp32", "bf16"):
         raise ValueError(f'precision must be "auto", "fp32" or "bf16"; got {precision!r}')
     if precision != "auto":
         return precision
-    if device.type == "cuda":
+    if min(images.images.shape[2:]) < 16:
+        return "fp32"
+    if images.device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-    return "bf16" if fast else "fp32"
+    return "bf16" if images.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "fp32"

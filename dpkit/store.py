@@ -107,7 +107,12 @@ def swap_in(part, path) -> None:
     old = path.with_name(f".{path.name}.replaced-{os.getpid()}")
     if path.exists():
         os.rename(path, old)
-    os.rename(part, path)
+    try:
+        os.rename(part, path)
+    except OSError:
+        if old.exists():
+            os.rename(old, path)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -126,7 +126,7 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
                 rows = order[at]
                 x = images.augmented(rows, offsets[:, at], mirrored[at]) if recipe.augment else images.clean(rows)
                 y = images.labels[rows]
-                with autocast(device, recipe.precision):
+                with autocast(images, recipe.precision):
                     value, logits = loss(net, x, y)
                 recorder.update(0, ids[rows], logits, y)
                 optimizer.zero_grad(set_to_none=True)
@@ -163,7 +163,7 @@ class _Checkpoint:
         self.folder, self.every = Path(folder), every
         self.pending, self.written = [], time.monotonic()
         owner = {"recipe": asdict(recipe), "seed": seed, "set": images.name, "total": images.total,
-                 "ids": store.key_hash(images.ids.tolist()), "precision": picked_precision(images.device, recipe.precision)}
+                 "ids": store.key_hash(images.ids.tolist()), "precision": picked_precision(images, recipe.precision)}
         file = self.folder / "training.json"
         if file.exists() and json.loads(file.read_text()) != owner:
             raise ValueError(f"{self.folder} holds the checkpoint of another training (recipe, seed or samples differ): "

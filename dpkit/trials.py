@@ -136,7 +136,7 @@ def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model: st
                 watch("retrain", report)
         found = evaluate(net, test, precision=recipe.precision)
         row = {"accuracy": found.accuracy, "test_loss": found.loss, "retrain_steps": report.steps, "retrain_seconds": seconds,
-               "device": device_name(images.device), "precision": picked_precision(images.device, recipe.precision),
+               "device": device_name(images.device), "precision": picked_precision(images, recipe.precision),
                "torch": torch.__version__}
         store.write_json(file, {"key": key, "row": row})
         shutil.rmtree(partial, ignore_errors=True)
@@ -162,7 +162,7 @@ def _derived(seed, stage):
 
 def _key(stage, images, model, recipe, seed):
     return {"stage": stage, "version": VERSIONS[stage], "data": _data_hash(images), "model": model, "recipe": asdict(recipe),
-            "seed": seed, "device": images.device.type, "precision": picked_precision(images.device, recipe.precision),
+            "seed": seed, "device": images.device.type, "precision": picked_precision(images, recipe.precision),
             "torch": version("torch")}
 
 

@@ -1,0 +1,67 @@
+"""The command line: dpkit report NOTEBOOK [--preset NAME] [-p NAME VALUE] ..."""
+
+import argparse
+import signal
+import sys
+
+PASSED, FAILED, REFUSED = 0, 1, 2  # exit codes; 128 + the signal's number after Ctrl-C or SIGTERM
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(prog="dpkit", description="Teaching and doing dataset pruning.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_report(commands)
+    arguments = parser.parse_args(argv)
+    return arguments.run(arguments)
+
+
+def _add_report(commands) -> None:
+    report = commands.add_parser(
+        "report", help="run a notebook as a report and judge it",
+        description="Run a notebook in a fresh kernel and write notebook.ipynb, report.html (readable offline), "
+                    "result.json and figures/. Exit code 0 if it passed, 1 if it failed, 2 if it was refused.")
+    report.add_argument("notebook", help="path of the notebook")
+    report.add_argument("--preset", metavar="NAME", help="parameters from presets/NAME.yaml beside the notebook")
+    report.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+                        help="one parameter, over the preset; a list is written as [0.3, 0.5]; may be repeated")
+    report.add_argument("--out", metavar="FOLDER", help="folder to write (default: reports/<notebook>-<preset>)")
+    report.add_argument("--timeout", type=float, default=3600, metavar="SECONDS",
+                        help="wall-clock limit after which the kernel is killed (default: 3600)")
+    report.set_defaults(run=_report)
+
+
+def _report(arguments) -> int:
+    from dpkit import reports
+
+    given = {name: reports.Text(value) for name, value in arguments.parameters}
+    try:
+        verdict = reports.run_report(arguments.notebook, preset=arguments.preset, parameters=given, out=arguments.out,
+                                     timeout=arguments.timeout)
+    except reports.Refused as refused:
+        return _say(REFUSED, *refused.mistakes)
+    except reports.Interrupted as stop:
+        return _say(128 + stop.signum, str(stop))
+    except KeyboardInterrupt:
+        return _say(128 + signal.SIGINT, "interrupted; nothing was written")
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else " the report"
+        return _say(FAILED, f"could not write{where}: {error.strerror or error}; free space or choose another --out")
+    if not verdict.passed:
+        print(verdict.headline(), *(f"  - {reason}" for reason in verdict.reasons),
+              f"see {verdict.folder / 'report.html'}", sep="\n")
+        return FAILED
+    print(verdict.headline())
+    for name, rows in verdict.result["tables"].items():
+        print(f"\n{name}", reports.text_table(rows), sep="\n")
+    print(f"\n{verdict.folder / 'report.html'}")
+    return PASSED
+
+
+def _say(code, *lines) -> int:
+    for line in lines:
+        print(f"dpkit: {line}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
