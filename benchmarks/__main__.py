@@ -1,0 +1,33 @@
+"""python -m benchmarks [NAME ...] [--save]: run all benchmarks, or those named; --save writes results/benchmarks.json."""
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks._compare import machine
+from dpkit.store import write_json
+
+NAMES = ("data_path", "recording", "dual", "memory")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"any of {', '.join(NAMES)}; all if none is given")
+    parser.add_argument("--save", action="store_true", help="write results/benchmarks.json")
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.names) - set(NAMES))
+    if unknown:
+        parser.error(f"unknown benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    rows = []
+    for name in arguments.names or NAMES:
+        for title, found in import_module(f"benchmarks.{name}").run():
+            rows.append({"benchmark": title, **{k: round(v, 9) if isinstance(v, float) else v for k, v in found.items()}})
+            print(f"{title:62}", "  ".join(f"{k} {v:.3g}" for k, v in found.items()), flush=True)
+    if arguments.save:
+        command = " ".join(["python -m benchmarks", *arguments.names, "--save"])
+        write_json(Path(__file__).parents[1] / "results" / "benchmarks.json",
+                   {"command": command, "machine": machine(), "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

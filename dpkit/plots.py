@@ -1,0 +1,158 @@
+"""Pictures of records: every function takes `ax`, draws on it and returns it.
+
+One colour means one thing everywhere: blue is kept, pale orange is pruned, dark is hard. All pairs stay apart for
+colour-blind readers (Okabe and Ito's palette, and viridis).
+"""
+
+import numpy as np
+
+from dpkit.records import Selection, TrainingDynamics
+
+KEPT, PRUNED = "#0072B2", "#F0C48A"
+HARDNESS = "viridis"  # low mean probability, that is hard, is its dark end
+_METHODS = {"random": ("#7F7F7F", "o"), "dual": ("#D55E00", "s"), "dual+beta": ("#0072B2", "D"), "dyn_unc": ("#E69F00", "^"),
+            "forgetting": ("#CC79A7", "v"), "aum": ("#009E73", "P"), "el2n": ("#56B4E9", "X")}
+
+
+def method_style(method: str) -> dict:
+    """The colour and marker that stand for a method in every figure."""
+    colour, marker = _METHODS.get(method, ("black", "."))
+    return {"color": colour, "marker": marker}
+
+
+# ---- the moon: uncertainty against difficulty ------------------------------------------------------------------
+
+
+def moon_plot(dynamics: TrainingDynamics, *, ax, selection: Selection | None = None, values=None, label="score", rows=()):
+    """Every sample as a dot: x = standard deviation, y = mean of its target_prob over the recorded epochs.
+
+    selection: colours kept and pruned samples.   values: (n,) colours by these instead, named `label`.
+    With neither, colour is the mean: dark is hard.   rows: samples to ring and number.
+    """
+    x, y = dynamics.std_prob(), dynamics.mean_prob()
+    size = float(np.clip(20_000 / max(len(x), 1), 1, 18))
+    dots = {"s": size, "linewidths": 0, "rasterized": True}
+    if selection is not None:
+        kept = selection.mask()
+        ax.scatter(x[~kept], y[~kept], color=PRUNED, label=f"pruned ({(~kept).sum():,})", **dots)
+        ax.scatter(x[kept], y[kept], color=KEPT, label=f"kept ({kept.sum():,})", **dots)
+        ax.legend(loc="upper right", markerscale=max(1, 4 / np.sqrt(size)), frameon=False)
+    else:
+        order = np.arange(len(x)) if values is None else np.argsort(values)  # the highest on top
+        drawn = ax.scatter(x[order], y[order], c=(y if values is None else np.asarray(values))[order],
+                           cmap=HARDNESS if values is None else "cividis", **dots)
+        if values is not None:
+            ax.figure.colorbar(drawn, ax=ax, label=label, shrink=0.8)
+    for row in rows:
+        ax.scatter(x[row], y[row], s=90, facecolors="none", edgecolors="black", linewidths=1.2)
+        ax.annotate(str(row), (x[row], y[row]), xytext=(7, 5), textcoords="offset points")
+    # half the epochs at 0 and half at 1 is the largest deviation there is
+    ax.set(xlim=(0, 0.58), ylim=(-0.02, 1.02), xlabel="uncertainty: std of target_prob", ylabel="ease: mean of target_prob")
+    return ax
+
+
+def moon_evolution(dynamics: TrainingDynamics, epochs, *, axes, rows=()):
+    """A moon plot after each of `epochs`, side by side on `axes`: samples start low, swing right, and end high and left."""
+    for ax, epoch in zip(axes, epochs, strict=True):
+        moon_plot(dynamics.first(epoch), ax=ax, rows=rows)
+        ax.set_title(f"after {epoch} epochs")
+        ax.label_outer()
+    return axes
+
+
+def trajectories(dynamics: TrainingDynamics, rows, *, ax, names=None, window=None):
+    """target_prob of single samples over the epochs; with `window`, a bar shows that many epochs' width."""
+    epochs = np.arange(1, dynamics.num_epochs + 1)
+    mean = dynamics.mean_prob()
+    colours = _colourmap(HARDNESS)(np.clip(0.9 * mean, 0, 1))
+    for k, row in enumerate(rows):
+        name = f"sample {row}" if names is None else names[k]
+        ax.plot(epochs, dynamics.target_prob[row], color=colours[row], marker=".", label=name)
+    if window:
+        ax.plot([1, window], [1.06, 1.06], color="black", linewidth=3, solid_capstyle="butt", clip_on=False)
+        ax.text(window + 0.4, 1.06, f"one window (J = {window})", va="center")
+    ax.set(xlabel="epoch", ylabel="target_prob", ylim=(-0.03, 1.12 if window else 1.03), xlim=(0.5, dynamics.num_epochs + 0.5))
+    ax.legend(frameon=False)
+    return ax
+
+
+# ---- selection -------------------------------------------------------------------------------------------------
+
+
+def beta_densities(parameters: dict, *, ax):
+    """The Beta density for each prune ratio. parameters: {prune_ratio: (alpha, beta)}; darker is a smaller ratio."""
+    from scipy.stats import beta as density
+
+    p = np.linspace(0.001, 0.999, 400)
+    shades = _colourmap(HARDNESS)(np.linspace(0.05, 0.85, max(len(parameters), 1)))
+    for colour, (ratio, (a, b)) in zip(shades, sorted(parameters.items()), strict=True):
+        ax.plot(p, density.pdf(p, a, b), color=colour, label=f"r = {ratio:g}  (α {a:.1f}, β {b:.1f})")
+    ax.set(xlabel="mean of target_prob  (hard → easy)", ylabel="density", xlim=(0, 1), ylim=(0, None))
+    ax.legend(frameon=False)
+    return ax
+
+
+def kept_by_ease(mean_prob, selections: dict, *, ax, bins=20):
+    """How many samples of each ease (mean_prob (n,)) a selection keeps. selections: {method: Selection}."""
+    edges = np.linspace(0, 1, bins + 1)
+    ax.hist(mean_prob, edges, color="0.9", label=f"the whole set ({len(mean_prob):,})")
+    for method, selection in selections.items():
+        counts, _ = np.histogram(mean_prob[selection.kept], edges)
+        ax.stairs(counts, edges, color=method_style(method)["color"], linewidth=2, label=f"{method} ({len(selection.kept):,})")
+    ax.set(xlabel="mean of target_prob  (hard → easy)", ylabel="samples", xlim=(0, 1), yscale="symlog")
+    ax.set_ylim(0, None)
+    ax.legend(frameon=False)
+    return ax
+
+
+def accuracy_against_ratio(rows, *, ax, whole=None):
+    """Mean test accuracy of each method at each prune ratio, with one dot a seed and the standard deviation as a bar.
+
+    rows: dicts with method, prune_ratio, accuracy (as run_trial returns).   whole: accuracies on the whole set.
+    """
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    ratios = sorted({row["prune_ratio"] for row in rows})
+    if whole is not None:
+        ax.axhline(100 * np.mean(whole), color="0.6", linestyle=":", label="nothing pruned")
+    for k, method in enumerate(methods):
+        style = method_style(method)
+        at, mean, spread = [], [], []
+        for place, ratio in enumerate(ratios):
+            found = [100 * row["accuracy"] for row in rows if row["method"] == method and row["prune_ratio"] == ratio]
+            x = place + 0.12 * (k - (len(methods) - 1) / 2)  # side by side, so that bars stay readable
+            if found:
+                ax.scatter([x] * len(found), found, s=12, color=style["color"], alpha=0.45, linewidths=0)
+                at, mean, spread = [*at, x], [*mean, np.mean(found)], [*spread, np.std(found, ddof=1) if len(found) > 1 else 0]
+        ax.errorbar(at, mean, spread, label=method, capsize=3, markersize=6, linewidth=1.5, **style)
+    ax.set_xticks(range(len(ratios)), [f"{100 * ratio:g} %" for ratio in ratios])
+    ax.set(xlabel="pruned", ylabel="test accuracy (%)")
+    ax.legend(frameon=False)
+    return ax
+
+
+def image_grid(pictures, *, ax, columns=10, title=None, names=None):
+    """Small pictures side by side. pictures: (k, H, W) or (k, H, W, C) uint8; names: a line of text under each."""
+    pictures = np.asarray(pictures)
+    if pictures.ndim == 3:
+        pictures = pictures[..., None]
+    count, height, width, channels = pictures.shape
+    columns = max(min(columns, count), 1)
+    lines = -(-count // columns)
+    gap, below = max(1, width // 12), (round(height * 0.42) if names is not None else 0)
+    sheet = np.full((lines * (height + gap + below), columns * (width + gap), channels), 255, np.uint8)
+    for k in range(count):
+        top, left = (k // columns) * (height + gap + below), (k % columns) * (width + gap)
+        sheet[top : top + height, left : left + width] = pictures[k]
+        if names is not None:
+            ax.text(left + width / 2, top + height + gap, names[k], ha="center", va="top", fontsize=7)
+    ax.imshow(sheet[..., 0] if channels == 1 else sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    ax.set_axis_off()
+    if title:
+        ax.set_title(title, loc="left")
+    return ax
+
+
+def _colourmap(name):
+    import matplotlib
+
+    return matplotlib.colormaps[name]

@@ -1,0 +1,49 @@
+"""Explorers: a slider over a plot, for JupyterLab. In an executed report a note stands in their place.
+
+Each draws with dpkit.plots, and in a lesson each stands after a static figure that says the same without a kernel.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from ipywidgets import FloatSlider, IntSlider, interactive
+
+from dpkit import plots
+from dpkit.records import TrainingDynamics
+from dpkit.selectors import beta_parameters
+
+
+def moon_explorer(dynamics: TrainingDynamics, *, rows=()):
+    """The moon plot as it grows: a slider over the epochs recorded. rows: samples to ring and number."""
+    def draw(epochs):
+        _, ax = plt.subplots(figsize=(6, 4.5))
+        plots.moon_plot(dynamics.first(epochs), ax=ax, rows=rows)
+        ax.set_title(f"after {epochs} epochs")
+        plt.show()
+
+    return interactive(draw, epochs=IntSlider(value=dynamics.num_epochs, min=2, max=dynamics.num_epochs))
+
+
+def window_explorer(dynamics: TrainingDynamics, row: int, *, window: int):
+    """One sample's curve with a window that slides: its mean, its standard deviation, and what DUAL makes of them."""
+    def draw(start):
+        _, ax = plt.subplots(figsize=(7, 4))
+        plots.trajectories(dynamics, [row], ax=ax)
+        ax.axvspan(start - 0.5, start + window - 0.5, color=plots.KEPT, alpha=0.15)
+        p = dynamics.target_prob[row, start - 1 : start - 1 + window].astype(np.float64)
+        mean, std = p.mean(), p.std(ddof=1)
+        ax.set_title(f"mean {mean:.3f},  std {std:.3f},  (1 - mean) · std = {(1 - mean) * std:.4f}")
+        plt.show()
+
+    return interactive(draw, start=IntSlider(value=1, min=1, max=dynamics.num_epochs - window + 1, description="first epoch"))
+
+
+def beta_explorer(*, mu_d: float, c_d: float):
+    """The Beta density under the three numbers that decide it: ratio r, mu_D and c_D."""
+    def draw(r, mu_d, c_d):
+        _, ax = plt.subplots(figsize=(6, 4))
+        plots.beta_densities({r: beta_parameters(r, mu_d, c_d)}, ax=ax)
+        plt.show()
+
+    return interactive(draw, r=FloatSlider(value=0.9, min=0, max=0.99, step=0.01),
+                       mu_d=FloatSlider(value=mu_d, min=0.01, max=0.99, step=0.01, description="μ_D"),
+                       c_d=FloatSlider(value=c_d, min=0.5, max=12, step=0.5, description="c_D"))
