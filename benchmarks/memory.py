@@ -34,4 +34,5 @@ def _grown(epochs, classes):
 def run():
     for epochs, classes in ((30, 10), (30, 1000), (60, 10)):
         yield f"recording {N:,} samples, T = {epochs}, C = {classes}", {
-            "extra_MB": grown(epochs, classes), "n_T_floats_MB": 4e-6 * N * epochs, "n_C_T_floats_MB": 4e-6 * N * epochs * classes}
+            "extra_MB": grown(epochs, classes), "n_T_floats_MB": 4e-6 * N * epochs,
+            "n_C_T_floats_MB": 4e-6 * N * epochs * classes}

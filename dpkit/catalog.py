@@ -1,6 +1,7 @@
 """The table of contents: every method, network and image set by name, and how it is made."""
 
 import difflib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -37,14 +38,15 @@ METHODS = {
 }
 MODELS = {"small_cnn": models.small_cnn, "resnet18": models.resnet18}
 
-__all__ = ["DATASETS", "METHODS", "MODELS", "Method", "find", "make_net", "score", "select"]
+__all__ = ["DATASETS", "METHODS", "MODELS", "Method", "find", "make_net", "score", "select", "settings"]
 
 
 def find(table: dict, name: str, what: str):
     """table[name], or a ValueError that lists what exists."""
     if name not in table:
         near = difflib.get_close_matches(str(name), table, n=1)
-        raise ValueError(f"unknown {what} {name!r}; there are {', '.join(table)}" + (f": did you mean {near[0]}?" if near else ""))
+        hint = f": did you mean {near[0]}?" if near else ""
+        raise ValueError(f"unknown {what} {name!r}; there are {', '.join(table)}{hint}")
     return table[name]
 
 
@@ -54,6 +56,14 @@ def make_net(model: str, images: ImageSet, *, seed: int) -> torch.nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(images.in_channels, images.num_classes).to(images.device)
+
+
+def settings(method: str) -> tuple[tuple, tuple]:
+    """Names of the settings a method's scorer and its selector take: (("window",), ("c_d", "convention"))."""
+    entry = find(METHODS, method, "method")
+    taken = {"rng", *entry.extras}
+    return tuple(tuple(p.name for p in inspect.signature(step).parameters.values() if p.kind is p.KEYWORD_ONLY
+                       and p.name not in taken) if step else () for step in (entry.scorer, entry.selector))
 
 
 def score(method: str, evidence, **settings) -> Scores | None:
@@ -70,6 +80,12 @@ def select(method: str, scores: Scores | None, keep: int, *, evidence: TrainingD
     options:  override the method's own, e.g. c_d=5.5 for "dual+beta".
     """
     entry = find(METHODS, method, "method")
+    lacking = [name for name in entry.extras if not hasattr(evidence, name)]
+    if lacking:
+        raise ValueError(f"{method} reads {', '.join(lacking)} from the evidence; got {type(evidence).__name__}: pass "
+                         f"evidence=, the {entry.evidence} that were scored")
+    if entry.scorer is None and num_samples is None:
+        raise ValueError(f"{method} looks at nothing, so it needs num_samples=, the set's size; got none")
     extras = {name: getattr(evidence, name) for name in entry.extras}
     extras = {name: value() if callable(value) else value for name, value in extras.items()}
     judgement = num_samples if entry.scorer is None else scores

@@ -8,6 +8,7 @@ A set of your own is one file <folder>/<name>.npz with uint8 arrays
 
 import warnings
 import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -78,7 +79,12 @@ class ImageSet:
                                  "select from a record of this set")
             wanted = selection.kept
         else:
-            wanted = np.asarray(selection, dtype=np.int64)
+            wanted = np.asarray(selection)
+            if wanted.dtype == bool:
+                raise ValueError("subset needs original ids; got a mask of bool: pass np.flatnonzero(mask)")
+            if wanted.ndim != 1 or (wanted.size and wanted.dtype.kind not in "iu"):
+                raise ValueError(f"subset needs original ids, (k,) whole numbers; got {wanted.dtype} of shape {wanted.shape}")
+            wanted = wanted.astype(np.int64)
         place = np.full(self.total, -1)
         place[self.ids] = np.arange(len(self))
         if len(wanted) and (wanted.min() < 0 or wanted.max() >= self.total or (place[wanted] < 0).any()):
@@ -150,14 +156,15 @@ def load(name, *, split="train", folder=None, size=None, labels="given", device=
     if split not in ("train", "test"):
         raise ValueError(f'split must be "train" or "test"; got {split!r}')
     arrays = _digits() if name == "digits" else _read(_find(name, folder))
-    images, given = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+    sets = {part: _checked(arrays[f"{part}_images"], arrays[f"{part}_labels"], f"{part}_") for part in ("train", "test")}
+    images, given = sets[split]
     if labels != "given":
         given = _other_labels(arrays, labels, name, split)
     shift, mirror, names = DATASETS.get(name, (0, False, None))
     if names is None:
-        top = 1 + max(int(arrays["train_labels"].max()), int(arrays["test_labels"].max()))
+        top = 1 + max(int(given.max()) for _, given in sets.values())
         names = arrays["class_names"].tolist() if "class_names" in arrays else [str(c) for c in range(top)]
-    mean, std = _pixel_statistics(arrays["train_images"])
+    mean, std = _pixel_statistics(sets["train"][0])
     return from_arrays(images, given, class_names=names, name=name, mean=mean, std=std, shift=shift, mirror=mirror,
                        size=size, device=device)
 
@@ -165,14 +172,7 @@ def load(name, *, split="train", folder=None, size=None, labels="given", device=
 def from_arrays(images, labels, *, class_names=None, name="unnamed", mean=None, std=None, shift=0, mirror=False,
                 size=None, device="auto") -> ImageSet:
     """An ImageSet of your own arrays: images (n, H, W) or (n, H, W, C) uint8, labels (n,) whole numbers from 0."""
-    images, labels = np.asarray(images), np.asarray(labels)
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
-        raise ValueError(f"images must be (n, H, W) or (n, H, W, C) uint8, 0..255; got {images.dtype} of shape {images.shape}: "
-                         "scale them to 0..255 and convert")
-    if images.ndim == 3:
-        images = images[..., None]
-    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
-        raise ValueError(f"labels must be ({len(images)},) whole numbers; got {labels.dtype} of shape {labels.shape}")
+    images, labels = _checked(images, labels)
     class_names = class_names or [str(c) for c in range(int(labels.max()) + 1)]
     if labels.min() < 0 or labels.max() >= len(class_names):
         raise ValueError(f"labels must be in 0..{len(class_names) - 1} (one of {len(class_names)} classes); "
@@ -187,6 +187,17 @@ def from_arrays(images, labels, *, class_names=None, name="unnamed", mean=None, 
     n = len(labels)
     return ImageSet(pixels.to(device), torch.as_tensor(labels.astype(np.int64), device=device), np.arange(n),
                     list(class_names), n, name, tuple(mean), tuple(std), shift, mirror)
+
+
+def _checked(images, labels, prefix=""):
+    """images as (n, H, W, C) uint8 and labels as (n,) whole numbers, or a ValueError that calls them by `prefix`."""
+    images, labels = np.asarray(images), np.asarray(labels)
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
+        raise ValueError(f"{prefix}images must be (n, H, W) or (n, H, W, C) uint8, 0..255; got {images.dtype} of shape "
+                         f"{images.shape}: scale them to 0..255 and convert")
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+        raise ValueError(f"{prefix}labels must be ({len(images)},) whole numbers; got {labels.dtype} of shape {labels.shape}")
+    return images if images.ndim == 4 else images[..., None], labels
 
 
 def toy_images(n=600, *, hard=0.2, mislabelled=0.05, seed=0, size=12, device="auto") -> tuple[ImageSet, np.ndarray]:
@@ -256,9 +267,12 @@ def _download(name, path):
 
 def _read(path: Path) -> dict:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("it holds one array; write it with np.savez")
+        with file:
             arrays = {key: file[key] for key in file.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
         raise ValueError(f"{path} is not a whole .npz of plain arrays ({error}); remove it and load again, or make it again") \
             from None
     missing = [k for k in ("train_images", "train_labels", "test_images", "test_labels") if k not in arrays]
@@ -271,14 +285,14 @@ def _read(path: Path) -> dict:
 def _other_labels(arrays, kind, name, split):
     kinds = sorted(k.removeprefix("human_labels_") for k in arrays if k.startswith("human_labels_"))
     if kind not in kinds or split != "train":
-        raise ValueError(f'labels must be "given"' + "".join(f" or {k!r}" for k in kinds)
+        raise ValueError('labels must be "given"' + "".join(f" or {k!r}" for k in kinds)
                          + f" for the training split of {name}; got {kind!r} for the {split} split")
     return arrays[f"human_labels_{kind}"]
 
 
 def _pixel_statistics(images):
     """Mean and standard deviation per channel, in 0..1, exact, by counting the 256 values: no float copy of the set."""
-    channels = images.reshape(len(images), -1, images.shape[3] if images.ndim == 4 else 1)
+    channels = images.reshape(len(images), -1, images.shape[3])
     mean, std = [], []
     values = np.arange(256) / 255
     for c in range(channels.shape[2]):

@@ -43,9 +43,10 @@ def moon_plot(dynamics: TrainingDynamics, *, ax, selection: Selection | None = N
                            cmap=HARDNESS if values is None else "cividis", **dots)
         if values is not None:
             ax.figure.colorbar(drawn, ax=ax, label=label, shrink=0.8)
-    for row in rows:
+    for k, row in enumerate(rows):
         ax.scatter(x[row], y[row], s=90, facecolors="none", edgecolors="black", linewidths=1.2)
-        ax.annotate(str(row), (x[row], y[row]), xytext=(7, 5), textcoords="offset points")
+        beside = (8, 5) if k % 2 == 0 else (8, -12)  # neighbours' numbers go above and below
+        ax.annotate(str(row), (x[row], y[row]), xytext=beside, textcoords="offset points")
     # half the epochs at 0 and half at 1 is the largest deviation there is
     ax.set(xlim=(0, 0.58), ylim=(-0.02, 1.02), xlabel="uncertainty: std of target_prob", ylabel="ease: mean of target_prob")
     return ax
@@ -61,18 +62,18 @@ def moon_evolution(dynamics: TrainingDynamics, epochs, *, axes, rows=()):
 
 
 def trajectories(dynamics: TrainingDynamics, rows, *, ax, names=None, window=None):
-    """target_prob of single samples over the epochs; with `window`, a bar shows that many epochs' width."""
+    """target_prob of single samples over the epochs, the hardest darkest; with `window`, a bar shows its width."""
     epochs = np.arange(1, dynamics.num_epochs + 1)
-    mean = dynamics.mean_prob()
-    colours = _colourmap(HARDNESS)(np.clip(0.9 * mean, 0, 1))
+    hardest_first = np.argsort(np.argsort(dynamics.mean_prob()[list(rows)]))
+    colours = _colourmap(HARDNESS)(0.85 * hardest_first / max(len(rows) - 1, 1))
     for k, row in enumerate(rows):
         name = f"sample {row}" if names is None else names[k]
-        ax.plot(epochs, dynamics.target_prob[row], color=colours[row], marker=".", label=name)
+        ax.plot(epochs, dynamics.target_prob[row], color=colours[k], marker=".", label=name)
     if window:
         ax.plot([1, window], [1.06, 1.06], color="black", linewidth=3, solid_capstyle="butt", clip_on=False)
         ax.text(window + 0.4, 1.06, f"one window (J = {window})", va="center")
     ax.set(xlabel="epoch", ylabel="target_prob", ylim=(-0.03, 1.12 if window else 1.03), xlim=(0.5, dynamics.num_epochs + 0.5))
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=min(len(rows), 3))  # off the curves
     return ax
 
 
@@ -87,7 +88,8 @@ def beta_densities(parameters: dict, *, ax):
     shades = _colourmap(HARDNESS)(np.linspace(0.05, 0.85, max(len(parameters), 1)))
     for colour, (ratio, (a, b)) in zip(shades, sorted(parameters.items()), strict=True):
         ax.plot(p, density.pdf(p, a, b), color=colour, label=f"r = {ratio:g}  (α {a:.1f}, β {b:.1f})")
-    ax.set(xlabel="mean of target_prob  (hard → easy)", ylabel="density", xlim=(0, 1), ylim=(0, None))
+    inner = [density.pdf(p[20:-20], a, b).max() for a, b in parameters.values()]  # a density may be infinite at an end
+    ax.set(xlabel="mean of target_prob  (hard → easy)", ylabel="density", xlim=(0, 1), ylim=(0, 1.1 * max(inner, default=1)))
     ax.legend(frameon=False)
     return ax
 

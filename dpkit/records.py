@@ -29,6 +29,7 @@ class _Saved:
     _schema: ClassVar[int] = 1
     _arrays: ClassVar[tuple[str, ...]]
     _plain: ClassVar[tuple[str, ...]] = ()
+    _optional: ClassVar[tuple[str, ...]] = ()
 
     def save(self, folder):
         """Write the record into `folder`, whole or not at all; replaces an earlier record there. Returns the folder."""
@@ -40,6 +41,11 @@ class _Saved:
     def load(cls, folder):
         """Read a record that `save` wrote. ValueError if a file is missing, truncated or altered."""
         arrays, params = store.load_arrays(folder, kind=cls.__name__, schema=cls._schema)
+        lacking = [name for name in cls._arrays if name not in arrays and name not in cls._optional]
+        lacking += [name for name in cls._plain if f"_{name}" not in params]
+        if lacking:
+            raise ValueError(f"{folder}/manifest.json is damaged (it lacks {', '.join(lacking)}); make the record again or "
+                             "fetch a whole copy")
         plain = {name: params.pop(f"_{name}") for name in cls._plain}
         return cls(**{name: arrays.get(name) for name in cls._arrays}, **plain, params=params)
 
@@ -151,6 +157,7 @@ class Snapshot(_Saved):
     labels: np.ndarray
     params: dict = field(default_factory=dict)
     _arrays = ("probs", "features", "labels")
+    _optional = ("features",)
 
     def __post_init__(self):
         probs = np.asarray(self.probs)

@@ -4,6 +4,8 @@ Every file and folder that dpkit writes goes through here: it is built aside, fl
 so a killed run or a full disk never leaves something half-written under a name that others read.
 """
 
+import errno
+import glob
 import hashlib
 import json
 import os
@@ -35,7 +37,8 @@ def data_folder(folder=None) -> Path:
 def whole_file(path):
     """Open a binary file beside `path`; it becomes `path` when the block ends, and vanishes if the block fails."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
+    _tidy(path)
     part = path.with_name(f".{path.name}.writing-{os.getpid()}")
     try:
         with open(part, "wb") as file:
@@ -73,7 +76,7 @@ def whole_folder(path, *, replaces="manifest.json"):
               file, that is, if dpkit wrote it; anything else is refused before the block runs.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
     _tidy(path)
     check_replaceable(path, replaces)
     part = path.with_name(f".{path.name}.building-{os.getpid()}")
@@ -116,16 +119,26 @@ def swap_in(part, path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _make_parent(path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:  # not to be taken for "`path` is already there"
+        raise NotADirectoryError(errno.ENOTDIR, "Not a directory", str(path.parent)) from None
+
+
 def _tidy(path) -> None:
     """Clear what killed runs left beside `path`; if one died between the two renames of swap_in, undo the first."""
-    for left in path.parent.glob(f".{path.name}.*-*"):
-        stage, _, pid = left.name.rpartition("-")
-        if not pid.isdigit() or _alive(int(pid)):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*-*"):
+        stage, _, pid = left.name.removeprefix(f".{path.name}.").rpartition("-")
+        # our own number is a dead run's too: in containers every run has the same
+        if not pid.isdigit() or (int(pid) != os.getpid() and _alive(int(pid))):
             continue
-        if stage.endswith(".replaced") and not path.exists():
+        if stage == "replaced" and not path.exists():
             os.rename(left, path)
-        elif stage.endswith((".building", ".replaced")):
+        elif stage in ("building", "replaced"):
             shutil.rmtree(left, ignore_errors=True)
+        elif stage == "writing":
+            left.unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:
@@ -178,7 +191,8 @@ def save_arrays(folder, *, kind: str, schema: int, arrays: dict, params: dict) -
         raise
     except OSError as error:
         raise OSError(
-            error.errno, f"could not save to {folder} ({error.strerror}); nothing was written there, so free space "
+            error.errno or errno.EIO,
+            f"could not save to {folder} ({error.strerror or error}); nothing was written there, so free space "
             "or choose a folder you may write to and save again"
         ) from error
     return folder
@@ -189,7 +203,8 @@ def load_arrays(folder, *, kind: str, schema: int) -> tuple[dict, dict]:
     folder = Path(folder)
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
-        found, version, hashes = manifest["kind"], manifest["schema"], dict(manifest["sha256"])
+        found, version = manifest["kind"], manifest["schema"]
+        hashes, params = dict(manifest["sha256"]), dict(manifest["params"])
     except FileNotFoundError:
         raise FileNotFoundError(f"expected a saved {kind} in {folder}; there is no manifest.json, so name the folder "
                                 f"that {kind}.save wrote") from None
@@ -207,4 +222,4 @@ def load_arrays(folder, *, kind: str, schema: int) -> tuple[dict, dict]:
             raise ValueError(f"{file} is missing, truncated or altered (its SHA-256 is not the manifest's); "
                              "make the record again or fetch a whole copy")
         arrays[name] = np.load(file, mmap_mode="r", allow_pickle=False)
-    return arrays, manifest["params"]
+    return arrays, params

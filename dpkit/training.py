@@ -4,9 +4,12 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
+from pickle import UnpicklingError
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -44,11 +47,13 @@ class Recipe:
             raise ValueError(f'budget must be "epochs" or "steps"; got {self.budget!r}')
         length = self.steps if self.budget == "steps" else self.epochs
         if not isinstance(length, int) or length < 1:
-            raise ValueError(f"a Recipe with budget={self.budget!r} needs {self.budget}=, a whole number from 1; got {length!r}")
+            raise ValueError(f"budget={self.budget!r} needs {self.budget}=, a whole number from 1; got {length!r}")
         if self.batch_size < 1 or not self.lr > 0:
             raise ValueError(f"batch_size must be at least 1 and lr above 0; got {self.batch_size} and {self.lr}")
         if self.augment not in (None, "own"):
             raise ValueError(f'augment must be None or "own"; got {self.augment!r}')
+        if self.precision not in ("auto", "fp32", "bf16"):
+            raise ValueError(f'precision must be "auto", "fp32" or "bf16"; got {self.precision!r}')
 
     def batches(self, n: int) -> int:
         """Batches in one pass over n samples."""
@@ -88,7 +93,8 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
     seed:       decides order, augmentation and dropout; global random state is left alone. The same seed gives the
                 same epochs, however many of them are run.
     loss:       (net, x, y) -> (loss, logits); early exits pass their own.
-    checkpoint: a folder. Finished epochs are kept there, and a killed training called again yields those first, from there and goes on to the same numbers. ValueError if it belongs to another training.
+    checkpoint: a folder. Finished epochs are kept there (every ten seconds at most, and at the end); a killed training
+                called again yields those first and goes on to the same numbers. ValueError if it is another's.
     FloatingPointError if the loss is not finite.
     """
     n, device = len(images), images.device
@@ -98,7 +104,7 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
     horizon, per_epoch = recipe.total_steps(n), recipe.batches(n)
     optimizer = torch.optim.SGD(net.parameters(), lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov,
                                 weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda"))
-    saved = _Checkpoint(checkpoint, images, recipe, seed) if checkpoint is not None else None
+    saved = _Checkpoint(checkpoint, net, images, recipe, seed) if checkpoint is not None else None
     start = 0
     if saved:
         for report in saved.reports(net, optimizer):
@@ -159,14 +165,19 @@ def _draws(images, n, device):
 class _Checkpoint:
     """A folder with one file per finished epoch and the newest state of network and optimizer."""
 
-    def __init__(self, folder, images, recipe, seed, every=10.0):
+    def __init__(self, folder, net, images, recipe, seed, every=10.0):
         self.folder, self.every = Path(folder), every
         self.pending, self.written = [], time.monotonic()
         owner = {"recipe": asdict(recipe), "seed": seed, "set": images.name, "total": images.total,
-                 "ids": store.key_hash(images.ids.tolist()), "precision": picked_precision(images, recipe.precision)}
+                 "ids": store.key_hash(images.ids.tolist()), "labels": store.key_hash(images.labels.tolist()),
+                 "net": store.key_hash({name: list(value.shape) for name, value in net.state_dict().items()}),
+                 "precision": picked_precision(images, recipe.precision)}
         file = self.folder / "training.json"
-        if file.exists() and json.loads(file.read_text()) != owner:
-            raise ValueError(f"{self.folder} holds the checkpoint of another training (recipe, seed or samples differ): "
+        with _undamaged(file):
+            differing = [name for name, value in json.loads(file.read_text()).items() if value != owner.get(name)] \
+                if file.exists() else []
+        if differing:
+            raise ValueError(f"{self.folder} holds the checkpoint of another training (other {', '.join(differing)}): "
                              "name another folder or remove it")
         store.write_json(file, owner)
 
@@ -175,13 +186,15 @@ class _Checkpoint:
         state = self.folder / "state.pt"
         if not state.exists():
             return
-        saved = torch.load(state, map_location="cpu", weights_only=True)
-        net.load_state_dict(saved["net"])
-        optimizer.load_state_dict(saved["optimizer"])
+        with _undamaged(state):
+            saved = torch.load(state, map_location="cpu", weights_only=True)
+            net.load_state_dict(saved["net"])
+            optimizer.load_state_dict(saved["optimizer"])
         for epoch in range(saved["epochs"]):
-            with np.load(self._file(epoch), allow_pickle=False) as file:
+            with _undamaged(self._file(epoch)) as name, np.load(name, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            yield EpochReport(**json.loads(str(arrays.pop("scalars"))), **arrays)
+                report = EpochReport(**json.loads(str(arrays.pop("scalars"))), **arrays)
+            yield report
 
     def keep(self, report, net, optimizer, last):
         """Remember an epoch; write what is pending if the last writing is `every` seconds ago."""
@@ -199,3 +212,13 @@ class _Checkpoint:
 
     def _file(self, epoch):
         return self.folder / f"epoch_{epoch:03d}.npz"
+
+
+@contextmanager
+def _undamaged(file):
+    """Turn whatever reading `file` raises into one sentence."""
+    try:
+        yield file
+    except (OSError, EOFError, LookupError, RuntimeError, TypeError, ValueError, UnpicklingError, BadZipFile) as error:
+        raise ValueError(f"{file} is missing or damaged ({type(error).__name__}); remove the checkpoint {file.parent} and "
+                         "train again") from error

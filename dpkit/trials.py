@@ -35,7 +35,7 @@ class Trial:
     num_samples:   use only the first that many training images (0: all).
     record:        recipe of the watched training; record_epochs of its epochs are run and recorded.
     retrain:       recipe of the training on the kept samples.
-    options:       the selector's settings where they differ from the catalog's, e.g. {"c_d": 5.5}.
+    options:       settings of the scorer and the selector where they differ from the catalog's, e.g. {"c_d": 5.5}.
     """
 
     dataset: str
@@ -53,8 +53,10 @@ class Trial:
         catalog.find(catalog.METHODS, self.method, "method")
         catalog.find(catalog.MODELS, self.model, "model")
         keep_count(1, self.prune_ratio)
+        _routed(self.method, self.options)
         if self.record.budget != "epochs" or not 1 <= self.record_epochs <= self.record.epochs:
-            raise ValueError(f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); got {self.record_epochs}")
+            raise ValueError(f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); "
+                             f"got {self.record_epochs}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,28 +77,43 @@ def run_trial(trial: Trial, *, cache=None, device="auto", watch=None) -> dict:
     """
     cache = Path(cache or store.cache_folder())
     images, test = load_sets(trial.dataset, trial.num_samples, str(auto_device(device)))
-    evidence = record(images, model=trial.model, recipe=trial.record, epochs=trial.record_epochs, seed=trial.seed,
-                      cache=cache, watch=watch)
+    evidence = None
+    if catalog.METHODS[trial.method].evidence:
+        evidence = record(images, model=trial.model, recipe=trial.record, epochs=trial.record_epochs, seed=trial.seed,
+                          cache=cache, watch=watch)
     keep = keep_count(len(images), trial.prune_ratio)
     begun = time.perf_counter()
-    selection = choose(trial.method, evidence, keep, rng=trial.seed, **trial.options)
+    selection = choose(trial.method, evidence, keep, num_samples=len(images), rng=trial.seed, **trial.options)
     select_seconds = time.perf_counter() - begun
-    result = retrain(images, test, selection, model=trial.model, recipe=trial.retrain, seed=trial.seed, cache=cache, watch=watch)
-    watched = catalog.METHODS[trial.method].evidence is not None
+    result = retrain(images, test, selection, model=trial.model, recipe=trial.retrain, seed=trial.seed, cache=cache,
+                     watch=watch)
     return {
         "dataset": trial.dataset, "num_samples": len(images), "model": trial.model, "method": trial.method,
         "prune_ratio": trial.prune_ratio, "keep": len(selection.kept), "seed": trial.seed, **result,
-        "record_epochs": trial.record_epochs if watched else 0, "record_seconds": evidence.seconds if watched else 0.0,
+        "record_epochs": trial.record_epochs if evidence else 0, "record_seconds": evidence.seconds if evidence else 0.0,
         "select_seconds": select_seconds,
     }
 
 
-def choose(method: str, evidence: Evidence, keep: int, *, rng, **options) -> Selection:
-    """Score and select with a catalog method from what was recorded."""
+def choose(method: str, evidence: Evidence | None, keep: int, *, num_samples: int, rng, **options) -> Selection:
+    """Score and select with a catalog method from what was recorded (None will do for methods that look at nothing).
+
+    options: settings of the scorer (window) and of the selector (c_d), each given to whom it belongs.
+    """
     kind = catalog.find(catalog.METHODS, method, "method").evidence
     seen = getattr(evidence, kind) if kind else None
-    scores = catalog.score(method, seen)
-    return catalog.select(method, scores, keep, evidence=seen, num_samples=evidence.dynamics.num_samples, rng=rng, **options)
+    of_scorer, of_selector = _routed(method, options)
+    scores = catalog.score(method, seen, **of_scorer)
+    return catalog.select(method, scores, keep, evidence=seen, num_samples=num_samples, rng=rng, **of_selector)
+
+
+def _routed(method, options):
+    """(the scorer's, the selector's) of these settings; ValueError for one that the method does not take."""
+    names = catalog.settings(method)
+    unknown = sorted(set(options) - set(names[0]) - set(names[1]))
+    if unknown:
+        raise ValueError(f"{method} takes the settings {', '.join(names[0] + names[1]) or 'none'}; got {', '.join(unknown)}")
+    return tuple({name: options[name] for name in group if name in options} for group in names)
 
 
 def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: int, cache, watch=None) -> Evidence:
@@ -123,7 +140,8 @@ def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: i
 def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model: str, recipe: Recipe, seed: int, cache,
             watch=None) -> dict:
     """Train a fresh network on the kept samples and test it after the last step; or read that from the cache."""
-    key = _key("retrain", images, model, recipe, seed) | {"kept": hashlib.sha256(selection.kept.tobytes()).hexdigest()}
+    key = _key("retrain", images, model, recipe, seed) | {"kept": hashlib.sha256(selection.kept.tobytes()).hexdigest(),
+                                                          "test": _data_hash(test)}
     file = Path(cache) / f"retrain-{store.key_hash(key)}.json"
     if not file.exists():
         kept = images.subset(selection)

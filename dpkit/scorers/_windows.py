@@ -12,7 +12,7 @@ def window_mean(dynamics: TrainingDynamics, window: int, name: str, *, difficult
     """Mean over all sliding windows of std, or of (1 - mean) * std if `difficulty`. (n,) float64; std divides by J - 1."""
     require_kind(dynamics, TrainingDynamics, name)
     epochs = dynamics.num_epochs
-    if isinstance(window, bool) or window != int(window) or not 2 <= window <= epochs:
+    if isinstance(window, bool) or not isinstance(window, (int, np.integer)) or not 2 <= window <= epochs:
         raise ValueError(f"{name}'s window must be 2..{epochs} epochs (this record has {epochs}); got {window}: "
                          "record longer or choose a shorter window")
     dynamics.require_trained(name)
