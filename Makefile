@@ -5,6 +5,10 @@ NOTEBOOK ?= notebooks/00_start_here.ipynb
 PYTHON   ?=
 ARGS     ?=
 
+# Threads that spin while they wait make training many times slower on a busy machine.
+OMP_WAIT_POLICY ?= PASSIVE
+export OMP_WAIT_POLICY
+
 .PHONY: help setup report test lint lab bench clean
 
 help: ## show this list

@@ -53,8 +53,8 @@ def find(table: dict, name: str, what: str):
 def make_net(model: str, images: ImageSet, *, seed: int) -> torch.nn.Module:
     """A fresh network for these images, its weights decided by seed alone; global random state is left alone."""
     build = find(MODELS, model, "model")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU: the same on every device
+        torch.default_generator.manual_seed(seed)
         return build(images.in_channels, images.num_classes).to(images.device)
 
 

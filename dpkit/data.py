@@ -6,6 +6,7 @@ A set of your own is one file <folder>/<name>.npz with uint8 arrays
 `load("<name>")` reads it; the named sets are downloaded through torchvision into the same format on first use.
 """
 
+import shutil
 import warnings
 import zipfile
 import zlib
@@ -255,7 +256,7 @@ def _find(name, folder):
 def _download(name, path):
     from torchvision import datasets
 
-    raw = path.parent / "downloads"
+    raw = path.parent / f"{name}-download"
     arrays = {}
     for split in ("train", "test"):
         found = getattr(datasets, _TORCHVISION[name])(root=raw, train=split == "train", download=True)
@@ -263,6 +264,7 @@ def _download(name, path):
         arrays[f"{split}_labels"] = np.asarray(found.targets, dtype=np.int64)
     with store.whole_file(path) as file:
         np.savez(file, **arrays, class_names=np.array(found.classes))
+    shutil.rmtree(raw)
 
 
 def _read(path: Path) -> dict:

@@ -21,10 +21,10 @@ class Evaluation:
 def evaluate(net, images: ImageSet, *, batch_size: int = 1024, precision: str = "auto") -> Evaluation:
     """Accuracy and loss on clean images, in eval mode; the network's mode is put back afterwards."""
     right, loss = 0, 0.0
-    for rows, _, exits in _passes(net, images, batch_size, precision):
+    for rows, logits in _passes(net, net, images, batch_size, precision):
         labels = images.labels[rows]
-        right += (exits[-1].argmax(1) == labels).sum()
-        loss += torch.nn.functional.cross_entropy(exits[-1], labels, reduction="sum").double()
+        right += (logits.argmax(1) == labels).sum()
+        loss += torch.nn.functional.cross_entropy(logits.float(), labels, reduction="sum").double()
     return Evaluation(float(right) / len(images), float(loss) / len(images), len(images))
 
 
@@ -37,23 +37,26 @@ def take_snapshot(net, images: ImageSet, *, batch_size: int = 1024, precision: s
     if len(images) != images.total:
         raise ValueError(f"take_snapshot needs the whole set, so that row i is sample i; got {len(images)} of {images.total} "
                          "samples: pass the set before .subset")
+    if not hasattr(net, "look"):
+        raise TypeError(f"take_snapshot needs a staged network, with look(x) -> (features, exits); got {type(net).__name__}: "
+                        "list its stages in a dpkit.models.StagedNet")
     probs, features = [], []
-    for _, h, exits in _passes(net, images, batch_size, precision):
-        probs.append(torch.stack(exits).softmax(-1).cpu().numpy())
+    for _, (h, exits) in _passes(net, net.look, images, batch_size, precision):
+        probs.append(torch.stack(exits).float().softmax(-1).cpu().numpy())
         features.append(h.float().cpu().numpy())
     return Snapshot(np.concatenate(probs, axis=1), np.concatenate(features), images.labels.cpu().numpy())
 
 
-def _passes(net, images, batch_size, precision):
-    """Yield (rows, features, exits) batch by batch; mode restored, gradients off only while computing."""
+def _passes(net, look, images, batch_size, precision):
+    """Yield (rows, look(x)) batch by batch; the net's mode restored, gradients off only while computing."""
     was_training = net.training
     net.eval()
     try:
         for start in range(0, len(images), batch_size):
             rows = slice(start, start + batch_size)
             with torch.no_grad(), autocast(images, precision):
-                h, exits = net.look(images.clean(rows))
-            yield rows, h, [logits.float() for logits in exits]
+                found = look(images.clean(rows))
+            yield rows, found
     finally:
         net.train(was_training)
 

@@ -121,7 +121,8 @@ class TrainingDynamics(_Saved):
         """(n,) float64: the standard deviation of target_prob over the epochs, T - 1 in the divisor (the moon plot's x)."""
         if self.num_epochs < 2:
             raise ValueError("a standard deviation needs at least 2 recorded epochs; this record has 1: record longer")
-        return np.std(self.target_prob, axis=1, ddof=1, dtype=np.float64)
+        blocks = [np.std(self.target_prob[b], axis=1, ddof=1, dtype=np.float64) for b in _blocks(self.num_samples)]
+        return np.concatenate(blocks)  # block by block: no (n, T) temporary
 
     def require_trained(self, what: str) -> None:
         """Raise ValueError if some samples were never trained on; `what` names who is asking."""

@@ -121,6 +121,7 @@ def execute(notebook, target, given, every, watch):
     private.mkdir()
     environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # figures go inline
     environment[ENVIRONMENT] = json.dumps({"folder": str(target.parent), "parameters": list(every)})
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait make a busy machine crawl
     environment["IPYTHONDIR"] = str(private)  # no history, no start-up files of the user
     source, copy = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, target))  # it formats paths
     clock = threading.Timer(watch.limit, watch.expire)

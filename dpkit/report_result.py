@@ -18,6 +18,7 @@ import re
 import sys
 import tempfile
 import time
+import warnings
 from importlib import metadata
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def begin(notebook: str, namespace: dict) -> "Report":
     notebook:  the notebook's stem, "00_start_here".
     namespace: globals() of the notebook.
     """
+    # where a warning came from is a path of this machine, and no help to a reader
+    warnings.formatwarning = lambda message, category, *where, **line: f"{category.__name__}: {message}\n"
     driven = json.loads(os.environ.get(ENVIRONMENT, "null"))
     if driven:
         folder, names = Path(driven["folder"]), driven["parameters"]

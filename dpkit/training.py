@@ -95,6 +95,7 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
     loss:       (net, x, y) -> (loss, logits); early exits pass their own.
     checkpoint: a folder. Finished epochs are kept there (every ten seconds at most, and at the end); a killed training
                 called again yields those first and goes on to the same numbers. ValueError if it is another's.
+                Let it run as far as before: after fewer epochs the network is still that of the last one kept.
     FloatingPointError if the loss is not finite.
     """
     n, device = len(images), images.device
@@ -119,8 +120,7 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
         total = torch.zeros((), device=device)
         ids = torch.from_numpy(images.ids).to(device)
         # every draw of the epoch comes from (seed, epoch): prefixes and restarts give the same numbers
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(_epoch_seed(seed, epoch))
+        with seeded(_epoch_seed(seed, epoch), device):
             order, offsets, mirrored = _draws(images, n, device)
             # near-equal batches: a last batch of one or two samples would upset batch norm
             batches = torch.tensor_split(torch.arange(n), per_epoch)[:steps]
@@ -148,6 +148,18 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
         if saved:
             saved.keep(report, net, optimizer, last=report.steps == horizon)
         yield report
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device):
+    """Random draws on the CPU and on `device` come from `seed` inside, and go on as before afterwards."""
+    on_gpu = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_gpu else []):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every GPU
+        if on_gpu:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
 
 
 def _epoch_seed(seed, epoch):

@@ -5,6 +5,7 @@ cost one scoring training, a killed run goes on where it was, and finished work 
 """
 
 import hashlib
+import inspect
 import json
 import shutil
 import time
@@ -53,7 +54,13 @@ class Trial:
         catalog.find(catalog.METHODS, self.method, "method")
         catalog.find(catalog.MODELS, self.model, "model")
         keep_count(1, self.prune_ratio)
-        _routed(self.method, self.options)
+        of_scorer, _ = _routed(self.method, self.options)
+        if "window" in catalog.settings(self.method)[0]:
+            default = inspect.signature(catalog.METHODS[self.method].scorer).parameters["window"].default
+            window = of_scorer.get("window", default)
+            if self.record_epochs < window:
+                raise ValueError(f"{self.method} needs at least as many recorded epochs as its window of {window}; "
+                                 f"record_epochs is {self.record_epochs}: record longer, or set options={{'window': ...}}")
         if self.record.budget != "epochs" or not 1 <= self.record_epochs <= self.record.epochs:
             raise ValueError(f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); "
                              f"got {self.record_epochs}")
@@ -72,7 +79,7 @@ def run_trial(trial: Trial, *, cache=None, device="auto", watch=None) -> dict:
     """Record (or find the record), score, select, retrain (or find the result); return the row as a flat dict.
 
     cache:  folder for finished stages; default store.cache_folder().
-    watch:  called as watch(stage, report) after every epoch that is really run, for progress.
+    watch:  called as watch(stage, report) after every epoch that is run or read from a checkpoint, for progress.
     The row's seconds are those of the run that did the work. accuracy is on the test set after the LAST step.
     """
     cache = Path(cache or store.cache_folder())

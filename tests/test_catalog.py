@@ -1,0 +1,98 @@
+"""The table of contents: what stands there exists, is found by name, and is made the same way every time."""
+
+import numpy as np
+import pytest
+import torch
+
+import dpkit
+from dpkit import catalog
+from dpkit.records import Scores, Snapshot, TrainingDynamics
+
+
+def same(one, other):
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(mine, yours) for mine, yours in pairs)
+
+
+def dynamics(n=4, epochs=12):
+    prob = np.random.default_rng(0).random((n, epochs))
+    return TrainingDynamics(prob, prob, prob > 0.5, np.arange(n))
+
+
+def test_every_scorer_and_selector_of_a_method_is_public():
+    for name, method in catalog.METHODS.items():
+        assert method.evidence in (None, "dynamics", "snapshot") and (method.scorer is None) == (method.evidence is None)
+        for step in filter(None, (method.scorer, method.selector)):
+            assert getattr(dpkit, step.__name__) is step, name
+
+
+def test_every_public_scorer_stands_in_the_catalog():
+    from dpkit import scorers
+
+    assert set(scorers.__all__) == {method.scorer.__name__ for method in catalog.METHODS.values() if method.scorer}
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: catalog.score("duel", None), "unknown method 'duel'; there are random, dual, .*el2n: did you mean dual?"),
+    (lambda: catalog.select("best", None, 1, rng=0), "unknown method 'best'; there are random, dual, dual"),
+    (lambda: catalog.settings("dule"), "unknown method 'dule'"),
+    (lambda: catalog.find(catalog.MODELS, "resnet", "model"), "unknown model 'resnet'; .*did you mean resnet18?"),
+    (lambda: catalog.make_net("vgg", None, seed=0), "unknown model 'vgg'; there are small_cnn, resnet18"),
+])
+def test_an_unknown_name_is_told_what_there_is(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_networks_weights_are_decided_by_its_seed(digits):
+    one, again, other = (catalog.make_net("small_cnn", digits, seed=seed) for seed in (0, 0, 1))
+    assert same(one, again) and not same(one, other)
+    torch.manual_seed(5)
+    assert same(one, catalog.make_net("small_cnn", digits, seed=0))
+
+
+def test_a_network_fits_its_images(digits):
+    assert catalog.make_net("small_cnn", digits, seed=0)(digits.clean(slice(0, 2))).shape == (2, 10)
+
+
+def test_a_score_is_the_scorers_own_with_its_settings():
+    assert catalog.score("random", None) is None
+    record = dynamics()
+    assert catalog.score("dual", record).values.tolist() == dpkit.dual(record).values.tolist()
+    assert catalog.score("dual", record, window=3).values.tolist() == dpkit.dual(record, window=3).values.tolist()
+
+
+def test_the_catalogs_settings_hold_until_overridden():
+    record = dynamics()
+    scores = dpkit.dual(record)
+    usual = catalog.select("dual+beta", scores, 2, evidence=record, rng=0)
+    assert usual.params["c_d"] == 4 and usual.kept.tolist() == dpkit.keep_beta(
+        scores, 2, mean_prob=record.mean_prob(), c_d=4, rng=0).kept.tolist()
+    assert catalog.select("dual+beta", scores, 2, evidence=record, rng=0, c_d=5.5).params["c_d"] == 5.5
+    assert catalog.METHODS["dual+beta"].options == {"c_d": 4.0}
+
+
+def test_settings_are_named_by_whom_they_belong_to():
+    assert catalog.settings("dual+beta") == (("window",), ("c_d", "convention"))
+    assert catalog.settings("aum")[0] == () and "protect_inf" in catalog.settings("aum")[1]
+    assert catalog.settings("random")[0] == ()
+
+
+def test_evidence_that_a_selector_reads_must_be_there():
+    scores = Scores([1.0, 2.0], "mine")
+    looked = Snapshot([[[0.5, 0.5]] * 2], None, [0, 1])
+    for evidence, kind in ((None, "NoneType"), (looked, "Snapshot")):
+        with pytest.raises(ValueError, match=rf"dual\+beta reads mean_prob from the evidence; got {kind}: pass evidence="):
+            catalog.select("dual+beta", scores, 1, evidence=evidence, rng=0)
+    with pytest.raises(ValueError, match="random looks at nothing, so it needs num_samples=, the set's size; got none"):
+        catalog.select("random", None, 1, rng=0)
+    with pytest.raises(TypeError, match="keep_top needs Scores; got NoneType"):
+        catalog.select("dual", None, 1, num_samples=4, rng=0)
+    with pytest.raises(TypeError, match="el2n needs Snapshot; got TrainingDynamics"):
+        catalog.score("el2n", dynamics())
+
+
+def test_the_networks_and_sets_named_are_those_that_load():
+    from dpkit import data
+
+    assert catalog.DATASETS is data.DATASETS and "digits" in catalog.DATASETS

@@ -1,0 +1,289 @@
+"""Plots and explorers: what is drawn is what the records say. Claims about data and labels, not about pixels."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from scipy import stats
+
+from dpkit import catalog, plots
+from dpkit.records import Selection, TrainingDynamics
+from dpkit.selectors import beta_parameters
+
+# four samples over three epochs: easy, hard, wavering, learned late
+PROB = np.array([[0.9, 1.0, 0.8], [0.1, 0.1, 0.1], [0.0, 0.9, 0.3], [0.2, 0.5, 0.8]])
+ROWS = [{"method": method, "prune_ratio": ratio, "seed": seed, "accuracy": accuracy + 0.01 * seed**2}
+        for method, ratio, accuracy in (("random", 0.5, 0.90), ("random", 0.9, 0.70), ("dual", 0.5, 0.92), ("dual", 0.9, 0.40))
+        for seed in range(3)]
+
+
+@pytest.fixture
+def dynamics():
+    return TrainingDynamics(PROB, np.zeros_like(PROB), PROB > 0.5, np.arange(4))
+
+
+@pytest.fixture
+def ax():
+    return plt.subplots()[1]
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def half():
+    return Selection(np.array([1, 2]), 4, "top")
+
+
+def dots(ax):
+    """Positions of all scattered dots, in the order drawn."""
+    return np.concatenate([collection.get_offsets() for collection in ax.collections])
+
+
+def legend(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+DRAWN = {
+    "moon_plot": lambda ax, dynamics, half: plots.moon_plot(dynamics, ax=ax),
+    "moon_plot of a selection": lambda ax, dynamics, half: plots.moon_plot(dynamics, ax=ax, selection=half),
+    "moon_plot of values": lambda ax, dynamics, half: plots.moon_plot(dynamics, ax=ax, values=np.arange(4), rows=[2]),
+    "moon_evolution": lambda ax, dynamics, half: plots.moon_evolution(dynamics, [3], axes=[ax])[0],
+    "trajectories": lambda ax, dynamics, half: plots.trajectories(dynamics, [0, 2], ax=ax, window=2),
+    "beta_densities": lambda ax, dynamics, half: plots.beta_densities({0.5: (4.5, 10.5)}, ax=ax),
+    "kept_by_ease": lambda ax, dynamics, half: plots.kept_by_ease(dynamics.mean_prob(), {"dual": half}, ax=ax),
+    "accuracy_against_ratio": lambda ax, dynamics, half: plots.accuracy_against_ratio(ROWS, ax=ax),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_each_plot_returns_its_ax_labels_both_axes_and_opens_no_figure(name, ax, dynamics, half):
+    before = plt.get_fignums()
+    assert DRAWN[name](ax, dynamics, half) is ax
+    assert ax.get_xlabel() and ax.get_ylabel()
+    assert plt.get_fignums() == before
+    ax.figure.canvas.draw()  # nothing fails only when it is drawn
+
+
+# ---- the moon --------------------------------------------------------------------------------------------------
+
+
+def test_moon_plot_puts_std_to_the_right_and_mean_upwards(ax, dynamics):
+    plots.moon_plot(dynamics, ax=ax)
+    assert np.allclose(dots(ax), np.column_stack([PROB.std(axis=1, ddof=1), PROB.mean(axis=1)]), atol=1e-6)
+
+
+def test_every_possible_sample_is_inside_the_moon_plots_frame(ax):
+    halves = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])  # the largest deviation needs half 0 and half 1
+    longer = TrainingDynamics(np.repeat(halves, 5, axis=1), np.zeros((4, 10)), np.zeros((4, 10), bool), np.arange(4))
+    plots.moon_plot(longer, ax=ax)
+    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    assert all(left <= x <= right and low <= y <= high for x, y in dots(ax))
+
+
+def test_moon_plot_is_dark_where_samples_are_hard(ax, dynamics):
+    plots.moon_plot(dynamics, ax=ax)
+    (drawn,) = ax.collections
+    assert np.allclose(drawn.get_array(), dynamics.mean_prob())
+    brightness = drawn.get_cmap()([0.0, 0.5, 1.0])[:, :3].sum(axis=1)
+    assert brightness[0] < brightness[1] < brightness[2]
+
+
+def test_a_selection_is_coloured_and_counted(ax, dynamics, half):
+    plots.moon_plot(dynamics, ax=ax, selection=half)
+    pruned, kept = ax.collections
+    assert legend(ax) == ["pruned (2)", "kept (2)"]
+    assert to_hex(kept.get_facecolor()[0]).upper() == plots.KEPT and to_hex(pruned.get_facecolor()[0]).upper() == plots.PRUNED
+    assert np.allclose(kept.get_offsets()[:, 1], dynamics.mean_prob()[half.kept])
+    assert np.allclose(pruned.get_offsets()[:, 1], dynamics.mean_prob()[half.pruned])
+
+
+def test_large_counts_have_a_thousands_comma(ax):
+    prob = np.tile([0.2, 0.4], (2500, 1))
+    many = TrainingDynamics(prob, np.zeros_like(prob), prob > 0.5, np.zeros(2500, int))
+    plots.moon_plot(many, ax=ax, selection=Selection(np.arange(1200), 2500, "top"))
+    assert legend(ax) == ["pruned (1,300)", "kept (1,200)"]
+
+
+def test_the_highest_value_lies_on_top(ax, dynamics):
+    plots.moon_plot(dynamics, ax=ax, values=np.array([0.3, 0.9, 0.1, 0.5]), label="my score")
+    (drawn,) = ax.collections
+    assert drawn.get_array().tolist() == [0.1, 0.3, 0.5, 0.9]
+    assert np.allclose(drawn.get_offsets()[-1, 1], dynamics.mean_prob()[1])
+    assert "my score" in [other.get_ylabel() for other in ax.figure.axes]
+
+
+def test_ringed_samples_carry_their_row_number(ax, dynamics):
+    plots.moon_plot(dynamics, ax=ax, rows=[2, 0])
+    assert [text.get_text() for text in ax.texts] == ["2", "0"]
+    assert np.allclose([text.xy[1] for text in ax.texts], dynamics.mean_prob()[[2, 0]])
+
+
+def test_moon_evolution_draws_the_record_as_it_stood(dynamics):
+    _, axes = plt.subplots(1, 2)
+    plots.moon_evolution(dynamics, [2, 3], axes=axes)
+    assert np.allclose(dots(axes[0])[:, 1], PROB[:, :2].mean(axis=1), atol=1e-6)
+    assert [ax.get_title() for ax in axes] == ["after 2 epochs", "after 3 epochs"]
+
+
+def test_trajectories_start_at_epoch_one_and_are_named(ax, dynamics):
+    plots.trajectories(dynamics, [2, 0], ax=ax, names=["wavering", "easy"])
+    assert np.allclose([line.get_ydata() for line in ax.lines], PROB[[2, 0]], atol=1e-6)
+    assert ax.lines[0].get_xdata().tolist() == [1, 2, 3] and legend(ax) == ["wavering", "easy"]
+
+
+def test_the_hardest_trajectory_is_the_darkest(ax, dynamics):
+    plots.trajectories(dynamics, [0, 1, 2], ax=ax)  # means 0.9, 0.1, 0.4
+    easy, hard, between = [sum(matplotlib.colors.to_rgb(line.get_color())) for line in ax.lines]
+    assert hard < between < easy
+
+
+# ---- selections ------------------------------------------------------------------------------------------------
+
+
+def test_beta_densities_are_scipys_and_named_by_ratio(ax):
+    plots.beta_densities({0.9: (10.7, 4.3), 0.3: (5.3, 9.7)}, ax=ax)
+    assert [text.split("  ")[0] for text in legend(ax)] == ["r = 0.3", "r = 0.9"]
+    for line, pair in zip(ax.lines, [(5.3, 9.7), (10.7, 4.3)], strict=True):
+        assert np.allclose(line.get_ydata(), stats.beta.pdf(line.get_xdata(), *pair))
+
+
+def test_a_density_that_is_infinite_at_an_end_does_not_flatten_the_others(ax):
+    parameters = {ratio: beta_parameters(ratio, 0.65, 4) for ratio in (0.5, 0.99)}
+    assert parameters[0.99][1] < 1
+    plots.beta_densities(parameters, ax=ax)
+    assert ax.get_ylim()[1] < 10 * ax.lines[0].get_ydata().max()
+
+
+def test_kept_by_ease_counts_every_kept_sample_once(ax):
+    mean = np.array([0.0, 0.04, 0.5, 0.51, 0.96, 1.0])  # both ends belong to a bin
+    selections = {"random": Selection(np.array([0, 3, 5]), 6, "random"), "dual": Selection(np.array([1, 2]), 6, "top")}
+    plots.kept_by_ease(mean, selections, ax=ax, bins=10)
+    whole = [patch.get_height() for patch in ax.patches if hasattr(patch, "get_height")]
+    steps = {text: patch.get_data().values for text, patch in zip(
+        legend(ax)[1:], [patch for patch in ax.patches if hasattr(patch, "get_data")], strict=True)}
+    assert sum(whole) == 6
+    assert steps["random (3)"].tolist() == [1, 0, 0, 0, 0, 1, 0, 0, 0, 1]
+    assert steps["dual (2)"].tolist() == [1, 0, 0, 0, 0, 1, 0, 0, 0, 0]
+    assert legend(ax)[0] == "the whole set (6)"
+
+
+def test_the_ease_axis_says_which_end_is_hard(ax, dynamics, half):
+    plots.kept_by_ease(dynamics.mean_prob(), {"dual": half}, ax=ax)
+    assert "hard → easy" in ax.get_xlabel() and ax.get_xlim() == (0, 1)
+
+
+# ---- results ---------------------------------------------------------------------------------------------------
+
+
+def bars(ax):
+    """{method: (means, half lengths of the bars)} as drawn."""
+    found = {}
+    for container in ax.containers:
+        line, _, (segments,) = container.lines
+        ends = np.array(segments.get_segments())
+        found[container.get_label()] = (line.get_ydata(), (ends[:, 1, 1] - ends[:, 0, 1]) / 2)
+    return found
+
+
+def test_accuracy_against_ratio_shows_numpys_mean_and_deviation(ax):
+    plots.accuracy_against_ratio(ROWS, ax=ax)
+    assert list(bars(ax)) == ["random", "dual"]
+    for method, (mean, spread) in bars(ax).items():
+        seeds = [[100 * row["accuracy"] for row in ROWS if (row["method"], row["prune_ratio"]) == (method, ratio)]
+                 for ratio in (0.5, 0.9)]
+        assert np.allclose(mean, np.mean(seeds, axis=1)) and np.allclose(spread, np.std(seeds, axis=1, ddof=1))
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["50 %", "90 %"]
+    assert len(dots(ax)) >= len(ROWS)
+
+
+def test_one_seed_has_a_mean_and_no_bar(ax, recwarn):
+    plots.accuracy_against_ratio([row for row in ROWS if row["seed"] == 0], ax=ax)
+    mean, spread = bars(ax)["dual"]
+    assert np.allclose(mean, [92, 40]) and np.allclose(spread, 0) and not recwarn.list
+
+
+def test_a_method_may_lack_a_ratio_and_the_whole_sets_accuracy_is_a_line(ax):
+    plots.accuracy_against_ratio([row for row in ROWS if (row["method"], row["prune_ratio"]) != ("dual", 0.9)], ax=ax,
+                                 whole=[0.97, 0.99])
+    assert [len(mean) for mean, _ in bars(ax).values()] == [2, 1]
+    (line,) = [line for line in ax.lines if line.get_label() == "nothing pruned"]
+    assert np.allclose(line.get_ydata(), 98)
+
+
+def test_no_two_methods_share_a_colour_or_a_marker():
+    styles = [plots.method_style(method) for method in [*catalog.METHODS, "a method of my own"]]
+    for part in ("color", "marker"):
+        assert len({style[part] for style in styles}) == len(styles)
+
+
+# ---- pictures --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [0, 3])
+def test_image_grid_puts_picture_k_in_its_place(ax, channels):
+    shape = (5, 12, 24) + ((channels,) if channels else ())
+    pictures = np.ones(shape, np.uint8) * np.arange(10, 60, 10, dtype=np.uint8).reshape(5, *[1] * (len(shape) - 1))
+    assert plots.image_grid(pictures, ax=ax, columns=3, names=list("abcde"), title="five") is ax
+    sheet = np.asarray(ax.images[0].get_array())
+    for k, text in enumerate(ax.texts):
+        x, y = text.get_position()  # the name stands under the middle of its picture
+        picture = sheet[int(y) - 2 - 12 : int(y) - 2, int(x) - 12 : int(x) + 12]
+        assert text.get_text() == "abcde"[k] and np.all(picture == 10 * (k + 1))
+    tops = [text.get_position()[1] for text in ax.texts]
+    assert tops[0] == tops[1] == tops[2] < tops[3] == tops[4]
+    assert ax.get_title(loc="left") == "five"
+
+
+# ---- explorers -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def explorers(dynamics):
+    pytest.importorskip("ipywidgets")
+    from dpkit import widgets
+
+    return {"moon": lambda: widgets.moon_explorer(dynamics, rows=[1]),
+            "window": lambda: widgets.window_explorer(dynamics, 2, window=2),
+            "beta": lambda: widgets.beta_explorer(mu_d=0.65, c_d=4.0)}
+
+
+@pytest.mark.parametrize("name", ["moon", "window", "beta"])
+def test_an_explorer_draws_at_its_start_and_at_every_sliders_ends(name, explorers, monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: plt.gcf().canvas.draw())
+    explorer = explorers[name]()
+    plt.close("all")  # it has drawn once by itself, where an error would only be logged
+    start = {slider._kwarg: slider.value for slider in explorer.kwargs_widgets}
+    for slider in explorer.kwargs_widgets:
+        for value in (slider.value, slider.min, slider.max):
+            explorer.f(**start | {slider._kwarg: value})
+            assert len(plt.get_fignums()) == 1 and plt.gca().get_xlabel()
+            plt.close("all")
+
+
+def test_the_window_explorer_computes_one_window_of_dual(explorers, monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: None)
+    explorers["window"]().f(start=2)  # 0.9, 0.3: mean 0.6, std 0.4243
+    assert plt.gca().get_title().endswith("(1 - mean) · std = 0.1697")
+
+
+def test_in_a_report_a_sentence_stands_in_an_explorers_place(explorers, monkeypatch):
+    from dpkit.report_result import ENVIRONMENT
+
+    monkeypatch.setenv(ENVIRONMENT, "{}")
+    assert "JupyterLab" in explorers["beta"]().data
+
+
+# ---- imports ---------------------------------------------------------------------------------------------------
+
+
+def test_plots_load_neither_torch_nor_a_drawing_backend(python):
+    done = python("import sys, dpkit.plots; print([m for m in ('torch', 'matplotlib.pyplot') if m in sys.modules])")
+    assert done.stdout.strip() == "[]", done.stderr

@@ -1,0 +1,180 @@
+"""Two lines in anyone's loop record the same as arithmetic by hand, and refuse what was seen twice or never."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from dpkit.recorder import Recorder, indexed, look_at
+
+
+def batch(*rows, classes=3):
+    """(index, logits, labels) with logits that tell rows apart."""
+    index = torch.tensor(rows)
+    return index, torch.arange(len(rows) * classes).reshape(-1, classes).float(), index % classes
+
+
+# ---- one batch -------------------------------------------------------------------------------------------------
+
+
+def test_look_at_by_hand():
+    logits = torch.tensor([[2.0, 0.0, 1.0], [2.0, 0.0, 1.0]])
+    prob, margin, correct = look_at(logits, torch.tensor([0, 1]))
+    e = np.exp([2.0, 0.0, 1.0])
+    np.testing.assert_allclose(prob, [e[0] / e.sum(), e[1] / e.sum()], rtol=1e-6)
+    assert margin.tolist() == [1.0, -2.0]  # 2 - 1 and 0 - 2
+    assert correct.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_look_at_agrees_with_softmax_top_two_and_argmax(dtype):
+    logits, labels = (torch.randn(500, 7, generator=torch.Generator().manual_seed(0)) * 8).to(dtype), torch.arange(500) % 7
+    prob, margin, correct = look_at(logits.requires_grad_(), labels)
+    wide = logits.detach().double()
+    rows = torch.arange(500)
+    others = wide.clone()
+    others[rows, labels] = -torch.inf
+    torch.testing.assert_close(prob.double(), wide.softmax(1)[rows, labels], rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(margin.double(), wide[rows, labels] - others.max(1).values, rtol=1e-5, atol=1e-5)
+    assert torch.equal(correct, logits.argmax(1) == labels)
+    assert prob.dtype == margin.dtype == torch.float32 and not prob.requires_grad and not margin.requires_grad
+
+
+def test_of_tied_logits_argmax_decides_and_the_margin_is_zero():
+    logits = torch.tensor([[1.0, 1.0, 0.0]] * 3)
+    _, margin, correct = look_at(logits, torch.tensor([0, 1, 2]))
+    assert margin.tolist() == [0, 0, -1]
+    assert correct.sum() == 1 and correct.tolist() == (logits.argmax(1) == torch.tensor([0, 1, 2])).tolist()
+
+
+# ---- in a loop -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")  # where there is one core
+def test_an_ordinary_loop_with_workers_records_what_is_computed_by_hand():
+    n, epochs = 23, 2
+    pixels, labels = torch.randn(n, 4, generator=torch.Generator().manual_seed(2)), torch.arange(n) % 3
+    weights = [torch.randn(4, 3, generator=torch.Generator().manual_seed(3 + epoch)) for epoch in range(epochs)]
+    loader = DataLoader(indexed(TensorDataset(pixels, labels)), batch_size=5, shuffle=True, num_workers=2,
+                        generator=torch.Generator().manual_seed(4))
+    recorder, orders = Recorder(n, epochs), []
+    for epoch in range(epochs):
+        orders.append([])
+        for index, (x, y) in loader:
+            recorder.update(epoch, index, x @ weights[epoch], y)
+            orders[-1] += index.tolist()
+    record = recorder.dynamics()
+    assert orders[0] != orders[1] and sorted(orders[0]) == list(range(n))
+    assert record.labels.tolist() == labels.tolist() and record.moment == "train"
+    for epoch in range(epochs):
+        logits = (pixels @ weights[epoch]).double().numpy()
+        own = logits[np.arange(n), labels]
+        rest = np.where(np.eye(3, dtype=bool)[labels], -np.inf, logits).max(1)
+        np.testing.assert_allclose(record.target_prob[:, epoch], np.exp(own) / np.exp(logits).sum(1), rtol=1e-5)
+        np.testing.assert_allclose(record.margin[:, epoch], own - rest, rtol=1e-4, atol=1e-5)
+        assert record.correct[:, epoch].tolist() == (own > rest).tolist()
+
+
+def test_indexed_yields_the_index_beside_the_item():
+    assert len(indexed("abc")) == 3 and list(indexed("abc")) == [(0, "a"), (1, "b"), (2, "c")]
+
+
+def test_part_of_a_set_may_be_expected_and_the_rest_is_nan():
+    recorder = Recorder(100, 1, index=[3, 70])
+    recorder.update(0, *batch(70, 3))
+    record = recorder.dynamics()
+    assert np.flatnonzero(~np.isnan(record.target_prob[:, 0])).tolist() == [3, 70]
+    assert np.isnan(record.margin).sum() == 98 and record.labels[[3, 70]].tolist() == [0, 1]
+
+
+def test_recording_leaves_gradients_alone():
+    logits = torch.zeros(2, 3, requires_grad=True)
+    recorder = Recorder(2, 1)
+    recorder.update(0, torch.tensor([0, 1]), logits, torch.tensor([0, 1]))
+    logits.sum().backward()
+    assert logits.grad.tolist() == [[1, 1, 1]] * 2
+
+
+# ---- refusals --------------------------------------------------------------------------------------------------
+
+
+def test_a_dropped_last_batch_is_refused_with_the_number_never_seen():
+    items = TensorDataset(torch.zeros(8, 3), torch.zeros(8, dtype=torch.long))
+    loader = DataLoader(indexed(items), batch_size=3, drop_last=True)
+    recorder = Recorder(8, 1)
+    for index, (x, y) in loader:
+        recorder.update(0, index, x, y)
+    with pytest.raises(ValueError, match=r"in epoch 0 2 were seen never \(first: id 6\): sample without replacement"):
+        recorder.dynamics()
+
+
+def test_an_unfinished_epoch_is_found_when_the_next_begins():
+    recorder = Recorder(3, 2)
+    recorder.update(0, *batch(0, 1))
+    with pytest.raises(ValueError, match=r"in epoch 0 1 were seen never \(first: id 2\)"):
+        recorder.update(1, *batch(0, 1, 2))
+
+
+@pytest.mark.parametrize("rows", [[(0, 1, 2), (1,)], [(0, 1, 1, 2)]])
+def test_a_sample_seen_twice_is_refused(rows):
+    recorder = Recorder(3, 1)
+    for part in rows:
+        recorder.update(0, *batch(*part))
+    with pytest.raises(ValueError, match=r"in epoch 0 1 were seen more often than expected \(first: id 1\)"):
+        recorder.dynamics()
+
+
+def test_a_sample_that_was_not_expected_is_refused():
+    recorder = Recorder(9, 1, index=[1, 2])
+    recorder.update(0, *batch(1, 2, 5))
+    with pytest.raises(ValueError, match=r"more often than expected \(first: id 5\)"):
+        recorder.dynamics()
+
+
+@pytest.mark.parametrize("rows, told", [((0, 3), r"0\.\.3"), ((-1, 2), r"-1\.\.2")])
+def test_an_index_outside_the_set_is_refused(rows, told):
+    with pytest.raises(ValueError, match=rf"index must be original ids in 0\.\.2; got {told}"):
+        Recorder(3, 1).update(0, *batch(*rows))
+
+
+def test_epochs_out_of_order_or_range_are_refused():
+    recorder = Recorder(2, 3)
+    recorder.update(0, *batch(0, 1))
+    recorder.update(1, *batch(0, 1))
+    with pytest.raises(ValueError, match="epoch 0 was already recorded; count epochs upwards from 0"):
+        recorder.update(0, *batch(0, 1))
+    for epoch in (3, -1):
+        with pytest.raises(ValueError, match=rf"epoch must be 0\.\.2 \(this Recorder was made for 3\); got {epoch}"):
+            recorder.update(epoch, *batch(0, 1))
+    with pytest.raises(ValueError, match=r"expected 3 recorded epochs; 1 are missing \(first: epoch 2\)"):
+        recorder.dynamics()
+
+
+@pytest.mark.parametrize("n, epochs", [(0, 3), (3, 0)])
+def test_a_recorder_of_nothing_is_refused(n, epochs):
+    with pytest.raises(ValueError, match=f"at least one sample and one epoch; got n={n}, epochs={epochs}"):
+        Recorder(n, epochs)
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------
+
+
+def test_memory_grows_with_samples_times_epochs_and_never_with_classes():
+    n, epochs, classes = 20_000, 10, 100
+    tracemalloc.start()
+    recorder = Recorder(n, epochs)
+    index, labels = torch.arange(n), torch.zeros(n, dtype=torch.long)
+    for epoch in range(epochs):
+        for rows in index.split(1000):
+            recorder.update(epoch, rows, torch.zeros(len(rows), classes), labels[rows])
+    kept = [part for value in vars(recorder).values() for part in (value if isinstance(value, list) else [value])]
+    held = sum(part.nbytes for part in kept if isinstance(part, (np.ndarray, torch.Tensor)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    record = n * epochs * (4 + 4 + 1)
+    assert record <= held <= record + n * 40  # besides: labels, the ids to expect, and the epoch under way
+    assert peak < record + n * 60  # an epoch's rows on their way; all logits would be n * 400 per epoch
+    dynamics = recorder.dynamics()
+    assert dynamics.target_prob.nbytes == n * epochs * 4 and np.shares_memory(dynamics.target_prob, recorder._target_prob)

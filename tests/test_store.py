@@ -1,0 +1,143 @@
+"""Files and folders are whole or absent, whatever stops the writing."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dpkit import store
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def dead_pid():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_a_file_appears_when_its_block_ends(tmp_path):
+    with store.whole_file(tmp_path / "deep" / "file") as file:
+        file.write(b"new")
+        assert not (tmp_path / "deep" / "file").exists()
+    assert (tmp_path / "deep" / "file").read_bytes() == b"new" and names(tmp_path / "deep") == ["file"]
+
+
+def test_a_failed_block_leaves_the_earlier_file(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), store.whole_file(tmp_path / "file") as file:
+        file.write(b"half")
+        raise ZeroDivisionError
+    assert (tmp_path / "file").read_bytes() == b"old" and names(tmp_path) == ["file"]
+
+
+def test_what_killed_writers_left_beside_a_file_is_cleared(tmp_path, dead_pid):
+    (tmp_path / f".file.writing-{dead_pid}").write_bytes(b"half")
+    (tmp_path / f".file.writing-{os.getppid()}").write_bytes(b"of another run that is alive")
+    (tmp_path / f".other.writing-{dead_pid}").write_bytes(b"not ours")
+    with store.whole_file(tmp_path / "file") as file:
+        file.write(b"new")
+    assert names(tmp_path) == sorted([f".file.writing-{os.getppid()}", f".other.writing-{dead_pid}", "file"])
+
+
+def test_json_takes_numpy_and_paths_and_refuses_the_rest(tmp_path):
+    store.write_json(tmp_path / "a.json", {"i": np.int64(3), "x": np.float32(0.5), "v": np.arange(2), "p": Path("a") / "b"})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"i": 3, "x": 0.5, "v": [0, 1], "p": os.path.join("a", "b")}
+    with pytest.raises(TypeError, match="something JSON can hold .*; got set"):
+        store.write_json(tmp_path / "b.json", {1, 2})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        store.write_json(tmp_path / "b.json", {"loss": float("nan")})
+    assert names(tmp_path) == ["a.json"]
+
+
+def test_a_folder_appears_when_its_block_ends_and_replaces_only_its_like(tmp_path):
+    for text in ("one", "two"):
+        with store.whole_folder(tmp_path / "out") as part:
+            (part / "manifest.json").write_text(text)
+    assert (tmp_path / "out" / "manifest.json").read_text() == "two" and names(tmp_path) == ["out"]
+    (tmp_path / "file").write_text("precious")
+    for name, replaces, message in (("out", "verdict.json", "no verdict.json in it"),
+                                    ("file", "manifest.json", "file exists and is not an earlier result")):
+        with pytest.raises(FileExistsError, match=message), store.whole_folder(tmp_path / name, replaces=replaces):
+            pytest.fail("refused before the block runs")
+    assert names(tmp_path) == ["file", "out"]
+
+
+def test_a_failed_block_leaves_the_earlier_folder(tmp_path):
+    with store.whole_folder(tmp_path / "out") as part:
+        (part / "manifest.json").write_text("old")
+    with pytest.raises(KeyboardInterrupt), store.whole_folder(tmp_path / "out") as part:
+        (part / "manifest.json").write_text("half")
+        raise KeyboardInterrupt
+    assert (tmp_path / "out" / "manifest.json").read_text() == "old" and names(tmp_path) == ["out"]
+
+
+def test_a_folder_that_cannot_be_swapped_in_leaves_the_earlier_one(tmp_path, monkeypatch):
+    with store.whole_folder(tmp_path / "out") as part:
+        (part / "manifest.json").write_text("old")
+    rename = os.rename
+
+    def fails(source, target):
+        if ".building-" in str(source):
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fails)
+    with pytest.raises(OSError, match="Input/output error"), store.whole_folder(tmp_path / "out") as part:
+        (part / "manifest.json").write_text("new")
+    assert (tmp_path / "out" / "manifest.json").read_text() == "old" and names(tmp_path) == ["out"]
+
+
+def test_leftovers_of_the_dead_are_cleared_and_of_the_living_are_not(tmp_path, dead_pid):
+    (tmp_path / f".out.building-{dead_pid}").mkdir()
+    (tmp_path / f".out.replaced-{dead_pid}").mkdir()
+    (tmp_path / f".out.building-{os.getppid()}").mkdir()
+    (tmp_path / ".out.backup-mine").mkdir()
+    (tmp_path / "out").mkdir()
+    with store.whole_folder(tmp_path / "out"):
+        pass
+    assert names(tmp_path) == sorted([".out.backup-mine", f".out.building-{os.getppid()}", "out"])
+
+
+def test_leftovers_of_a_longer_name_are_not_ours_to_clear(tmp_path, dead_pid):
+    (tmp_path / f".out.old.replaced-{dead_pid}").mkdir()
+    with store.whole_folder(tmp_path / "out.new") as outer, store.whole_folder(tmp_path / "out"):
+        (outer / "manifest.json").write_text("")
+    assert names(tmp_path) == sorted([f".out.old.replaced-{dead_pid}", "out", "out.new"])
+
+
+def test_a_leftover_under_our_own_process_number_is_no_obstacle(tmp_path):
+    # in a container every run has the same number, so the dead run's folder looks like ours
+    (tmp_path / f".out.building-{os.getpid()}").mkdir()
+    (tmp_path / f".out.building-{os.getpid()}" / "half").write_text("")
+    with store.whole_folder(tmp_path / "out") as part:
+        (part / "whole").write_text("")
+    assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["whole"]
+
+
+def test_equal_values_have_equal_keys():
+    assert store.key_hash({"a": 1, "b": [np.int64(2)]}) == store.key_hash({"b": [2], "a": 1})
+    assert store.key_hash({"a": 1}) != store.key_hash({"a": 1.5})
+    assert len(store.key_hash({})) == 20
+
+
+def test_a_files_hash_is_its_sha256(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    assert store.file_hash(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_folders_follow_the_environment_and_then_the_platform(tmp_path, monkeypatch):
+    assert store.data_folder() == tmp_path / "data" and store.data_folder("here") == Path("here")
+    assert store.cache_folder() == tmp_path / "cache"
+    monkeypatch.delenv("DPKIT_DATA")
+    monkeypatch.delenv("DPKIT_CACHE")
+    assert store.data_folder().parts[-2:] == ("dpkit", "data")
+    assert store.cache_folder().parts[-2:] == ("dpkit", "stages")
