@@ -54,6 +54,9 @@ class Trial:
         catalog.find(catalog.METHODS, self.method, "method")
         catalog.find(catalog.MODELS, self.model, "model")
         keep_count(1, self.prune_ratio)
+        if self.record.budget != "epochs" or not 1 <= self.record_epochs <= self.record.epochs:
+            raise ValueError(f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); "
+                             f"got {self.record_epochs}")
         of_scorer, _ = _routed(self.method, self.options)
         if "window" in catalog.settings(self.method)[0]:
             default = inspect.signature(catalog.METHODS[self.method].scorer).parameters["window"].default
@@ -61,9 +64,6 @@ class Trial:
             if self.record_epochs < window:
                 raise ValueError(f"{self.method} needs at least as many recorded epochs as its window of {window}; "
                                  f"record_epochs is {self.record_epochs}: record longer, or set options={{'window': ...}}")
-        if self.record.budget != "epochs" or not 1 <= self.record_epochs <= self.record.epochs:
-            raise ValueError(f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); "
-                             f"got {self.record_epochs}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,6 +55,9 @@ def test_every_exit_is_in_the_snapshot_and_the_last_one_is_judged():
             right = F.one_hot(images.labels, 3).float() * 9
             return x.mean((2, 3)), [-right, right]
 
+        def forward(self, x):
+            return self.look(x)[1][-1]
+
     looked = take_snapshot(TwoExits(), images)
     assert looked.probs.shape == (2, 20, 3)
     assert (looked.probs.argmax(-1) == looked.labels).mean(axis=1).tolist() == [0, 1]
