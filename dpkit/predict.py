@@ -1,5 +1,6 @@
 """One clean pass over a set: accuracy, or a Snapshot of probabilities and features."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,8 +76,24 @@ def picked_precision(images: ImageSet, precision: str = "auto") -> str:
         raise ValueError(f'precision must be "auto", "fp32" or "bf16"; got {precision!r}')
     if precision != "auto":
         return precision
-    if min(images.images.shape[2:]) < 16:
+    if _tiny(images):
         return "fp32"
     if images.device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return "bf16" if images.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "fp32"
+
+
+@contextmanager
+def picked_threads(images: ImageSet):
+    """One thread for images below 16x16 on a CPU, where more only wait for each other; put back afterwards."""
+    before = torch.get_num_threads()
+    if images.device.type == "cpu" and _tiny(images):
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _tiny(images):
+    return min(images.images.shape[2:]) < 16

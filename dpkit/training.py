@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from dpkit import store
 from dpkit.data import ImageSet
-from dpkit.predict import autocast, picked_precision
+from dpkit.predict import autocast, picked_precision, picked_threads
 from dpkit.recorder import Recorder
 
 
@@ -120,7 +120,7 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
         total = torch.zeros((), device=device)
         ids = torch.from_numpy(images.ids).to(device)
         # every draw of the epoch comes from (seed, epoch): prefixes and restarts give the same numbers
-        with seeded(_epoch_seed(seed, epoch), device):
+        with seeded(_epoch_seed(seed, epoch), device), picked_threads(images):
             order, offsets, mirrored = _draws(images, n, device)
             # near-equal batches: a last batch of one or two samples would upset batch norm
             batches = torch.tensor_split(torch.arange(n), per_epoch)[:steps]

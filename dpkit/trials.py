@@ -36,6 +36,8 @@ class Trial:
     num_samples:   use only the first that many training images (0: all).
     record:        recipe of the watched training; record_epochs of its epochs are run and recorded.
     retrain:       recipe of the training on the kept samples.
+    snapshot_epoch: epochs after which the watched network is looked at for methods that need a snapshot (EL2N is an
+                   early score); the last recorded epoch, if that is sooner.
     options:       settings of the scorer and the selector where they differ from the catalog's, e.g. {"c_d": 5.5}.
     """
 
@@ -48,6 +50,7 @@ class Trial:
     retrain: Recipe
     model: str = "small_cnn"
     num_samples: int = 0
+    snapshot_epoch: int = 10
     options: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -68,7 +71,7 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What one watched training left: dynamics, a snapshot after its last recorded epoch, and the seconds it took."""
+    """What one watched training left: dynamics, a snapshot taken on the way, and the seconds it took."""
 
     dynamics: TrainingDynamics
     snapshot: Snapshot
@@ -87,7 +90,7 @@ def run_trial(trial: Trial, *, cache=None, device="auto", watch=None) -> dict:
     evidence = None
     if catalog.METHODS[trial.method].evidence:
         evidence = record(images, model=trial.model, recipe=trial.record, epochs=trial.record_epochs, seed=trial.seed,
-                          cache=cache, watch=watch)
+                          cache=cache, snapshot_epoch=trial.snapshot_epoch, watch=watch)
     keep = keep_count(len(images), trial.prune_ratio)
     begun = time.perf_counter()
     selection = choose(trial.method, evidence, keep, num_samples=len(images), rng=trial.seed, **trial.options)
@@ -123,21 +126,26 @@ def _routed(method, options):
     return tuple({name: options[name] for name in group if name in options} for group in names)
 
 
-def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: int, cache, watch=None) -> Evidence:
+def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: int, cache, snapshot_epoch: int = 10,
+           watch=None) -> Evidence:
     """Train a fresh network for `epochs` of the recipe's schedule, watched; or read that from the cache."""
-    key = _key("record", images, model, recipe, seed) | {"epochs": epochs}
+    snapshot_epoch = min(snapshot_epoch, epochs)
+    key = _key("record", images, model, recipe, seed) | {"epochs": epochs, "snapshot_epoch": snapshot_epoch}
     folder = Path(cache) / f"record-{store.key_hash(key)}"
     if not (folder / "manifest.json").exists():
         net = catalog.make_net(model, images, seed=_derived(seed, 0))
         reports, partial = [], folder.with_name(folder.name + "-partial")
+        early = partial / "snapshot"  # kept at once: a training that goes on from a checkpoint is past this network
         for report in islice(train(net, images, recipe, seed=_derived(seed, 1), checkpoint=partial), epochs):
             reports.append(report)
+            if report.epoch + 1 == snapshot_epoch and not early.exists():
+                take_snapshot(net, images, precision=recipe.precision).save(early)
             if watch:
                 watch("record", report)
         params = {"seed": seed, "model": model, "recipe": asdict(recipe), "set": images.name}
         with store.whole_folder(folder) as part:
             TrainingDynamics.from_reports(reports, images.labels.cpu().numpy(), params=params).save(part / "dynamics")
-            take_snapshot(net, images, precision=recipe.precision).save(part / "snapshot")
+            Snapshot.load(early).save(part / "snapshot")
             store.write_json(part / "manifest.json", {"key": key, "seconds": sum(r.seconds for r in reports)})
         shutil.rmtree(partial, ignore_errors=True)
     seconds = json.loads((folder / "manifest.json").read_text())["seconds"]

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from dpkit.catalog import make_net
-from dpkit.data import toy_images
-from dpkit.predict import autocast, evaluate, picked_precision, take_snapshot
+from dpkit.data import from_arrays, toy_images
+from dpkit.predict import autocast, evaluate, picked_precision, picked_threads, take_snapshot
 from dpkit.training import Recipe, train
 
 
@@ -112,3 +112,16 @@ def test_an_unknown_precision_is_refused(trained):
     for call in (lambda: picked_precision(trained[1], "fp16"), lambda: evaluate(*trained, precision="fp16")):
         with pytest.raises(ValueError, match='precision must be "auto", "fp32" or "bf16"; got \'fp16\''):
             call()
+
+
+def test_tiny_images_take_one_thread_and_give_the_others_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for size, threads in ((8, 1), (16, 2)):
+            images = from_arrays(np.zeros((2, size, size), np.uint8), np.array([0, 1]), device="cpu")
+            with picked_threads(images):
+                assert torch.get_num_threads() == threads
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

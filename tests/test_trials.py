@@ -234,3 +234,35 @@ def test_settings_reach_whom_they_belong_to():
     assert chosen.params["c_d"] == 5.5
     tops = {tuple(trials.choose("dual", evidence, 10, num_samples=30, rng=0, window=window).kept) for window in (2, 12)}
     assert len(tops) == 2
+
+
+# ---- the snapshot on the way -----------------------------------------------------------------------------------
+
+
+def record_of_toys(cache, snapshot_epoch, watch=None):
+    images, _ = trials.load_sets("digits", N, "cpu")
+    return trials.record(images, model="small_cnn", recipe=CELL.record, epochs=4, seed=0, cache=cache,
+                         snapshot_epoch=snapshot_epoch, watch=watch)
+
+
+def test_the_snapshot_is_of_the_network_after_that_many_epochs(tmp_path):
+    images, _ = trials.load_sets("digits", N, "cpu")
+    net = make_net("small_cnn", images, seed=trials._derived(0, 0))
+    looked = [take_snapshot(net, images).probs for _ in train(net, images, CELL.record, seed=trials._derived(0, 1))]
+    for epochs, expected in ((2, looked[1]), (99, looked[3])):
+        assert np.array_equal(record_of_toys(tmp_path, epochs).snapshot.probs, expected)
+
+
+def test_a_record_that_goes_on_after_its_snapshot_keeps_the_early_one(tmp_path, monkeypatch):
+    undisturbed = record_of_toys(tmp_path / "a", 2).snapshot
+
+    def stop(stage, report):
+        if report.epoch == 2:  # past the snapshot
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("dpkit.training._Checkpoint.__init__.__defaults__", (0.0,))  # write every epoch
+    with pytest.raises(KeyboardInterrupt):
+        record_of_toys(tmp_path / "b", 2, watch=stop)
+    resumed = record_of_toys(tmp_path / "b", 2)
+    assert np.array_equal(resumed.snapshot.probs, undisturbed.probs)
+    assert not list((tmp_path / "b").glob("*-partial"))
