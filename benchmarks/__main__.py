@@ -4,7 +4,7 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks._compare import machine
+from dpkit.report_result import machine, versions
 from dpkit.store import write_json
 
 NAMES = ("data_path", "recording", "dual", "memory")
@@ -22,11 +22,12 @@ def main():
     for name in arguments.names or NAMES:
         for title, found in import_module(f"benchmarks.{name}").run():
             rows.append({"benchmark": title, **{k: round(v, 9) if isinstance(v, float) else v for k, v in found.items()}})
-            print(f"{title:62}", "  ".join(f"{k} {v:.3g}" for k, v in found.items()), flush=True)
+            shown = (f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in found.items())
+            print(f"{title:62}", "  ".join(shown), flush=True)
     if arguments.save:
         command = " ".join(["python -m benchmarks", *arguments.names, "--save"])
         write_json(Path(__file__).parents[1] / "results" / "benchmarks.json",
-                   {"command": command, "machine": machine(), "rows": rows})
+                   {"command": command, "machine": machine(), "versions": versions(), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -1,10 +1,6 @@
 """Timing two ways of doing one thing in turn, so that a drifting machine slows both."""
 
-import platform
-import re
 import time
-from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 
 
@@ -22,12 +18,3 @@ def _seconds(work) -> float:
     work()
     return time.perf_counter() - begun
 
-
-def machine() -> dict:
-    """What the numbers were measured on."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists() and (found := re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)):
-        model = found[1]
-    return {"processor": model, "python": platform.python_version()} | {
-        name: version(name) for name in ("torch", "torchvision", "numpy", "numba")}

@@ -8,6 +8,7 @@ from benchmarks._compare import compare
 from benchmarks.data_path import PlainSet, image_set
 from dpkit import Recipe, indexed, train
 from dpkit.models import small_cnn
+from dpkit.predict import picked_precision
 from dpkit.training import _draws, _epoch_seed
 
 
@@ -46,7 +47,8 @@ def measure(precision, *, n=12_800, repeats=5):
     recipe = Recipe(epochs=30, precision=precision)
     epochs = train(fresh(), images, recipe, seed=0)  # one network, one epoch a call
     net = fresh()
-    return compare(lambda: next(epochs), lambda: usual_epoch(net, dataset, n), repeats=repeats)
+    found = compare(lambda: next(epochs), lambda: usual_epoch(net, dataset, n), repeats=repeats)
+    return found | {"threads": 2, "precision": picked_precision(images, precision)}
 
 
 def _agree(n=512):

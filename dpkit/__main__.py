@@ -51,8 +51,9 @@ def _report(arguments) -> int:
               f"see {verdict.folder / 'report.html'}", sep="\n")
         return FAILED
     print(verdict.headline())
-    for name, rows in list(verdict.result["tables"].items())[:1]:  # the first is the result; the page has them all
-        print(f"\n{name}", reports.text_table(rows), sep="\n")
+    tables = verdict.result["tables"]
+    for name in ["accuracy"] if "accuracy" in tables else list(tables)[:1]:  # the result; the page has them all
+        print(f"\n{name}", reports.text_table(tables[name]), sep="\n")
     print(f"\n{verdict.folder / 'report.html'}")
     return PASSED
 

@@ -38,7 +38,7 @@ METHODS = {
 }
 MODELS = {"small_cnn": models.small_cnn, "resnet18": models.resnet18}
 
-__all__ = ["DATASETS", "METHODS", "MODELS", "Method", "find", "make_net", "score", "select", "settings"]
+__all__ = ["DATASETS", "METHODS", "MODELS", "Method", "find", "fitting", "make_net", "score", "select", "settings"]
 
 
 def find(table: dict, name: str, what: str):
@@ -64,6 +64,12 @@ def settings(method: str) -> tuple[tuple, tuple]:
     taken = {"rng", *entry.extras}
     return tuple(tuple(p.name for p in inspect.signature(step).parameters.values() if p.kind is p.KEYWORD_ONLY
                        and p.name not in taken) if step else () for step in (entry.scorer, entry.selector))
+
+
+def fitting(method: str, **some) -> dict:
+    """Of these settings, those that the method's scorer or selector takes."""
+    taken = {name for names in settings(method) for name in names}
+    return {name: value for name, value in some.items() if name in taken}
 
 
 def score(method: str, evidence, **settings) -> Scores | None:

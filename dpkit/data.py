@@ -6,11 +6,13 @@ A set of your own is one file <folder>/<name>.npz with uint8 arrays
 `load("<name>")` reads it; the named sets are downloaded through torchvision into the same format on first use.
 """
 
+import hashlib
 import shutil
 import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +67,16 @@ class ImageSet:
     @property
     def device(self) -> torch.device:
         return self.images.device
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything a training reads: pixels, labels, ids, classes, normalisation and augmentation."""
+        digest = hashlib.sha256(self.images.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+        digest.update(self.labels.cpu().numpy())
+        digest.update(self.ids.tobytes())
+        digest.update(repr((tuple(self.images.shape), self.num_classes, self.total, self.mean, self.std, self.shift,
+                            self.mirror)).encode())
+        return digest.hexdigest()
 
     def to(self, device) -> "ImageSet":
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
@@ -134,14 +146,20 @@ class ImageSet:
         return self._normalised(x)
 
     def _normalised(self, x):
-        scale = 1 / (255 * torch.tensor(self.std, device=x.device))
-        x = x.float().sub_(255 * torch.tensor(self.mean, device=x.device)).mul_(scale)
-        return x.permute(0, 3, 1, 2)
+        mean, scale = self._statistics
+        return x.float().sub_(mean).mul_(scale).permute(0, 3, 1, 2)
+
+    @cached_property
+    def _statistics(self):
+        """(255 mean, 1 / (255 std)), each (C,), made once: a copy to a GPU in every step would make it wait."""
+        return 255 * torch.tensor(self.mean, device=self.device), 1 / (255 * torch.tensor(self.std, device=self.device))
 
 
 def auto_device(device="auto") -> torch.device:
-    """The device asked for; "auto" is a GPU if there is one, else the CPU."""
+    """The device asked for; "auto" is a GPU if there is one, else the CPU. ValueError for others: nothing is tested there."""
     if device != "auto":
+        if torch.device(device).type not in ("cpu", "cuda"):
+            raise ValueError(f'device must be "auto", "cpu" or "cuda"; got {str(device)!r}')
         return torch.device(device)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -174,17 +192,17 @@ def from_arrays(images, labels, *, class_names=None, name="unnamed", mean=None, 
                 size=None, device="auto") -> ImageSet:
     """An ImageSet of your own arrays: images (n, H, W) or (n, H, W, C) uint8, labels (n,) whole numbers from 0."""
     images, labels = _checked(images, labels)
-    class_names = class_names or [str(c) for c in range(int(labels.max()) + 1)]
+    class_names = class_names if class_names is not None else [str(c) for c in range(int(labels.max()) + 1)]
     if labels.min() < 0 or labels.max() >= len(class_names):
         raise ValueError(f"labels must be in 0..{len(class_names) - 1} (one of {len(class_names)} classes); "
                          f"got {labels.min()}..{labels.max()}")
     if mean is None:
         mean, std = _pixel_statistics(images)
     device = auto_device(device)
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    pixels = torch.from_numpy(np.array(images, order="C")).permute(0, 3, 1, 2)  # a copy: the set stays as it is now
     if size is not None and (size, size) != pixels.shape[2:]:
-        pixels = F.interpolate(pixels.float(), (size, size), mode="bilinear", antialias=True).round().clamp(0, 255)
-        pixels = pixels.to(torch.uint8).contiguous(memory_format=torch.channels_last)
+        pixels = torch.cat([_resized(block, size) for block in pixels.split(1024)])  # not all as floats at once
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
     n = len(labels)
     return ImageSet(pixels.to(device), torch.as_tensor(labels.astype(np.int64), device=device), np.arange(n),
                     list(class_names), n, name, tuple(mean), tuple(std), shift, mirror)
@@ -199,6 +217,11 @@ def _checked(images, labels, prefix=""):
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
         raise ValueError(f"{prefix}labels must be ({len(images)},) whole numbers; got {labels.dtype} of shape {labels.shape}")
     return images if images.ndim == 4 else images[..., None], labels
+
+
+def _resized(pixels, size):
+    resized = F.interpolate(pixels.float(), (size, size), mode="bilinear", antialias=True)
+    return resized.round().clamp(0, 255).to(torch.uint8)
 
 
 def toy_images(n=600, *, hard=0.2, mislabelled=0.05, seed=0, size=12, device="auto") -> tuple[ImageSet, np.ndarray]:

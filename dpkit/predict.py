@@ -24,9 +24,9 @@ def evaluate(net, images: ImageSet, *, batch_size: int = 1024, precision: str = 
     right, loss = 0, 0.0
     for rows, logits in _passes(net, net, images, batch_size, precision):
         labels = images.labels[rows]
-        right += (logits.argmax(1) == labels).sum()
-        loss += torch.nn.functional.cross_entropy(logits.float(), labels, reduction="sum").double()
-    return Evaluation(float(right) / len(images), float(loss) / len(images), len(images))
+        right += int((logits.argmax(1) == labels).sum())
+        loss += torch.nn.functional.cross_entropy(logits.float(), labels, reduction="sum").item()
+    return Evaluation(right / len(images), loss / len(images), len(images))
 
 
 def take_snapshot(net, images: ImageSet, *, batch_size: int = 1024, precision: str = "auto") -> Snapshot:
@@ -50,7 +50,7 @@ def take_snapshot(net, images: ImageSet, *, batch_size: int = 1024, precision: s
 
 def _passes(net, look, images, batch_size, precision):
     """Yield (rows, look(x)) batch by batch; the net's mode restored, gradients off only while computing."""
-    was_training = net.training
+    modes = {module: module.training for module in net.modules()}  # a frozen part may be in eval mode by itself
     net.eval()
     try:
         for start in range(0, len(images), batch_size):
@@ -59,7 +59,8 @@ def _passes(net, look, images, batch_size, precision):
                 found = look(images.clean(rows))
             yield rows, found
     finally:
-        net.train(was_training)
+        for module, training in modes.items():
+            module.training = training
 
 
 def autocast(images: ImageSet, precision: str = "auto"):

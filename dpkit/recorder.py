@@ -40,7 +40,7 @@ class Recorder:
             raise ValueError(f"epoch must be 0..{self.epochs - 1} (this Recorder was made for {self.epochs}); got {epoch}")
         if epoch in self._done:
             raise ValueError(f"epoch {epoch} was already recorded; count epochs upwards from 0")
-        index = torch.as_tensor(index)
+        index, labels = (_whole(torch.as_tensor(value), logits, name) for value, name in ((index, "index"), (labels, "labels")))
         if index.device.type == "cpu" and len(index) and not (0 <= int(index.min()) and int(index.max()) < self.n):
             raise ValueError(f"index must be original ids in 0..{self.n - 1}; got {int(index.min())}..{int(index.max())}")
         if epoch != self._epoch:
@@ -48,6 +48,13 @@ class Recorder:
             self._open(epoch, logits.device)
         index, labels = index.to(logits.device), labels.to(logits.device)
         with torch.no_grad():
+            classes = logits.shape[1]
+            wrong = ((labels < 0) | (labels >= classes)).any()
+            if logits.device.type == "cpu" and wrong:
+                raise ValueError(f"labels must be in 0..{classes - 1} (the logits have {classes} classes); "
+                                 f"got {int(labels.min())}..{int(labels.max())}")
+            self._wrong |= wrong  # on a GPU it is read when the epoch closes: no waiting in the loop
+            labels = labels.clamp(0, classes - 1)
             target_prob, margin, correct = look_at(logits, labels)
             self._now[0][index] = target_prob
             self._now[1][index] = margin
@@ -68,6 +75,8 @@ class Recorder:
         """(target_prob, margin, correct) of one finished epoch, each (n,), by original id."""
         if epoch == self._epoch:
             self._close(partial)
+        if epoch not in self._done:
+            raise ValueError(f"epoch {epoch} was not recorded; recorded are {sorted(self._done) or 'none'}")
         return self._target_prob[epoch], self._margin[epoch], self._correct[epoch]
 
     def _open(self, epoch, device):
@@ -76,6 +85,7 @@ class Recorder:
         self._now = [*floats, torch.zeros(self.n, dtype=torch.bool, device=device)]
         self._seen = torch.zeros(self.n, dtype=torch.int32, device=device)
         self._given = torch.zeros(self.n, dtype=torch.int64, device=device)
+        self._wrong = torch.zeros((), dtype=torch.bool, device=device)
 
     def _close(self, partial=False):
         if self._epoch is None:
@@ -89,6 +99,12 @@ class Recorder:
                 raise ValueError(f"every expected sample must be seen once per epoch; in epoch {epoch} {wrong.sum()} were seen "
                                  f"{what} (first: id {np.flatnonzero(wrong)[0]}): sample without replacement, and pass "
                                  "index= if part of the set is trained on")
+        if self._wrong:
+            raise ValueError(f"labels must be in 0..classes - 1; some in epoch {epoch} were not: correct them")
+        lost = (self._seen > 0) & (self._now[0].isnan() | self._now[1].isnan())
+        if lost.any():
+            raise ValueError(f"{int(lost.sum())} samples got logits that are not numbers in epoch {epoch} (first: id "
+                             f"{int(lost.nonzero()[0, 0])}): the training diverged; use a smaller learning rate")
         given = self._given.cpu().numpy()
         if self._labels is None:
             self._labels = np.zeros(self.n, np.int64)
@@ -96,6 +112,14 @@ class Recorder:
         for host, device in zip((self._target_prob, self._margin, self._correct), self._now, strict=True):
             host[epoch] = device.cpu().numpy()
         self._done.add(epoch)
+
+
+def _whole(values, logits, name):
+    """One whole number per row of logits, as int64."""
+    if values.dtype in (torch.bool, torch.uint8) or values.is_floating_point() or values.shape != logits.shape[:1]:
+        raise ValueError(f"{name} must be ({len(logits)},) whole numbers, one per row of logits; got {values.dtype} of shape "
+                         f"{tuple(values.shape)}")
+    return values.long()
 
 
 def look_at(logits: torch.Tensor, labels: torch.Tensor):

@@ -110,8 +110,8 @@ class Report:
 
         write_json(self.folder / RESULT, {
             "schema": SCHEMA, "notebook": self.notebook, "parameters": self.parameters,
-            "seeds": [_scalar(seed, "seeds") for seed in seeds], "versions": _versions(), "device": str(device),
-            "machine": _machine(str(device)), "seconds": round(time.monotonic() - self._started, 3),
+            "seeds": [_scalar(seed, "seeds") for seed in seeds], "versions": versions(), "device": str(device),
+            "machine": machine(str(device)), "seconds": round(time.monotonic() - self._started, 3),
             "figures": [{"file": file, "sha256": sha256} for file, sha256 in self._figures.items()],
             "tables": self._tables, "checks": self._checks,
         })
@@ -140,7 +140,8 @@ def _scalar(value, where):
     raise TypeError(f"{where} must hold numbers, text, True, False or None; got {type(value).__name__}")
 
 
-def _versions() -> dict:
+def versions() -> dict:
+    """Installed versions of Python and the packages that numbers depend on; none of them is imported for it."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -150,7 +151,7 @@ def _versions() -> dict:
     return versions
 
 
-def _machine(device) -> dict:
+def machine(device="cpu") -> dict:
     """Processor model and threads in use; what a reader needs to judge seconds, and nothing that names the machine."""
     model = platform.processor() or platform.machine()
     try:

@@ -76,9 +76,9 @@ class EpochReport:
     lr: float
     seconds: float
     steps: int
-    target_prob: np.ndarray
-    margin: np.ndarray
-    correct: np.ndarray
+    target_prob: np.ndarray | None
+    margin: np.ndarray | None
+    correct: np.ndarray | None
 
 
 def cross_entropy(net, x, y):
@@ -87,15 +87,17 @@ def cross_entropy(net, x, y):
     return F.cross_entropy(logits.float(), y), logits
 
 
-def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entropy, checkpoint=None) -> Iterator[EpochReport]:
+def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entropy, checkpoint=None,
+          record: bool = True) -> Iterator[EpochReport]:
     """Train `net` in place; yield an EpochReport after every pass over `images`.
 
     seed:       decides order, augmentation and dropout; global random state is left alone. The same seed gives the
-                same epochs, however many of them are run.
+                same epochs, however many of them are run: to the last bit on a CPU, up to rounding on a GPU.
     loss:       (net, x, y) -> (loss, logits); early exits pass their own.
     checkpoint: a folder. Finished epochs are kept there (every ten seconds at most, and at the end); a killed training
                 called again yields those first and goes on to the same numbers. ValueError if it is another's.
                 Let it run as far as before: after fewer epochs the network is still that of the last one kept.
+    record:     False leaves the reports' arrays None, for a training that nobody scores.
     FloatingPointError if the loss is not finite.
     """
     n, device = len(images), images.device
@@ -116,7 +118,7 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
         net.train()
         done = epoch * per_epoch
         steps = min(per_epoch, horizon - done)
-        recorder = Recorder(images.total, 1, index=images.ids)
+        recorder = Recorder(images.total, 1, index=images.ids) if record else None
         total = torch.zeros((), device=device)
         ids = torch.from_numpy(images.ids).to(device)
         # every draw of the epoch comes from (seed, epoch): prefixes and restarts give the same numbers
@@ -134,7 +136,8 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
                 y = images.labels[rows]
                 with autocast(images, recipe.precision):
                     value, logits = loss(net, x, y)
-                recorder.update(0, ids[rows], logits, y)
+                if recorder:
+                    recorder.update(0, ids[rows], logits, y)
                 optimizer.zero_grad(set_to_none=True)
                 value.backward()
                 optimizer.step()
@@ -143,7 +146,7 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
         if not math.isfinite(mean_loss):
             raise FloatingPointError(f"the loss became {mean_loss} in epoch {epoch}: the training diverged; use a smaller lr "
                                      f"than {recipe.lr}")
-        seen = recorder.epoch(0, partial=steps < per_epoch)
+        seen = recorder.epoch(0, partial=steps < per_epoch) if recorder else (None, None, None)
         report = EpochReport(epoch, mean_loss, lr, time.perf_counter() - begun, done + steps, *seen)
         if saved:
             saved.keep(report, net, optimizer, last=report.steps == horizon)
@@ -183,7 +186,8 @@ class _Checkpoint:
         owner = {"recipe": asdict(recipe), "seed": seed, "set": images.name, "total": images.total,
                  "ids": store.key_hash(images.ids.tolist()), "labels": store.key_hash(images.labels.tolist()),
                  "net": store.key_hash({name: list(value.shape) for name, value in net.state_dict().items()}),
-                 "precision": picked_precision(images, recipe.precision)}
+                 "precision": picked_precision(images, recipe.precision), "images": images.fingerprint,
+                 "device": images.device.type}
         file = self.folder / "training.json"
         with _undamaged(file):
             differing = [name for name, value in json.loads(file.read_text()).items() if value != owner.get(name)] \

@@ -7,6 +7,7 @@ cost one scoring training, a killed run goes on where it was, and finished work 
 import hashlib
 import inspect
 import json
+import os
 import shutil
 import time
 from dataclasses import asdict, dataclass, field
@@ -83,10 +84,11 @@ def run_trial(trial: Trial, *, cache=None, device="auto", watch=None) -> dict:
 
     cache:  folder for finished stages; default store.cache_folder().
     watch:  called as watch(stage, report) after every epoch that is run or read from a checkpoint, for progress.
-    The row's seconds are those of the run that did the work. accuracy is on the test set after the LAST step.
+    The row's seconds are those of the run that did the work; from_cache says whether the retraining was an earlier run's.
+    accuracy is on the test set after the LAST step.
     """
     cache = Path(cache or store.cache_folder())
-    images, test = load_sets(trial.dataset, trial.num_samples, str(auto_device(device)))
+    images, test = load_sets(trial.dataset, trial.num_samples, device)
     evidence = None
     if catalog.METHODS[trial.method].evidence:
         evidence = record(images, model=trial.model, recipe=trial.record, epochs=trial.record_epochs, seed=trial.seed,
@@ -132,22 +134,25 @@ def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: i
     snapshot_epoch = min(snapshot_epoch, epochs)
     key = _key("record", images, model, recipe, seed) | {"epochs": epochs, "snapshot_epoch": snapshot_epoch}
     folder = Path(cache) / f"record-{store.key_hash(key)}"
+    partial = folder.with_name(folder.name + "-partial")
     if not (folder / "manifest.json").exists():
         net = catalog.make_net(model, images, seed=_derived(seed, 0))
-        reports, partial = [], folder.with_name(folder.name + "-partial")
+        reports, snapshot = [], None
         early = partial / "snapshot"  # kept at once: a training that goes on from a checkpoint is past this network
         for report in islice(train(net, images, recipe, seed=_derived(seed, 1), checkpoint=partial), epochs):
             reports.append(report)
-            if report.epoch + 1 == snapshot_epoch and not early.exists():
-                take_snapshot(net, images, precision=recipe.precision).save(early)
+            if report.epoch + 1 == snapshot_epoch:
+                if not early.exists():
+                    take_snapshot(net, images, precision=recipe.precision).save(early)
+                snapshot = Snapshot.load(early)  # memory-mapped: still there if a run beside this one removes the folder
             if watch:
                 watch("record", report)
         params = {"seed": seed, "model": model, "recipe": asdict(recipe), "set": images.name}
         with store.whole_folder(folder) as part:
             TrainingDynamics.from_reports(reports, images.labels.cpu().numpy(), params=params).save(part / "dynamics")
-            Snapshot.load(early).save(part / "snapshot")
+            snapshot.save(part / "snapshot")
             store.write_json(part / "manifest.json", {"key": key, "seconds": sum(r.seconds for r in reports)})
-        shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(partial, ignore_errors=True)
     seconds = json.loads((folder / "manifest.json").read_text())["seconds"]
     return Evidence(TrainingDynamics.load(folder / "dynamics"), Snapshot.load(folder / "snapshot"), seconds)
 
@@ -156,14 +161,15 @@ def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model: st
             watch=None) -> dict:
     """Train a fresh network on the kept samples and test it after the last step; or read that from the cache."""
     key = _key("retrain", images, model, recipe, seed) | {"kept": hashlib.sha256(selection.kept.tobytes()).hexdigest(),
-                                                          "test": _data_hash(test)}
+                                                          "test": test.fingerprint}
     file = Path(cache) / f"retrain-{store.key_hash(key)}.json"
-    if not file.exists():
+    partial = file.with_name(file.stem + "-partial")
+    found_there = file.exists()
+    if not found_there:
         kept = images.subset(selection)
         net = catalog.make_net(model, images, seed=_derived(seed, 2))
-        partial = file.with_name(file.stem + "-partial")
         seconds = 0.0
-        for report in train(net, kept, recipe, seed=_derived(seed, 3), checkpoint=partial):
+        for report in train(net, kept, recipe, seed=_derived(seed, 3), checkpoint=partial, record=False):
             seconds += report.seconds
             if watch:
                 watch("retrain", report)
@@ -172,13 +178,17 @@ def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model: st
                "device": device_name(images.device), "precision": picked_precision(images, recipe.precision),
                "torch": torch.__version__}
         store.write_json(file, {"key": key, "row": row})
-        shutil.rmtree(partial, ignore_errors=True)
-    return json.loads(file.read_text())["row"]
+    shutil.rmtree(partial, ignore_errors=True)
+    return json.loads(file.read_text())["row"] | {"from_cache": found_there}
+
+
+def load_sets(dataset: str, num_samples: int = 0, device="auto") -> tuple[ImageSet, ImageSet]:
+    """(training images, test images) of a named set; the last two asked for are kept in memory."""
+    return _load_sets(dataset, num_samples, auto_device(device), os.environ.get("DPKIT_DATA"))
 
 
 @lru_cache(maxsize=2)
-def load_sets(dataset: str, num_samples: int, device: str) -> tuple[ImageSet, ImageSet]:
-    """(training images, test images) of a named set; the last two asked for are kept in memory."""
+def _load_sets(dataset, num_samples, device, _folder):
     images, test = (load(dataset, split=split, device=device) for split in ("train", "test"))
     return (images.first(num_samples) if num_samples else images), test
 
@@ -194,14 +204,6 @@ def _derived(seed, stage):
 
 
 def _key(stage, images, model, recipe, seed):
-    return {"stage": stage, "version": VERSIONS[stage], "data": _data_hash(images), "model": model, "recipe": asdict(recipe),
+    return {"stage": stage, "version": VERSIONS[stage], "data": images.fingerprint, "model": model, "recipe": asdict(recipe),
             "seed": seed, "device": images.device.type, "precision": picked_precision(images, recipe.precision),
             "torch": version("torch")}
-
-
-@lru_cache(maxsize=4)
-def _data_hash(images):
-    digest = hashlib.sha256(np.ascontiguousarray(images.images.permute(0, 2, 3, 1).cpu().numpy()))
-    digest.update(images.labels.cpu().numpy())
-    digest.update(repr((images.mean, images.std, images.shift, images.mirror)).encode())
-    return digest.hexdigest()

@@ -432,3 +432,25 @@ def test_a_device_is_found_by_itself():
     assert data.auto_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
     assert data.auto_device("cpu") == torch.device("cpu")
     assert image_set().to("cpu").device == torch.device("cpu")
+
+
+def test_the_fingerprint_tells_sets_apart_by_all_that_a_training_reads():
+    pixels, labels = np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 0, 1])
+    images = from_arrays(pixels, labels, device="cpu")
+    others = [from_arrays(pixels + 1, labels, device="cpu"), from_arrays(pixels, 1 - labels, device="cpu"),
+              from_arrays(pixels, labels, class_names=["a", "b", "c"], device="cpu"),
+              from_arrays(pixels, labels, shift=1, device="cpu"), images.subset([0, 1]), images.first(2)]
+    assert len({images.fingerprint, *(other.fingerprint for other in others)}) == 7
+    assert from_arrays(pixels, labels, device="cpu").fingerprint == images.fingerprint
+
+
+def test_a_set_keeps_its_own_copy_of_the_pixels():
+    pixels = np.zeros((4, 8, 8), np.uint8)
+    images = from_arrays(pixels, np.array([0, 1, 0, 1]), device="cpu")
+    pixels[:] = 255
+    assert images.images.max() == 0
+
+
+def test_a_device_that_nothing_is_tested_on_is_refused():
+    with pytest.raises(ValueError, match='device must be "auto", "cpu" or "cuda"; got \'mps\''):
+        load("digits", device="mps")

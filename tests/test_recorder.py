@@ -178,3 +178,31 @@ def test_memory_grows_with_samples_times_epochs_and_never_with_classes():
     assert peak < record + n * 60  # an epoch's rows on their way; all logits would be n * 400 per epoch
     dynamics = recorder.dynamics()
     assert dynamics.target_prob.nbytes == n * epochs * 4 and np.shares_memory(dynamics.target_prob, recorder._target_prob)
+
+
+# ---- what it refuses -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("index", "labels", "said"), [
+    ([0, 1], [0, 3], r"labels must be in 0\.\.2 .* got 0\.\.3"),
+    ([0, 1], [-1, 2], r"labels must be in 0\.\.2 .* got -1\.\.2"),
+    ([0, 1], [0.0, 1.0], r"labels must be \(2,\) whole numbers.*float32"),
+    ([0, 1], [0], r"labels must be \(2,\) whole numbers.*\(1,\)"),
+    ([True, False], [0, 1], r"index must be \(2,\) whole numbers.*bool"),
+])
+def test_labels_and_ids_that_are_none_are_refused(index, labels, said):
+    recorder = Recorder(2, 1)
+    with pytest.raises(ValueError, match=said):
+        recorder.update(0, torch.tensor(index), torch.randn(2, 3), torch.tensor(labels))
+
+
+def test_logits_that_are_not_numbers_are_not_taken_for_untrained_samples():
+    recorder, logits = Recorder(2, 1), torch.tensor([[0.0, 1.0], [torch.nan, 0.0]])
+    recorder.update(0, torch.arange(2), logits, torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match=r"1 samples got logits that are not numbers in epoch 0 \(first: id 1\)"):
+        recorder.dynamics()
+
+
+def test_an_epoch_that_was_not_recorded_cannot_be_read():
+    with pytest.raises(ValueError, match="epoch 0 was not recorded"):
+        Recorder(2, 1).epoch(0)

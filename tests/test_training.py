@@ -4,7 +4,7 @@ import copy
 import math
 import random
 import signal
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import islice
 
 import numpy as np
@@ -421,3 +421,18 @@ def test_a_checkpoint_that_runs_code_is_refused(tmp_path, digits, every_epoch):
     torch.save({"net": Trap()}, tmp_path / "c" / "state.pt")
     with pytest.raises(ValueError, match=r"state.pt is missing or damaged \(UnpicklingError\)"):
         next(train(net_for(digits), digits, RECIPE, seed=1, checkpoint=tmp_path / "c"))
+
+
+def test_a_checkpoint_of_other_pixels_is_refused(tmp_path, digits):
+    list(train(net_for(digits), digits, RECIPE, seed=1, checkpoint=tmp_path / "c"))
+    inverted = replace(digits, images=255 - digits.images)
+    with pytest.raises(ValueError, match="another training .*images"):
+        next(train(net_for(digits), inverted, RECIPE, seed=1, checkpoint=tmp_path / "c"))
+
+
+def test_a_training_that_nobody_scores_records_nothing_and_learns_the_same(digits):
+    nets = [net_for(digits), net_for(digits)]
+    seen, unseen = (list(train(net, digits, RECIPE, seed=1, record=record)) for net, record in zip(nets, (True, False)))
+    assert all(report.target_prob is None and report.correct is None for report in unseen)
+    assert [report.loss for report in unseen] == [report.loss for report in seen]
+    assert same_weights(weights(nets[0]), weights(nets[1]))

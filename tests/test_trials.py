@@ -30,7 +30,7 @@ def run(cache, watched=None, **changes):
 
 
 def numbers(row):
-    return {name: value for name, value in row.items() if name not in SECONDS}
+    return {name: value for name, value in row.items() if name not in (*SECONDS, "from_cache")}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_a_row_says_what_was_done_and_what_came_of_it(finished):
     assert 0.1 < row["accuracy"] < 1 and row["test_loss"] > 0 and all(row[name] > 0 for name in SECONDS)
     assert json.loads(json.dumps(row)) == row and set(row) == {
         "dataset", "num_samples", "model", "method", "prune_ratio", "keep", "seed", "accuracy", "test_loss", "retrain_steps",
-        "device", "precision", "torch", "record_epochs", *SECONDS}
+        "device", "precision", "torch", "record_epochs", "from_cache", *SECONDS}
 
 
 def test_the_accuracy_is_the_retrained_networks_on_the_test_set(tmp_path):
@@ -112,7 +112,9 @@ def test_a_second_call_trains_nothing_and_gives_the_same_row(finished, no_traini
     watched = []
     again = run(finished[0], watched)
     assert watched == [] and steps_taken() == 0
-    assert {**again, "select_seconds": 0} == {**finished[1], "select_seconds": 0}
+    assert (finished[1]["from_cache"], again["from_cache"]) == (False, True)
+    changing = {"select_seconds": 0, "from_cache": None}
+    assert {**again, **changing} == {**finished[1], **changing}
 
 
 def test_random_pays_for_no_scoring_training(tmp_path):

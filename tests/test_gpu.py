@@ -1,0 +1,47 @@
+"""What must hold on a GPU as on the CPU. Skips itself where there is none."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from dpkit.catalog import make_net
+from dpkit.data import load
+from dpkit.predict import evaluate, take_snapshot
+from dpkit.training import Recipe, train
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]
+RECIPE = Recipe(epochs=4, batch_size=64, lr=0.02)
+
+
+def three_epochs(device, checkpoint=None):
+    images = load("digits", device=device).first(300)
+    net = make_net("small_cnn", images, seed=0)
+    return images, net, list(islice(train(net, images, RECIPE, seed=0, checkpoint=checkpoint), 3))
+
+
+def test_a_gpu_draws_what_the_cpu_draws_and_records_nearly_the_same():
+    (_, _, ours), (_, _, cpu) = three_epochs("cuda"), three_epochs("cpu")
+    assert np.abs(ours[0].target_prob - cpu[0].target_prob).max() < 0.05
+    assert np.corrcoef(ours[2].target_prob, cpu[2].target_prob)[0, 1] > 0.95
+
+
+def test_a_training_on_a_gpu_goes_on_from_its_checkpoint(tmp_path):
+    _, _, whole = three_epochs("cuda", tmp_path / "run")
+    _, _, again = three_epochs("cuda", tmp_path / "run")
+    for a, b in zip(whole, again, strict=True):
+        assert np.abs(a.target_prob - b.target_prob).max() < 0.05
+
+
+def test_training_leaves_the_gpu_random_state_alone():
+    before = torch.cuda.get_rng_state()
+    three_epochs("cuda")
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+def test_snapshots_and_accuracy_come_back_to_the_host():
+    images, net, _ = three_epochs("cuda")
+    snapshot = take_snapshot(net, images)
+    right = (snapshot.probs[-1].argmax(1) == snapshot.labels).mean()
+    assert evaluate(net, images).accuracy == pytest.approx(right, abs=0.01)
