@@ -90,7 +90,7 @@ def beta_densities(parameters: dict, *, ax):
     for colour, (ratio, (a, b)) in zip(shades, sorted(parameters.items()), strict=True):
         ax.plot(p, density.pdf(p, a, b), color=colour, label=f"r = {ratio:g}  (α {a:.1f}, β {b:.1f})")
     inner = [density.pdf(p[20:-20], a, b).max() for a, b in parameters.values()]  # a density may be infinite at an end
-    ax.set(xlabel="mean of target_prob  (hard → easy)", ylabel="density", xlim=(0, 1), ylim=(0, 1.1 * max(inner, default=1)))
+    ax.set(xlabel="mean of target_prob  (hard → easy)", ylabel="density", xlim=(0, 1), ylim=(0, 1.4 * max(inner, default=1)))
     ax.legend(frameon=False)
     return ax
 
@@ -104,7 +104,7 @@ def kept_by_ease(mean_prob, selections: dict, *, ax, bins=20):
         ax.stairs(counts, edges, color=method_style(method)["color"], linewidth=2, label=f"{method} ({len(selection.kept):,})")
     ax.set(xlabel="mean of target_prob  (hard → easy)", ylabel="samples", xlim=(0, 1), yscale="symlog")
     ax.set_ylim(0, None)
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=min(len(selections) + 1, 3))
     return ax
 
 
@@ -142,12 +142,15 @@ def image_grid(pictures, *, ax, columns=10, title=None, names=None):
     columns = max(min(columns, count), 1)
     lines = -(-count // columns)
     gap, below = max(1, width // 12), (round(height * 0.42) if names is not None else 0)
+    if names is not None:  # small enough that neighbours' names stay apart
+        room = 72 * ax.get_window_extent().width / ax.figure.dpi / columns
+        fontsize = float(np.clip(room / (0.8 * max(map(len, names))), 4, 7))
     sheet = np.full((lines * (height + gap + below), columns * (width + gap), channels), 255, np.uint8)
     for k in range(count):
         top, left = (k // columns) * (height + gap + below), (k % columns) * (width + gap)
         sheet[top : top + height, left : left + width] = pictures[k]
         if names is not None:
-            ax.text(left + width / 2, top + height + gap, names[k], ha="center", va="top", fontsize=7)
+            ax.text(left + width / 2, top + height + gap, names[k], ha="center", va="top", fontsize=fontsize)
     ax.imshow(sheet[..., 0] if channels == 1 else sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     ax.set_axis_off()
     if title:
