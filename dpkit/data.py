@@ -7,29 +7,16 @@ A set of your own is one file <folder>/<name>.npz with uint8 arrays
 """
 
 import hashlib
-import shutil
 import warnings
-import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dpkit import store
+from dpkit.image_files import DATASETS, arrays_of, other_labels
 from dpkit.records import Selection
-
-# name -> (augmentation: shift in pixels, mirror left-right?; class names where the download has none)
-DATASETS = {
-    "digits": (1, False, [str(d) for d in range(10)]),
-    "fashion-mnist": (2, True, None),
-    "cifar10": (4, True, None),
-    "cifar100": (4, True, None),
-}
-_TORCHVISION = {"fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,11 +161,11 @@ def load(name, *, split="train", folder=None, size=None, labels="given", device=
     """
     if split not in ("train", "test"):
         raise ValueError(f'split must be "train" or "test"; got {split!r}')
-    arrays = _digits() if name == "digits" else _read(_find(name, folder))
+    arrays = arrays_of(name, folder)
     sets = {part: _checked(arrays[f"{part}_images"], arrays[f"{part}_labels"], f"{part}_") for part in ("train", "test")}
     images, given = sets[split]
     if labels != "given":
-        given = _other_labels(arrays, labels, name, split)
+        given = other_labels(arrays, labels, name, split)
     shift, mirror, names = DATASETS.get(name, (0, False, None))
     if names is None:
         top = 1 + max(int(given.max()) for _, given in sets.values())
@@ -249,70 +236,6 @@ def toy_images(n=600, *, hard=0.2, mislabelled=0.05, seed=0, size=12, device="au
     picture = np.clip(picture + rng.normal(40, 20, picture.shape), 0, 255).astype(np.uint8)
     labels = np.where(kinds == "mislabelled", other, truth)
     return from_arrays(picture, labels, class_names=["upright", "level", "slanted"], name="toy", device=device), kinds
-
-
-# ---- reading and downloading -----------------------------------------------------------------------------------
-
-
-def _digits():
-    """scikit-learn's 1,797 handwritten digits, 8x8. The last 500 are the test set."""
-    from sklearn.datasets import load_digits
-
-    found = load_digits()
-    images = np.round(found.images * (255 / 16)).astype(np.uint8)
-    return {"train_images": images[:-500], "train_labels": found.target[:-500],
-            "test_images": images[-500:], "test_labels": found.target[-500:]}
-
-
-def _find(name, folder):
-    folder = store.data_folder(folder)
-    path = folder / f"{name}.npz"
-    if not path.exists():
-        if name not in _TORCHVISION:
-            own = sorted(p.stem for p in folder.glob("*.npz") if p.stem not in DATASETS)
-            raise ValueError(f"unknown dataset {name!r}; there are {', '.join(DATASETS)}"
-                             + (f", and of your own {', '.join(own)}" if own else "") + f"; an own set is {path}")
-        _download(name, path)
-    return path
-
-
-def _download(name, path):
-    from torchvision import datasets
-
-    raw = path.parent / f"{name}-download"
-    arrays = {}
-    for split in ("train", "test"):
-        found = getattr(datasets, _TORCHVISION[name])(root=raw, train=split == "train", download=True)
-        arrays[f"{split}_images"] = np.asarray(found.data)
-        arrays[f"{split}_labels"] = np.asarray(found.targets, dtype=np.int64)
-    with store.whole_file(path) as file:
-        np.savez(file, **arrays, class_names=np.array(found.classes))
-    shutil.rmtree(raw)
-
-
-def _read(path: Path) -> dict:
-    try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise ValueError("it holds one array; write it with np.savez")
-        with file:
-            arrays = {key: file[key] for key in file.files}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is not a whole .npz of plain arrays ({error}); remove it and load again, or make it again") \
-            from None
-    missing = [k for k in ("train_images", "train_labels", "test_images", "test_labels") if k not in arrays]
-    if missing:
-        raise ValueError(f"{path} must hold train_images, train_labels, test_images and test_labels; it lacks "
-                         f"{', '.join(missing)}")
-    return arrays
-
-
-def _other_labels(arrays, kind, name, split):
-    kinds = sorted(k.removeprefix("human_labels_") for k in arrays if k.startswith("human_labels_"))
-    if kind not in kinds or split != "train":
-        raise ValueError('labels must be "given"' + "".join(f" or {k!r}" for k in kinds)
-                         + f" for the training split of {name}; got {kind!r} for the {split} split")
-    return arrays[f"human_labels_{kind}"]
 
 
 def _pixel_statistics(images):

@@ -1,0 +1,91 @@
+"""Where image sets come from: one .npz each, scikit-learn's digits, and torchvision's downloads packed into the same form.
+
+The format is told in dpkit.data; nothing here knows of tensors or devices.
+"""
+
+import shutil
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from dpkit import store
+
+# name -> (augmentation: shift in pixels, mirror left-right?; class names where the download has none)
+DATASETS = {
+    "digits": (1, False, [str(d) for d in range(10)]),
+    "fashion-mnist": (2, True, None),
+    "cifar10": (4, True, None),
+    "cifar100": (4, True, None),
+}
+_TORCHVISION = {"fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
+
+
+def arrays_of(name, folder=None) -> dict:
+    """The arrays of a set by their names in the .npz: bundled, found in the data folder, or downloaded into it."""
+    return _digits() if name == "digits" else _read(_find(name, folder))
+
+
+def other_labels(arrays, kind, name, split):
+    """The labels human_labels_<kind> of the training split; ValueError lists the kinds there are."""
+    kinds = sorted(k.removeprefix("human_labels_") for k in arrays if k.startswith("human_labels_"))
+    if kind not in kinds or split != "train":
+        raise ValueError('labels must be "given"' + "".join(f" or {k!r}" for k in kinds)
+                         + f" for the training split of {name}; got {kind!r} for the {split} split")
+    return arrays[f"human_labels_{kind}"]
+
+
+def _digits():
+    """scikit-learn's 1,797 handwritten digits, 8x8. The last 500 are the test set."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    images = np.round(found.images * (255 / 16)).astype(np.uint8)
+    return {"train_images": images[:-500], "train_labels": found.target[:-500],
+            "test_images": images[-500:], "test_labels": found.target[-500:]}
+
+
+def _find(name, folder):
+    folder = store.data_folder(folder)
+    path = folder / f"{name}.npz"
+    if not path.exists():
+        if name not in _TORCHVISION:
+            own = sorted(p.stem for p in folder.glob("*.npz") if p.stem not in DATASETS)
+            raise ValueError(f"unknown dataset {name!r}; there are {', '.join(DATASETS)}"
+                             + (f", and of your own {', '.join(own)}" if own else "") + f"; an own set is {path}")
+        _download(name, path)
+    return path
+
+
+def _download(name, path):
+    from torchvision import datasets
+
+    raw = path.parent / f"{name}-download"
+    arrays = {}
+    for split in ("train", "test"):
+        found = getattr(datasets, _TORCHVISION[name])(root=raw, train=split == "train", download=True)
+        arrays[f"{split}_images"] = np.asarray(found.data)
+        arrays[f"{split}_labels"] = np.asarray(found.targets, dtype=np.int64)
+    with store.whole_file(path) as file:
+        np.savez(file, **arrays, class_names=np.array(found.classes))
+    shutil.rmtree(raw)
+
+
+def _read(path: Path) -> dict:
+    try:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("it holds one array; write it with np.savez")
+        with file:
+            arrays = {key: file[key] for key in file.files}
+    except PermissionError:
+        raise  # it may well be whole
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is not a whole .npz of plain arrays ({error}); remove it and load again, or make it again") \
+            from None
+    missing = [k for k in ("train_images", "train_labels", "test_images", "test_labels") if k not in arrays]
+    if missing:
+        raise ValueError(f"{path} must hold train_images, train_labels, test_images and test_labels; it lacks "
+                         f"{', '.join(missing)}")
+    return arrays
