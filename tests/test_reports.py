@@ -57,19 +57,6 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def kernels(mark):
-    """Processes of this user whose environment holds `mark`: kernels of one test."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            ended = "State:\tZ" in (process / "status").read_text()
-            if mark.encode() in (process / "environ").read_bytes() and not ended:
-                found.append(process.name)
-        except OSError:  # it ended, or is not ours
-            pass
-    return found
-
-
 # ---- a good run ------------------------------------------------------------------------------------------------
 
 PICTURE = """import matplotlib.pyplot as plt
@@ -165,7 +152,7 @@ while True:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
-def test_the_time_limit_ends_a_cell_that_ignores_interrupts_and_the_processes_it_started(tmp_path, monkeypatch):
+def test_the_time_limit_ends_a_cell_that_ignores_interrupts_and_the_processes_it_started(tmp_path, monkeypatch, kernels):
     monkeypatch.setenv("DPKIT_TEST_MARK", tmp_path.name)
     child = "import subprocess, sys\nchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
     before = set(kernels(f"DPKIT_TEST_MARK={tmp_path.name}"))

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from dpkit import training
 from dpkit.catalog import make_net
 from dpkit.data import toy_images
 from dpkit.models import StagedNet
@@ -45,21 +44,6 @@ def same_reports(some, others, *, seconds=False):
             if seconds or field.name != "seconds":
                 np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
     return True
-
-
-@pytest.fixture
-def steps_taken():
-    """Counts optimizer steps."""
-    count = []
-    handle = register_optimizer_step_post_hook(lambda *arguments: count.append(1))
-    yield lambda: len(count)
-    handle.remove()
-
-
-@pytest.fixture
-def every_epoch(monkeypatch):
-    """Checkpoints are written after every epoch, not every ten seconds."""
-    monkeypatch.setattr(training._Checkpoint.__init__, "__defaults__", (0.0,))
 
 
 RECIPE = Recipe(epochs=6, batch_size=64, lr=0.05)

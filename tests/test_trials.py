@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from dpkit import trials
 from dpkit.catalog import METHODS, make_net
@@ -38,14 +37,6 @@ def finished(tmp_path_factory):
     """A cache with CELL done, and its row. Tests that add to it work on other settings."""
     cache = tmp_path_factory.mktemp("cache")
     return cache, run(cache)
-
-
-@pytest.fixture
-def steps_taken():
-    count = []
-    handle = register_optimizer_step_post_hook(lambda *arguments: count.append(1))
-    yield lambda: len(count)
-    handle.remove()
 
 
 @pytest.fixture
@@ -255,14 +246,13 @@ def test_the_snapshot_is_of_the_network_after_that_many_epochs(tmp_path):
         assert np.array_equal(record_of_toys(tmp_path, epochs).snapshot.probs, expected)
 
 
-def test_a_record_that_goes_on_after_its_snapshot_keeps_the_early_one(tmp_path, monkeypatch):
+def test_a_record_that_goes_on_after_its_snapshot_keeps_the_early_one(tmp_path, every_epoch):
     undisturbed = record_of_toys(tmp_path / "a", 2).snapshot
 
     def stop(stage, report):
         if report.epoch == 2:  # past the snapshot
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("dpkit.training._Checkpoint.__init__.__defaults__", (0.0,))  # write every epoch
     with pytest.raises(KeyboardInterrupt):
         record_of_toys(tmp_path / "b", 2, watch=stop)
     resumed = record_of_toys(tmp_path / "b", 2)
