@@ -38,7 +38,8 @@ METHODS = {
 }
 MODELS = {"small_cnn": models.small_cnn, "resnet18": models.resnet18}
 
-__all__ = ["DATASETS", "METHODS", "MODELS", "Method", "find", "fitting", "make_net", "score", "select", "settings"]
+__all__ = ["DATASETS", "METHODS", "MODELS", "Method", "defaults", "find", "fitting", "make_net", "score", "select", "settings",
+           "worded"]
 
 
 def find(table: dict, name: str, what: str):
@@ -64,6 +65,22 @@ def settings(method: str) -> tuple[tuple, tuple]:
     taken = {"rng", *entry.extras}
     return tuple(tuple(p.name for p in inspect.signature(step).parameters.values() if p.kind is p.KEYWORD_ONLY
                        and p.name not in taken) if step else () for step in (entry.scorer, entry.selector))
+
+
+def defaults(method: str) -> dict:
+    """A method's settings and what they are unless given: {"window": 10, "c_d": 4.0, "convention": "paper"}."""
+    entry = find(METHODS, method, "method")
+    found = {}
+    for step, names in zip((entry.scorer, entry.selector), settings(method), strict=True):
+        parameters = inspect.signature(step).parameters if names else {}
+        found |= {name: parameters[name].default for name in names if parameters[name].default is not inspect.Parameter.empty}
+    return found | entry.options
+
+
+def worded(settings: dict) -> str:
+    """Settings as a line of text, in the order of their names: "c_d=5.5 window=10"."""
+    plain = {name: f"{value:g}" if type(value) in (int, float) else str(value) for name, value in settings.items()}
+    return " ".join(f"{name}={value}" for name, value in sorted(plain.items()))
 
 
 def fitting(method: str, **some) -> dict:

@@ -108,10 +108,11 @@ def signals(watch):
             signal.signal(signum, handler or signal.SIG_DFL)
 
 
-def execute(notebook, target, given, every, watch):
+def execute(notebook, target, given, every, watch, command):
     """Run the cells with papermill, writing `target` as they go. Returns what papermill raised, or None.
 
-    given: the parameters to set; every: all of them, by name. The notebook's report goes to the folder of `target`.
+    given: the parameters to set; every: all of them, by name; command: what a reader types to repeat the run.
+    The notebook's report goes to the folder of `target`.
     """
     watch.progress(f"{notebook.name}: starting a kernel")
     import papermill
@@ -120,7 +121,7 @@ def execute(notebook, target, given, every, watch):
     private = target.parent / ".kernel"
     private.mkdir()
     environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # figures go inline
-    environment[ENVIRONMENT] = json.dumps({"folder": str(target.parent), "parameters": list(every)})
+    environment[ENVIRONMENT] = json.dumps({"folder": str(target.parent), "parameters": list(every), "command": command})
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait make a busy machine crawl
     environment["IPYTHONDIR"] = str(private)  # no history, no start-up files of the user
     source, copy = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, target))  # it formats paths

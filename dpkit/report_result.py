@@ -40,14 +40,14 @@ def begin(notebook: str, namespace: dict) -> "Report":
     warnings.formatwarning = lambda message, category, *where, **line: f"{category.__name__}: {message}\n"
     driven = json.loads(os.environ.get(ENVIRONMENT, "null"))
     if driven:
-        folder, names = Path(driven["folder"]), driven["parameters"]
-    else:  # run by hand
+        folder, names, command = Path(driven["folder"]), driven["parameters"], driven["command"]
+    else:
         folder = Path(tempfile.mkdtemp(prefix=f"dpkit-{notebook}-"))
-        names = _parameter_names(notebook, namespace)
+        names, command = _parameter_names(notebook, namespace), f"{notebook}.ipynb, run by hand"
     missing = [name for name in names if name not in namespace]
     if missing:
         raise ValueError(f"the parameters cell must run before reports.begin; {', '.join(missing)} is not set yet")
-    return Report(notebook, {name: namespace[name] for name in names}, folder, bool(driven))
+    return Report(notebook, {name: namespace[name] for name in names}, folder, bool(driven), command)
 
 
 def _parameter_names(notebook, namespace) -> list:
@@ -61,10 +61,13 @@ def _parameter_names(notebook, namespace) -> list:
 
 
 class Report:
-    """The growing record of one run. Made by begin()."""
+    """The growing record of one run. Made by begin().
 
-    def __init__(self, notebook, parameters, folder, driven):
-        self.notebook, self.parameters, self.folder = notebook, parameters, folder
+    folder: where it goes; a notebook may write files of its own there.   command: what to type to repeat the run.
+    """
+
+    def __init__(self, notebook, parameters, folder, driven, command=""):
+        self.notebook, self.parameters, self.folder, self.command = notebook, parameters, folder, command
         self._driven, self._started = driven, time.monotonic()
         self._figures, self._tables, self._checks = {}, {}, {}
 

@@ -4,6 +4,7 @@ papermill runs the cells, but papermill alone is no verdict: it exits 0 after sy
 never ran as completed after a kernel died, and only warns at an unknown parameter. `run_report` decides for itself.
 """
 
+import shlex
 import shutil
 import sys
 import threading
@@ -17,6 +18,7 @@ from dpkit.report_result import RESULT, Report, begin, count, read_result, text_
 
 __all__ = ["Interrupted", "Refused", "Report", "Text", "Verdict", "begin", "run_report", "text_table"]
 
+TIMEOUT = 3600  # seconds
 NOTEBOOK, PAGE, VERDICT = "notebook.ipynb", "report.html", "verdict.json"
 
 
@@ -37,7 +39,7 @@ class Verdict:
                f"{count(self.result['figures'], 'figure')}"
 
 
-def run_report(notebook, *, preset=None, parameters=None, out=None, timeout=3600, progress=None) -> Verdict:
+def run_report(notebook, *, preset=None, parameters=None, out=None, timeout=TIMEOUT, progress=None) -> Verdict:
     """Run `notebook` in a fresh kernel of this Python and judge it.
 
     preset:     the name of presets/<preset>.yaml beside the notebook or one level up.
@@ -64,7 +66,7 @@ def run_report(notebook, *, preset=None, parameters=None, out=None, timeout=3600
 
     watch = Watch(timeout, progress or (lambda line: print(line, file=sys.stderr, flush=True)))
     with suppress(_Failed), signals(watch), store.whole_folder(out, replaces=RESULT) as part:
-        raised = execute(notebook, part / NOTEBOOK, given, every, watch)
+        raised = execute(notebook, part / NOTEBOOK, given, every, watch, _command(notebook, preset, parameters, timeout))
         watch.raise_if_interrupted()
         watch.progress(f"[done] {watch.elapsed()} making the page")
         executed = _tidied(part / NOTEBOOK, notebook)
@@ -83,6 +85,18 @@ def run_report(notebook, *, preset=None, parameters=None, out=None, timeout=3600
     if verdict.passed:
         shutil.rmtree(failed, ignore_errors=True)  # it told of an earlier run
     return verdict
+
+
+def _command(notebook, preset, parameters, timeout) -> str:
+    """The command line of this run, without anything that names the machine."""
+    with suppress(ValueError):
+        notebook = notebook.relative_to(Path.cwd())
+    words = ["dpkit", "report", str(notebook if not notebook.is_absolute() else notebook.name)]
+    words += ["--preset", preset] if preset else []
+    for name, value in (parameters or {}).items():
+        words += ["-p", name, str(value)]
+    words += ["--timeout", f"{timeout:g}"] if timeout != TIMEOUT else []
+    return shlex.join(words)
 
 
 class _Failed(Exception):

@@ -5,7 +5,6 @@ cost one scoring training, a killed run goes on where it was, and finished work 
 """
 
 import hashlib
-import inspect
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ import torch
 from dpkit import catalog, store
 from dpkit.data import ImageSet, auto_device, load
 from dpkit.predict import evaluate, picked_precision, take_snapshot
-from dpkit.records import Selection, Snapshot, TrainingDynamics, keep_count
+from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics, keep_count
 from dpkit.training import Recipe, train
 
 # Bump a stage's version when its numbers change (also in CHANGELOG.md): older results are then left unused.
@@ -62,9 +61,9 @@ class Trial:
             raise ValueError(f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); "
                              f"got {self.record_epochs}")
         of_scorer, _ = _routed(self.method, self.options)
-        if "window" in catalog.settings(self.method)[0]:
-            default = inspect.signature(catalog.METHODS[self.method].scorer).parameters["window"].default
-            window = of_scorer.get("window", default)
+        usual = catalog.defaults(self.method)
+        if "window" in usual:
+            window = of_scorer.get("window", usual["window"])
             if self.record_epochs < window:
                 raise ValueError(f"{self.method} needs at least as many recorded epochs as its window of {window}; "
                                  f"record_epochs is {self.record_epochs}: record longer, or set options={{'window': ...}}")
@@ -72,11 +71,21 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What one watched training left: dynamics, a snapshot taken on the way, and the seconds it took."""
+    """What one watched training left: dynamics, a snapshot taken on the way, the seconds it took, and where it lies."""
 
     dynamics: TrainingDynamics
-    snapshot: Snapshot
+    snapshot: Snapshot | None
     seconds: float
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A finished trial: its row as a flat dict, the selection it trained on, and the scores behind it (None: no score)."""
+
+    row: dict
+    selection: Selection
+    scores: Scores | None
 
 
 def run_trial(trial: Trial, *, cache=None, device="auto", watch=None) -> dict:
@@ -87,6 +96,11 @@ def run_trial(trial: Trial, *, cache=None, device="auto", watch=None) -> dict:
     The row's seconds are those of the run that did the work; from_cache says whether the retraining was an earlier run's.
     accuracy is on the test set after the LAST step.
     """
+    return outcome_of(trial, cache=cache, device=device, watch=watch).row
+
+
+def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcome:
+    """As run_trial, with the scores and the selection beside the row: what a published table needs."""
     cache = Path(cache or store.cache_folder())
     images, test = load_sets(trial.dataset, trial.num_samples, device)
     evidence = None
@@ -95,28 +109,41 @@ def run_trial(trial: Trial, *, cache=None, device="auto", watch=None) -> dict:
                           cache=cache, snapshot_epoch=trial.snapshot_epoch, watch=watch)
     keep = keep_count(len(images), trial.prune_ratio)
     begun = time.perf_counter()
-    selection = choose(trial.method, evidence, keep, num_samples=len(images), rng=trial.seed, **trial.options)
+    scores = score_of(trial.method, evidence, **trial.options)
+    selection = choose(trial.method, evidence, keep, num_samples=len(images), rng=trial.seed, scores=scores, **trial.options)
     select_seconds = time.perf_counter() - begun
     result = retrain(images, test, selection, model=trial.model, recipe=trial.retrain, seed=trial.seed, cache=cache,
                      watch=watch)
-    return {
+    row = {
         "dataset": trial.dataset, "num_samples": len(images), "model": trial.model, "method": trial.method,
+        "options": catalog.worded(catalog.METHODS[trial.method].options | trial.options),
         "prune_ratio": trial.prune_ratio, "keep": len(selection.kept), "seed": trial.seed, **result,
         "record_epochs": trial.record_epochs if evidence else 0, "record_seconds": evidence.seconds if evidence else 0.0,
         "select_seconds": select_seconds,
     }
+    return Outcome(row, selection, scores)
 
 
-def choose(method: str, evidence: Evidence | None, keep: int, *, num_samples: int, rng, **options) -> Selection:
+def choose(method: str, evidence: Evidence | None, keep: int, *, num_samples: int, rng, scores=None, **options) -> Selection:
     """Score and select with a catalog method from what was recorded (None will do for methods that look at nothing).
 
     options: settings of the scorer (window) and of the selector (c_d), each given to whom it belongs.
+    scores:  those that score_of gave for the same method, evidence and options, if they are there already.
     """
+    if scores is None:
+        scores = score_of(method, evidence, **options)
+    return catalog.select(method, scores, keep, evidence=_seen(method, evidence), num_samples=num_samples, rng=rng,
+                          **_routed(method, options)[1])
+
+
+def score_of(method: str, evidence: Evidence | None, **options) -> Scores | None:
+    """The Scores that `choose` selects by with the same options; None for methods without a score."""
+    return catalog.score(method, _seen(method, evidence), **_routed(method, options)[0])
+
+
+def _seen(method, evidence):
     kind = catalog.find(catalog.METHODS, method, "method").evidence
-    seen = getattr(evidence, kind) if kind else None
-    of_scorer, of_selector = _routed(method, options)
-    scores = catalog.score(method, seen, **of_scorer)
-    return catalog.select(method, scores, keep, evidence=seen, num_samples=num_samples, rng=rng, **of_selector)
+    return getattr(evidence, kind) if kind else None
 
 
 def _routed(method, options):
@@ -154,7 +181,7 @@ def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: i
             store.write_json(part / "manifest.json", {"key": key, "seconds": sum(r.seconds for r in reports)})
     shutil.rmtree(partial, ignore_errors=True)
     seconds = json.loads((folder / "manifest.json").read_text())["seconds"]
-    return Evidence(TrainingDynamics.load(folder / "dynamics"), Snapshot.load(folder / "snapshot"), seconds)
+    return Evidence(TrainingDynamics.load(folder / "dynamics"), Snapshot.load(folder / "snapshot"), seconds, folder)
 
 
 def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model: str, recipe: Recipe, seed: int, cache,

@@ -55,7 +55,7 @@ def test_a_row_says_what_was_done_and_what_came_of_it(finished):
     assert (row["device"], row["precision"], row["torch"]) == ("cpu", "fp32", torch.__version__)
     assert 0.1 < row["accuracy"] < 1 and row["test_loss"] > 0 and all(row[name] > 0 for name in SECONDS)
     assert json.loads(json.dumps(row)) == row and set(row) == {
-        "dataset", "num_samples", "model", "method", "prune_ratio", "keep", "seed", "accuracy", "test_loss", "retrain_steps",
+        "dataset", "num_samples", "model", "method", "options", "prune_ratio", "keep", "seed", "accuracy", "test_loss", "retrain_steps",
         "device", "precision", "torch", "record_epochs", "from_cache", *SECONDS}
 
 
