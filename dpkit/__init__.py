@@ -12,6 +12,7 @@ _PUBLIC = {
     "training": ["Recipe", "train"],
     "catalog": ["DATASETS", "METHODS", "MODELS", "make_net"],
     "trials": ["Trial", "run_trial"],
+    "pruning": ["prune"],
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = sorted(_HOME)

@@ -1,4 +1,4 @@
-"""The command line: dpkit report NOTEBOOK [--preset NAME] [-p NAME VALUE] ..."""
+"""The command line: dpkit prune DATA --ratio 0.9 --out DIR, and dpkit report NOTEBOOK [--preset NAME] [-p NAME VALUE] ..."""
 
 import argparse
 import signal
@@ -10,9 +10,62 @@ PASSED, FAILED, REFUSED = 0, 1, 2  # exit codes; 128 + the signal's number after
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(prog="dpkit", description="Teaching and doing dataset pruning.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_prune(commands)
     _add_report(commands)
     arguments = parser.parse_args(argv)
     return arguments.run(arguments)
+
+
+def _add_prune(commands) -> None:
+    prune = commands.add_parser(
+        "prune", help="choose which images of a set to keep",
+        description="Watch a small network learn the set (once: the record is kept and used again), score every image, and "
+                    "write kept.txt, scores, a picture and a manifest. Exit code 0 if it was done, 2 if it was refused. "
+                    "Stopped at any moment, the same command goes on.")
+    prune.add_argument("data", metavar="DATA", help="digits, fashion-mnist, cifar10, cifar100; an .npz with images and labels; "
+                                                    "or a folder with one folder of images per class")
+    prune.add_argument("--ratio", type=float, required=True, help="the fraction to REMOVE, from 0 up to 1")
+    prune.add_argument("--out", metavar="DIR", required=True, help="folder to write")
+    prune.add_argument("--method", default="dual+beta", metavar="NAME", help="how to choose (default: dual+beta)")
+    prune.add_argument("--size", type=int, metavar="PIXELS", help="resize images to PIXELS x PIXELS; for files of mixed sizes")
+    prune.add_argument("--mirror", action="store_true", help="mirror images left-right while training; not for text or digits")
+    prune.add_argument("--dynamics", metavar="FOLDER", help="prune from training dynamics recorded elsewhere; trains nothing")
+    prune.add_argument("--c-d", type=float, metavar="C", help="dual+beta: when easy images come in (default: 4)")
+    prune.add_argument("--window", type=int, metavar="J", help="dual, dual+beta, dyn_unc: epochs in a window (default: 10)")
+    prune.add_argument("--epochs", type=int, default=30, metavar="T", help="epochs to watch (default: 30)")
+    prune.add_argument("--model", default="small_cnn", metavar="NAME", help="network to watch (default: small_cnn)")
+    prune.add_argument("--batch-size", type=int, default=128, help="images per step (default: 128)")
+    prune.add_argument("--lr", type=float, default=0.1, help="learning rate at the start of its cosine (default: 0.1)")
+    prune.add_argument("--seed", type=int, default=0, help="of training and drawing (default: 0)")
+    prune.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    prune.add_argument("--overwrite", action="store_true", help="replace another run in DIR")
+    prune.set_defaults(run=_prune)
+
+
+def _prune(arguments) -> int:
+    import warnings
+
+    from dpkit.pruning import prune
+    from dpkit.training import Recipe
+
+    warnings.formatwarning = lambda message, *where, **line: f"dpkit: careful: {message}\n"
+    options = {name: value for name, value in (("c_d", arguments.c_d), ("window", arguments.window)) if value is not None}
+    try:
+        recipe = Recipe(epochs=arguments.epochs, batch_size=arguments.batch_size, lr=arguments.lr)
+        done = prune(arguments.data, arguments.out, method=arguments.method, prune_ratio=arguments.ratio,
+                     dynamics=arguments.dynamics, seed=arguments.seed, epochs=arguments.epochs, recipe=recipe,
+                     model=arguments.model, size=arguments.size, mirror=arguments.mirror, options=options,
+                     overwrite=arguments.overwrite, device=arguments.device,
+                     say=lambda line: print(line, file=sys.stderr, flush=True))
+    except KeyboardInterrupt:
+        return _say(128 + signal.SIGINT, "interrupted; the same command goes on from here")
+    except (ValueError, FileExistsError, FileNotFoundError, NotADirectoryError, FloatingPointError) as error:
+        return _say(REFUSED, str(error))
+    except OSError as error:
+        return _say(FAILED, f"could not read or write {error.filename or arguments.out}: {error.strerror or error}; free space "
+                            "or choose another --out")
+    print(f"{arguments.out}: {done['keep']:,} of {done['num_samples']:,} samples are kept")
+    return PASSED
 
 
 def _add_report(commands) -> None:

@@ -10,12 +10,14 @@ import hashlib
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dpkit.image_files import DATASETS, arrays_of, other_labels
+from dpkit.image_files import DATASETS, arrays_of, images_and_labels, other_labels
+from dpkit.image_folder import list_folder, read_pixels
 from dpkit.records import Selection
 
 
@@ -145,34 +147,85 @@ class ImageSet:
 def auto_device(device="auto") -> torch.device:
     """The device asked for; "auto" is a GPU if there is one, else the CPU. ValueError for others: nothing is tested there."""
     if device != "auto":
-        if torch.device(device).type not in ("cpu", "cuda"):
+        try:
+            found = torch.device(device)
+        except RuntimeError:
+            found = None
+        if found is None or found.type not in ("cpu", "cuda"):
             raise ValueError(f'device must be "auto", "cpu" or "cuda"; got {str(device)!r}')
-        return torch.device(device)
+        if found.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f'device "auto" or "cpu" is needed here, as torch finds no GPU; got {str(device)!r}')
+        return found
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load(name, *, split="train", folder=None, size=None, labels="given", device="auto") -> ImageSet:
+def load(name, *, split="train", folder=None, size=None, labels="given", device="auto", watch=None) -> ImageSet:
     """An image set, whole, on the device.
 
-    name:   one of DATASETS, or the <name> of an .npz of your own in the data folder (see this module's docstring).
+    name:   one of DATASETS; the <name> of an .npz of your own in the data folder (see this module's docstring); the path
+            of such an .npz; or the path of a folder of class folders, all of it the training split.
     split:  "train" or "test".   folder: the data folder; default $DPKIT_DATA, else the user's cache.
     size:   resize to size x size pixels.   labels: "given", or the <kind> of human_labels_<kind> in the file.
+    watch:  called as watch(done, total) while the files of a folder are read for the first time.
     Downloads a named set on first use and caches it as one .npz. ValueError for an unknown name or labels kind.
     """
     if split not in ("train", "test"):
         raise ValueError(f'split must be "train" or "test"; got {split!r}')
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+        raise ValueError(f"size must be a whole number of pixels, at least 1; got {size!r}")
+    if _is_folder(name):
+        return _load_folder(name, split, size, labels, device, watch)
     arrays = arrays_of(name, folder)
-    sets = {part: _checked(arrays[f"{part}_images"], arrays[f"{part}_labels"], f"{part}_") for part in ("train", "test")}
-    images, given = sets[split]
+    asked = _checked(*images_and_labels(arrays, split, name), f"{split}_")
+    train = asked if split == "train" else _checked(*images_and_labels(arrays, "train", name), "train_")
+    images, given = asked
     if labels != "given":
         given = other_labels(arrays, labels, name, split)
-    shift, mirror, names = DATASETS.get(name, (0, False, None))
+    if name in DATASETS:
+        shift, mirror, names = DATASETS[name]
+    else:
+        shift, mirror, names = _own_shift(size or min(images.shape[1:3])), False, None
     if names is None:
-        top = 1 + max(int(given.max()) for _, given in sets.values())
-        names = arrays["class_names"].tolist() if "class_names" in arrays else [str(c) for c in range(top)]
-    mean, std = _pixel_statistics(sets["train"][0])
-    return from_arrays(images, given, class_names=names, name=name, mean=mean, std=std, shift=shift, mirror=mirror,
+        every = [train[1], asked[1], arrays.get("test_labels", train[1])]
+        names = arrays["class_names"].tolist() if "class_names" in arrays else \
+            [str(c) for c in range(1 + max(int(np.max(part, initial=0)) for part in every))]
+    mean, std = _pixel_statistics(train[0])
+    return from_arrays(images, given, class_names=names, name=set_name(name), mean=mean, std=std, shift=shift, mirror=mirror,
                        size=size, device=device)
+
+
+def labels_of(name) -> tuple[np.ndarray, list | None]:
+    """(labels (n,) int64, paths or None) of a training set as `load` would give them, without reading its pixels."""
+    if _is_folder(name):
+        listing = list_folder(name)
+        return listing.labels, listing.paths
+    labels = np.asarray(images_and_labels(arrays_of(name), "train", name)[1])
+    _check_labels(labels, len(labels) if labels.ndim else 1, "train_")
+    return labels.astype(np.int64), None
+
+
+def set_name(name) -> str:
+    """What a set is called in rows and files: a path's last part, without .npz."""
+    return name if name in DATASETS else Path(name).resolve().name.removesuffix(".npz")
+
+
+def _is_folder(name):
+    return name not in DATASETS and Path(name).is_dir()
+
+
+def _load_folder(name, split, size, labels, device, watch):
+    if split != "train" or labels != "given":
+        raise ValueError(f'a folder of images has the split "train" and the labels "given"; got {split!r} and {labels!r}: '
+                         "load the folder of the other split by its own path")
+    listing = list_folder(name)
+    pixels = read_pixels(listing, size, watch=watch)
+    images = from_arrays(pixels, listing.labels, class_names=listing.class_names, name=set_name(name),
+                         shift=_own_shift(min(pixels.shape[1:3])), device=device)
+    return replace(images, paths=listing.paths)
+
+
+def _own_shift(pixels):
+    return pixels // 8  # CIFAR's share: 4 of 32. Mirroring is not for every set: digits and text would be spoilt
 
 
 def from_arrays(images, labels, *, class_names=None, name="unnamed", mean=None, std=None, shift=0, mirror=False,
@@ -201,9 +254,13 @@ def _checked(images, labels, prefix=""):
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
         raise ValueError(f"{prefix}images must be (n, H, W) or (n, H, W, C) uint8, 0..255; got {images.dtype} of shape "
                          f"{images.shape}: scale them to 0..255 and convert")
-    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
-        raise ValueError(f"{prefix}labels must be ({len(images)},) whole numbers; got {labels.dtype} of shape {labels.shape}")
+    _check_labels(labels, len(images), prefix)
     return images if images.ndim == 4 else images[..., None], labels
+
+
+def _check_labels(labels, n, prefix):
+    if labels.shape != (n,) or labels.dtype.kind not in "iu":
+        raise ValueError(f"{prefix}labels must be ({n},) whole numbers; got {labels.dtype} of shape {labels.shape}")
 
 
 def _resized(pixels, size):

@@ -1,6 +1,7 @@
 """Where image sets come from: one .npz each, scikit-learn's digits, and torchvision's downloads packed into the same form.
 
-The format is told in dpkit.data; nothing here knows of tensors or devices.
+The format is told in dpkit.data; folders of image files are read in dpkit.image_folder. Nothing here knows of tensors or
+devices.
 """
 
 import shutil
@@ -23,8 +24,30 @@ _TORCHVISION = {"fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100
 
 
 def arrays_of(name, folder=None) -> dict:
-    """The arrays of a set by their names in the .npz: bundled, found in the data folder, or downloaded into it."""
-    return _digits() if name == "digits" else _read(_find(name, folder))
+    """The arrays of a set by their names in the .npz: bundled, an .npz by its path or in the data folder, or downloaded."""
+    if name == "digits":
+        return _digits()
+    if str(name).endswith(".npz"):
+        if not Path(name).exists():
+            raise ValueError(f"there is no file {name}: name an .npz that exists")
+        return _read(Path(name))
+    return _read(_find(name, folder))
+
+
+def images_and_labels(arrays, split, source):
+    """(images, labels) of a split as they lie in the file; ValueError says which arrays there are instead.
+
+    Labels of shape (n, 1) become (n,): MedMNIST's files have them so.
+    """
+    names = [f"{split}_images", f"{split}_labels"]
+    if split == "train" and not any(name in arrays for name in names):
+        names = ["images", "labels"] if "images" in arrays or "labels" in arrays else names
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise ValueError(f"the {split} split of {source} needs the arrays {names[0]} and {names[1]}; it holds "
+                         f"{', '.join(sorted(arrays)) or 'none'}: write them with np.savez")
+    images, labels = (arrays[name] for name in names)
+    return images, labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
 def other_labels(arrays, kind, name, split):
@@ -51,6 +74,9 @@ def _find(name, folder):
     path = folder / f"{name}.npz"
     if not path.exists():
         if name not in _TORCHVISION:
+            if Path(name).name != str(name):  # it was meant as a path
+                raise ValueError(f"there is no folder {name}: name a folder of class folders, an .npz, or one of "
+                                 f"{', '.join(DATASETS)}")
             own = sorted(p.stem for p in folder.glob("*.npz") if p.stem not in DATASETS)
             raise ValueError(f"unknown dataset {name!r}; there are {', '.join(DATASETS)}"
                              + (f", and of your own {', '.join(own)}" if own else "") + f"; an own set is {path}")
@@ -84,8 +110,4 @@ def _read(path: Path) -> dict:
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
         raise ValueError(f"{path} is not a whole .npz of plain arrays ({error}); remove it and load again, or make it again") \
             from None
-    missing = [k for k in ("train_images", "train_labels", "test_images", "test_labels") if k not in arrays]
-    if missing:
-        raise ValueError(f"{path} must hold train_images, train_labels, test_images and test_labels; it lacks "
-                         f"{', '.join(missing)}")
     return arrays

@@ -97,8 +97,8 @@ class Recorder:
         for wrong, what in ((seen > wanted, "more often than expected"), (seen < wanted, "never")):
             if wrong.any() and not (partial and what == "never"):
                 raise ValueError(f"every expected sample must be seen once per epoch; in epoch {epoch} {wrong.sum()} were seen "
-                                 f"{what} (first: id {np.flatnonzero(wrong)[0]}): sample without replacement, and pass "
-                                 "index= if part of the set is trained on")
+                                 f"{what} (first: id {np.flatnonzero(wrong)[0]}): sample without replacement and "
+                                 "with drop_last=False, and pass index= if part of the set is trained on")
         if self._wrong:
             raise ValueError(f"labels must be in 0..classes - 1; some in epoch {epoch} were not: correct them")
         lost = (self._seen > 0) & (self._now[0].isnan() | self._now[1].isnan())

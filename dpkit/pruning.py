@@ -1,0 +1,257 @@
+"""Prune a set of one's own: watch a training, score, select, and write down which samples to keep.
+
+    photos/cats/... photos/dogs/...  ──▶  out/kept.txt      a line per kept sample: id, and its path where there are files
+                                          out/selection/    the same as a Selection
+                                          out/scores/       the Scores of all samples
+                                          out/moon.png      every sample, kept or pruned
+                                          out/manifest.json what was asked, what came, and with which versions
+"""
+
+import json
+import os
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from dpkit import catalog, plots, store
+from dpkit.data import labels_of, load, set_name
+from dpkit.records import Snapshot, TrainingDynamics, keep_count
+from dpkit.report_result import machine, versions
+from dpkit.training import Recipe
+from dpkit.trials import VERSIONS, Evidence, choose, record, score_of
+
+KIND = "Pruning"
+
+
+def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, epochs=30, recipe=None, model="small_cnn",
+          size=None, mirror=False, options=None, overwrite=False, cache=None, device="auto", say=print) -> dict:
+    """Choose which samples of `data` to keep and write the folder `out`; return its manifest.
+
+    data:        what dpkit.load takes: a name, an .npz, or a folder of class folders (then perhaps with size=64).
+    prune_ratio: the fraction REMOVED.   method, options: of the catalog, and its settings, e.g. {"c_d": 4.0}.
+    dynamics:    folder of a TrainingDynamics recorded elsewhere on the same samples in the same order; else a network
+                 is watched here for `epochs` of the recipe (default: a schedule of that many). That record lies in the
+                 cache: the same set and training with another method or ratio trains nothing.
+    mirror:      mirror images left-right at random while training, for sets where that changes no class.
+    overwrite:   replace another run in `out`. The same run is left as it lies.
+    say:         called with each line of progress.
+    Nothing is written if something is wrong: ValueError, or FileExistsError if `out` is taken.
+    """
+    out, cache = Path(out), Path(cache or store.cache_folder())
+    entry = catalog.find(catalog.METHODS, method, "method")
+    options = dict(options or {})
+    keep_count(1, prune_ratio)
+    recipe = recipe or Recipe(epochs=max(epochs, 1))
+    _check_settings(method, options, seed, recipe, epochs, watched=dynamics is None)
+    _check_free(out, overwrite)
+    if "c_d" in catalog.settings(method)[1] and "c_d" not in options:
+        options["c_d"] = entry.options["c_d"]
+        say(f"c_d = {options['c_d']:g}, the released script's value for CIFAR; the larger, the later easy samples come in")
+    request = {"method": method, "prune_ratio": prune_ratio, "options": options, "seed": seed, "version": VERSIONS["record"]}
+
+    if dynamics is not None:
+        labels, paths = labels_of(data)
+        evidence, origin = _recorded_elsewhere(dynamics, labels, data, method)
+        request["dynamics"] = store.key_hash(origin["sha256"])  # it holds the labels too
+    else:
+        images = _loaded(data, size, mirror, device, say)
+        labels, paths = images.labels.cpu().numpy(), images.paths
+        if entry.evidence:
+            _check_net(images, model)
+        request |= {"data": images.fingerprint, "model": model, "recipe": asdict(recipe), "epochs": epochs}
+    if paths is not None:
+        request["paths"] = store.key_hash(paths)
+    keep = keep_count(len(labels), prune_ratio)
+    if keep == 0:
+        raise ValueError(f"prune_ratio {prune_ratio:g} would keep none of {len(labels):,} samples: choose a smaller one")
+    if _finished(out, request, overwrite):
+        say(f"{out} holds this very run; nothing to do")
+        return json.loads((out / "manifest.json").read_text())
+    if dynamics is None:
+        evidence, origin = _watched(images, entry, model, recipe, epochs, seed, cache, say)
+
+    scores = score_of(method, evidence, **options)
+    selection = choose(method, evidence, keep, num_samples=len(labels), rng=seed, scores=scores, **options)
+    kept = selection.kept
+    lost = [int(c) for c in np.setdiff1d(labels, labels[kept])]
+    manifest = {
+        "kind": KIND, "schema": 1, "request": request, "set": set_name(data), "num_samples": len(labels), "keep": len(kept),
+        "record": origin, "lost_classes": lost, "machine": machine(), "versions": versions(),
+        "record_seconds": evidence.seconds if evidence else 0.0,
+    }
+    with store.whole_folder(out) as part:
+        with store.whole_file(part / "kept.txt") as file:
+            for i in kept:
+                file.write(str(i).encode() + (b"" if paths is None else b"\t" + os.fsencode(paths[i])) + b"\n")
+        selection.save(part / "selection")
+        if scores is not None:
+            scores.save(part / "scores")
+        if evidence:
+            _draw_moon(evidence.dynamics, selection, f"{set_name(data)}: {method}, {100 * prune_ratio:g} % pruned", part)
+        manifest["sha256"] = {str(file.relative_to(part)): store.file_hash(file)
+                              for file in sorted(part.rglob("*")) if file.is_file()}
+        store.write_json(part / "manifest.json", manifest)
+    say(f"kept {len(kept):,} of {len(labels):,} samples: {out / 'kept.txt'}")
+    if lost:
+        names = [str(c) for c in lost] if dynamics is not None else [images.class_names[c] for c in lost]
+        say(f"careful: no sample of class {', '.join(names)} is kept; prune less, or choose another method")
+    return manifest
+
+
+# ---- refused before any work -----------------------------------------------------------------------------------
+
+
+def _check_settings(method, options, seed, recipe, epochs, watched):
+    """ValueError for settings that would be refused after the training, or lead nowhere."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed must be a whole number from 0; got {seed!r}")
+    if not watched:
+        return
+    if not (recipe.budget == "epochs" and 1 <= epochs <= recipe.epochs):
+        raise ValueError(f"epochs must be 1..{recipe.epochs} (the recipe's); got {epochs}")
+    half, labels = np.full((2, epochs), 0.5), np.arange(2)
+    made_up = Evidence(TrainingDynamics(half, half, half > 0, labels),
+                       Snapshot(np.full((1, 2, 2), 0.5), None, labels), 0.0, None)
+    choose(method, made_up, 1, num_samples=2, rng=seed, **options)  # the method itself judges its settings
+
+
+def _check_net(images, model):
+    catalog.find(catalog.MODELS, model, "model")
+    height, width = images.images.shape[2:]
+    if model == "small_cnn" and min(height, width) < 8:
+        raise ValueError(f"small_cnn needs images of at least 8x8 pixels; these are {width}x{height}: have them resized with "
+                         "size=8 (--size 8)")
+
+
+# ---- evidence --------------------------------------------------------------------------------------------------
+
+
+def _loaded(data, size, mirror, device, say):
+    told = [time.monotonic()]
+
+    def watch(done, total):
+        if done == total or time.monotonic() - told[0] > 5:
+            told[0] = time.monotonic()
+            say(f"read {done:,} of {total:,} images")
+
+    images = load(data, size=size, device=device, watch=watch)
+    if len(images.labels.unique()) < 2:
+        raise ValueError(f"{data} must hold at least two classes to tell apart; all {len(images)} labels are the same: "
+                         "nothing can be learned, so nothing can be scored")
+    return replace(images, mirror=True) if mirror else images
+
+
+def _watched(images, entry, model, recipe, epochs, seed, cache, say):
+    """(Evidence or None, what the manifest says of it): recorded now, or found in the cache."""
+    if not entry.evidence:
+        return None, None
+    seconds = []
+
+    def watch(stage, report):
+        if not seconds:
+            say(f"watching {model} learn {len(images):,} images of {images.num_classes} classes for {epochs} epochs on the "
+                f"{images.device}; stopped, it goes on from here")
+        seconds.append(report.seconds)
+        left = np.mean(seconds[-5:]) * (epochs - len(seconds))
+        say(f"epoch {len(seconds)}/{epochs}: training accuracy {100 * report.correct.mean():.1f} %, loss {report.loss:.3f}, "
+            f"{_duration(left)} left")
+
+    evidence = record(images, model=model, recipe=recipe, epochs=epochs, seed=seed, cache=cache, watch=watch)
+    if not seconds:
+        say("found the record of an earlier run: no training needed")
+    dynamics = evidence.dynamics
+    learned, chance = dynamics.correct[:, -1].mean(), np.bincount(dynamics.labels).max() / dynamics.num_samples
+    if learned < chance + 0.1 * (1 - chance):
+        say(f"careful: after {epochs} epochs the network is right on {100 * learned:.0f} % of the training images, and the "
+            f"commonest class alone is {100 * chance:.0f} % of them; the scores mean little. Train longer (--epochs), in "
+            "smaller batches (--batch-size), or with another --lr")
+    return evidence, dynamics.params | {"folder": str(evidence.folder)}
+
+
+def _recorded_elsewhere(folder, labels, data, method):
+    """(Evidence, what the manifest says of it) from a saved TrainingDynamics; ValueError if it is another set's."""
+    folder = Path(folder)
+    if not (folder / "manifest.json").exists() or (folder / "dynamics" / "manifest.json").exists():
+        folder = folder / "dynamics" if (folder / "dynamics").is_dir() else folder
+    dynamics = TrainingDynamics.load(folder)
+    if catalog.METHODS[method].evidence == "snapshot":
+        raise ValueError(f"{method} looks at a snapshot, and {folder} holds training dynamics: leave --dynamics out")
+    if dynamics.num_samples != len(labels):
+        raise ValueError(f"the record in {folder} is of {dynamics.num_samples} samples, but {data} has {len(labels)}: it is of "
+                         "another set, or files were added or removed since")
+    differ = np.flatnonzero(dynamics.labels != labels)
+    if len(differ):
+        row = differ[0]
+        raise ValueError(f"the record in {folder} has other labels than {data} in {len(differ)} of {len(labels)} rows (first: "
+                         f"row {row}, {dynamics.labels[row]} there and {labels[row]} here): it is of another set, or of this "
+                         "one in another order")
+    sha256 = json.loads((folder / "manifest.json").read_text())["sha256"]
+    return Evidence(dynamics, None, 0.0, folder), dynamics.params | {"folder": str(folder), "sha256": sha256}
+
+
+# ---- the folder ------------------------------------------------------------------------------------------------
+
+
+def _check_free(out, overwrite):
+    """OSError, before anything is computed, if `out` cannot be made, or is not free, empty or an earlier pruning."""
+    above = next(folder for folder in out.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise NotADirectoryError(f"{out} cannot be made, as {above} is no folder; name another folder")
+    store.check_replaceable(out)
+    file = out / "manifest.json"
+    if file.exists() and _manifest(file).get("kind") != KIND:
+        raise FileExistsError(f"{out} holds something else than a pruning (its manifest.json says so); name another folder")
+    ours = {"manifest.json", *_manifest(file).get("sha256", {})} if overwrite and file.exists() else ()
+    foreign = sorted(name for name in (str(found.relative_to(out)) for found in out.rglob("*") if found.is_file())
+                     if name not in ours) if ours else []
+    if foreign:
+        raise FileExistsError(f"{out} holds {foreign[0]}, which no pruning wrote, and it would be lost; move it away, or name "
+                              "another folder")
+
+
+def _finished(out, request, overwrite) -> bool:
+    """Whether `out` is this very run, whole. FileExistsError if it is another's, unless that may be replaced."""
+    file = out / "manifest.json"
+    if overwrite or not file.exists():
+        return False
+    there = _manifest(file)
+    asked, found = json.loads(json.dumps(request)), there.get("request", {})
+    differing = sorted(name for name in {**asked, **found} if asked.get(name) != found.get(name))
+    if differing:
+        raise FileExistsError(f"{out} holds another run (other {', '.join(differing)}); name another folder, or replace it "
+                              "with --overwrite")
+    changed = [name for name, sha256 in there["sha256"].items()
+               if not (out / name).is_file() or store.file_hash(out / name) != sha256]
+    if changed:
+        raise FileExistsError(f"{out / changed[0]} was changed or removed since this run wrote it; name another folder, or "
+                              "write it again with --overwrite")
+    return True
+
+
+def _manifest(file):
+    try:
+        found = json.loads(file.read_text())
+        return found if isinstance(found, dict) else {}
+    except ValueError:
+        return {}
+
+
+def _draw_moon(dynamics, selection, title, folder):
+    from matplotlib.figure import Figure
+
+    if dynamics.num_epochs < 2:
+        return
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    ax = plots.moon_plot(dynamics, ax=figure.subplots(), selection=selection)
+    ax.set_title(title)
+    figure.savefig(folder / "moon.png", dpi=150, metadata={"Software": None})
+
+
+def _duration(seconds) -> str:
+    """"1 h 5 min", "2 min 10 s" or "40 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
