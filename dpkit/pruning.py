@@ -95,8 +95,10 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         store.write_json(part / "manifest.json", manifest)
     say(f"kept {len(kept):,} of {len(labels):,} samples: {out / 'kept.txt'}")
     if lost:
-        names = [str(c) for c in lost] if dynamics is not None else [images.class_names[c] for c in lost]
-        say(f"careful: no sample of class {', '.join(names)} is kept; prune less, or choose another method")
+        folders = sorted({Path(path).parts[0] for path in paths or ()})
+        names = images.class_names if dynamics is None else folders or range(1 + labels.max())
+        gone = ", ".join(str(names[c]) for c in lost)
+        say(f"careful: no sample of class {gone} is kept; prune less, or choose another method")
     return manifest
 
 
@@ -150,14 +152,14 @@ def _watched(images, entry, model, recipe, epochs, seed, cache, say):
     seconds = []
 
     def watch(stage, report):
-        if not seconds:
-            say(f"watching {model} learn {len(images):,} images of {images.num_classes} classes for {epochs} epochs on the "
-                f"{images.device}; stopped, it goes on from here")
         seconds.append(report.seconds)
         left = np.mean(seconds[-5:]) * (epochs - len(seconds))
         say(f"epoch {len(seconds)}/{epochs}: training accuracy {100 * report.correct.mean():.1f} %, loss {report.loss:.3f}, "
             f"{_duration(left)} left")
 
+    height, width = images.images.shape[2:]
+    say(f"watching {model} learn {len(images):,} images ({width}x{height}, {images.num_classes} classes) for {epochs} epochs "
+        f"on the {images.device}; stopped, it goes on from here")
     evidence = record(images, model=model, recipe=recipe, epochs=epochs, seed=seed, cache=cache, watch=watch)
     if not seconds:
         say("found the record of an earlier run: no training needed")
@@ -175,6 +177,11 @@ def _recorded_elsewhere(folder, labels, data, method):
     folder = Path(folder)
     if not (folder / "manifest.json").exists() or (folder / "dynamics" / "manifest.json").exists():
         folder = folder / "dynamics" if (folder / "dynamics").is_dir() else folder
+    origin = _manifest(folder / "manifest.json")
+    if origin.get("kind") == KIND:
+        made_from = (origin.get("record") or {}).get("folder")
+        raise ValueError(f"{folder} is a pruning, not a record" + (f"; the record it was made from is in {made_from}"
+                                                                   if made_from else " of training dynamics"))
     dynamics = TrainingDynamics.load(folder)
     if catalog.METHODS[method].evidence == "snapshot":
         raise ValueError(f"{method} looks at a snapshot, and {folder} holds training dynamics: leave --dynamics out")
@@ -234,7 +241,7 @@ def _manifest(file):
     try:
         found = json.loads(file.read_text())
         return found if isinstance(found, dict) else {}
-    except ValueError:
+    except (OSError, ValueError):
         return {}
 
 

@@ -4,13 +4,14 @@ Each draws with dpkit.plots, and in a lesson each stands after a static figure t
 """
 
 import os
+from itertools import islice
 
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Markdown
 from ipywidgets import FloatSlider, IntSlider, interactive
 
-from dpkit import plots
+from dpkit import plots, two_point
 from dpkit.records import TrainingDynamics
 from dpkit.report_result import ENVIRONMENT
 from dpkit.selectors import beta_parameters
@@ -56,3 +57,27 @@ def beta_explorer(*, mu_d: float, c_d: float):
     return _explorer(draw, r=FloatSlider(value=0.9, min=0, max=0.99, step=0.01),
                      mu_d=FloatSlider(value=mu_d, min=0.01, max=0.99, step=0.01, description="μ_D"),
                      c_d=FloatSlider(value=c_d, min=0.5, max=12, step=0.5, description="c_D"))
+
+
+def two_point_explorer(x1, x2, *, learning_rate: float, window: int, steps: int):
+    """Two points of the plane while a linear model learns them: a slider over the step, one over the learning rate.
+
+    Right: by how much x1 is ahead, by the standard deviation alone and by DUAL, in the window that starts at the step.
+    """
+    def draw(step, rate):
+        descent = list(islice(two_point.descent(x1, x2, learning_rate=rate), steps + window))
+        seen = two_point.window_statistics(np.array([each.error for each in descent]).T, window)
+        times = two_point.crossing_times(x1, x2, learning_rate=rate, window=window, max_steps=steps + window - 1)
+        fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4), width_ratios=[1, 1.4])
+        plots.two_points([x1, x2], descent[step].w, ax=left)
+        left.set_title("p = {:.3f} and {:.3f}".format(*descent[step].target_prob))
+        plots.crossings({"dyn_unc": seen.std[0] / seen.std[1], "dual": seen.dual[0] / seen.dual[1]}, ax=right,
+                        times=dict(zip(("dyn_unc", "dual"), times)), names={"dyn_unc": "standard deviation"})
+        right.axvline(step, color="black", linewidth=1)
+        right.set_title(f"step {step}, learning rate {rate:g}")
+        fig.tight_layout()
+        plt.show()
+
+    tenth = learning_rate / 10
+    return _explorer(draw, step=IntSlider(value=0, min=0, max=steps),
+                     rate=FloatSlider(value=learning_rate, min=tenth, max=100 * tenth, step=tenth, readout_format=".2g"))

@@ -226,7 +226,8 @@ def test_an_unknown_set_is_told_what_there_is_and_where_an_own_one_would_lie(tmp
 
 
 @pytest.mark.parametrize("changes, message", [
-    ({"test_labels": None, "train_images": None}, "it lacks train_images, test_labels"),
+    ({"test_labels": None, "train_images": None}, "the train split of mine needs the arrays train_images and train_labels; it "
+                                                  "holds test_images, train_labels: write them with np.savez"),
     ({"train_images": np.zeros((6, 4, 4))}, r"uint8, 0\.\.255; got float64 of shape \(6, 4, 4\): scale them"),
     ({"train_images": np.zeros((6, 16), np.uint8)}, r"\(n, H, W\) or .*got uint8 of shape \(6, 16\)"),
     ({"train_images": np.zeros((0, 4, 4), np.uint8), "train_labels": np.zeros(0, int)}, r"got uint8 of shape \(0, 4, 4\)"),
@@ -240,6 +241,41 @@ def test_a_file_that_is_not_a_set_is_refused(tmp_path, changes, message):
     write_set(tmp_path / "data", **changes)
     with pytest.raises(ValueError, match=message):
         load("mine", device="cpu")
+
+
+def test_a_split_needs_its_own_arrays_and_the_training_ones(tmp_path):
+    write_set(tmp_path / "data", test_images=None, test_labels=None)
+    assert len(load("mine", device="cpu")) == 6
+    with pytest.raises(ValueError, match="test split of mine needs the arrays test_images and test_labels; it holds train_"):
+        load("mine", split="test", device="cpu")
+    write_set(tmp_path / "data", train_images=None)  # the statistics of the test split are those of training
+    with pytest.raises(ValueError, match="train split of mine needs the arrays train_images and train_labels; it holds test"):
+        load("mine", split="test", device="cpu")
+
+
+def test_a_file_is_loaded_by_its_path_and_named_by_its_last_part(tmp_path):
+    arrays = write_set(tmp_path / "elsewhere", "pictures", channels=1)
+    for path in (tmp_path / "elsewhere" / "pictures.npz", str(tmp_path / "elsewhere" / "pictures.npz")):
+        images = load(path, device="cpu")
+        assert images.name == "pictures" and np.array_equal(images.images[:, 0], arrays["train_images"])
+        labels, paths = data.labels_of(path)
+        assert labels.tolist() == images.labels.tolist() and labels.dtype == np.int64 and paths is None
+
+
+def test_labels_may_be_a_column_as_medmnist_has_them_and_lie_unsplit(tmp_path):
+    column = np.array([[0], [1], [2], [0], [1], [2]], np.uint8)
+    write_set(tmp_path / "data", train_labels=column, test_labels=column[:2])
+    assert load("mine", device="cpu").labels.tolist() == [0, 1, 2, 0, 1, 2]
+    assert load("mine", split="test", device="cpu").labels.tolist() == [0, 1]
+    np.savez(tmp_path / "data" / "one.npz", images=np.zeros((6, 8, 8), np.uint8), labels=column)
+    assert load("one", device="cpu").labels.tolist() == data.labels_of("one")[0].tolist() == [0, 1, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize("labels", [np.zeros((6, 2), int), np.zeros(6), np.array(3)])
+def test_labels_without_pictures_are_checked_as_well(tmp_path, labels):
+    write_set(tmp_path / "data", train_labels=labels)
+    with pytest.raises(ValueError, match=r"train_labels must be \(\d,\) whole numbers; got"):
+        data.labels_of("mine")
 
 
 def test_test_labels_are_checked_against_the_training_classes(tmp_path):
@@ -451,6 +487,7 @@ def test_a_set_keeps_its_own_copy_of_the_pixels():
     assert images.images.max() == 0
 
 
-def test_a_device_that_nothing_is_tested_on_is_refused():
-    with pytest.raises(ValueError, match='device must be "auto", "cpu" or "cuda"; got \'mps\''):
-        load("digits", device="mps")
+@pytest.mark.parametrize("device", ["mps", "tpu", "gpu"])
+def test_a_device_that_nothing_is_tested_on_is_refused(device):
+    with pytest.raises(ValueError, match=f'device must be "auto", "cpu" or "cuda"; got {device!r}'):
+        load("digits", device=device)

@@ -1,5 +1,7 @@
 """Plots and explorers: what is drawn is what the records say. Claims about data and labels, not about pixels."""
 
+import itertools
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -10,7 +12,7 @@ import pytest
 from matplotlib.colors import to_hex
 from scipy import stats
 
-from dpkit import catalog, plots
+from dpkit import catalog, plots, two_point
 from dpkit.records import Selection, TrainingDynamics
 from dpkit.selectors import beta_parameters
 
@@ -60,6 +62,8 @@ DRAWN = {
     "beta_densities": lambda ax, dynamics, half: plots.beta_densities({0.5: (4.5, 10.5)}, ax=ax),
     "kept_by_ease": lambda ax, dynamics, half: plots.kept_by_ease(dynamics.mean_prob(), {"dual": half}, ax=ax),
     "accuracy_against_ratio": lambda ax, dynamics, half: plots.accuracy_against_ratio(ROWS, ax=ax),
+    "two_points": lambda ax, dynamics, half: plots.two_points([[0.5, 0.5], [2, 1]], [0.1, 0.1], ax=ax),
+    "crossings": lambda ax, dynamics, half: plots.crossings({"dual": [0.5, 0.9, 1.1]}, ax=ax, times={"dual": 2}),
 }
 
 
@@ -224,6 +228,44 @@ def test_no_two_methods_share_a_colour_or_a_marker():
         assert len({style[part] for style in styles}) == len(styles)
 
 
+# ---- two points ------------------------------------------------------------------------------------------------
+
+
+def test_the_boundary_is_square_to_w_and_the_probability_dark_where_it_is_low(ax):
+    plots.two_points([[0.5, 0.5], [2, 1]], [3.0, 1.0], ax=ax)
+    (boundary, _origin), (plane, points) = ax.lines, ax.collections
+    assert boundary.get_xy1() == (0, 0) and np.dot(boundary.get_xy2(), [3, 1]) == 0
+    prob = plane.get_array().reshape(200, 200)  # rows go up, columns to the right
+    assert prob[0, 0] < 0.01 and prob[-1, -1] > 0.99 and plane.get_clim() == (0, 1)
+    assert points.get_offsets().tolist() == [[0.5, 0.5], [2, 1]]
+    assert [list(text.xy) for text in ax.texts] == [[0.5, 0.5], [2, 1]]
+
+
+def test_before_the_first_step_there_is_no_boundary(ax):
+    plots.two_points([[0.5, 0.5], [2, 1]], [0, 0], ax=ax)
+    assert len(ax.lines) == 1 and np.all(ax.collections[0].get_array() == 0.5)  # the one line is the origin's cross
+
+
+def test_a_crossing_is_marked_where_it_was_found_and_only_there(ax):
+    ratios = {"dyn_unc": [0.5, 0.7, 0.9], "dual": [0.5, 0.9, 1.2]}
+    plots.crossings(ratios, ax=ax, times={"dyn_unc": None, "dual": 2}, names={"dyn_unc": "standard deviation"})
+    assert dots(ax).tolist() == [[2, 1.2]] and ax.get_yscale() == "log"
+    assert legend(ax) == ["standard deviation: not reached", "dual: step 2"]
+    assert {line.get_color() for line in ax.lines[1:]} == {plots.method_style(method)["color"] for method in ratios}
+
+
+def test_a_crossing_beyond_what_is_drawn_is_only_named(ax):
+    plots.crossings({"dual": [0.5, 0.9]}, ax=ax, times={"dual": 7})
+    assert not ax.collections and legend(ax) == ["dual: step 7"]
+
+
+def test_ratios_are_written_as_plain_numbers(ax):
+    plots.crossings({"dual": [0.1, 0.5, 90.0]}, ax=ax)
+    ax.figure.canvas.draw()
+    assert {"0.1", "0.3", "1", "3", "10", "30"} <= {label.get_text() for label in ax.get_yticklabels()}
+    assert legend(ax) == ["dual"]
+
+
 # ---- pictures --------------------------------------------------------------------------------------------------
 
 
@@ -252,10 +294,11 @@ def explorers(dynamics):
 
     return {"moon": lambda: widgets.moon_explorer(dynamics, rows=[1]),
             "window": lambda: widgets.window_explorer(dynamics, 2, window=2),
-            "beta": lambda: widgets.beta_explorer(mu_d=0.65, c_d=4.0)}
+            "beta": lambda: widgets.beta_explorer(mu_d=0.65, c_d=4.0),
+            "two_point": lambda: widgets.two_point_explorer((0.5, 0.5), (2, 1), learning_rate=0.1, window=4, steps=20)}
 
 
-@pytest.mark.parametrize("name", ["moon", "window", "beta"])
+@pytest.mark.parametrize("name", ["moon", "window", "beta", "two_point"])
 def test_an_explorer_draws_at_its_start_and_at_every_sliders_ends(name, explorers, monkeypatch):
     monkeypatch.setattr(plt, "show", lambda: plt.gcf().canvas.draw())
     explorer = explorers[name]()
@@ -272,6 +315,19 @@ def test_the_window_explorer_computes_one_window_of_dual(explorers, monkeypatch)
     monkeypatch.setattr(plt, "show", lambda: None)
     explorers["window"]().f(start=2)  # 0.9, 0.3: mean 0.6, std 0.4243
     assert plt.gca().get_title().endswith("(1 - mean) · std = 0.1697")
+
+
+def test_the_two_point_explorer_marks_the_times_and_shows_the_step_asked_for(explorers, monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: None)
+    draw = explorers["two_point"]().f
+    plt.close("all")
+    draw(step=3, rate=0.1)
+    left, right = plt.gcf().axes
+    times = two_point.crossing_times((0.5, 0.5), (2, 1), learning_rate=0.1, window=4)
+    assert legend(right) == [f"{name}: step {time}" for name, time in zip(("standard deviation", "dual"), times)]
+    assert right.get_title() == "step 3, learning rate 0.1" and right.lines[-1].get_xdata() == [3, 3]
+    w = next(itertools.islice(two_point.descent((0.5, 0.5), (2, 1), learning_rate=0.1), 3, None)).w
+    assert left.get_title() == f"p = {1 / (1 + np.exp(-w @ [0.5, 0.5])):.3f} and {1 / (1 + np.exp(-w @ [2, 1])):.3f}"
 
 
 def test_in_a_report_a_sentence_stands_in_an_explorers_place(explorers, monkeypatch):

@@ -100,6 +100,41 @@ def test_recording_leaves_gradients_alone():
 # ---- refusals --------------------------------------------------------------------------------------------------
 
 
+def test_samples_that_drop_last_leaves_out_are_counted_whichever_they_are():
+    items = TensorDataset(torch.zeros(8, 3), torch.zeros(8, dtype=torch.long))
+    loader = DataLoader(indexed(items), batch_size=3, shuffle=True, drop_last=True, generator=torch.Generator().manual_seed(5))
+    dropped = []
+    for _ in range(3):  # another pair in every epoch
+        recorder, seen = Recorder(8, 1), []
+        for index, (x, y) in loader:
+            recorder.update(0, index, x, y)
+            seen += index.tolist()
+        dropped.append(sorted(set(range(8)) - set(seen)))
+        with pytest.raises(ValueError, match=rf"in epoch 0 2 were seen never \(first: id {dropped[-1][0]}\): "
+                                             "sample without replacement and with drop_last=False"):
+            recorder.dynamics()
+    assert len({tuple(pair) for pair in dropped}) > 1
+
+
+def test_drop_last_is_noticed_when_the_second_epoch_begins():
+    items = TensorDataset(torch.zeros(8, 3), torch.zeros(8, dtype=torch.long))
+    loader = DataLoader(indexed(items), batch_size=3, shuffle=True, drop_last=True)
+    recorder = Recorder(8, 30)
+    with pytest.raises(ValueError, match="in epoch 0 2 were seen never .*drop_last=False"):  # not after all thirty
+        for epoch in range(30):
+            for index, (x, y) in loader:
+                recorder.update(epoch, index, x, y)
+
+
+def test_drop_last_that_drops_nothing_is_fine():
+    items = TensorDataset(torch.zeros(9, 3), torch.arange(9) % 3)
+    recorder = Recorder(9, 2)
+    for epoch in range(2):
+        for index, (x, y) in DataLoader(indexed(items), batch_size=3, shuffle=True, drop_last=True):
+            recorder.update(epoch, index, x, y)
+    assert recorder.dynamics().labels.tolist() == [0, 1, 2] * 3
+
+
 def test_a_dropped_last_batch_is_refused_with_the_number_never_seen():
     items = TensorDataset(torch.zeros(8, 3), torch.zeros(8, dtype=torch.long))
     loader = DataLoader(indexed(items), batch_size=3, drop_last=True)

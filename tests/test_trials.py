@@ -55,8 +55,8 @@ def test_a_row_says_what_was_done_and_what_came_of_it(finished):
     assert (row["device"], row["precision"], row["torch"]) == ("cpu", "fp32", torch.__version__)
     assert 0.1 < row["accuracy"] < 1 and row["test_loss"] > 0 and all(row[name] > 0 for name in SECONDS)
     assert json.loads(json.dumps(row)) == row and set(row) == {
-        "dataset", "num_samples", "model", "method", "options", "prune_ratio", "keep", "seed", "accuracy", "test_loss", "retrain_steps",
-        "device", "precision", "torch", "record_epochs", "from_cache", *SECONDS}
+        "dataset", "num_samples", "model", "method", "options", "prune_ratio", "keep", "seed", "accuracy", "test_loss",
+        "retrain_steps", "device", "precision", "torch", "record_epochs", "from_cache", *SECONDS}
 
 
 def test_the_accuracy_is_the_retrained_networks_on_the_test_set(tmp_path):
@@ -227,6 +227,16 @@ def test_settings_reach_whom_they_belong_to():
     assert chosen.params["c_d"] == 5.5
     tops = {tuple(trials.choose("dual", evidence, 10, num_samples=30, rng=0, window=window).kept) for window in (2, 12)}
     assert len(tops) == 2
+
+
+def test_scores_are_those_that_choose_selects_by():
+    prob = np.random.default_rng(0).random((30, 12))
+    evidence = trials.Evidence(TrainingDynamics(prob, prob, prob > 0.5, np.arange(30)), None, 0.0)
+    scores = trials.score_of("dual", evidence, window=5)
+    kept = trials.choose("dual", evidence, 10, num_samples=30, rng=0, window=5).kept
+    assert np.array_equal(kept, np.sort(np.argsort(scores.values)[-10:])) and scores.params["window"] == 5
+    assert np.array_equal(trials.choose("dual", evidence, 10, num_samples=30, rng=0, scores=scores).kept, kept)
+    assert trials.score_of("random", None) is None
 
 
 # ---- the snapshot on the way -----------------------------------------------------------------------------------
