@@ -29,7 +29,8 @@ def _add_prune(commands) -> None:
     prune.add_argument("--method", default="dual+beta", metavar="NAME", help="how to choose (default: dual+beta)")
     prune.add_argument("--size", type=int, metavar="PIXELS", help="resize images to PIXELS x PIXELS; for files of mixed sizes")
     prune.add_argument("--mirror", action="store_true", help="mirror images left-right while training; not for text or digits")
-    prune.add_argument("--dynamics", metavar="FOLDER", help="prune from training dynamics recorded elsewhere; trains nothing")
+    prune.add_argument("--dynamics", metavar="FOLDER", help="prune from training dynamics recorded elsewhere; trains "
+                                                               "nothing, so --size and the training's options play no part")
     prune.add_argument("--c-d", type=float, metavar="C", help="dual+beta: when easy images come in (default: 4)")
     prune.add_argument("--window", type=int, metavar="J", help="dual, dual+beta, dyn_unc: epochs in a window (default: 10)")
     prune.add_argument("--epochs", type=int, default=30, metavar="T", help="epochs to watch (default: 30)")
@@ -48,15 +49,18 @@ def _prune(arguments) -> int:
     from dpkit.pruning import prune
     from dpkit.training import Recipe
 
-    warnings.formatwarning = lambda message, *where, **line: f"dpkit: careful: {message}\n"
+    def say(line):
+        print(line, file=sys.stderr, flush=True)
+
     options = {name: value for name, value in (("c_d", arguments.c_d), ("window", arguments.window)) if value is not None}
     try:
-        recipe = Recipe(epochs=arguments.epochs, batch_size=arguments.batch_size, lr=arguments.lr)
-        done = prune(arguments.data, arguments.out, method=arguments.method, prune_ratio=arguments.ratio,
-                     dynamics=arguments.dynamics, seed=arguments.seed, epochs=arguments.epochs, recipe=recipe,
-                     model=arguments.model, size=arguments.size, mirror=arguments.mirror, options=options,
-                     overwrite=arguments.overwrite, device=arguments.device,
-                     say=lambda line: print(line, file=sys.stderr, flush=True))
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *where, **more: say(f"careful: {message}")
+            recipe = Recipe(epochs=arguments.epochs, batch_size=arguments.batch_size, lr=arguments.lr)
+            done = prune(arguments.data, arguments.out, method=arguments.method, prune_ratio=arguments.ratio,
+                         dynamics=arguments.dynamics, seed=arguments.seed, epochs=arguments.epochs, recipe=recipe,
+                         model=arguments.model, size=arguments.size, mirror=arguments.mirror, options=options,
+                         overwrite=arguments.overwrite, device=arguments.device, say=say)
     except KeyboardInterrupt:
         return _say(128 + signal.SIGINT, "interrupted; the same command goes on from here")
     except (ValueError, FileExistsError, FileNotFoundError, NotADirectoryError, FloatingPointError) as error:

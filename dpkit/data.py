@@ -195,7 +195,7 @@ def load(name, *, split="train", folder=None, size=None, labels="given", device=
 
 
 def labels_of(name) -> tuple[np.ndarray, list | None]:
-    """(labels (n,) int64, paths or None) of a training set as `load` would give them, without reading its pixels."""
+    """(labels (n,) int64, paths or None) of a training set as `load` would give them, without decoding any file."""
     if _is_folder(name):
         listing = list_folder(name)
         return listing.labels, listing.paths

@@ -20,7 +20,7 @@ from dpkit.data import labels_of, load, set_name
 from dpkit.records import Snapshot, TrainingDynamics, keep_count
 from dpkit.report_result import machine, versions
 from dpkit.training import Recipe
-from dpkit.trials import VERSIONS, Evidence, choose, record, score_of
+from dpkit.trials import VERSIONS, Evidence, choose, place_of_record, record, score_of
 
 KIND = "Pruning"
 
@@ -157,12 +157,14 @@ def _watched(images, entry, model, recipe, epochs, seed, cache, say):
         say(f"epoch {len(seconds)}/{epochs}: training accuracy {100 * report.correct.mean():.1f} %, loss {report.loss:.3f}, "
             f"{_duration(left)} left")
 
-    height, width = images.images.shape[2:]
-    say(f"watching {model} learn {len(images):,} images ({width}x{height}, {images.num_classes} classes) for {epochs} epochs "
-        f"on the {images.device}; stopped, it goes on from here")
-    evidence = record(images, model=model, recipe=recipe, epochs=epochs, seed=seed, cache=cache, watch=watch)
-    if not seconds:
+    settings = {"model": model, "recipe": recipe, "epochs": epochs, "seed": seed, "cache": cache}
+    if place_of_record(images, **settings)[1].exists():
         say("found the record of an earlier run: no training needed")
+    else:
+        height, width = images.images.shape[2:]
+        say(f"watching {model} learn {len(images):,} images ({width}x{height}, {images.num_classes} classes) for {epochs} "
+            f"epochs on the {images.device}; stopped, it goes on from here")
+    evidence = record(images, **settings, watch=watch)
     dynamics = evidence.dynamics
     learned, chance = dynamics.correct[:, -1].mean(), np.bincount(dynamics.labels).max() / dynamics.num_samples
     if learned < chance + 0.1 * (1 - chance):

@@ -159,8 +159,8 @@ def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: i
            watch=None) -> Evidence:
     """Train a fresh network for `epochs` of the recipe's schedule, watched; or read that from the cache."""
     snapshot_epoch = min(snapshot_epoch, epochs)
-    key = _key("record", images, model, recipe, seed) | {"epochs": epochs, "snapshot_epoch": snapshot_epoch}
-    folder = Path(cache) / f"record-{store.key_hash(key)}"
+    key, folder = place_of_record(images, model=model, recipe=recipe, epochs=epochs, seed=seed, cache=cache,
+                                  snapshot_epoch=snapshot_epoch)
     partial = folder.with_name(folder.name + "-partial")
     if not (folder / "manifest.json").exists():
         net = catalog.make_net(model, images, seed=_derived(seed, 0))
@@ -182,6 +182,13 @@ def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: i
     shutil.rmtree(partial, ignore_errors=True)
     seconds = json.loads((folder / "manifest.json").read_text())["seconds"]
     return Evidence(TrainingDynamics.load(folder / "dynamics"), Snapshot.load(folder / "snapshot"), seconds, folder)
+
+
+def place_of_record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: int, cache,
+                    snapshot_epoch: int = 10) -> tuple[dict, Path]:
+    """(everything that `record` with these arguments depends on, the folder that is there once it is finished)."""
+    key = _key("record", images, model, recipe, seed) | {"epochs": epochs, "snapshot_epoch": min(snapshot_epoch, epochs)}
+    return key, Path(cache) / f"record-{store.key_hash(key)}"
 
 
 def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model: str, recipe: Recipe, seed: int, cache,

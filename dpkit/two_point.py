@@ -27,7 +27,6 @@ from itertools import islice
 import numpy as np
 
 _CHUNK = 4096  # steps looked at together
-_STEEPEST = 20.0  # largest z_1 after one step: beyond it float64 soon cannot tell one step from the next
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -71,10 +70,14 @@ def window_statistics(error, window: int) -> Windows:
     steps = error.shape[-1] if error.ndim else 0
     _check_window(window, steps, f"the steps given are {steps}")
     count = steps - window + 1
-    places = [error[..., k : k + count] for k in range(window)]  # views: the k-th value of every window
-    mean = sum(places) / window
-    std = np.sqrt(sum((place - mean) ** 2 for place in places) / (window - 1))
+    mean, std = _mean_and_std([error[..., k : k + count] for k in range(window)])  # views: the k-th value of every window
     return Windows(std, 1 - mean, std * mean)
+
+
+def _mean_and_std(values):
+    """Mean and standard deviation over a list of arrays, in two passes."""
+    mean = sum(values) / len(values)
+    return mean, np.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def crossing_times(x1, x2, *, learning_rate: float, window: int, max_steps: int = 100_000) -> tuple[int | None, int | None]:
@@ -84,7 +87,8 @@ def crossing_times(x1, x2, *, learning_rate: float, window: int, max_steps: int 
     learning_rate: eta > 0, on the sum of the losses.   window: J >= 2 steps.
     max_steps:     the last step of the last window looked at. A time not reached by then is None, which says nothing
                    about later steps: some pairs need very many.
-    ValueError if the pair is not admissible, a window does not fit, or one step at this rate would already saturate x1.
+    Scores that differ by less than float64 can tell (one part in 1e16) count as equal, so x1 is not ahead.
+    ValueError if the pair is not admissible, or a window does not fit.
     """
     x1, x2 = _points(x1, x2)
     a, b, c = _gram(x1, x2)
@@ -93,27 +97,40 @@ def crossing_times(x1, x2, *, learning_rate: float, window: int, max_steps: int 
     if not b > 0:
         raise ValueError(f"the points must share a direction, <x1, x2> > 0; got {b:.6g}: turn one of them")
     _check_rate(learning_rate)
-    if learning_rate * (a + b) / 2 > _STEEPEST:
-        raise ValueError("learning_rate must leave x1 something to learn after one step, at most "
-                         f"{2 * _STEEPEST / (a + b):.3g} for this pair; got {learning_rate}: take a smaller one")
     if isinstance(max_steps, bool) or not isinstance(max_steps, (int, np.integer)) or max_steps < 1:
         raise ValueError(f"max_steps must be a whole number of steps, 1 or more; got {max_steps!r}: a window needs J - 1")
     _check_window(window, max_steps + 1, f"{max_steps} steps and the start give {max_steps + 1} values")
 
-    errors = islice(_errors(a, b, c, learning_rate), max_steps + 1)
-    seen, start = np.empty((2, 0)), 0  # what the next windows are made of, and the step it starts at
-    times = {"std": None, "dual": None}
-    while None in times.values() and (fresh := list(islice(errors, max(_CHUNK, window)))):
+    steps = islice(_errors(a, b, c, learning_rate), max_steps + 1)
+    seen, start = np.empty((4, 0)), 0  # what the next windows are made of, and the step it starts at
+    times = [None, None]
+    while None in times and (fresh := list(islice(steps, max(_CHUNK, window)))):
         seen = np.hstack([seen, np.array(fresh).T])
-        windows = window_statistics(seen, window)
-        for name, time in times.items():
-            first, second = getattr(windows, name)
-            ahead = np.flatnonzero(first > second)
-            if time is None and len(ahead):
-                times[name] = start + int(ahead[0])
+        for k, ahead in enumerate(_ahead(seen[:2], seen[2:], window)):
+            if times[k] is None and ahead.any():
+                times[k] = start + int(ahead.argmax())
         done = seen.shape[1] - window + 1
         start, seen = start + done, seen[:, done:]
-    return times["std"], times["dual"]
+    return tuple(times)
+
+
+def _ahead(error, rise, window):
+    """For each window, whether x1 is ahead by standard deviation, and by DUAL: two (windows,) of bool.
+
+    error: (2, steps).   rise: (2, steps), of z to the next step. Late steps change u by less than float64 can see in u
+    itself, so a window is followed by its falls relative to its first value: 1 - u_next / u = (1 - exp(-rise)) p_next.
+    """
+    count = error.shape[1] - window + 1
+    falls = -np.expm1(-rise[:, :-1]) * (1 - error[:, 1:])
+    fallen = [np.zeros((2, count))]
+    for k in range(window - 1):
+        fallen.append(fallen[-1] + falls[:, k : k + count] * (1 - fallen[-1]))
+    mean, std = _mean_and_std(fallen)
+    first, second = std * error[:, :count]
+    low, high = error[:, :count] * (1 - mean)
+    # as a ratio, which is at most 1: products of such small numbers would vanish
+    ratio = np.divide(high, low, out=np.zeros(count), where=low > 0)
+    return first > second, first > second * ratio
 
 
 def random_pair(rng, *, premise: str = "printed", dimension: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -135,19 +152,20 @@ def random_pair(rng, *, premise: str = "printed", dimension: int = 2) -> tuple[n
 # ---- the one copy of the arithmetic ----------------------------------------------------------------------------
 
 
-def _errors(a, b, c, rate) -> Iterator[tuple[float, float]]:
-    """(u_1, u_2) at step 0, 1, 2, ... Python's floats: numpy's are slower one at a time."""
+def _errors(a, b, c, rate) -> Iterator[tuple[float, float, float, float]]:
+    """(u_1, u_2, and by how much z_1 and z_2 rise next) at step 0, 1, ... Python's floats: numpy's are slower one at a time."""
     z1 = z2 = 0.0
     while True:
         u1, u2 = _one_minus_sigmoid(z1), _one_minus_sigmoid(z2)
-        yield u1, u2
-        z1 += rate * (a * u1 + b * u2)
-        z2 += rate * (b * u1 + c * u2)
+        rise1, rise2 = rate * (a * u1 + b * u2), rate * (b * u1 + c * u2)
+        yield u1, u2, rise1, rise2
+        z1 += rise1
+        z2 += rise2
 
 
 def _descent(x1, x2, rate) -> Iterator[Step]:
     w = np.zeros(len(x1))
-    for step, (u1, u2) in enumerate(_errors(*_gram(x1, x2), rate)):
+    for step, (u1, u2, _, _) in enumerate(_errors(*_gram(x1, x2), rate)):
         w.flags.writeable = False
         yield Step(step, w, (u1, u2))
         w = w + rate * (u1 * x1 + u2 * x2)

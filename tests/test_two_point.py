@@ -247,11 +247,17 @@ def test_a_rate_that_is_no_rate_is_refused_at_once(rate):
             ask()
 
 
-def test_a_rate_at_which_one_step_saturates_both_points_is_refused_and_no_time_invented():
-    # z1 after one step is rate * (0.5 + 1.5) / 2, and 20 is the most
-    with pytest.raises(ValueError, match="at most 20 for this pair; got 20.1"):
-        crossing_times(A, B, learning_rate=20.1, window=2)
-    assert crossing_times(A, B, learning_rate=20, window=2) == (1, 1)
+@pytest.mark.parametrize("rate", [20, 50, 200])
+def test_a_rate_at_which_one_step_saturates_both_points_still_gives_the_right_times(rate):
+    # after the first step u1 / u2 is at least exp(rate): x1 is ahead in the window that starts there, by either score
+    for window in (2, 5):
+        late = crossing_times(A, B, learning_rate=rate, window=window)
+        assert late == (1, min(late)) and late[1] in (0, 1)
+
+
+def test_falls_of_one_part_in_1e30_are_seen():
+    # z1 = 70, z2 = 105 after one step; then z1 rises by 140 exp(-70), 1e-28, which no float64 beside 70 can hold
+    assert crossing_times((1, 0), (1, 1), learning_rate=70, window=2) == (1, 1)
 
 
 @pytest.mark.parametrize("window", [1, 0, -3, 12, 2.0, True, None])
