@@ -13,6 +13,7 @@ _PUBLIC = {
     "catalog": ["DATASETS", "METHODS", "MODELS", "make_net"],
     "trials": ["Trial", "run_trial"],
     "pruning": ["prune"],
+    "results": ["results_table"],
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = sorted(_HOME)

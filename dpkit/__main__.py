@@ -44,8 +44,10 @@ def _add_prune(commands) -> None:
 
 
 def _prune(arguments) -> int:
+    import errno
     import warnings
 
+    from dpkit import store
     from dpkit.pruning import prune
     from dpkit.training import Recipe
 
@@ -66,8 +68,10 @@ def _prune(arguments) -> int:
     except (ValueError, FileExistsError, FileNotFoundError, NotADirectoryError, FloatingPointError) as error:
         return _say(REFUSED, str(error))
     except OSError as error:
-        return _say(FAILED, f"could not read or write {error.filename or arguments.out}: {error.strerror or error}; free space "
-                            "or choose another --out")
+        if error.errno == errno.ENOSPC:
+            return _say(FAILED, f"no space left for {arguments.out} or the cache {store.cache_folder()}; free some, and the "
+                                "same command goes on from here")
+        return _say(FAILED, f"{error.filename}: {error.strerror}" if error.filename else str(error))
     print(f"{arguments.out}: {done['keep']:,} of {done['num_samples']:,} samples are kept")
     return PASSED
 

@@ -62,7 +62,7 @@ def make_net(model: str, images: ImageSet, *, seed: int) -> torch.nn.Module:
 def settings(method: str) -> tuple[tuple, tuple]:
     """Names of the settings a method's scorer and its selector take: (("window",), ("c_d", "convention"))."""
     entry = find(METHODS, method, "method")
-    taken = {"rng", *entry.extras}
+    taken = {"rng", "labels", "per_class", *entry.extras}  # quotas by class: no method of this table asks for them yet
     return tuple(tuple(p.name for p in inspect.signature(step).parameters.values() if p.kind is p.KEYWORD_ONLY
                        and p.name not in taken) if step else () for step in (entry.scorer, entry.selector))
 

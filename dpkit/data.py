@@ -1,8 +1,9 @@
 """Image sets as whole tensors on the device: a batch is an index, and crop, flip and normalise are one gather.
 
 A set of your own is one file <folder>/<name>.npz with uint8 arrays
-    train_images (n, H, W) or (n, H, W, 3) · train_labels (n,) whole numbers · test_images · test_labels
-    and, if you like, class_names (C,) str and human_labels_<kind> (n,), other labels for the training rows.
+    train_images (n, H, W) or (n, H, W, 3) · train_labels (n,) whole numbers (or called images and labels)
+    and, if you like, test_images, test_labels, class_names (C,) str and human_labels_<kind> (n,), other labels for the
+    training rows.
 `load("<name>")` reads it; the named sets are downloaded through torchvision into the same format on first use.
 """
 
@@ -16,7 +17,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dpkit.image_files import DATASETS, arrays_of, images_and_labels, other_labels
+from dpkit import store
+from dpkit.image_files import DATASETS, arrays_of, images_and_labels, other_labels, training_labels
 from dpkit.image_folder import list_folder, read_pixels
 from dpkit.records import Selection
 
@@ -173,7 +175,7 @@ def load(name, *, split="train", folder=None, size=None, labels="given", device=
         raise ValueError(f'split must be "train" or "test"; got {split!r}')
     if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
         raise ValueError(f"size must be a whole number of pixels, at least 1; got {size!r}")
-    if _is_folder(name):
+    if _is_folder(name, folder):
         return _load_folder(name, split, size, labels, device, watch)
     arrays = arrays_of(name, folder)
     asked = _checked(*images_and_labels(arrays, split, name), f"{split}_")
@@ -195,11 +197,11 @@ def load(name, *, split="train", folder=None, size=None, labels="given", device=
 
 
 def labels_of(name) -> tuple[np.ndarray, list | None]:
-    """(labels (n,) int64, paths or None) of a training set as `load` would give them, without decoding any file."""
+    """(labels (n,) int64, paths or None) of a training set as `load` would give them, reading no pixel."""
     if _is_folder(name):
         listing = list_folder(name)
         return listing.labels, listing.paths
-    labels = np.asarray(images_and_labels(arrays_of(name), "train", name)[1])
+    labels = np.asarray(training_labels(name))
     _check_labels(labels, len(labels) if labels.ndim else 1, "train_")
     return labels.astype(np.int64), None
 
@@ -209,8 +211,10 @@ def set_name(name) -> str:
     return name if name in DATASETS else Path(name).resolve().name.removesuffix(".npz")
 
 
-def _is_folder(name):
-    return name not in DATASETS and Path(name).is_dir()
+def _is_folder(name, folder=None):
+    """Whether a folder of images is meant: one that exists, and no bare name of a set in the data folder."""
+    known = name in DATASETS or (Path(name).name == str(name) and (store.data_folder(folder) / f"{name}.npz").is_file())
+    return not known and Path(name).is_dir()
 
 
 def _load_folder(name, split, size, labels, device, watch):

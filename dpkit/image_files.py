@@ -8,6 +8,7 @@ import shutil
 import zipfile
 import zlib
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 
@@ -23,15 +24,18 @@ DATASETS = {
 _TORCHVISION = {"fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
 
 
-def arrays_of(name, folder=None) -> dict:
-    """The arrays of a set by their names in the .npz: bundled, an .npz by its path or in the data folder, or downloaded."""
+def arrays_of(name, folder=None, only=None) -> dict:
+    """The arrays of a set by their names in the .npz: bundled, an .npz by its path or in the data folder, or downloaded.
+
+    only: names of those to read; default: all there are.
+    """
     if name == "digits":
         return _digits()
     if str(name).endswith(".npz"):
         if not Path(name).exists():
             raise ValueError(f"there is no file {name}: name an .npz that exists")
-        return _read(Path(name))
-    return _read(_find(name, folder))
+        return _read(Path(name), only)
+    return _read(_find(name, folder), only)
 
 
 def images_and_labels(arrays, split, source):
@@ -46,8 +50,19 @@ def images_and_labels(arrays, split, source):
     if missing:
         raise ValueError(f"the {split} split of {source} needs the arrays {names[0]} and {names[1]}; it holds "
                          f"{', '.join(sorted(arrays)) or 'none'}: write them with np.savez")
-    images, labels = (arrays[name] for name in names)
-    return images, labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    return arrays[names[0]], _flat(arrays[names[1]])
+
+
+def training_labels(name) -> np.ndarray:
+    """The training labels of a set; of a file, no other array is read."""
+    arrays = arrays_of(name, only=("train_labels", "labels"))
+    if not arrays:
+        raise ValueError(f"{name} must hold train_labels, or labels; it holds neither: write them with np.savez")
+    return _flat(arrays.get("train_labels", arrays.get("labels")))
+
+
+def _flat(labels):
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
 def other_labels(arrays, kind, name, split):
@@ -90,7 +105,11 @@ def _download(name, path):
     raw = path.parent / f"{name}-download"
     arrays = {}
     for split in ("train", "test"):
-        found = getattr(datasets, _TORCHVISION[name])(root=raw, train=split == "train", download=True)
+        try:
+            found = getattr(datasets, _TORCHVISION[name])(root=raw, train=split == "train", download=True)
+        except URLError as error:
+            raise ConnectionError(f"could not download {name} ({error.reason}): try again with a network, or bring "
+                                  f"{path} from elsewhere") from error
         arrays[f"{split}_images"] = np.asarray(found.data)
         arrays[f"{split}_labels"] = np.asarray(found.targets, dtype=np.int64)
     with store.whole_file(path) as file:
@@ -98,13 +117,13 @@ def _download(name, path):
     shutil.rmtree(raw)
 
 
-def _read(path: Path) -> dict:
+def _read(path: Path, only) -> dict:
     try:
         file = np.load(path, allow_pickle=False)
         if isinstance(file, np.ndarray):
             raise ValueError("it holds one array; write it with np.savez")
         with file:
-            arrays = {key: file[key] for key in file.files}
+            arrays = {key: file[key] for key in file.files if only is None or key in only}
     except PermissionError:
         raise  # it may well be whole
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:

@@ -4,17 +4,20 @@ So id i here is item i of `torchvision.datasets.ImageFolder(folder)`. Files are 
 the pixels are kept in the cache folder until a file, or the size asked for, changes.
 """
 
+import json
 import os
+import shutil
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from dpkit import store
 
+_PART = 4096  # files between two savings
 _SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
@@ -76,21 +79,33 @@ def read_pixels(listing: Listing, size=None, *, watch=None) -> np.ndarray:
     ValueError names a file that cannot be read, and files of different sizes if no size is given.
     """
     files = [listing.folder / path for path in listing.paths]
-    # a file that changed has another size or time; the folder may be moved, its files may not
+    # a file that changed has another size or time; where the folder lies does not matter
     stamps = [(path, info.st_size, info.st_mtime_ns) for path, info in zip(listing.paths, map(os.stat, files), strict=True)]
-    key = store.key_hash({"images": 1, "folder": str(listing.folder.resolve()), "size": size,
-                          "files": [[os.fsencode(path).hex(), *rest] for path, *rest in stamps]})
+    key = store.key_hash({"images": 1, "size": size, "files": [[os.fsencode(path).hex(), *rest] for path, *rest in stamps]})
     kept = store.cache_folder() / f"images-{key}"
     try:
         return store.load_arrays(kept, kind="Images", schema=1)[0]["pixels"]
     except (FileNotFoundError, ValueError):
         pass  # not decoded yet, or damaged since
-    pixels = _decoded(files, size, watch)
-    store.save_arrays(kept, kind="Images", schema=1, arrays={"pixels": pixels}, params={"folder": str(listing.folder)})
+    partial = kept.with_name(kept.name + "-partial")
+    pixels = _decoded(files, size, watch, partial)
+    origin = {"folder": str(listing.folder.resolve()), "size": size}
+    store.save_arrays(kept, kind="Images", schema=1, arrays={"pixels": pixels}, params=origin)
+    shutil.rmtree(partial, ignore_errors=True)
+    _remove_older(kept, origin)
     return store.load_arrays(kept, kind="Images", schema=1)[0]["pixels"]
 
 
-def _decoded(files, size, watch):
+def _remove_older(kept, origin):
+    """Remove the pixels of the same folder as it was before: they are large, and nobody will ask for them again."""
+    for file in kept.parent.glob("images-*/manifest.json"):
+        with suppress(OSError, ValueError, KeyError):
+            if file.parent != kept and json.loads(file.read_text())["params"] == origin:
+                shutil.rmtree(file.parent)
+
+
+def _decoded(files, size, watch, partial):
+    """All pictures; finished parts of the work lie in the folder `partial` until it is whole."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside Python's lock
         shape = (size, size) if size else _common_shape(files, pool)
         need, have = 3 * len(files) * shape[0] * shape[1], os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -99,15 +114,21 @@ def _decoded(files, size, watch):
                              f"the {have / 2**30:.1f} GiB of this machine: choose a smaller size (--size 64)")
         pixels = np.empty((len(files), *shape, 3), np.uint8)
         broken = []
-        work = zip(range(len(files)), pool.map(lambda file: _picture(file, size), files), strict=True)
-        while block := list(islice(work, 256)):
-            for row, picture in block:
+        for start in range(0, len(files), _PART):
+            block, part, before = files[start : start + _PART], partial / f"{start}.npy", len(broken)
+            if part.exists():
+                pixels[start : start + len(block)] = np.load(part, allow_pickle=False)
+                continue
+            for row, picture in enumerate(pool.map(lambda file: _picture(file, size), block), start):
                 if isinstance(picture, str):
                     broken.append(picture)
                 else:
                     pixels[row] = picture
-            if watch:
-                watch(row + 1, len(files))
+                if watch and ((row + 1) % 64 == 0 or row + 1 == len(files)):
+                    watch(row + 1, len(files))
+            if len(broken) == before:
+                with store.whole_file(part) as file:
+                    np.save(file, pixels[start : start + len(block)], allow_pickle=False)
     if broken:
         more = f" (and {len(broken) - 3} more)" if len(broken) > 3 else ""
         raise ValueError(f"{len(broken)} of {len(files)} images cannot be read: {'; '.join(broken[:3])}{more}: replace or "

@@ -102,7 +102,9 @@ def kept_by_ease(mean_prob, selections: dict, *, ax, bins=20):
     ax.hist(mean_prob, edges, color="0.9", label=f"the whole set ({len(mean_prob):,})")
     for method, selection in selections.items():
         counts, _ = np.histogram(mean_prob[selection.kept], edges)
-        ax.stairs(counts, edges, color=method_style(method)["color"], linewidth=2, label=f"{method} ({len(selection.kept):,})")
+        style = method_style(method)
+        ax.stairs(counts, edges, color=style["color"], linestyle=style.get("linestyle", "-"), linewidth=2,
+                  label=f"{method} ({len(selection.kept):,})")
     ax.set(xlabel="mean of target_prob  (hard → easy)", ylabel="samples", xlim=(0, 1), yscale="symlog")
     ax.set_ylim(0, None)
     ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=min(len(selections) + 1, 3))

@@ -7,6 +7,7 @@
                                           out/manifest.json what was asked, what came, and with which versions
 """
 
+import hashlib
 import json
 import os
 import time
@@ -17,6 +18,7 @@ import numpy as np
 
 from dpkit import catalog, plots, store
 from dpkit.data import labels_of, load, set_name
+from dpkit.predict import picked_precision
 from dpkit.records import Snapshot, TrainingDynamics, keep_count
 from dpkit.report_result import machine, versions
 from dpkit.training import Recipe
@@ -35,32 +37,36 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
                  is watched here for `epochs` of the recipe (default: a schedule of that many). That record lies in the
                  cache: the same set and training with another method or ratio trains nothing.
     mirror:      mirror images left-right at random while training, for sets where that changes no class.
-    overwrite:   replace another run in `out`. The same run is left as it lies.
+    overwrite:   replace what an earlier pruning wrote into `out`. Without it, the same run is left as it lies.
     say:         called with each line of progress.
     Nothing is written if something is wrong: ValueError, or FileExistsError if `out` is taken.
     """
-    out, cache = Path(out), Path(cache or store.cache_folder())
+    out, cache = Path(os.path.abspath(out)), Path(cache or store.cache_folder())
     entry = catalog.find(catalog.METHODS, method, "method")
     options = dict(options or {})
+    watched = dynamics is None and entry.evidence is not None
     keep_count(1, prune_ratio)
     recipe = recipe or Recipe(epochs=max(epochs, 1))
-    _check_settings(method, options, seed, recipe, epochs, watched=dynamics is None)
-    _check_free(out, overwrite)
+    _check_settings(method, options, seed, recipe, epochs, watched)
+    _check_free(out, data, overwrite)
     if "c_d" in catalog.settings(method)[1] and "c_d" not in options:
         options["c_d"] = entry.options["c_d"]
         say(f"c_d = {options['c_d']:g}, the released script's value for CIFAR; the larger, the later easy samples come in")
     request = {"method": method, "prune_ratio": prune_ratio, "options": options, "seed": seed, "version": VERSIONS["record"]}
 
-    if dynamics is not None:
-        labels, paths = labels_of(data)
-        evidence, origin = _recorded_elsewhere(dynamics, labels, data, method)
-        request["dynamics"] = store.key_hash(origin["sha256"])  # it holds the labels too
-    else:
+    evidence, origin, used = None, None, "cpu"
+    if watched:
         images = _loaded(data, size, mirror, device, say)
-        labels, paths = images.labels.cpu().numpy(), images.paths
-        if entry.evidence:
-            _check_net(images, model)
-        request |= {"data": images.fingerprint, "model": model, "recipe": asdict(recipe), "epochs": epochs}
+        labels, paths, used = images.labels.cpu().numpy(), images.paths, str(images.device)
+        _check_net(images, model)
+        request |= {"data": images.fingerprint, "model": model, "recipe": asdict(recipe), "epochs": epochs,
+                    "device": images.device.type, "precision": picked_precision(images, recipe.precision)}
+    else:
+        labels, paths = labels_of(data)
+        request["labels"] = hashlib.sha256(labels.tobytes()).hexdigest()
+    if dynamics is not None:
+        evidence, origin = _recorded_elsewhere(dynamics, labels, data, method)
+        request["dynamics"] = store.key_hash(origin["sha256"])
     if paths is not None:
         request["paths"] = store.key_hash(paths)
     keep = keep_count(len(labels), prune_ratio)
@@ -69,8 +75,8 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
     if _finished(out, request, overwrite):
         say(f"{out} holds this very run; nothing to do")
         return json.loads((out / "manifest.json").read_text())
-    if dynamics is None:
-        evidence, origin = _watched(images, entry, model, recipe, epochs, seed, cache, say)
+    if watched:
+        evidence, origin = _watched(images, model, recipe, epochs, seed, cache, say)
 
     scores = score_of(method, evidence, **options)
     selection = choose(method, evidence, keep, num_samples=len(labels), rng=seed, scores=scores, **options)
@@ -78,7 +84,7 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
     lost = [int(c) for c in np.setdiff1d(labels, labels[kept])]
     manifest = {
         "kind": KIND, "schema": 1, "request": request, "set": set_name(data), "num_samples": len(labels), "keep": len(kept),
-        "record": origin, "lost_classes": lost, "machine": machine(), "versions": versions(),
+        "record": origin, "lost_classes": lost, "machine": machine(used), "versions": versions(),
         "record_seconds": evidence.seconds if evidence else 0.0,
     }
     with store.whole_folder(out) as part:
@@ -96,7 +102,7 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
     say(f"kept {len(kept):,} of {len(labels):,} samples: {out / 'kept.txt'}")
     if lost:
         folders = sorted({Path(path).parts[0] for path in paths or ()})
-        names = images.class_names if dynamics is None else folders or range(1 + labels.max())
+        names = images.class_names if watched else folders or range(1 + labels.max())
         gone = ", ".join(str(names[c]) for c in lost)
         say(f"careful: no sample of class {gone} is kept; prune less, or choose another method")
     return manifest
@@ -134,9 +140,11 @@ def _loaded(data, size, mirror, device, say):
     told = [time.monotonic()]
 
     def watch(done, total):
-        if done == total or time.monotonic() - told[0] > 5:
-            told[0] = time.monotonic()
-            say(f"read {done:,} of {total:,} images")
+        now = time.monotonic()
+        if done == total or now - told[-1] > 5:
+            told.append(now)
+            say(f"read {done:,} of {total:,} images" + (f", {_duration((now - told[0]) / done * (total - done))} left"
+                                                        if done < total else ""))
 
     images = load(data, size=size, device=device, watch=watch)
     if len(images.labels.unique()) < 2:
@@ -145,10 +153,8 @@ def _loaded(data, size, mirror, device, say):
     return replace(images, mirror=True) if mirror else images
 
 
-def _watched(images, entry, model, recipe, epochs, seed, cache, say):
-    """(Evidence or None, what the manifest says of it): recorded now, or found in the cache."""
-    if not entry.evidence:
-        return None, None
+def _watched(images, model, recipe, epochs, seed, cache, say):
+    """(Evidence, what the manifest says of it): recorded now, or found in the cache."""
     seconds = []
 
     def watch(stage, report):
@@ -203,8 +209,12 @@ def _recorded_elsewhere(folder, labels, data, method):
 # ---- the folder ------------------------------------------------------------------------------------------------
 
 
-def _check_free(out, overwrite):
+def _check_free(out, data, overwrite):
     """OSError, before anything is computed, if `out` cannot be made, or is not free, empty or an earlier pruning."""
+    source = Path(data).resolve()
+    if source.is_dir() and (out == source or source in out.resolve().parents or out.resolve() in source.parents):
+        raise FileExistsError(f"{out} and the images in {source} must lie apart, or what is written would become part of the "
+                              "set; name another folder")
     above = next(folder for folder in out.absolute().parents if folder.exists())
     if not above.is_dir():
         raise NotADirectoryError(f"{out} cannot be made, as {above} is no folder; name another folder")
@@ -226,7 +236,7 @@ def _finished(out, request, overwrite) -> bool:
     if overwrite or not file.exists():
         return False
     there = _manifest(file)
-    asked, found = json.loads(json.dumps(request)), there.get("request", {})
+    asked, found = json.loads(json.dumps(request, default=store.plain)), there.get("request", {})
     differing = sorted(name for name in {**asked, **found} if asked.get(name) != found.get(name))
     if differing:
         raise FileExistsError(f"{out} holds another run (other {', '.join(differing)}); name another folder, or replace it "

@@ -102,7 +102,7 @@ def accuracy_table(rows) -> list[dict]:
 def paired_differences(rows, *, to="random") -> list[dict]:
     """Per prune ratio and method: accuracy minus `to`'s of the same seed, in points: mean, standard deviation, seeds.
 
-    The same seed on both sides takes the luck of a record and of a first network out, so the spread is the difference's own.
+    The same seed on both sides takes the luck of the retraining's first weights out of the difference.
     """
     rows = labelled(rows)
     accuracy = {(row["prune_ratio"], row["method"], row["seed"]): 100 * row["accuracy"] for row in rows}

@@ -53,10 +53,10 @@ def whole_file(path):
 def write_json(path, value) -> None:
     """Write `value` as JSON, whole or not at all. NaN is refused: it is not JSON."""
     with whole_file(path) as file:
-        file.write((json.dumps(value, indent=1, allow_nan=False, default=_plain) + "\n").encode())
+        file.write((json.dumps(value, indent=1, allow_nan=False, default=plain) + "\n").encode())
 
 
-def _plain(value):
+def plain(value):
     """numpy scalars and arrays as plain Python, for JSON."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
@@ -162,7 +162,7 @@ def file_hash(path) -> str:
 
 def key_hash(value) -> str:
     """A short name (20 hexadecimal digits) for a JSON-like value; equal values get equal names."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=_plain).encode()).hexdigest()[:20]
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=plain).encode()).hexdigest()[:20]
 
 
 # ---- arrays with a manifest ------------------------------------------------------------------------------------

@@ -127,9 +127,9 @@ def _ahead(error, rise, window):
         fallen.append(fallen[-1] + falls[:, k : k + count] * (1 - fallen[-1]))
     mean, std = _mean_and_std(fallen)
     first, second = std * error[:, :count]
-    low, high = error[:, :count] * (1 - mean)
+    missing1, missing2 = error[:, :count] * (1 - mean)  # 1 - mu
     # as a ratio, which is at most 1: products of such small numbers would vanish
-    ratio = np.divide(high, low, out=np.zeros(count), where=low > 0)
+    ratio = np.divide(missing2, missing1, out=np.zeros(count), where=missing1 > 0)
     return first > second, first > second * ratio
 
 

@@ -172,6 +172,55 @@ def test_a_load_that_breaks_off_leaves_nothing_that_would_be_taken_for_whole(tmp
     assert len(load(folder, device="cpu")) == len(decoded) == 4
 
 
+def test_a_load_that_was_stopped_decodes_only_what_it_had_not_saved(tmp_path, decoded, monkeypatch):
+    monkeypatch.setattr(image_folder, "_PART", 3)
+    folder = write_folder(tmp_path / "photos", cat=5, dog=5)
+    picture = image_folder._picture
+
+    def stop(file, size):
+        if file == folder / "dog" / "2.png":  # row 7, in the third part
+            raise KeyboardInterrupt
+        return picture(file, size)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(image_folder, "_picture", stop)
+        with pytest.raises(KeyboardInterrupt):
+            load(folder, device="cpu")
+    decoded.clear()
+    images = load(folder, device="cpu")
+    assert sorted(decoded) == ["1.png", "2.png", "3.png", "4.png"]  # rows 6 to 9
+    for row, path in enumerate(images.paths):
+        assert np.array_equal(images.images[row].permute(1, 2, 0), np.asarray(Image.open(folder / path)))
+    assert len(list((tmp_path / "cache").iterdir())) == 1  # the parts are gone
+
+
+def test_a_folder_that_was_moved_is_not_decoded_again(tmp_path, decoded):
+    folder = write_folder(tmp_path / "photos", cat=2, dog=2)
+    load(folder, device="cpu")
+    load(folder.rename(tmp_path / "elsewhere"), device="cpu")
+    assert len(decoded) == 4
+
+
+def test_the_pixels_of_a_folder_as_it_was_before_are_removed(tmp_path):
+    folder = write_folder(tmp_path / "photos", cat=2, dog=2)
+    load(folder, device="cpu")
+    load(folder, size=4, device="cpu")
+    write_image(folder / "cat" / "more.png")
+    load(folder, device="cpu")
+    kept = [dpkit.store.load_arrays(path, kind="Images", schema=1)[0]["pixels"].shape
+            for path in (tmp_path / "cache").glob("images-*")]
+    assert sorted(kept) == [(4, 4, 4, 3), (5, 8, 8, 3)]  # the other size is another set
+
+
+def test_a_set_in_the_data_folder_comes_before_a_folder_of_its_name_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "mine", cat=2, dog=2)
+    assert len(load("mine", device="cpu")) == 4
+    (tmp_path / "data").mkdir()
+    np.savez(tmp_path / "data" / "mine.npz", images=np.zeros((3, 8, 8), np.uint8), labels=np.arange(3))
+    assert len(load("mine", device="cpu")) == 3 and len(load("./mine", device="cpu")) == 4
+
+
 def test_damaged_pixels_in_the_cache_are_not_used_but_decoded_again(tmp_path, decoded):
     folder = write_folder(tmp_path / "photos", cat=2, dog=2)
     before = load(folder, device="cpu")
@@ -184,7 +233,7 @@ def test_damaged_pixels_in_the_cache_are_not_used_but_decoded_again(tmp_path, de
 def test_progress_counts_up_to_all_images(tmp_path):
     seen = []
     load(write_folder(tmp_path / "photos", cat=200, dog=100), device="cpu", watch=lambda *counts: seen.append(counts))
-    assert seen == [(256, 300), (300, 300)]
+    assert seen == [(64, 300), (128, 300), (192, 300), (256, 300), (300, 300)]
 
 
 # ---- refused ---------------------------------------------------------------------------------------------------

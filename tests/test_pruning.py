@@ -94,6 +94,43 @@ def no_training(monkeypatch):
     monkeypatch.setattr(trials, "train", lambda *a, **k: pytest.fail("a training was started"))
 
 
+# ---- traps of one's own set ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["photos/pruned", "photos", "."])
+def test_what_is_written_never_becomes_part_of_the_set(tmp_path, where, no_training):
+    data = write_photos(tmp_path / "photos")
+    before = contents(tmp_path)
+    with pytest.raises(FileExistsError, match="must lie apart"):
+        dpkit.prune(data, tmp_path / where, prune_ratio=0.3, overwrite=True, say=lambda line: None)
+    assert contents(tmp_path) == before
+
+
+def test_random_pruning_looks_at_no_pixel_and_no_training_setting(tmp_path, monkeypatch, no_training, capsys):
+    monkeypatch.setattr(image_folder, "_picture", lambda *a: pytest.fail("a file was decoded"))
+    data = write_photos(tmp_path / "photos", sizes=(8, 9))
+    assert prune(data, tmp_path / "out", "--method", "random") == 0
+    assert prune(data, tmp_path / "out", "--method", "random", "--epochs", "3") == 0
+    assert "this very run" in capsys.readouterr().err
+
+
+def test_a_record_needs_only_the_labels_of_the_set(tmp_path, no_training):
+    labels = np.arange(40) % 3
+    made_up_record(labels).save(tmp_path / "record")
+    data = write_npz(tmp_path / "labels.npz", labels=labels)
+    assert prune(data, tmp_path / "out", "--dynamics", str(tmp_path / "record")) == 0
+    write_npz(tmp_path / "none.npz", images=np.zeros((4, 8, 8), np.uint8))
+    with pytest.raises(ValueError, match="must hold train_labels, or labels"):
+        dpkit.prune(tmp_path / "none.npz", tmp_path / "o", prune_ratio=0.5, dynamics=tmp_path / "record", say=print)
+
+
+def test_a_seed_of_numpys_is_as_good_as_an_int(tmp_path, finished, no_training):
+    data, _, cache = finished
+    for _ in range(2):
+        dpkit.prune(data, tmp_path / "out", method="dual", prune_ratio=0.5, epochs=EPOCHS, recipe=RECIPE, device="cpu",
+                    cache=cache, seed=np.int64(0), say=lambda line: None)
+
+
 # ---- what is written -------------------------------------------------------------------------------------------
 
 
@@ -503,7 +540,7 @@ def test_a_disk_that_fills_while_the_folder_is_written_leaves_none(tmp_path, wat
         disk.setattr(np, "save", full)
         assert prune(watched, tmp_path / "out") == 1
     told = capsys.readouterr().err.splitlines()[-1]
-    assert "No space left on device" in told and "choose another --out" in told
+    assert told.startswith("dpkit: no space left for ") and "free some, and the same command goes on" in told
     assert not list(tmp_path.glob("*out*"))
     assert prune(watched, tmp_path / "out") == 0
 
