@@ -179,6 +179,14 @@ def test_kept_by_ease_counts_every_kept_sample_once(ax):
     assert legend(ax)[0] == "the whole set (6)"
 
 
+def test_variants_of_a_method_have_its_colour_and_are_dashed(ax):
+    kept = {name: Selection(np.array([0, 1]), 6, "top") for name in ("dual+beta", "dual+beta, c_d=5.5")}
+    plots.kept_by_ease(np.linspace(0, 1, 6), kept, ax=ax)
+    usual, variant = [patch for patch in ax.patches if hasattr(patch, "get_data")]
+    assert usual.get_edgecolor() == variant.get_edgecolor() and usual.get_linestyle() != variant.get_linestyle()
+    assert plots.method_style("dual+beta, c_d=5.5")["marker"] == plots.method_style("dual+beta")["marker"]
+
+
 def test_the_ease_axis_says_which_end_is_hard(ax, dynamics, half):
     plots.kept_by_ease(dynamics.mean_prob(), {"dual": half}, ax=ax)
     assert "hard → easy" in ax.get_xlabel() and ax.get_xlim() == (0, 1)
