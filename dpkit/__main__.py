@@ -26,7 +26,8 @@ def _add_prune(commands) -> None:
                                                     "or a folder with one folder of images per class")
     prune.add_argument("--ratio", type=float, required=True, help="the fraction to REMOVE, from 0 up to 1")
     prune.add_argument("--out", metavar="DIR", required=True, help="folder to write")
-    prune.add_argument("--method", default="dual+beta", metavar="NAME", help="how to choose (default: dual+beta)")
+    prune.add_argument("--method", default="dual+beta", metavar="NAME",
+                       help="random, dual, dyn_unc, forgetting, aum, el2n, or dual+beta (default)")
     prune.add_argument("--size", type=int, metavar="PIXELS", help="resize images to PIXELS x PIXELS; for files of mixed sizes")
     prune.add_argument("--mirror", action="store_true", help="mirror images left-right while training; not for text or digits")
     prune.add_argument("--dynamics", metavar="FOLDER", help="prune from training dynamics recorded elsewhere; trains "
@@ -34,11 +35,11 @@ def _add_prune(commands) -> None:
     prune.add_argument("--c-d", type=float, metavar="C", help="dual+beta: when easy images come in (default: 4)")
     prune.add_argument("--window", type=int, metavar="J", help="dual, dual+beta, dyn_unc: epochs in a window (default: 10)")
     prune.add_argument("--epochs", type=int, default=30, metavar="T", help="epochs to watch (default: 30)")
-    prune.add_argument("--model", default="small_cnn", metavar="NAME", help="network to watch (default: small_cnn)")
-    prune.add_argument("--batch-size", type=int, default=128, help="images per step (default: 128)")
-    prune.add_argument("--lr", type=float, default=0.1, help="learning rate at the start of its cosine (default: 0.1)")
-    prune.add_argument("--seed", type=int, default=0, help="of training and drawing (default: 0)")
-    prune.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    prune.add_argument("--model", default="small_cnn", metavar="NAME", help="network to watch: small_cnn (default) or resnet18")
+    prune.add_argument("--batch-size", type=int, default=128, metavar="N", help="images per step (default: 128)")
+    prune.add_argument("--lr", type=float, default=0.1, metavar="RATE", help="learning rate at the start of its cosine (default: 0.1)")
+    prune.add_argument("--seed", type=int, default=0, metavar="N", help="of training and drawing (default: 0)")
+    prune.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu or cuda (default: auto)")
     prune.add_argument("--overwrite", action="store_true", help="replace another run in DIR")
     prune.set_defaults(run=_prune)
 

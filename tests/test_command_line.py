@@ -28,6 +28,15 @@ def test_help_and_the_report_driver_load_no_torch(code):
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "False False", done
 
 
+def test_the_help_of_prune_names_every_method_and_network(capsys):
+    from dpkit.catalog import METHODS, MODELS
+
+    with pytest.raises(SystemExit):
+        main(["prune", "--help"])
+    told = capsys.readouterr().out.replace(",", " ").split()
+    assert {*METHODS, *MODELS} <= set(told)
+
+
 def notebook(folder, *cells):
     nbformat = pytest.importorskip("nbformat")
     v4 = nbformat.v4
