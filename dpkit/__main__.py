@@ -37,7 +37,7 @@ def _add_prune(commands) -> None:
     prune.add_argument("--epochs", type=int, default=30, metavar="T", help="epochs to watch (default: 30)")
     prune.add_argument("--model", default="small_cnn", metavar="NAME", help="network to watch: small_cnn (default) or resnet18")
     prune.add_argument("--batch-size", type=int, default=128, metavar="N", help="images per step (default: 128)")
-    prune.add_argument("--lr", type=float, default=0.1, metavar="RATE", help="learning rate at the start of its cosine (default: 0.1)")
+    prune.add_argument("--lr", type=float, default=0.1, metavar="RATE", help="learning rate at the start (default: 0.1)")
     prune.add_argument("--seed", type=int, default=0, metavar="N", help="of training and drawing (default: 0)")
     prune.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu or cuda (default: auto)")
     prune.add_argument("--overwrite", action="store_true", help="replace another run in DIR")
