@@ -59,6 +59,15 @@ def test_a_row_says_what_was_done_and_what_came_of_it(finished):
         "retrain_steps", "device", "precision", "torch", "record_epochs", "from_cache", *SECONDS}
 
 
+@pytest.mark.filterwarnings("ignore:the subset of digits has no sample")  # of four images
+def test_a_large_network_goes_the_same_way_with_the_papers_budget(tmp_path):
+    row = run(tmp_path, model="resnet18", num_samples=40, prune_ratio=0.9, record=Recipe(epochs=200, batch_size=20),
+              retrain=Recipe(epochs=2, batch_size=2), record_epochs=2, options={"window": 2})
+    assert (row["model"], row["keep"], row["record_epochs"]) == ("resnet18", 4, 2)
+    assert row["retrain_steps"] == 4  # two passes over four images in batches of two
+    assert row["options"] == "window=2" and np.isfinite(row["test_loss"])
+
+
 def test_the_accuracy_is_the_retrained_networks_on_the_test_set(tmp_path):
     row = run(tmp_path, method="random")
     images = load("digits", device="cpu").first(N)
