@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 
 SCHEMA = 1
-RESULT = "result.json"
+RESULT, PUBLISHED = "result.json", "published"
 ENVIRONMENT = "DPKIT_REPORT"  # set by the driver: JSON with the folder to write to and the names of the parameters
 PACKAGES = ("dpkit", "torch", "torchvision", "numpy", "scipy", "numba", "scikit-learn", "pandas", "matplotlib")
 FIELDS = {"schema": int, "notebook": str, "parameters": dict, "seeds": list, "versions": dict, "device": str,
@@ -63,11 +63,12 @@ def _parameter_names(notebook, namespace) -> list:
 class Report:
     """The growing record of one run. Made by begin().
 
-    folder: where it goes; a notebook may write files of its own there.   command: what to type to repeat the run.
+    folder: where it goes.   published: a folder in it for a table to publish.   command: what to type to repeat the run.
     """
 
     def __init__(self, notebook, parameters, folder, driven, command=""):
         self.notebook, self.parameters, self.folder, self.command = notebook, parameters, folder, command
+        self.published = folder / PUBLISHED
         self._driven, self._started = driven, time.monotonic()
         self._figures, self._tables, self._checks = {}, {}, {}
 

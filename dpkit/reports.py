@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dpkit.report_kernel import Interrupted, Watch, cell_names, code_cells, execute, signals
 from dpkit.report_parameters import Refused, Text, parameters_for
-from dpkit.report_result import RESULT, Report, begin, count, read_result, text_table
+from dpkit.report_result import PUBLISHED, RESULT, Report, begin, count, read_result, text_table
 
 __all__ = ["Interrupted", "Refused", "Report", "Text", "Verdict", "begin", "run_report", "text_table"]
 
@@ -111,7 +111,7 @@ def _installed(name) -> bool:
 
 def _check_ours(folder, mark) -> None:
     """Refuse to replace a folder that holds anything we did not write."""
-    ours = {NOTEBOOK, PAGE, RESULT, VERDICT, "figures", ".ipynb_checkpoints"}
+    ours = {NOTEBOOK, PAGE, RESULT, VERDICT, PUBLISHED, "figures", ".ipynb_checkpoints"}
     if folder.is_dir():
         names = {path.name for path in folder.iterdir()}
         if not names or (mark in names and names <= ours):

@@ -147,7 +147,10 @@ def _page(rows, title, command, notes) -> str:
             for gap in paired_differences(rows)]
     if gaps:
         cells += ["Paired difference to random, in points, the same seed on both sides:", _markdown(gaps)]
-    return "\n\n".join([*cells, *notes]) + "\n"
+    varied = {row["method"] for row in rows if label(row) != row["method"]} & {label(row) for row in rows}
+    usual = [f"`{method}` with no setting named has the usual {catalog.worded(catalog.METHODS[method].options)}."
+             for method in sorted(varied)]
+    return "\n\n".join([*cells, *usual, *notes]) + "\n"
 
 
 def _markdown(table) -> str:

@@ -285,6 +285,16 @@ def test_what_is_not_a_notebook_is_refused(tmp_path, no_kernel):
         reports.run_report(tmp_path / "bare.ipynb")
 
 
+def test_a_report_with_a_published_table_is_replaced_by_the_next_and_knows_its_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    publish = "report.published.mkdir()\n(report.published / 'command.txt').write_text(report.command)"
+    for epochs in (3, 4):
+        verdict, _ = run(tmp_path, BEGIN, publish, FINISH, parameters={"epochs": epochs}, timeout=200)
+        assert verdict.passed, verdict.reasons
+    told = (tmp_path / "out" / "published" / "command.txt").read_text()
+    assert told == "dpkit report lesson.ipynb -p epochs 4 --timeout 200"
+
+
 @pytest.mark.parametrize("stranger", ["out/thesis.tex", "out-failed/notes.txt", "out"])
 def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path, no_kernel, stranger):
     path = tmp_path / stranger

@@ -99,7 +99,8 @@ def test_the_manifest_says_how_it_was_made(published):
     files = {path.relative_to(published).as_posix() for path in published.rglob("*") if path.is_file()}
     assert set(manifest["sha256"]) == files - {"manifest.json"}
     page = (published / "table.md").read_text()
-    assert page.startswith("# Mine\n") and page.endswith("\nA footnote.\n")
+    assert page.startswith("# Mine\n")
+    assert page.endswith("\n`dual+beta` with no setting named has the usual c_d=4.\n\nA footnote.\n")
     assert "| 50 % | 6 | 65.0 ± 7.1 | 57.0 ± 9.9 | 65.0 | 66.0 |" in page and "| 50 % | dual | -8.0 ± 2.8 |" in page
     assert (published / "accuracy.png").read_bytes().startswith(b"\x89PNG")
 
