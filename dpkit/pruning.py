@@ -87,7 +87,7 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         "record": origin, "lost_classes": lost, "machine": machine(used), "versions": versions(),
         "record_seconds": evidence.seconds if evidence else 0.0,
     }
-    with store.whole_folder(out) as part:
+    with store.whole_folder(out, kind=KIND) as part:
         with store.whole_file(part / "kept.txt") as file:
             for i in kept:
                 file.write(str(i).encode() + (b"" if paths is None else b"\t" + os.fsencode(paths[i])) + b"\n")
@@ -185,7 +185,7 @@ def _recorded_elsewhere(folder, labels, data, method):
     folder = Path(folder)
     if not (folder / "manifest.json").exists() or (folder / "dynamics" / "manifest.json").exists():
         folder = folder / "dynamics" if (folder / "dynamics").is_dir() else folder
-    origin = _manifest(folder / "manifest.json")
+    origin = store.read_manifest(folder)
     if origin.get("kind") == KIND:
         made_from = (origin.get("record") or {}).get("folder")
         raise ValueError(f"{folder} is a pruning, not a record" + (f"; the record it was made from is in {made_from}"
@@ -218,11 +218,8 @@ def _check_free(out, data, overwrite):
     above = next(folder for folder in out.absolute().parents if folder.exists())
     if not above.is_dir():
         raise NotADirectoryError(f"{out} cannot be made, as {above} is no folder; name another folder")
-    store.check_replaceable(out)
-    file = out / "manifest.json"
-    if file.exists() and _manifest(file).get("kind") != KIND:
-        raise FileExistsError(f"{out} holds something else than a pruning (its manifest.json says so); name another folder")
-    ours = {"manifest.json", *_manifest(file).get("sha256", {})} if overwrite and file.exists() else ()
+    store.check_replaceable(out, kind=KIND)
+    ours = {"manifest.json", *store.read_manifest(out).get("sha256", {})} if overwrite and out.exists() else ()
     foreign = sorted(name for name in (str(found.relative_to(out)) for found in out.rglob("*") if found.is_file())
                      if name not in ours) if ours else []
     if foreign:
@@ -232,10 +229,9 @@ def _check_free(out, data, overwrite):
 
 def _finished(out, request, overwrite) -> bool:
     """Whether `out` is this very run, whole. FileExistsError if it is another's, unless that may be replaced."""
-    file = out / "manifest.json"
-    if overwrite or not file.exists():
+    if overwrite or not (out / "manifest.json").exists():
         return False
-    there = _manifest(file)
+    there = store.read_manifest(out)
     asked, found = json.loads(json.dumps(request, default=store.plain)), there.get("request", {})
     differing = sorted(name for name in {**asked, **found} if asked.get(name) != found.get(name))
     if differing:
@@ -247,14 +243,6 @@ def _finished(out, request, overwrite) -> bool:
         raise FileExistsError(f"{out / changed[0]} was changed or removed since this run wrote it; name another folder, or "
                               "write it again with --overwrite")
     return True
-
-
-def _manifest(file):
-    try:
-        found = json.loads(file.read_text())
-        return found if isinstance(found, dict) else {}
-    except (OSError, ValueError):
-        return {}
 
 
 def _draw_moon(dynamics, selection, title, folder):

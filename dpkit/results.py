@@ -9,7 +9,6 @@
 """
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ def publish(folder, outcomes, *, title: str, command: str, notes=(), settings=No
     notes:    footnotes, printed under the table.
     """
     folder = Path(folder)
-    with store.whole_folder(folder) as part:
+    with store.whole_folder(folder, kind=KIND) as part:
         rows, masks, known = [], [], {}
         (part / "scores").mkdir()
         for k, outcome in enumerate(outcomes):
@@ -117,8 +116,8 @@ def paired_differences(rows, *, to="random") -> list[dict]:
     return table
 
 
-def _mean_and_spread(values, sign=""):
-    return f"{np.mean(values):{sign}.1f}" + (f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else "")
+def _mean_and_spread(values):
+    return f"{np.mean(values):.1f}" + (f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else "")
 
 
 # ---- the folder ------------------------------------------------------------------------------------------------
@@ -174,11 +173,8 @@ def _draw(rows, title, path):
 def _checked(folder, name) -> Path:
     """The path of a file of a published table, if it is the one that was published."""
     folder = Path(folder)
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        kind, sha256 = manifest["kind"], manifest["sha256"][name]
-    except (OSError, ValueError, KeyError, TypeError):
-        kind = sha256 = None
+    manifest = store.read_manifest(folder)
+    kind, sha256 = manifest.get("kind"), manifest.get("sha256", {}).get(name)
     if kind != KIND:
         raise ValueError(f"expected a published table in {folder}, with a manifest.json that names {name}; there is none: give "
                          "the folder that publish wrote")

@@ -69,16 +69,17 @@ def plain(value):
 
 
 @contextmanager
-def whole_folder(path, *, replaces="manifest.json"):
+def whole_folder(path, *, replaces="manifest.json", kind=None):
     """Yield an empty folder beside `path`; it becomes `path` when the block ends, and vanishes if the block fails.
 
     replaces: a file name. A folder that already lies at `path` is replaced only if it is empty or holds this
               file, that is, if dpkit wrote it; anything else is refused before the block runs.
+    kind:     of that file, a manifest; a folder with a manifest of another kind is refused too.
     """
     path = Path(path)
     _make_parent(path)
     _tidy(path)
-    check_replaceable(path, replaces)
+    check_replaceable(path, replaces, kind)
     part = path.with_name(f".{path.name}.building-{os.getpid()}")
     part.mkdir()
     try:
@@ -92,9 +93,12 @@ def whole_folder(path, *, replaces="manifest.json"):
         shutil.rmtree(part, ignore_errors=True)
 
 
-def check_replaceable(path, replaces="manifest.json") -> None:
-    """Raise FileExistsError unless `path` is free, empty, or a folder that holds the file `replaces`."""
+def check_replaceable(path, replaces="manifest.json", kind=None) -> None:
+    """Raise FileExistsError unless `path` is free, empty, or a folder that holds the file `replaces`, of this kind."""
     path = Path(path)
+    if kind and (path / replaces).exists() and read_manifest(path).get("kind") != kind:
+        raise FileExistsError(f"{path} holds something else than a {kind.lower()} (its {replaces} says so); "
+                              "name another folder")
     if path.is_dir() and ((path / replaces).exists() or not any(path.iterdir())):
         return
     if path.exists():
@@ -163,6 +167,15 @@ def file_hash(path) -> str:
 def key_hash(value) -> str:
     """A short name (20 hexadecimal digits) for a JSON-like value; equal values get equal names."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=plain).encode()).hexdigest()[:20]
+
+
+def read_manifest(folder) -> dict:
+    """manifest.json of a folder as a dict; empty if there is none, or it cannot be read."""
+    try:
+        found = json.loads((Path(folder) / "manifest.json").read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        return {}
 
 
 # ---- arrays with a manifest ------------------------------------------------------------------------------------

@@ -113,6 +113,15 @@ def test_what_was_changed_since_is_refused(published, name, read):
         read(published)
 
 
+def test_a_table_replaces_a_table_and_nothing_else(published, tmp_path):
+    results.publish(published, OUTCOMES[:3], title="Mine", command="-")
+    assert len(results.results_table(published)) == 3
+    Scores(np.arange(3), "dual").save(tmp_path / "scores")
+    with pytest.raises(FileExistsError, match="holds something else than a table"):
+        results.publish(tmp_path / "scores", OUTCOMES, title="Mine", command="-")
+    assert Scores.load(tmp_path / "scores").values.tolist() == [0, 1, 2]
+
+
 def test_a_folder_that_is_no_table_and_a_row_that_is_not_there_are_refused(published, tmp_path):
     Scores(np.arange(3), "dual").save(tmp_path / "scores")
     for folder in (tmp_path / "scores", tmp_path / "none"):
