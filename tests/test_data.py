@@ -16,8 +16,9 @@ from torchvision import datasets
 from torchvision.transforms import functional as pictures
 
 from dpkit import data
-from dpkit.data import from_arrays, load, toy_images
+from dpkit.data import from_arrays, load
 from dpkit.records import Selection
+from dpkit.toys import toy_images
 
 
 def image_set(n=6, channels=3, *, side=5, shift=2, mirror=True, **more):

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from dpkit.catalog import make_net
-from dpkit.data import from_arrays, toy_images
+from dpkit.data import from_arrays
 from dpkit.predict import autocast, evaluate, picked_precision, picked_threads, take_snapshot
+from dpkit.toys import toy_images
 from dpkit.training import Recipe, train
 
 

@@ -19,9 +19,10 @@ from torchvision.transforms.functional import to_tensor
 import dpkit
 from dpkit import image_folder, trials
 from dpkit.__main__ import main
-from dpkit.data import load, toy_images
+from dpkit.data import load
 from dpkit.records import Scores, Selection, TrainingDynamics, keep_count
 from dpkit.scorers import dual
+from dpkit.toys import toy_images
 from dpkit.training import Recipe
 
 ROOT = Path(__file__).parents[1]

@@ -15,9 +15,9 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from dpkit.catalog import make_net
-from dpkit.data import toy_images
 from dpkit.models import StagedNet
 from dpkit.records import TrainingDynamics
+from dpkit.toys import toy_images
 from dpkit.training import Recipe, cross_entropy, train
 
 
