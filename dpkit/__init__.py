@@ -13,8 +13,9 @@ _PUBLIC = {
     "training": ["Recipe", "train"],
     "catalog": ["DATASETS", "METHODS", "MODELS", "make_net"],
     "trials": ["Trial", "run_trial"],
+    "results": ["results_table", "summary"],
     "pruning": ["prune"],
-    "results": ["results_table"],
+    "sweeps": ["sweep"],
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = sorted(_HOME)

@@ -1,4 +1,9 @@
-"""The command line: dpkit prune DATA --ratio 0.9 --out DIR, and dpkit report NOTEBOOK [--preset NAME] [-p NAME VALUE] ..."""
+"""The command line.
+
+    dpkit prune DATA --ratio 0.9 --out DIR
+    dpkit sweep GRID.yaml [--scheduler ADDRESS] [--out DIR]
+    dpkit report NOTEBOOK [--preset NAME] [-p NAME VALUE] ...
+"""
 
 import argparse
 import signal
@@ -11,6 +16,7 @@ def main(argv=None) -> int:
     parser = argparse.ArgumentParser(prog="dpkit", description="Teaching and doing dataset pruning.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_prune(commands)
+    _add_sweep(commands)
     _add_report(commands)
     arguments = parser.parse_args(argv)
     return arguments.run(arguments)
@@ -75,6 +81,60 @@ def _prune(arguments) -> int:
         return _say(FAILED, f"{error.filename}: {error.strerror}" if error.filename else str(error))
     print(f"{arguments.out}: {done['keep']:,} of {done['num_samples']:,} samples are kept")
     return PASSED
+
+
+def _add_sweep(commands) -> None:
+    sweep = commands.add_parser(
+        "sweep", help="run a grid of trials: methods x ratios x seeds",
+        description="Record, score, select and retrain for every trial of a grid, in parallel, and print the table. A stage "
+                    "that was finished once is never run again: stopped at any moment, the same command goes on. Exit code 0 "
+                    "if all trials are done, 1 if some failed, 2 if the grid was refused.")
+    sweep.add_argument("grid", metavar="GRID.yaml", help="dataset, method, prune_ratio, seed, record, retrain; see the README")
+    sweep.add_argument("--out", metavar="DIR", help="the sweep's folder (default: sweeps/<name of the grid>)")
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="of a running Dask cluster, tcp://... or tls://... "
+                                                              "(default: processes on this machine)")
+    sweep.add_argument("--workers", type=int, metavar="N", help="processes on this machine (default: one per GPU or core)")
+    sweep.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each of them (default: 1)")
+    sweep.add_argument("--retry", action="store_true", help="also run those again that failed for a reason of their own, such "
+                                                            "as a loss that became NaN")
+    sweep.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+    sweep.set_defaults(run=_sweep)
+
+
+def _sweep(arguments) -> int:
+    from pathlib import Path
+
+    try:
+        import distributed
+
+        from dpkit import grids, results, sweeps
+    except ModuleNotFoundError as error:
+        return _say(REFUSED, f"sweeps need {error.name}, which is not installed: pip install 'dpkit[scale]'")
+    out = Path(arguments.out or Path("sweeps") / Path(arguments.grid).stem)
+    client = None
+    try:
+        if arguments.scheduler:
+            client = distributed.Client(arguments.scheduler, timeout=30)
+        rows = sweeps.sweep(arguments.grid, client, out=out, workers=arguments.workers, threads=arguments.threads,
+                            device=arguments.device, retry=arguments.retry)
+    except KeyboardInterrupt:
+        return _say(128 + signal.SIGINT, "interrupted; the same command goes on from here")
+    except grids.Refused as refused:
+        return _say(REFUSED, *refused.mistakes)
+    except (ValueError, FileExistsError, TimeoutError) as error:
+        return _say(REFUSED, str(error))
+    except OSError as error:
+        return _say(FAILED, error.strerror or str(error))
+    finally:
+        if client:
+            client.close()
+    lost = rows[rows.failed != ""]
+    for row in lost.itertuples():
+        _say(FAILED, f"{row.method}, ratio {row.prune_ratio:g}, seed {row.seed} failed: {row.failed}")
+    if len(lost) < len(rows):
+        print(results.overview(rows))
+    print(f"\n{len(rows)} rows in {out}: dpkit.results_table({str(out)!r}) reads them")
+    return FAILED if len(lost) else PASSED
 
 
 def _add_report(commands) -> None:

@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from dpkit import catalog, plots, store
+from dpkit.costs import Cost
 from dpkit.data import labels_of, load, set_name
 from dpkit.predict import picked_precision
 from dpkit.records import Snapshot, TrainingDynamics, keep_count
 from dpkit.report_result import machine, versions
+from dpkit.stages import VERSIONS, Evidence, choose, place_of_record, record, score_of
 from dpkit.training import Recipe
-from dpkit.trials import VERSIONS, Evidence, choose, place_of_record, record, score_of
 
 KIND = "Pruning"
 
@@ -85,7 +86,7 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
     manifest = {
         "kind": KIND, "schema": 1, "request": request, "set": set_name(data), "num_samples": len(labels), "keep": len(kept),
         "record": origin, "lost_classes": lost, "machine": machine(used), "versions": versions(),
-        "record_seconds": evidence.seconds if evidence else 0.0,
+        "record_seconds": evidence.cost.seconds if evidence else 0.0,
     }
     with store.whole_folder(out, kind=KIND) as part:
         with store.whole_file(part / "kept.txt") as file:
@@ -121,7 +122,7 @@ def _check_settings(method, options, seed, recipe, epochs, watched):
         raise ValueError(f"epochs must be 1..{recipe.epochs} (the recipe's); got {epochs}")
     half, labels = np.full((2, epochs), 0.5), np.arange(2)
     made_up = Evidence(TrainingDynamics(half, half, half > 0, labels),
-                       Snapshot(np.full((1, 2, 2), 0.5), None, labels), 0.0, None)
+                       Snapshot(np.full((1, 2, 2), 0.5), None, labels), Cost())
     choose(method, made_up, 1, num_samples=2, rng=seed, **options)  # the method itself judges its settings
 
 
@@ -203,7 +204,7 @@ def _recorded_elsewhere(folder, labels, data, method):
                          f"row {row}, {dynamics.labels[row]} there and {labels[row]} here): it is of another set, or of this "
                          "one in another order")
     sha256 = json.loads((folder / "manifest.json").read_text())["sha256"]
-    return Evidence(dynamics, None, 0.0, folder), dynamics.params | {"folder": str(folder), "sha256": sha256}
+    return Evidence(dynamics, None, Cost(), folder), dynamics.params | {"folder": str(folder), "sha256": sha256}
 
 
 # ---- the folder ------------------------------------------------------------------------------------------------

@@ -1,69 +1,73 @@
-"""Measured tables as folders that others can check: rows, scores, kept sets, and how they were made.
+"""Rows of finished trials: read back with the scores and kept sets behind them, and turned into tables.
 
-    rows.csv       a line per training; its `kept` and `scores` say where the two below are
-    kept.npy       (rows, n/8 rounded up) uint8: line k holds the kept set of row k, a bit per sample (numpy.packbits)
-    scores/        <name>-seed<k>.npy, (n,) float32, higher = more worth keeping
-    table.md       accuracy in percent, mean ± standard deviation over the seeds, and differences to random
-    accuracy.png   the same as a picture
-    manifest.json  command, seeds, machine, versions, notes, and the SHA-256 of every file
+A folder is that of a sweep (dpkit.sweeps), which may still be running, or a published table (dpkit.publishing).
 """
 
-import csv
+import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 
-from dpkit import catalog, plots, store
-from dpkit.records import Selection
-from dpkit.report_result import machine, versions
+from dpkit import catalog, stages, store
+from dpkit.records import Scores, Selection
+from dpkit.training import Recipe
 
-KIND, SCHEMA = "Table", 1
-
-
-def publish(folder, outcomes, *, title: str, command: str, notes=(), settings=None, device="cpu") -> Path:
-    """Write the outcomes (of trials.outcome_of) as a folder, whole or not at all; an earlier table there is replaced.
-
-    command:  what to type to make it again.   settings: what else the rows depend on, for the manifest.
-    notes:    footnotes, printed under the table.
-    """
-    folder = Path(folder)
-    with store.whole_folder(folder, kind=KIND) as part:
-        rows, masks, known = [], [], {}
-        (part / "scores").mkdir()
-        for k, outcome in enumerate(outcomes):
-            masks.append(np.packbits(outcome.selection.mask()))
-            row = {name: value for name, value in outcome.row.items() if name != "from_cache"}  # of no interest elsewhere
-            rows.append(row | {"kept": k, "scores": _write_scores(part, outcome, known)})
-        np.save(part / "kept.npy", np.stack(masks), allow_pickle=False)
-        with open(part / "rows.csv", "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        (part / "table.md").write_text(_page(rows, title, command, notes), encoding="utf-8")
-        _draw(rows, title, part / "accuracy.png")
-        files = sorted(path for path in part.rglob("*") if path.is_file())
-        store.write_json(part / "manifest.json", {
-            "kind": KIND, "schema": SCHEMA, "title": title, "command": command, "settings": settings or {},
-            "seeds": sorted({row["seed"] for row in rows}), "notes": list(notes), "machine": machine(device),
-            "versions": versions(), "sha256": {path.relative_to(part).as_posix(): store.file_hash(path) for path in files}})
-    return folder
+KIND, SWEEP = "Table", "sweep.json"
 
 
 def results_table(folder):
-    """The rows of a published table as a DataFrame, one training a row; ValueError if the file is not the published one."""
+    """The rows of a sweep or of a published table as a DataFrame, one trial a row.
+
+    Of a sweep: the rows that are there by now, in the grid's order; the column failed holds the reason of those that failed.
+    table.attrs says how many trials were asked for. Rows made by an older version of a stage are left out, with a warning.
+    ValueError if the folder is neither, or a published file is not the published one.
+    """
     import pandas
 
-    return pandas.read_csv(_checked(folder, "rows.csv"), keep_default_na=False)
+    folder = Path(folder)
+    if not (folder / SWEEP).exists():
+        return pandas.read_csv(_checked(folder, "rows.csv"), keep_default_na=False, na_values={"best_accuracy": [""]})
+    trials, rows, older = _asked(folder)["trials"], [], 0
+    for trial in trials:
+        if any(stages.VERSIONS.get(stage) != number for stage, number in trial["versions"].items()):
+            older += 1
+            continue
+        found = next((json.loads(file.read_text()) for passing in (False, True)
+                      if (file := row_file(folder, trial["name"], passing)).exists()), None)
+        if found:
+            rows.append((found.get("row") or _parameters(trial)) | {"failed": found.get("failed", "")})
+    if older:
+        warnings.warn(f"{older} of the {len(trials)} rows in {folder} were made by an older version of a stage and are left "
+                      "out: run the sweep again", stacklevel=2)
+    table = pandas.DataFrame(rows)
+    table.attrs = {"asked": len(trials)}
+    return table
 
 
 def kept_set(folder, k: int) -> Selection:
-    """The Selection that row k of a published table was trained on."""
-    rows, packed = results_table(folder), np.load(_checked(folder, "kept.npy"), allow_pickle=False)
-    if not 0 <= k < len(packed):
-        raise ValueError(f"{folder} has the rows 0..{len(packed) - 1}; got {k}")
-    row = rows.iloc[k]
-    mask = np.unpackbits(packed[k], count=int(row["num_samples"]))
+    """The Selection that row k of results_table(folder) was trained on."""
+    row = _row(folder, k)
+    if (Path(folder) / SWEEP).exists():
+        return Selection.load(_stage(folder, row, "selection") / "selection")
+    mask = np.unpackbits(np.load(_checked(folder, "kept.npy"), allow_pickle=False)[k], count=int(row["num_samples"]))
     return Selection(np.flatnonzero(mask), int(row["num_samples"]), str(row["method"]), {"seed": int(row["seed"])})
+
+
+def scores_of(folder, k: int) -> Scores | None:
+    """The Scores behind row k of results_table(folder); None for a method without a score."""
+    row = _row(folder, k)
+    if not row["scores"]:
+        return None
+    if (Path(folder) / SWEEP).exists():
+        return Scores.load(_stage(folder, row, "scores") / "scores")
+    file = _checked(folder, row["scores"])
+    return Scores(np.load(file, allow_pickle=False), file.stem.partition("-seed")[0], {"seed": int(row["seed"])})
+
+
+def row_file(folder, name: str, passing: bool = False) -> Path:
+    """Where a sweep keeps a row, or the reason of a failure that may pass (and is tried again)."""
+    return Path(folder) / "rows" / f"{name}{'.failed' if passing else ''}.json"
 
 
 # ---- tables of rows --------------------------------------------------------------------------------------------
@@ -76,98 +80,151 @@ def label(row) -> str:
 
 
 def labelled(rows) -> list[dict]:
-    """The rows with label(row) as their method, so that tables and figures keep variants of a method apart."""
-    return [dict(row) | {"method": label(row)} for row in rows]
+    """The rows that did not fail, with label(row) as their method, so that tables and figures keep variants apart."""
+    rows = rows.to_dict("records") if hasattr(rows, "to_dict") else rows
+    return [dict(row) | {"method": label(row)} for row in rows if not row.get("failed")]
 
 
 def accuracy_table(rows) -> list[dict]:
     """A line per prune ratio, a column per method: test accuracy in percent, "mean ± standard deviation" over the seeds.
 
-    rows: as run_trial returns them. Rows with prune_ratio 0 are the line "nothing", whatever their method.
+    rows: as run_trial returns them, or a results_table. Rows with prune_ratio 0 are the line "nothing", whatever their
+    method. A cell with fewer seeds than others says so: "75.1 ± 0.3 (2 of 3)".
     """
     rows = labelled(rows)
-    methods = list(dict.fromkeys(row["method"] for row in rows if row["prune_ratio"] > 0))
-    table = []
+    methods = list(dict.fromkeys(row["method"] for row in rows if row["prune_ratio"] > 0)) or ["random"]
+    seeds, table = len({row["seed"] for row in rows}), []
     for ratio in sorted({row["prune_ratio"] for row in rows}):
         here = [row for row in rows if row["prune_ratio"] == ratio]
         line = {"pruned": f"{100 * ratio:g} %" if ratio else "nothing", "kept": here[0]["keep"]}
         for method in methods if ratio else methods[:1]:
             found = [100 * row["accuracy"] for row in here if row["method"] == method or not ratio]
-            line[method] = _mean_and_spread(found) if found else ""
+            few = f" ({len(found)} of {seeds})" if 1 < len(found) < seeds else ""
+            line[method] = _mean_and_spread(found) + few if found else ""
         table.append(line)
     return table
 
 
-def paired_differences(rows, *, to="random") -> list[dict]:
-    """Per prune ratio and method: accuracy minus `to`'s of the same seed, in points: mean, standard deviation, seeds.
+def summary(rows, *, to: str = "random", confidence: float = 0.95):
+    """A DataFrame with a line per set, network, budget, prune ratio and method, over its seeds.
 
-    The same seed on both sides takes the luck of the retraining's first weights out of the difference.
+    accuracy, spread: mean and standard deviation in percent after the last step (spread NaN for one seed);  seeds: how many.
+    best_accuracy: mean of the best epochs on the TEST set, where that was asked for: optimistic, never to be quoted alone.
+    difference, difference_spread: accuracy minus `to`'s of the same seed, in points, over `pairs` seeds. The same seed on
+    both sides takes the luck of the retraining's first weights out.   low, high: Student's t interval of the mean difference.
+    failed: trials without an accuracy.
+    rows: as run_trial returns them, or a results_table.
+    """
+    import pandas
+    from scipy.stats import t
+
+    every = rows.to_dict("records") if hasattr(rows, "to_dict") else rows
+    every = [dict(row) | {"method": label(row)} for row in every]
+    kind = [name for name in ("dataset", "num_samples", "model", "budget", "prune_ratio") if every and name in every[0]]
+    cells = {}
+    for row in every:
+        at = tuple(row[name] if row[name] == row[name] else None for name in kind)
+        cells.setdefault((at, row["method"]), []).append(row)
+    table = []
+    for (at, method), here in cells.items():
+        good = {row["seed"]: 100 * row["accuracy"] for row in here if not row.get("failed")}
+        others = {row["seed"]: 100 * row["accuracy"] for row in cells.get((at, to), []) if not row.get("failed")}
+        gaps = [value - others[seed] for seed, value in good.items() if seed in others and method != to]
+        mean, spread = _mean(gaps), _spread(gaps)
+        half = t.ppf((1 + confidence) / 2, len(gaps) - 1) * spread / np.sqrt(len(gaps)) if len(gaps) > 1 else np.nan
+        best = [100 * row["best_accuracy"] for row in here if row.get("best_accuracy") is not None]
+        table.append(dict(zip(kind, at, strict=True)) | {
+            "method": method, "accuracy": _mean([*good.values()]), "spread": _spread([*good.values()]), "seeds": len(good),
+            "best_accuracy": _mean(best), "difference": mean, "difference_spread": spread, "low": mean - half,
+            "high": mean + half, "pairs": len(gaps), "failed": sum(bool(row.get("failed")) for row in here)})
+    return pandas.DataFrame(table).sort_values(kind, kind="stable", ignore_index=True)
+
+
+def overview(rows) -> str:
+    """The accuracy tables of a sweep's results_table as text, one for each set, network and budget among them."""
+    import pandas
+
+    blocks = {}
+    for row in rows.to_dict("records"):
+        if not row["failed"]:
+            blocks.setdefault((row["dataset"], row["model"], row["num_samples"], row["budget"]), []).append(row)
+    return "\n\n".join(f"{dataset}, {n:,.0f} images, {model}, retrained for {budget}; accuracy in %, last epoch\n"
+                       + pandas.DataFrame(accuracy_table(some)).fillna("").to_string(index=False)
+                       for (dataset, model, n, budget), some in blocks.items())
+
+
+def cost_table(rows) -> list[dict]:
+    """What pruning costs and when it has paid for itself: a line per prune ratio and method, means over the seeds.
+
+    whole, pruned: images trained on (counted in every pass) by one retraining on the whole set, and on the kept part.
+    before: those of the recording, which comes first.   share: before / whole, in percent.
+    break_even: the number of retrainings after which before + k pruned < k whole; None: never, as when the budget is
+    "steps" and every retraining costs the same. The same with _seconds for the clock's (before: recording, scoring, selecting).
+    rows: of one set, network and budget, with some of prune_ratio 0 among them.
     """
     rows = labelled(rows)
-    accuracy = {(row["prune_ratio"], row["method"], row["seed"]): 100 * row["accuracy"] for row in rows}
+    whole = [row for row in rows if not row["prune_ratio"]]
     table = []
     for ratio in sorted({row["prune_ratio"] for row in rows} - {0}):
-        for method in dict.fromkeys(row["method"] for row in rows):
-            gaps = [value - accuracy[r, to, seed] for (r, m, seed), value in accuracy.items()
-                    if r == ratio and m == method != to and (r, to, seed) in accuracy]
-            if gaps:
-                table.append({"pruned": f"{100 * ratio:g} %", "method": method, f"minus {to}": float(np.mean(gaps)),
-                              "spread": float(np.std(gaps, ddof=1)) if len(gaps) > 1 else None, "seeds": len(gaps)})
+        for method in dict.fromkeys(row["method"] for row in rows if row["prune_ratio"] == ratio):
+            here = [row for row in rows if row["prune_ratio"] == ratio and row["method"] == method]
+            accuracy = _mean([100 * row["accuracy"] for row in here])
+            line = {"pruned": f"{100 * ratio:g} %", "method": method, "accuracy": accuracy}
+            for unit, ending in (("samples", ""), ("seconds", "_seconds")):
+                before = _mean([sum(row[f"{stage}_{unit}"] for stage in ("record", "score", "select")) for row in here])
+                pruned, full = (_mean([row[f"retrain_{unit}"] for row in some]) for some in (here, whole))
+                even = float(np.ceil(before / (full - pruned))) if full > pruned else None
+                line |= {f"before{ending}": before, f"pruned{ending}": pruned, f"whole{ending}": full,
+                         f"share{ending}": 100 * before / full, f"break_even{ending}": even}
+            table.append(line)
     return table
 
 
+def _mean(values):
+    return float(np.mean(values)) if len(values) else np.nan
+
+
+def _spread(values):
+    return float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
+
+
 def _mean_and_spread(values):
-    return f"{np.mean(values):.1f}" + (f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else "")
+    return f"{_mean(values):.1f}" + (f" ± {_spread(values):.1f}" if len(values) > 1 else "")
 
 
 # ---- the folder ------------------------------------------------------------------------------------------------
 
 
-def _write_scores(part, outcome, known) -> str:
-    """Write the scores once, whoever else selected by them; their path in the folder, or "" where there are none."""
-    if outcome.scores is None:
-        return ""
-    values = outcome.scores.values.astype(np.float32)
-    key = store.key_hash([outcome.scores.name, outcome.row["seed"], values.tobytes().hex()])
-    if key not in known:
-        stem, taken = f"{outcome.scores.name}-seed{outcome.row['seed']}", set(known.values())
-        names = [f"scores/{stem}{more}.npy" for more in ["", *(f"-{i}" for i in range(2, 2 + len(taken)))]]
-        known[key] = next(name for name in names if name not in taken)
-        np.save(part / known[key], values, allow_pickle=False)
-    return known[key]
+def _row(folder, k):
+    table = results_table(folder)
+    if not 0 <= k < len(table):
+        raise ValueError(f"{folder} has the rows 0..{len(table) - 1}; got {k}")
+    row = table.iloc[k]
+    if row.get("failed"):
+        raise ValueError(f"row {k} of {folder} failed and has no scores and no kept set: {row['failed']}")
+    return row
 
 
-def _page(rows, title, command, notes) -> str:
-    seeds = sorted({row["seed"] for row in rows})
-    cells = [f"# {title}", f"`{command}`", f"Test accuracy in percent after the last step, mean ± standard deviation over "
-             f"{len(seeds)} seeds of recording, selection and retraining.", _markdown(accuracy_table(rows))]
-    gaps = [{"pruned": gap["pruned"], "method": gap["method"],
-             "minus random": f"{gap['minus random']:+.1f}" + ("" if gap["spread"] is None else f" ± {gap['spread']:.1f}")}
-            for gap in paired_differences(rows)]
-    if gaps:
-        cells += ["Paired difference to random, in points, the same seed on both sides:", _markdown(gaps)]
-    varied = {row["method"] for row in rows if label(row) != row["method"]} & {label(row) for row in rows}
-    usual = [f"`{method}` with no setting named has the usual {catalog.worded(catalog.METHODS[method].options)}."
-             for method in sorted(varied)]
-    return "\n\n".join([*cells, *usual, *notes]) + "\n"
+def _stage(folder, row, which) -> Path:
+    place = Path(_asked(folder)["cache"]) / row[which]
+    if not place.is_dir():
+        raise FileNotFoundError(f"the {which} of this row lay in {place}, which is gone: run the sweep again to make it anew")
+    return place
 
 
-def _markdown(table) -> str:
-    columns = list(dict.fromkeys(name for line in table for name in line))
-    lines = [columns, ["---"] * len(columns), *([line.get(name, "") for name in columns] for line in table)]
-    return "\n".join("| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in line) + " |"
-                     for line in lines)
+def _asked(folder) -> dict:
+    try:
+        return json.loads((Path(folder) / SWEEP).read_text(encoding="utf-8"))
+    except ValueError:
+        raise ValueError(f"{Path(folder) / SWEEP} is damaged; run the sweep again") from None
 
 
-def _draw(rows, title, path):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
-    pruned = [row for row in labelled(rows) if row["prune_ratio"] > 0]
-    whole = [row["accuracy"] for row in rows if row["prune_ratio"] == 0]
-    ax = plots.accuracy_against_ratio(pruned, ax=figure.subplots(), whole=whole or None)
-    ax.set_title(title)
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+def _parameters(trial) -> dict:
+    """What a failed trial's row can say: its parameters."""
+    row = {name: trial[name] for name in ("dataset", "model", "method", "prune_ratio", "seed")}
+    recipes = {name: Recipe(**trial[name]) for name in ("record", "retrain")}
+    return row | {"options": catalog.worded(catalog.METHODS[trial["method"]].options | trial["options"]), "accuracy": None,
+                  "budget": recipes["retrain"].length, **{name: recipe.worded() for name, recipe in recipes.items()}}
 
 
 def _checked(folder, name) -> Path:

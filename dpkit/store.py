@@ -10,6 +10,8 @@ import hashlib
 import json
 import os
 import shutil
+import socket
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,7 +41,7 @@ def whole_file(path):
     path = Path(path)
     _make_parent(path)
     _tidy(path)
-    part = path.with_name(f".{path.name}.writing-{os.getpid()}")
+    part = path.with_name(f".{path.name}.writing-{_writer()}")
     try:
         with open(part, "wb") as file:
             yield file
@@ -80,7 +82,7 @@ def whole_folder(path, *, replaces="manifest.json", kind=None):
     _make_parent(path)
     _tidy(path)
     check_replaceable(path, replaces, kind)
-    part = path.with_name(f".{path.name}.building-{os.getpid()}")
+    part = path.with_name(f".{path.name}.building-{_writer()}")
     part.mkdir()
     try:
         yield part
@@ -111,7 +113,7 @@ def check_replaceable(path, replaces="manifest.json", kind=None) -> None:
 def swap_in(part, path) -> None:
     """Rename the finished folder `part` to `path`, removing the folder that lay there."""
     part, path = Path(part), Path(path)
-    old = path.with_name(f".{path.name}.replaced-{os.getpid()}")
+    old = path.with_name(f".{path.name}.replaced-{_writer()}")
     if path.exists():
         os.rename(path, old)
     try:
@@ -130,19 +132,35 @@ def _make_parent(path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, "Not a directory", str(path.parent)) from None
 
 
+def _writer() -> str:
+    """host-process-thread: two writers of one path never share a name, and a dead one's leftovers can be told."""
+    return f"{_host()}-{os.getpid()}-{threading.get_ident()}"
+
+
+def _host() -> str:
+    return "".join(c for c in socket.gethostname() if c.isalnum()) or "here"
+
+
 def _tidy(path) -> None:
     """Clear what killed runs left beside `path`; if one died between the two renames of swap_in, undo the first."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*-*"):
-        stage, _, pid = left.name.removeprefix(f".{path.name}.").rpartition("-")
-        # our own number is a dead run's too: in containers every run has the same
-        if not pid.isdigit() or (int(pid) != os.getpid() and _alive(int(pid))):
-            continue
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*-*-*-*"):
+        stage, host, pid, thread = left.name.removeprefix(f".{path.name}.").split("-")[:4]
+        if host != _host() or not pid.isdigit() or not thread.isdigit() or _at_work(int(pid), int(thread)):
+            continue  # another machine's are not ours to judge
         if stage == "replaced" and not path.exists():
             os.rename(left, path)
         elif stage in ("building", "replaced"):
             shutil.rmtree(left, ignore_errors=True)
         elif stage == "writing":
             left.unlink(missing_ok=True)
+
+
+def _at_work(pid: int, thread: int) -> bool:
+    """Whether the thread that writes under these numbers may still be at it."""
+    if pid != os.getpid():
+        return _alive(pid)
+    # our own number is a dead run's too: in containers every run has the same
+    return thread != threading.get_ident() and any(t.ident == thread for t in threading.enumerate())
 
 
 def _alive(pid: int) -> bool:
@@ -153,6 +171,24 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+# ---- one at a time ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def claimed(path):
+    """Hold `path` for this block: whoever else wants it, in any process on any machine that shares the folder, waits here.
+
+    The system lets go of a claim when its process ends, however that ends.
+    """
+    from filelock import FileLock
+
+    path = Path(path)
+    lock = path.parent / ".locks" / f"{path.name}.lock"
+    _make_parent(lock)
+    with FileLock(lock):
+        yield
 
 
 # ---- hashes ----------------------------------------------------------------------------------------------------

@@ -63,6 +63,28 @@ class Recipe:
         """Batches in the whole schedule over n samples."""
         return self.steps if self.budget == "steps" else self.epochs * self.batches(n)
 
+    def epochs_over(self, n: int) -> int:
+        """Passes over n samples that the whole schedule begins."""
+        return math.ceil(self.total_steps(n) / self.batches(n))
+
+    def samples_seen(self, n: int) -> int:
+        """Images trained on in the whole schedule over n samples, counted in every pass."""
+        passes, steps = divmod(self.total_steps(n), self.batches(n))
+        size, larger = divmod(n, self.batches(n))  # the batches of a pass are near-equal, the larger ones first
+        return passes * n + steps * size + min(steps, larger)
+
+    @property
+    def length(self) -> str:
+        """The protocol in two words: "200 epochs" or "3900 steps"."""
+        return f"{self.steps if self.budget == 'steps' else self.epochs} {self.budget}"
+
+    def worded(self) -> str:
+        """The length, and what else is not the default, in a line: "3900 steps batch_size=64"."""
+        usual = Recipe()
+        other = [f"{name}={value}" for name, value in asdict(self).items()
+                 if name not in ("epochs", "budget", "steps") and value != getattr(usual, name)]
+        return " ".join([self.length, *other])
+
 
 @dataclass(frozen=True, eq=False)
 class EpochReport:

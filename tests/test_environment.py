@@ -24,7 +24,7 @@ def split(requirement: str) -> tuple[str, str]:
 
 def pip_requirements() -> dict[str, str]:
     extras = PROJECT["optional-dependencies"]
-    return dict(split(r) for r in PROJECT["dependencies"] + extras["notebooks"] + extras["dev"])
+    return dict(split(r) for r in PROJECT["dependencies"] + extras["notebooks"] + extras["scale"] + extras["dev"])
 
 
 def conda_environment() -> dict:
@@ -43,7 +43,7 @@ def test_conda_asks_for_the_same_packages_within_the_same_bounds():
 def test_conda_uses_conda_forge_alone_and_installs_dpkit_itself():
     environment = conda_environment()
     assert environment["channels"] == ["conda-forge", "nodefaults"]
-    assert [d for d in environment["dependencies"] if isinstance(d, dict)] == [{"pip": ["-e .[notebooks,dev]"]}]
+    assert [d for d in environment["dependencies"] if isinstance(d, dict)] == [{"pip": ["-e .[notebooks,scale,dev]"]}]
 
 
 @pytest.mark.parametrize("name", pip_requirements())

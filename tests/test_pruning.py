@@ -17,7 +17,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms.functional import to_tensor
 
 import dpkit
-from dpkit import image_folder, trials
+from dpkit import image_folder, stages
 from dpkit.__main__ import main
 from dpkit.data import load
 from dpkit.records import Scores, Selection, TrainingDynamics, keep_count
@@ -92,7 +92,7 @@ def watched(finished, monkeypatch, no_training):
 
 @pytest.fixture
 def no_training(monkeypatch):
-    monkeypatch.setattr(trials, "train", lambda *a, **k: pytest.fail("a training was started"))
+    monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("a training was started"))
 
 
 # ---- traps of one's own set ------------------------------------------------------------------------------------

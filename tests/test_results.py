@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dpkit import results, store
+from dpkit import publishing, results, store
 from dpkit.records import Scores, Selection
 from dpkit.trials import Outcome
 
@@ -32,7 +32,7 @@ ROWS = [one.row for one in OUTCOMES]
 
 @pytest.fixture
 def published(tmp_path):
-    return results.publish(tmp_path / "table", OUTCOMES, title="Mine", command="dpkit report mine.ipynb",
+    return publishing.publish(tmp_path / "table", OUTCOMES, title="Mine", command="dpkit report mine.ipynb",
                            notes=["A footnote."], settings={"retrain_steps": 3})
 
 
@@ -86,7 +86,7 @@ def test_scores_are_float32_once_per_seed_and_found_from_the_row(published):
 def test_different_scores_of_one_name_and_seed_do_not_overwrite_each_other(tmp_path):
     other = outcome("dual", 0.5, 0, 0.5)
     object.__setattr__(other, "scores", Scores(np.arange(N), "dual"))
-    folder = results.publish(tmp_path / "t", [OUTCOMES[4], other], title="Mine", command="-")
+    folder = publishing.publish(tmp_path / "t", [OUTCOMES[4], other], title="Mine", command="-")
     assert results.results_table(folder).scores.tolist() == ["scores/dual-seed0.npy", "scores/dual-seed0-2.npy"]
     assert np.load(folder / "scores" / "dual-seed0-2.npy").tolist() == list(range(N))
 
@@ -114,11 +114,11 @@ def test_what_was_changed_since_is_refused(published, name, read):
 
 
 def test_a_table_replaces_a_table_and_nothing_else(published, tmp_path):
-    results.publish(published, OUTCOMES[:3], title="Mine", command="-")
+    publishing.publish(published, OUTCOMES[:3], title="Mine", command="-")
     assert len(results.results_table(published)) == 3
     Scores(np.arange(3), "dual").save(tmp_path / "scores")
     with pytest.raises(FileExistsError, match="holds something else than a table"):
-        results.publish(tmp_path / "scores", OUTCOMES, title="Mine", command="-")
+        publishing.publish(tmp_path / "scores", OUTCOMES, title="Mine", command="-")
     assert Scores.load(tmp_path / "scores").values.tolist() == [0, 1, 2]
 
 
@@ -139,7 +139,8 @@ def test_a_committed_table_is_whole_and_follows_from_its_rows(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert all(store.file_hash(folder / name) == sha256 for name, sha256 in manifest["sha256"].items())
     rows = results.results_table(folder).to_dict("records")
-    assert (folder / "table.md").read_text() == results._page(rows, manifest["title"], manifest["command"], manifest["notes"])
+    page = publishing._page(rows, manifest["title"], manifest["command"], manifest["notes"])
+    assert (folder / "table.md").read_text() == page
     assert manifest["seeds"] == sorted({row["seed"] for row in rows})
     for k, row in enumerate(rows):
         assert len(results.kept_set(folder, k).kept) == row["keep"] == round(row["num_samples"] * (1 - row["prune_ratio"]))

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from dpkit import trials
+from dpkit import stages
 from dpkit.catalog import METHODS, make_net
+from dpkit.costs import Cost
 from dpkit.data import load
 from dpkit.predict import evaluate, take_snapshot
 from dpkit.records import TrainingDynamics
@@ -41,7 +42,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def no_training(monkeypatch):
-    monkeypatch.setattr(trials, "train", lambda *a, **k: pytest.fail("a training was started"))
+    monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("a training was started"))
 
 
 # ---- the row ---------------------------------------------------------------------------------------------------
@@ -72,8 +73,8 @@ def test_the_accuracy_is_the_retrained_networks_on_the_test_set(tmp_path):
     row = run(tmp_path, method="random")
     images = load("digits", device="cpu").first(N)
     kept = images.subset(keep_random(N, N // 2, rng=0))
-    net = make_net("small_cnn", images, seed=trials._derived(0, 2))
-    list(train(net, kept, CELL.retrain, seed=trials._derived(0, 3)))
+    net = make_net("small_cnn", images, seed=stages._derived(0, 2))
+    list(train(net, kept, CELL.retrain, seed=stages._derived(0, 3)))
     found = evaluate(net, load("digits", split="test", device="cpu"))
     assert found.num_samples == 500 and (row["accuracy"], row["test_loss"]) == (found.accuracy, found.loss)
 
@@ -81,9 +82,9 @@ def test_the_accuracy_is_the_retrained_networks_on_the_test_set(tmp_path):
 def test_the_evidence_is_of_the_recorded_epochs_and_no_more(finished):
     cache, _ = finished
     images = load("digits", device="cpu").first(N)
-    evidence = trials.record(images, model="small_cnn", recipe=CELL.record, epochs=EPOCHS, seed=0, cache=cache)
-    net = make_net("small_cnn", images, seed=trials._derived(0, 0))
-    training = train(net, images, CELL.record, seed=trials._derived(0, 1))
+    evidence = stages.record(images, model="small_cnn", recipe=CELL.record, epochs=EPOCHS, seed=0, cache=cache)
+    net = make_net("small_cnn", images, seed=stages._derived(0, 0))
+    training = train(net, images, CELL.record, seed=stages._derived(0, 1))
     reports = [next(training) for _ in range(EPOCHS)]
     expected = TrainingDynamics.from_reports(reports, images.labels)
     assert np.array_equal(evidence.dynamics.target_prob, expected.target_prob)
@@ -92,7 +93,7 @@ def test_the_evidence_is_of_the_recorded_epochs_and_no_more(finished):
 
 
 def test_seeds_differ_in_every_stage():
-    drawn = {trials._derived(seed, stage) for seed in range(5) for stage in range(4)}
+    drawn = {stages._derived(seed, stage) for seed in range(5) for stage in range(4)}
     assert len(drawn) == 20
 
 
@@ -176,7 +177,7 @@ def test_a_full_disk_while_the_record_is_saved_costs_no_second_training(tmp_path
 # ---- never mistaken --------------------------------------------------------------------------------------------
 
 
-def stages(cache):
+def kept_in(cache):
     return {path.name for path in cache.iterdir()}
 
 
@@ -187,24 +188,24 @@ def stages(cache):
     ({"method": "dyn_unc"}, {"retrain"}), ({"options": {"window": 2}}, {"retrain"}),
 ])
 def test_what_changes_a_result_is_done_again_and_nothing_else(finished, changes, again):
-    before = stages(finished[0])
+    before = kept_in(finished[0])
     run(finished[0], **changes)
-    assert {name.split("-")[0] for name in stages(finished[0]) - before} == again
+    assert {name.split("-")[0] for name in kept_in(finished[0]) - before} == again
 
 
 @pytest.mark.parametrize("stage", ["record", "retrain"])
 def test_a_stage_whose_numbers_changed_leaves_older_results_unused(finished, monkeypatch, stage):
-    before, watched = stages(finished[0]), []
-    monkeypatch.setitem(trials.VERSIONS, stage, 1000)
+    before, watched = kept_in(finished[0]), []
+    monkeypatch.setitem(stages.VERSIONS, stage, 1000)
     run(finished[0], watched)
     assert {at for at, _ in watched} == {stage}
-    assert {name.split("-")[0] for name in stages(finished[0]) - before} == {stage}
+    assert {name.split("-")[0] for name in kept_in(finished[0]) - before} == {stage}
 
 
 def test_another_test_set_is_another_result(tmp_path):
     images, test = load("digits", device="cpu").first(N), load("digits", split="test", device="cpu")
     selection = keep_random(N, N // 2, rng=0)
-    one, other = (trials.retrain(images, on, selection, model="small_cnn", recipe=CELL.retrain, seed=0, cache=tmp_path)
+    one, other = (stages.retrain(images, on, selection, model="small_cnn", recipe=CELL.retrain, seed=0, cache=tmp_path)
                   for on in (test, test.first(250)))
     assert one["test_loss"] != other["test_loss"]
 
@@ -225,42 +226,42 @@ def test_another_test_set_is_another_result(tmp_path):
 def test_a_trial_that_cannot_be_is_refused_before_any_training(tmp_path, no_training, changes, message):
     with pytest.raises(ValueError, match=message):
         run(tmp_path, **changes)
-    assert stages(tmp_path) == set()
+    assert kept_in(tmp_path) == set()
 
 
 def test_settings_reach_whom_they_belong_to():
     rng = np.random.default_rng(0)
     prob = rng.random((30, 12))
-    evidence = trials.Evidence(TrainingDynamics(prob, prob, prob > 0.5, np.arange(30)), None, 0.0)
-    chosen = trials.choose("dual+beta", evidence, 10, num_samples=30, rng=0, window=12, c_d=5.5)
+    evidence = stages.Evidence(TrainingDynamics(prob, prob, prob > 0.5, np.arange(30)), None, Cost())
+    chosen = stages.choose("dual+beta", evidence, 10, num_samples=30, rng=0, window=12, c_d=5.5)
     assert chosen.params["c_d"] == 5.5
-    tops = {tuple(trials.choose("dual", evidence, 10, num_samples=30, rng=0, window=window).kept) for window in (2, 12)}
+    tops = {tuple(stages.choose("dual", evidence, 10, num_samples=30, rng=0, window=window).kept) for window in (2, 12)}
     assert len(tops) == 2
 
 
 def test_scores_are_those_that_choose_selects_by():
     prob = np.random.default_rng(0).random((30, 12))
-    evidence = trials.Evidence(TrainingDynamics(prob, prob, prob > 0.5, np.arange(30)), None, 0.0)
-    scores = trials.score_of("dual", evidence, window=5)
-    kept = trials.choose("dual", evidence, 10, num_samples=30, rng=0, window=5).kept
+    evidence = stages.Evidence(TrainingDynamics(prob, prob, prob > 0.5, np.arange(30)), None, Cost())
+    scores = stages.score_of("dual", evidence, window=5)
+    kept = stages.choose("dual", evidence, 10, num_samples=30, rng=0, window=5).kept
     assert np.array_equal(kept, np.sort(np.argsort(scores.values)[-10:])) and scores.params["window"] == 5
-    assert np.array_equal(trials.choose("dual", evidence, 10, num_samples=30, rng=0, scores=scores).kept, kept)
-    assert trials.score_of("random", None) is None
+    assert np.array_equal(stages.choose("dual", evidence, 10, num_samples=30, rng=0, scores=scores).kept, kept)
+    assert stages.score_of("random", None) is None
 
 
 # ---- the snapshot on the way -----------------------------------------------------------------------------------
 
 
 def record_of_toys(cache, snapshot_epoch, watch=None):
-    images, _ = trials.load_sets("digits", N, "cpu")
-    return trials.record(images, model="small_cnn", recipe=CELL.record, epochs=4, seed=0, cache=cache,
+    images, _ = stages.load_sets("digits", N, "cpu")
+    return stages.record(images, model="small_cnn", recipe=CELL.record, epochs=4, seed=0, cache=cache,
                          snapshot_epoch=snapshot_epoch, watch=watch)
 
 
 def test_the_snapshot_is_of_the_network_after_that_many_epochs(tmp_path):
-    images, _ = trials.load_sets("digits", N, "cpu")
-    net = make_net("small_cnn", images, seed=trials._derived(0, 0))
-    looked = [take_snapshot(net, images).probs for _ in train(net, images, CELL.record, seed=trials._derived(0, 1))]
+    images, _ = stages.load_sets("digits", N, "cpu")
+    net = make_net("small_cnn", images, seed=stages._derived(0, 0))
+    looked = [take_snapshot(net, images).probs for _ in train(net, images, CELL.record, seed=stages._derived(0, 1))]
     for epochs, expected in ((2, looked[1]), (99, looked[3])):
         assert np.array_equal(record_of_toys(tmp_path, epochs).snapshot.probs, expected)
 

@@ -1,0 +1,52 @@
+"""Dask clusters for sweeps: one on this machine that only this machine can reach, or anyone's client."""
+
+import logging
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def connected(client=None, *, workers: int | None = None, threads: int = 1):
+    """Yield a distributed.Client: the one given, or of a local cluster that ends with the block."""
+    if client is not None:
+        yield client
+        return
+    from distributed import Client
+
+    with local_cluster(workers=workers, threads=threads) as cluster, Client(cluster) as own:
+        yield own
+
+
+def local_cluster(*, workers: int | None = None, threads: int = 1):
+    """A cluster of processes on this machine, listening on 127.0.0.1 alone; close it, or use it in a `with`.
+
+    workers: processes; default one per GPU, else one per `threads` cores. More than GPUs share them.
+    threads: torch's threads in each. Small networks gain more from two processes than from two threads.
+    """
+    from dask.system import CPU_COUNT
+    from distributed import Nanny, Scheduler
+    from distributed.deploy.spec import SpecCluster
+
+    if threads < 1 or (workers is not None and workers < 1):
+        raise ValueError(f"workers and threads must be at least 1; got {workers} and {threads}")
+    gpus = torch.cuda.device_count()
+    workers = workers or gpus or max(1, CPU_COUNT // threads)
+    # spinning threads make training many times slower on a busy machine
+    env = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}
+    env["OMP_WAIT_POLICY"] = "PASSIVE"
+    here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    quiet = logging.CRITICAL  # a sweep tells of failures itself
+    specs = {}
+    for k in range(workers):
+        on = {"CUDA_VISIBLE_DEVICES": str(k % gpus)} if gpus else {}
+        # no memory limit: dask's counts the images, and ends a worker that holds many of them
+        specs[k] = {"cls": Nanny, "options": {**here, "nthreads": 1, "memory_limit": 0, "env": env | on,
+                                              "silence_logs": quiet, "resources": {"GPU": 1} if gpus else {}}}
+    return SpecCluster(workers=specs, scheduler={"cls": Scheduler, "options": {**here, "port": 0}}, silence_logs=quiet)
+
+
+def training_resources(client) -> dict | None:
+    """What a training asks a worker for: a GPU to itself if the cluster's workers declare GPUs, else nothing."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return {"GPU": 1} if any("GPU" in worker.get("resources", {}) for worker in workers) else None

@@ -1,0 +1,173 @@
+"""A grid of trials, from a YAML file or a dict: lists multiply, and every mistake is named before anything runs.
+
+    dataset: cifar10
+    model: small_cnn
+    method: [random, dual, {dual+beta: {c_d: [5.5, 4.0]}}]      # settings of a method under its name; lists multiply too
+    prune_ratio: [0, 0.3, 0.5, 0.7, 0.8, 0.9]                   # fractions REMOVED; 0, the whole set, is trained once
+    seed: [0, 1, 2]
+    record: {epochs: 30}                                        # a Recipe: the watched training
+    record_epochs: 30                                           # how many of its epochs are run (default: all)
+    retrain: {budget: steps, steps: 3900}                       # a Recipe: the training on what was kept
+    retrain_at: {0.8: {batch_size: 64}, 0.9: {batch_size: 32}}  # what is different at some ratios
+
+num_samples, snapshot_epoch and best_every are as in Trial. A list of such grids is all of their trials.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields
+from itertools import product
+from pathlib import Path
+
+from dpkit import catalog
+from dpkit.training import Recipe
+from dpkit.trials import Trial
+
+MANY = ("dataset", "model", "method", "num_samples", "seed", "prune_ratio", "retrain")  # may be lists
+NEEDED = ("dataset", "method", "prune_ratio", "record", "retrain")
+KEYS = (*MANY, "record", "record_epochs", "retrain_at", "snapshot_epoch", "best_every")
+
+
+class Refused(ValueError):
+    """The grid was refused whole, before the first training. mistakes: all of them, a sentence each."""
+
+    def __init__(self, mistakes):
+        self.mistakes = list(dict.fromkeys(mistakes))
+        super().__init__("\n".join(self.mistakes))
+
+
+def trials_of(grid) -> list[Trial]:
+    """The trials of a grid: a path of a YAML file, a dict, a list of dicts, or Trials. Each once, in order.
+
+    Raises Refused with every mistake.
+    """
+    if isinstance(grid, (str, Path)):
+        grid = _read(Path(grid))
+    parts = list(grid) if isinstance(grid, (list, tuple)) else [grid]
+    mistakes, trials = [], []
+    for part in parts:
+        if isinstance(part, Trial):
+            trials.append(part)
+        elif isinstance(part, Mapping):
+            trials += _trials(part, mistakes)
+        else:
+            mistakes.append(f"a grid is a table of {', '.join(NEEDED)} and others; got {type(part).__name__}")
+    once = list({repr(trial): trial for trial in trials}.values())
+    if not once and not mistakes:
+        mistakes.append("expected at least one trial; the grid has none: give it a dataset, methods, ratios and recipes")
+    if mistakes:
+        raise Refused(mistakes)
+    return once
+
+
+def _read(path):
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Refused([f"could not read the grid {path} ({error.strerror or error}): name a YAML file"]) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Refused([f"{path} is not YAML: {' '.join(str(error).split())}"]) from None
+
+
+def _trials(grid, mistakes):
+    before = len(mistakes)
+    for name in grid:
+        if name not in KEYS:
+            mistakes.append(_unknown(name, KEYS, "a grid has no"))
+    mistakes += [f"the grid needs {name}; it is missing" for name in NEEDED if name not in grid]
+    for name in ("record_epochs", "snapshot_epoch", "best_every"):
+        if isinstance(grid.get(name), list):
+            mistakes.append(f"{name} must be one whole number; got a list")
+    axes = {name: _listed(grid[name]) for name in MANY if name in grid and name not in ("method", "prune_ratio", "retrain")}
+    for name in ("dataset", "model"):
+        mistakes += [f"{name} must be a name; got {value!r}" for value in axes.get(name, []) if not isinstance(value, str)]
+    for name, values in axes.items():
+        if not values:
+            mistakes.append(f"{name} must have at least one value; the list is empty")
+    methods = [variant for entry in _listed(grid.get("method", [])) for variant in _variants(entry, mistakes)]
+    ratios = [ratio for ratio in _listed(grid.get("prune_ratio", [])) if _is_ratio(ratio, mistakes)]
+    at = grid.get("retrain_at") or {}
+    if not isinstance(at, Mapping):
+        mistakes.append(f"retrain_at must give settings for ratios, as in {{0.9: {{batch_size: 32}}}}; got {at!r}")
+        at = {}
+    unused = [ratio for ratio in at if ratio not in ratios]
+    mistakes += [f"retrain_at names the ratio {ratio}, which is not in prune_ratio" for ratio in unused]
+    record = _recipe("record", grid.get("record"), {}, mistakes)
+    retrains = {(i, ratio): _recipe("retrain", settings, at.get(ratio, {}), mistakes)
+                for i, settings in enumerate(_listed(grid.get("retrain"))) for ratio in ratios}
+    for name in ("method", "prune_ratio"):
+        if name in grid and not _listed(grid[name]):
+            mistakes.append(f"{name} must have at least one value; the list is empty")
+    if len(mistakes) > before:  # the trials below would only repeat it
+        return []
+    axes.setdefault("seed", [0])
+    more = {name: grid[name] for name in ("snapshot_epoch", "best_every") if name in grid}
+    trials = []
+    for values in product(*axes.values()):
+        rest = dict(zip(axes, values, strict=True)) | more
+        for (_, ratio), retrain in retrains.items():
+            # nothing pruned: whatever the method, the same training
+            for method, options in methods if ratio else [("random", {})]:
+                try:
+                    trials.append(Trial(method=method, prune_ratio=float(ratio), options=options, record=record,
+                                        record_epochs=grid.get("record_epochs", record.epochs), retrain=retrain, **rest))
+                except (TypeError, ValueError) as error:
+                    mistakes.append(str(error))
+    return trials
+
+
+def _variants(entry, mistakes):
+    """(name, options) for every setting of a method: "dual", or {"dual+beta": {"c_d": [5.5, 4.0]}}."""
+    if isinstance(entry, str):
+        entry = {entry: {}}
+    if not isinstance(entry, Mapping) or not all(isinstance(options, Mapping) or options is None for options in entry.values()):
+        mistakes.append(f"a method is a name, or a name with settings, as in {{dual+beta: {{c_d: 4.0}}}}; got {entry!r}")
+        return []
+    found = []
+    for name, options in entry.items():
+        options = options or {}
+        try:
+            taken = [setting for part in catalog.settings(name) for setting in part]
+        except ValueError as error:
+            mistakes.append(str(error))
+            continue
+        mistakes += [_unknown(setting, taken, f"{name} has no setting") for setting in options if setting not in taken]
+        found += [(name, dict(zip(options, values, strict=True)))
+                  for values in product(*(_listed(value) for value in options.values()))]
+    return found
+
+
+def _is_ratio(ratio, mistakes):
+    fine = isinstance(ratio, (int, float)) and not isinstance(ratio, bool) and 0 <= ratio < 1
+    if not fine:
+        mistakes.append(f"prune_ratio is the fraction removed and must be a number in [0, 1); got {ratio!r}")
+    return fine
+
+
+def _recipe(name, settings, over, mistakes):
+    known = [field.name for field in fields(Recipe)]
+    wrong = [part for part in (settings, over) if not isinstance(part, Mapping)]
+    if wrong:
+        if wrong[0] is not None:  # a missing recipe is said already
+            mistakes.append(f"{name} must be a recipe, as in {{epochs: 30, batch_size: 128}}; got {wrong[0]!r}")
+        return None
+    unknown = [setting for setting in {**settings, **over} if setting not in known]
+    mistakes += [_unknown(setting, known, f"the recipe {name} has no") for setting in unknown]
+    if unknown:
+        return None
+    try:
+        return Recipe(**{**settings, **over})
+    except (TypeError, ValueError) as error:
+        mistakes.append(f"{name}: {error}")
+        return None
+
+
+def _unknown(name, known, words):
+    near = difflib.get_close_matches(str(name), known, n=1)
+    return f"{words} {name!r}; there are {', '.join(known) or 'none'}" + (f": did you mean {near[0]}?" if near else "")
+
+
+def _listed(value):
+    return list(value) if isinstance(value, (list, tuple)) else [value]

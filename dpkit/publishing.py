@@ -1,0 +1,105 @@
+"""Measured tables as folders that others can check: rows, scores, kept sets, and how they were made.
+
+    rows.csv       a line per training; its `kept` and `scores` say where the two below are
+    kept.npy       (rows, n/8 rounded up) uint8: line k holds the kept set of row k, a bit per sample (numpy.packbits)
+    scores/        <name>-seed<k>.npy, (n,) float32, higher = more worth keeping
+    table.md       accuracy in percent, mean ± standard deviation over the seeds, and differences to random
+    accuracy.png   the same as a picture
+    manifest.json  command, seeds, machine, versions, notes, and the SHA-256 of every file
+"""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from dpkit import catalog, plots, store
+from dpkit.report_result import machine, versions
+from dpkit.results import KIND, accuracy_table, label, labelled, summary
+
+SCHEMA = 1
+
+
+def publish(folder, outcomes, *, title: str, command: str, notes=(), settings=None, device="cpu") -> Path:
+    """Write the outcomes (of trials.outcome_of) as a folder, whole or not at all; an earlier table there is replaced.
+
+    command:  what to type to make it again.   settings: what else the rows depend on, for the manifest.
+    notes:    footnotes, printed under the table.
+    """
+    folder = Path(folder)
+    with store.whole_folder(folder, kind=KIND) as part:
+        rows, masks, known = [], [], {}
+        (part / "scores").mkdir()
+        for k, outcome in enumerate(outcomes):
+            masks.append(np.packbits(outcome.selection.mask()))
+            row = {name: value for name, value in outcome.row.items() if name != "from_cache"}  # of no interest elsewhere
+            rows.append(row | {"kept": k, "scores": _write_scores(part, outcome, known)})
+        np.save(part / "kept.npy", np.stack(masks), allow_pickle=False)
+        with open(part / "rows.csv", "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        (part / "table.md").write_text(_page(rows, title, command, notes), encoding="utf-8")
+        _draw(rows, title, part / "accuracy.png")
+        files = sorted(path for path in part.rglob("*") if path.is_file())
+        store.write_json(part / "manifest.json", {
+            "kind": KIND, "schema": SCHEMA, "title": title, "command": command, "settings": settings or {},
+            "seeds": sorted({row["seed"] for row in rows}), "notes": list(notes), "machine": machine(device),
+            "versions": versions(), "sha256": {path.relative_to(part).as_posix(): store.file_hash(path) for path in files}})
+    return folder
+
+
+# ---- the folder ------------------------------------------------------------------------------------------------
+
+
+def _write_scores(part, outcome, known) -> str:
+    """Write the scores once, whoever else selected by them; their path in the folder, or "" where there are none."""
+    if outcome.scores is None:
+        return ""
+    values = outcome.scores.values.astype(np.float32)
+    key = store.key_hash([outcome.scores.name, outcome.row["seed"], values.tobytes().hex()])
+    if key not in known:
+        stem, taken = f"{outcome.scores.name}-seed{outcome.row['seed']}", set(known.values())
+        names = [f"scores/{stem}{more}.npy" for more in ["", *(f"-{i}" for i in range(2, 2 + len(taken)))]]
+        known[key] = next(name for name in names if name not in taken)
+        np.save(part / known[key], values, allow_pickle=False)
+    return known[key]
+
+
+def _page(rows, title, command, notes) -> str:
+    seeds = sorted({row["seed"] for row in rows})
+    cells = [f"# {title}", f"`{command}`", f"Test accuracy in percent after the last step, mean ± standard deviation over "
+             f"{len(seeds)} seeds of recording, selection and retraining.", _markdown(accuracy_table(rows))]
+    gaps = [{"pruned": f"{100 * line.prune_ratio:g} %", "method": line.method, "minus random": _difference(line)}
+            for line in summary(rows).itertuples() if line.pairs]
+    if gaps:
+        cells += ["Paired difference to random, in points, the same seed on both sides, and its 95 % confidence interval "
+                  "(Student's t):", _markdown(gaps)]
+    varied = {row["method"] for row in rows if label(row) != row["method"]} & {label(row) for row in rows}
+    usual = [f"`{method}` with no setting named has the usual {catalog.worded(catalog.METHODS[method].options)}."
+             for method in sorted(varied)]
+    return "\n\n".join([*cells, *usual, *notes]) + "\n"
+
+
+def _difference(line) -> str:
+    if line.pairs == 1:
+        return f"{line.difference:+.1f}"
+    return f"{line.difference:+.1f} ± {line.difference_spread:.1f} [{line.low:+.1f}, {line.high:+.1f}]"
+
+
+def _markdown(table) -> str:
+    columns = list(dict.fromkeys(name for line in table for name in line))
+    lines = [columns, ["---"] * len(columns), *([line.get(name, "") for name in columns] for line in table)]
+    return "\n".join("| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in line) + " |"
+                     for line in lines)
+
+
+def _draw(rows, title, path):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    pruned = [row for row in labelled(rows) if row["prune_ratio"] > 0]
+    whole = [row["accuracy"] for row in rows if row["prune_ratio"] == 0]
+    ax = plots.accuracy_against_ratio(pruned, ax=figure.subplots(), whole=whole or None)
+    ax.set_title(title)
+    figure.savefig(path, dpi=150, metadata={"Software": None})

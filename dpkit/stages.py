@@ -1,0 +1,281 @@
+"""The four stages of a trial: record, score, select, retrain. Each is done once and kept.
+
+A finished stage lies in the cache folder under a hash of everything it depends on: the images, the settings, the seed, the
+stages before it and its own version number. Many methods and ratios of one seed so cost one scoring training, a killed
+run goes on where it was, and two runs over one cache share the work: who comes second waits, and finds it done.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dpkit import catalog, store
+from dpkit.costs import Cost, measured
+from dpkit.data import ImageSet, auto_device, load
+from dpkit.predict import evaluate, picked_precision, take_snapshot
+from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics
+from dpkit.report_result import machine
+from dpkit.training import Recipe, train
+
+# Bump a stage's version when its numbers change (also in CHANGELOG.md): older results are then left unused.
+VERSIONS = {"record": 1, "score": 1, "select": 1, "retrain": 1}
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What one watched training left: dynamics, a snapshot taken on the way, its cost, and where it lies (None: nowhere)."""
+
+    dynamics: TrainingDynamics
+    snapshot: Snapshot | None
+    cost: Cost
+    folder: Path | None = None
+
+
+# ---- record ----------------------------------------------------------------------------------------------------
+
+
+def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: int, cache, snapshot_epoch: int = 10,
+           watch=None) -> Evidence:
+    """Train a fresh network for `epochs` of the recipe's schedule, watched; or read that from the cache.
+
+    snapshot_epoch: epochs after which the network is looked at for a Snapshot; the last one, if that is sooner.
+    watch:  called as watch("record", report) after every epoch that is run or read from a checkpoint.
+    """
+    snapshot_epoch = min(snapshot_epoch, epochs)
+    key, folder = place_of_record(images, model=model, recipe=recipe, epochs=epochs, seed=seed, cache=cache,
+                                  snapshot_epoch=snapshot_epoch)
+    partial = _partial(folder)
+
+    def work(part):
+        net = catalog.make_net(model, images, seed=_derived(seed, 0))
+        reports = []
+        early = partial / "snapshot"  # kept at once: a training that goes on from a checkpoint is past this network
+        with measured(images.device) as cost:
+            for report in islice(train(net, images, recipe, seed=_derived(seed, 1), checkpoint=partial), epochs):
+                reports.append(report)
+                if report.epoch + 1 == snapshot_epoch and not early.exists():
+                    begun = time.perf_counter()
+                    take_snapshot(net, images, precision=recipe.precision).save(early)
+                    store.write_json(partial / "look.json", time.perf_counter() - begun)
+                if watch:
+                    watch("record", report)
+        looking = partial / "look.json"
+        cost.seconds = sum(r.seconds for r in reports) + (json.loads(looking.read_text()) if looking.exists() else 0)
+        params = {"seed": seed, "model": model, "recipe": asdict(recipe), "set": images.name}
+        TrainingDynamics.from_reports(reports, images.labels.cpu().numpy(), params=params).save(part / "dynamics")
+        Snapshot.load(early).save(part / "snapshot")
+        return cost
+
+    cost = _done_once(folder, key, work)
+    cost = replace(cost, epochs=epochs, samples=epochs * len(images))
+    return Evidence(TrainingDynamics.load(folder / "dynamics"), Snapshot.load(folder / "snapshot"), cost, folder)
+
+
+def place_of_record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: int, cache,
+                    snapshot_epoch: int = 10) -> tuple[dict, Path]:
+    """(everything that `record` with these arguments depends on, the folder that is there once it is finished)."""
+    key = _key("record", images, model, recipe, seed) | {"epochs": epochs, "snapshot_epoch": min(snapshot_epoch, epochs)}
+    return key, Path(cache) / f"record-{store.key_hash(key)}"
+
+
+# ---- score and select ------------------------------------------------------------------------------------------
+
+
+def score_of(method: str, evidence: Evidence | None, **options) -> Scores | None:
+    """The Scores that `choose` selects by with the same options; None for methods without a score."""
+    return catalog.score(method, _seen(method, evidence), **routed(method, options)[0])
+
+
+def choose(method: str, evidence: Evidence | None, keep: int, *, num_samples: int, rng, scores=None, **options) -> Selection:
+    """Score and select with a catalog method from what was recorded (None will do for methods that look at nothing).
+
+    options: settings of the scorer (window) and of the selector (c_d), each given to whom it belongs.
+    scores:  those that score_of gave for the same method, evidence and options, if they are there already.
+    """
+    if scores is None:
+        scores = score_of(method, evidence, **options)
+    return catalog.select(method, scores, keep, evidence=_seen(method, evidence), num_samples=num_samples, rng=rng,
+                          **routed(method, options)[1])
+
+
+def score(method: str, evidence: Evidence | None, *, options: dict, cache) -> tuple[Scores | None, Cost, Path | None]:
+    """score_of, kept in the cache: (scores, what they cost, where they lie). (None, no cost, None) where there is no score."""
+    scorer = catalog.METHODS[method].scorer
+    if scorer is None:
+        return None, Cost(), None
+    key = {"stage": "score", "version": VERSIONS["score"], "evidence": evidence.folder.name, "scorer": scorer.__name__,
+           "options": _in_full(method, options, 0)}
+    folder = Path(cache) / f"score-{store.key_hash(key)}"
+
+    def work(part):
+        with measured() as cost:
+            found = score_of(method, evidence, **options)
+        found.save(part / "scores")
+        return cost
+
+    cost = _done_once(folder, key, work)
+    return Scores.load(folder / "scores"), cost, folder
+
+
+def select(method: str, evidence: Evidence | None, keep: int, *, num_samples: int, seed: int, options: dict,
+           cache) -> tuple[Selection, Cost, Path]:
+    """choose, kept in the cache: (selection, what selecting cost, where it lies)."""
+    scores, _, scored = score(method, evidence, options=options, cache=cache)
+    key = {"stage": "select", "version": VERSIONS["select"], "evidence": evidence.folder.name if evidence else None,
+           "scores": scored.name if scored else None, "selector": catalog.METHODS[method].selector.__name__,
+           "options": _in_full(method, options, 1), "num_samples": num_samples, "keep": keep, "seed": seed}
+    folder = Path(cache) / f"select-{store.key_hash(key)}"
+
+    def work(part):
+        with measured() as cost:
+            found = choose(method, evidence, keep, num_samples=num_samples, rng=seed, scores=scores, **options)
+        found.save(part / "selection")
+        return cost
+
+    cost = _done_once(folder, key, work)
+    return Selection.load(folder / "selection"), cost, folder
+
+
+def routed(method, options):
+    """(the scorer's, the selector's) of these settings; ValueError for one that the method does not take."""
+    names = catalog.settings(method)
+    unknown = sorted(set(options) - set(names[0]) - set(names[1]))
+    if unknown:
+        raise ValueError(f"{method} takes the settings {', '.join(names[0] + names[1]) or 'none'}; got {', '.join(unknown)}")
+    return tuple({name: options[name] for name in group if name in options} for group in names)
+
+
+def _seen(method, evidence):
+    kind = catalog.find(catalog.METHODS, method, "method").evidence
+    return getattr(evidence, kind) if kind else None
+
+
+def _in_full(method, options, which):
+    """The scorer's (0) or selector's (1) settings with the usual ones filled in: a changed default is another stage."""
+    return routed(method, catalog.defaults(method) | options)[which]
+
+
+# ---- retrain ---------------------------------------------------------------------------------------------------
+
+
+def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model: str, recipe: Recipe, seed: int, cache,
+            best_every: int = 0, watch=None) -> dict:
+    """Train a fresh network on the kept samples and test it after the last step; or read that from the cache.
+
+    best_every: also test every so many epochs (0: never), for best_accuracy, the highest of all. Choosing the best epoch is
+                choosing on the test set: it stands beside the accuracy, to compare with papers that do.
+    """
+    key = _key("retrain", images, model, recipe, seed) | {"kept": hashlib.sha256(selection.kept.tobytes()).hexdigest(),
+                                                          "test": test.fingerprint}
+    if best_every:
+        key["best_every"] = best_every
+    file = Path(cache) / f"retrain-{store.key_hash(key)}.json"
+    partial = _partial(file.with_suffix(""))
+
+    def train_and_test():
+        kept = images.subset(selection)
+        net = catalog.make_net(model, images, seed=_derived(seed, 2))
+        seconds, tested = 0.0, _Tested(partial / "tested.json", net, test, recipe.precision, best_every)
+        with measured(images.device) as cost:
+            for report in train(net, kept, recipe, seed=_derived(seed, 3), checkpoint=partial, record=False):
+                seconds += report.seconds
+                tested.after(report.epoch)
+                if watch:
+                    watch("retrain", report)
+        found = evaluate(net, test, precision=recipe.precision)
+        return {"accuracy": found.accuracy, "best_accuracy": tested.best(found.accuracy), "test_loss": found.loss,
+                "retrain_steps": report.steps, "retrain_seconds": seconds, "retrain_peak_memory": cost.peak_memory,
+                "device": device_name(images.device), "processor": machine(str(images.device))["processor"],
+                "threads": torch.get_num_threads(), "precision": picked_precision(images, recipe.precision),
+                "torch": torch.__version__, "dpkit": version("dpkit")}
+
+    found_there = file.exists()
+    if not found_there:
+        with store.claimed(file):
+            found_there = file.exists()
+            if not found_there:
+                store.write_json(file, {"key": key, "row": train_and_test()})
+            shutil.rmtree(partial, ignore_errors=True)
+    n = len(selection.kept)
+    counted = {"retrain_epochs": recipe.epochs_over(n), "retrain_samples": recipe.samples_seen(n)}
+    return json.loads(file.read_text())["row"] | counted | {"from_cache": found_there}
+
+
+class _Tested:
+    """Test accuracies by epoch, in a file: a training that goes on from a checkpoint has left those networks behind."""
+
+    def __init__(self, file, net, test, precision, every):
+        self.file, self.net, self.test, self.precision, self.every = file, net, test, precision, every
+        self.found = json.loads(file.read_text()) if file.exists() else {}
+
+    def after(self, epoch):
+        if self.every and (epoch + 1) % self.every == 0 and str(epoch) not in self.found:
+            # of the epochs read from a checkpoint only the last can be missing here, and its network is the one at hand
+            self.found[str(epoch)] = evaluate(self.net, self.test, precision=self.precision).accuracy
+            store.write_json(self.file, self.found)
+
+    def best(self, last):
+        return max([last, *self.found.values()]) if self.every else None
+
+
+# ---- what the stages share -------------------------------------------------------------------------------------
+
+
+def load_sets(dataset: str, num_samples: int = 0, device="auto") -> tuple[ImageSet, ImageSet]:
+    """(training images, test images) of a named set; the last two asked for are kept in memory."""
+    return _load_sets(dataset, num_samples, auto_device(device), os.environ.get("DPKIT_DATA"))
+
+
+@lru_cache(maxsize=2)
+def _load_sets(dataset, num_samples, device, _folder):
+    images, test = (load(dataset, split=split, device=device) for split in ("train", "test"))
+    return (images.first(num_samples) if num_samples else images), test
+
+
+def device_name(device: torch.device) -> str:
+    """"cpu", or the GPU's name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _done_once(folder, key, work) -> Cost:
+    """What the stage in `folder` cost; first doing it, work(empty folder) -> Cost, if nobody has, or is about to."""
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        with store.claimed(folder):
+            if not manifest.exists():
+                with store.whole_folder(folder) as part:
+                    cost = work(part)
+                    store.write_json(part / "manifest.json", {"key": key, **asdict(cost)})
+            shutil.rmtree(_partial(folder), ignore_errors=True)
+    said = json.loads(manifest.read_text())
+    return Cost(**{name: said[name] for name in asdict(Cost()) if name in said})
+
+
+def _partial(folder):
+    """Where a stage keeps its checkpoint until it is finished."""
+    return folder.with_name(folder.name + "-partial")
+
+
+def _derived(seed, stage):
+    """Different draws for each stage of one seed."""
+    return int(np.random.SeedSequence([seed, stage]).generate_state(1)[0])
+
+
+def _key(stage, images, model, recipe, seed):
+    return {"stage": stage, "version": VERSIONS[stage], "data": images.fingerprint, "model": model, "recipe": asdict(recipe),
+            "seed": seed} | surroundings(images, recipe)
+
+
+def surroundings(images: ImageSet, recipe: Recipe) -> dict:
+    """What a training's numbers depend on besides data and settings: kind of device, precision, torch's version."""
+    return {"device": images.device.type, "precision": picked_precision(images, recipe.precision), "torch": version("torch")}

@@ -1,0 +1,308 @@
+"""Many trials, on one machine or many: nothing lost, nothing computed twice.
+
+A sweep's folder holds
+    sweep.json     the trials in order, each with the name of its row, and the cache folder with their stages
+    rows/          <name>.json per trial that finished, or failed for a reason: written whole, read by results_table
+The stages (records, scores, selections, trained results) lie in the cache, which all workers must reach.
+"""
+
+import errno
+import json
+import time
+import uuid
+import warnings
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from dpkit import catalog, clusters, grids, results, stages, store, trials
+from dpkit.records import keep_count
+
+PASSING = ("KilledWorker", "MemoryError", "OutOfMemoryError", "OSError", "CancelledError")  # worth another try by themselves
+
+
+def sweep(grid, client=None, *, out=None, cache=None, workers: int | None = None, threads: int = 1, device="auto",
+          retry: bool = False, watch=None):
+    """Run every trial of a grid and return results_table(out): a row per trial, failed ones with their reason.
+
+    grid:    a YAML file's path, a dict, a list of dicts or of Trials (see dpkit.grids). Mistakes are refused, all at once,
+             before the first training.
+    client:  a distributed.Client of any Dask cluster; None: processes on this machine (workers, each with `threads`).
+             Workers that declare a GPU resource get one training each.
+    out:     the sweep's folder; default one in the cache, named by the grid. Stopped at any moment, the same call goes on:
+             rows that are there stay, and stages that are in the cache are not run again.
+    cache:   folder of the stages, reachable by all workers under this path; default store.cache_folder().
+    retry:   also run those again that failed for a reason of their own, such as a loss that became NaN.
+    watch:   called with a Progress about once a second; default: a line that is written over.
+    Raises grids.Refused (a ValueError), OSError if a row cannot be written. A failed trial raises nothing.
+    """
+    asked = grids.trials_of(grid)
+    cache = Path(cache or store.cache_folder()).resolve()
+    out = Path(out or cache / "sweeps" / store.key_hash([asdict(trial) for trial in asked]))
+    watch = watch or Line()
+    cells = _cells(asked, client, device)
+    _write(out, cells, cache)
+    todo = [cell for cell in cells if not _finished(results.row_file(out, cell.name), retry)]
+    progress = Progress(total=len(cells), done=len(cells) - len(todo),
+                        failed=sum(_failed(results.row_file(out, c.name)) for c in cells if c not in todo))
+    if todo:
+        with clusters.connected(client, workers=workers, threads=threads) as own:
+            _run(own, todo, out, cache, device, progress, watch)
+    watch(progress, last=True)
+    return results.results_table(out)
+
+
+@dataclass
+class Progress:
+    """Counts of trials: total = done (failed among them) + those to come; running now; seconds_left, None: not known yet."""
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    running: int = 0
+    seconds_left: float | None = None
+
+    def __str__(self):
+        left = "" if self.done == self.total else "  time left: " + (
+            "not known yet" if self.seconds_left is None else _clock(self.seconds_left))
+        return f"{self.done}/{self.total} done, {self.running} running, {self.failed} failed{left}"
+
+
+class Line:
+    """Progress as one line that is written over on a terminal and in a notebook; elsewhere a line every half minute."""
+
+    def __init__(self):
+        import sys
+
+        self.over = sys.stdout.isatty() or "ipykernel" in sys.modules
+        self.told, self.width = 0.0, 0
+
+    def __call__(self, progress, last=False):
+        if self.over:
+            text = str(progress)
+            print("\r" + text.ljust(self.width), end="\n" if last else "", flush=True)
+            self.width = len(text)
+        elif last or time.monotonic() - self.told > 30:
+            print(progress, flush=True)
+            self.told = time.monotonic()
+
+
+@dataclass
+class _Cell:
+    """A trial, the name of its row, and the names of the stages before it."""
+
+    trial: trials.Trial
+    name: str
+    record: str | None
+    versions: dict = field(default_factory=dict)
+
+
+# ---- before the first training ---------------------------------------------------------------------------------
+
+
+def _cells(asked, client, device):
+    """The trials with their rows' names, which depend on the images and the kind of machine; Refused if a set is unfit."""
+    facts, mistakes = {}, []
+    for trial in asked:
+        which = (trial.dataset, trial.num_samples)
+        if which not in facts:
+            found = client.submit(_facts, *which, device, pure=False).result() if client else _facts(*which, device)
+            facts[which] = found
+            mistakes += [found["mistake"]] if "mistake" in found else []
+        n = facts[which].get("n")
+        if n and keep_count(n, trial.prune_ratio) == 0:
+            mistakes.append(f"prune_ratio {trial.prune_ratio} of {trial.dataset}'s {n} images leaves none to train on")
+    if mistakes:
+        raise grids.Refused(mistakes)
+    return [_cell(trial, facts[trial.dataset, trial.num_samples]) for trial in asked]
+
+
+def _facts(dataset, num_samples, device):
+    """What the numbers of a trial depend on besides its settings, as the machine that trains sees it."""
+    from dpkit.training import Recipe
+
+    try:
+        images, test = stages.load_sets(dataset, num_samples, device)
+    except (OSError, ValueError, RuntimeError) as error:
+        return {"mistake": f"the set {dataset} cannot be used: {error}"}
+    around = {precision: stages.surroundings(images, Recipe(precision=precision)) for precision in ("auto", "fp32", "bf16")}
+    return {"n": len(images), "images": images.fingerprint, "test": test.fingerprint, "around": around}
+
+
+def _cell(trial, facts):
+    watched = catalog.METHODS[trial.method].evidence is not None
+    used = stages.VERSIONS if watched else {stage: stages.VERSIONS[stage] for stage in ("select", "retrain")}
+    seen = {"images": facts["images"], "around": facts["around"][trial.record.precision], "version": stages.VERSIONS["record"]}
+    record = {name: getattr(trial, name) for name in ("model", "record_epochs", "seed", "snapshot_epoch")} | seen
+    key = {"trial": asdict(trial), "versions": used, "images": facts["images"], "test": facts["test"],
+           "around": facts["around"][trial.retrain.precision]} | ({"record": seen} if watched else {})
+    name = store.key_hash(key)
+    return _Cell(trial, name, store.key_hash(record | {"recipe": asdict(trial.record)}) if watched else None, dict(used))
+
+
+def _write(out, cells, cache):
+    kind = store.read_manifest(out).get("kind")
+    if kind:
+        raise FileExistsError(f"{out} holds a {kind.lower()}; name another folder for the sweep")
+    store.write_json(out / results.SWEEP, {"kind": "Sweep", "schema": 1, "cache": cache, "trials": [
+        {"name": cell.name, "versions": cell.versions, **asdict(cell.trial)} for cell in cells]})
+
+
+def _finished(file, retry):
+    return file.exists() and not (_failed(file) and retry)
+
+
+def _failed(file):
+    return bool(json.loads(file.read_text()).get("failed"))
+
+
+# ---- the graph -------------------------------------------------------------------------------------------------
+
+
+def _run(client, todo, out, cache, device, progress, watch):
+    """record -> score -> select -> retrain as Dask tasks, one record for all that share it; rows as they come."""
+    from distributed import as_completed
+
+    resources, run = clusters.training_resources(client), uuid.uuid4().hex[:8]
+    records, rows = {}, {}
+
+    def submit(stage, cell, before, name, **more):
+        return client.submit(_step, stage, cell.trial, before, str(cache), device, key=f"{stage}-{name}-{run}", pure=False,
+                             **more)
+
+    for cell in todo:
+        before = None
+        if cell.record:
+            if cell.record not in records:
+                records[cell.record] = submit("record", cell, None, cell.record, resources=resources)
+            before = submit("score", cell, records[cell.record], cell.name)  # a quick one: read, if another trial did it
+        before = submit("select", cell, before, cell.name)
+        rows[submit("retrain", cell, before, cell.name, resources=resources)] = cell
+    waiting = as_completed([*records.values(), *rows], raise_errors=False)
+    clock = _Clock(len(records), len(rows))
+    try:
+        while not waiting.is_empty():
+            batch = _within(waiting, 1.0)
+            for future in batch:
+                found = _found(future)
+                if future in rows:
+                    cell = rows.pop(future)
+                    progress.done += 1
+                    progress.failed += "failed" in found
+                    clock.row(found)
+                    _write_row(out, cell, found)
+                else:
+                    clock.record(found)
+            progress.running, workers = _busy(client)
+            progress.seconds_left = clock.left(workers)
+            watch(progress)
+    finally:
+        client.cancel(list(rows), force=True)
+    progress.running = 0
+
+
+def _within(waiting, seconds):
+    """The futures that finish within so many seconds, as they come."""
+    until, found = time.monotonic() + seconds, []
+    while not waiting.is_empty() and not found and time.monotonic() < until:
+        found = list(waiting.next_batch(block=False))
+        if not found:
+            time.sleep(0.02)
+    return found
+
+
+def _found(future):
+    if future.status == "finished":
+        return future.result()
+    error = future.exception() if future.status == "error" else None
+    return _failure(error) if error else {"failed": "cancelled: the cluster was closed", "passing": True}
+
+
+def _busy(client):
+    busy = [len(tasks) for tasks in client.processing().values()]
+    return sum(n > 0 for n in busy), max(1, len(busy))
+
+
+class _Clock:
+    """Guesses the time left from what this run's recordings and retrainings took."""
+
+    def __init__(self, records, rows):
+        self.records, self.rows = records, rows
+        self.record_seconds, self.row_seconds = [], []
+
+    def record(self, found):
+        self.records -= 1
+        self.record_seconds.append(found.get("seconds", 0.0))
+
+    def row(self, found):
+        self.rows -= 1
+        self.row_seconds.append(found.get("seconds", 0.0))
+
+    def left(self, workers):
+        if (self.records and not self.record_seconds) or (self.rows and not self.row_seconds):
+            return None
+        mean = [sum(seconds) / max(1, len(seconds)) for seconds in (self.record_seconds, self.row_seconds)]
+        return (self.records * mean[0] + self.rows * mean[1]) / workers
+
+
+def _write_row(out, cell, found):
+    file = results.row_file(out, cell.name)
+    if found.get("passing"):
+        file = results.row_file(out, cell.name, passing=True)
+    else:
+        results.row_file(out, cell.name, passing=True).unlink(missing_ok=True)
+    try:
+        store.write_json(file, {"kind": "Row", "versions": cell.versions, "trial": asdict(cell.trial), **(
+            {"failed": found["failed"]} if "failed" in found else {"row": found["row"]})})
+    except OSError as error:
+        why = "no space left" if error.errno == errno.ENOSPC else str(error)
+        raise OSError(error.errno or errno.EIO, f"could not write a row to {out} ({why}); free space, and the same sweep goes "
+                                                "on: nothing that was trained is lost") from error
+
+
+def _clock(seconds):
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+
+
+# ---- on the workers --------------------------------------------------------------------------------------------
+
+
+def _step(stage, trial, before, cache, device):
+    """One stage of a trial. Its mishap, or that of a stage before it, is handed on in words: it is no other trial's."""
+    if before and "failed" in before:
+        return before
+    begun = time.perf_counter()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "the subset of")  # the row's empty_classes says it
+            row = _up_to(stage, trial, Path(cache), device)
+    except Exception as error:
+        return _failure(error)
+    return {"row": row, "seconds": time.perf_counter() - begun}
+
+
+def _up_to(stage, trial, cache, device):
+    """Do the stage, reading those before it from the cache; the row, if it is the last."""
+    if stage == "retrain":
+        return trials.run_trial(trial, cache=cache, device=device)
+    images, _ = stages.load_sets(trial.dataset, trial.num_samples, device)
+    evidence = trials.record_of(trial, images, cache=cache)
+    if stage == "score":
+        stages.score(trial.method, evidence, options=trial.options, cache=cache)
+    if stage == "select":
+        stages.select(trial.method, evidence, keep_count(len(images), trial.prune_ratio), num_samples=len(images),
+                      seed=trial.seed, options=trial.options, cache=cache)
+    return None
+
+
+def _failure(error):
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    words = " ".join(str(error).split()) or type(error).__name__
+    if "KilledWorker" in kinds:
+        words = "the worker that ran it died, again and again: out of memory, or killed"
+    elif "OutOfMemoryError" in kinds:
+        words = f"the GPU's memory did not suffice: {words.split('. ')[0]}"
+    elif not isinstance(error, (ValueError, FloatingPointError, OSError)):
+        words = f"{type(error).__name__}: {words}"
+    return {"failed": words, "passing": not kinds.isdisjoint(PASSING)}
