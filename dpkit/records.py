@@ -2,9 +2,11 @@
 
 Row i is original sample i, in every array of every record, forever. Records are frozen, checked when they are made,
 and hold read-only numpy arrays; scorers, selectors and plots see nothing else. `.save(folder)` writes one .npy per
-array and a manifest with checksums; `Type.load(folder)` memory-maps them.
+array and a manifest with checksums; `Type.load(folder)` memory-maps them, and what reads them goes by `row_blocks`,
+so what was seen epoch by epoch may be larger than memory.
 """
 
+import mmap
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -97,6 +99,7 @@ class TrainingDynamics(_Saved):
         unseen = np.isnan(prob[:, 0])
         for t in range(prob.shape[1]):  # column by column: no (n, T) temporaries
             _check_epoch(t, prob[:, t], margin[:, t], correct[:, t], unseen)
+            _give_back(prob, margin, correct)
 
     @property
     def num_samples(self) -> int:
@@ -115,14 +118,17 @@ class TrainingDynamics(_Saved):
 
     def mean_prob(self) -> np.ndarray:
         """(n,) float64: each sample's target_prob averaged over the epochs; NaN where it was not trained on."""
-        return np.mean(self.target_prob, axis=1, dtype=np.float64)
+        return mean_over_epochs(self.target_prob)
 
     def std_prob(self) -> np.ndarray:
         """(n,) float64: the standard deviation of target_prob over the epochs, T - 1 in the divisor (the moon plot's x)."""
         if self.num_epochs < 2:
             raise ValueError("a standard deviation needs at least 2 recorded epochs; this record has 1: record longer")
-        blocks = [np.std(self.target_prob[b], axis=1, ddof=1, dtype=np.float64) for b in _blocks(self.num_samples)]
-        return np.concatenate(blocks)  # block by block: no (n, T) temporary
+        variance, mean = np.zeros(self.num_samples), self.mean_prob()
+        for rows in row_blocks(self.num_samples, self.target_prob):
+            for t in range(self.num_epochs):
+                variance[rows] += (self.target_prob[rows, t] - mean[rows]) ** 2
+        return np.sqrt(variance / (self.num_epochs - 1))
 
     def require_trained(self, what: str) -> None:
         """Raise ValueError if some samples were never trained on; `what` names who is asking."""
@@ -168,9 +174,9 @@ class Snapshot(_Saved):
         probs = np.ascontiguousarray(probs, dtype=np.float32)
         exits, n, classes = probs.shape
         labels = _whole_labels(self.labels, n, classes)
-        for block in _blocks(n):
-            total = probs[:, block].sum(axis=-1, dtype=np.float64)
-            low, high = probs[:, block].min(initial=0), probs[:, block].max(initial=0)
+        for rows in row_blocks(n, probs):
+            total = probs[:, rows].sum(axis=-1, dtype=np.float64)
+            low, high = probs[:, rows].min(initial=0), probs[:, rows].max(initial=0)
             if not (low >= 0 and high <= 1 and np.all(np.abs(total - 1) < 1e-3)):
                 raise ValueError("probs must be probabilities: in [0, 1] and summing to 1 over the classes; got values in "
                                  f"[{low:.3g}, {high:.3g}] with sums in [{total.min():.3g}, {total.max():.3g}]: softmax first")
@@ -256,6 +262,39 @@ class Selection(_Saved):
         return 1 - len(self.kept) / self.num_samples if self.num_samples else 0.0
 
 
+# ---- rows a block at a time ------------------------------------------------------------------------------------
+
+
+def row_blocks(n: int, *arrays, size: int = 65536):
+    """Yield the rows 0..n-1 as slices of at most `size`; after each, the pages read of memory-mapped `arrays` are given back.
+
+    What is computed row by row under this needs memory for one block, however large the record. No result may
+    depend on where the blocks end.
+    """
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
+        _give_back(*arrays)
+
+
+def mean_over_epochs(array: np.ndarray) -> np.ndarray:
+    """The mean of each row of a record's (n, T) array, summed epoch after epoch. (n,) float64."""
+    total = np.zeros(len(array))
+    for rows in row_blocks(len(array), array):
+        for t in range(array.shape[1]):  # not np.mean: it adds in another order where a block has one row
+            total[rows] += array[rows, t]
+    return total / array.shape[1]
+
+
+def _give_back(*arrays):
+    """Free the pages held of memory-mapped arrays; reading them again fetches them again."""
+    for array in arrays:
+        while isinstance(array, np.ndarray):
+            array = array.base
+        # a page of a writable map may hold the only copy of what was written
+        if isinstance(array, mmap.mmap) and memoryview(array).readonly and hasattr(mmap, "MADV_DONTNEED"):
+            array.madvise(mmap.MADV_DONTNEED)
+
+
 # ---- checks shared by the records ------------------------------------------------------------------------------
 
 
@@ -299,7 +338,3 @@ def _check_epoch(t, prob, margin, correct, unseen):
         row = int(np.flatnonzero((prob < 0) | (prob > 1))[0])
         raise ValueError(f"target_prob must be probabilities in [0, 1]; got {prob[row]:.6g} at row {row}, epoch {t}: "
                          "pass softmax outputs, not logits or losses")
-
-
-def _blocks(n, size=65536):
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)] or [slice(0, 0)]

@@ -106,8 +106,8 @@ def test_plots_stand_on_records_alone(path):
 
 
 @pytest.mark.parametrize("path", files_of("store", "records", "two_point"), ids=lambda path: path.name)
-def test_the_ground_floor_needs_numpy_and_a_place_on_disk(path):
-    assert outside(path) <= {"numpy", "platformdirs"}
+def test_the_ground_floor_needs_numpy_and_a_place_on_disk_with_locks(path):
+    assert outside(path) <= {"numpy", "platformdirs", "filelock"}
 
 
 @pytest.mark.parametrize("path", files_of(*(name for name in MODULES if name.startswith("report"))), ids=lambda path: path.name)

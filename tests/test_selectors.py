@@ -4,11 +4,13 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from dpkit.records import Scores
 from dpkit.selectors import beta_parameters, keep_above, keep_beta, keep_random, keep_top
-from dpkit.selectors._choose import class_quotas, generator, gumbel_top
+from dpkit.selectors._choose import class_quotas, generator, gumbel_top, take_top_of
 
 NAN = np.nan
 
@@ -195,7 +197,7 @@ def check_frequencies(draw, expected, times):
 def test_gumbel_top_is_sequential_sampling_without_replacement():
     weights, rng = np.array([5.0, 1.0, 0.5, 2.0, 1.5]), np.random.default_rng(0)
     assert sum(exact_pairs(weights).values()) == pytest.approx(1)
-    check_frequencies(lambda: gumbel_top(np.log(weights), 2, rng), exact_pairs(weights), 20_000)
+    check_frequencies(lambda: gumbel_top([np.log(weights)], 2, rng), exact_pairs(weights), 20_000)
 
 
 @pytest.mark.parametrize("convention", ["paper", "code"])
@@ -238,6 +240,54 @@ def test_perfectly_learned_samples_of_score_zero_never_come_before_others():
 
 def test_infinite_scores_come_first_in_a_draw():
     assert kept_by(keep_beta, scores(1, np.inf, 1, np.inf), 2, mean_prob=np.full(4, 0.5), c_d=4, rng=0) == [1, 3]
+
+
+# ---- a set that comes in chunks --------------------------------------------------------------------------------
+
+
+def top_of_all(values, keep, rng):
+    """The rule over one whole array: all above the edge, and a fair choice among all that are tied there."""
+    edge = sorted(values, reverse=True)[keep - 1] if keep else np.inf
+    above = [row for row, value in enumerate(values) if keep and value > edge]
+    tied = [row for row, value in enumerate(values) if keep and value == edge]
+    return above + (rng.choice(tied, keep - len(above), replace=False).tolist() if keep else [])
+
+
+TIED = st.sampled_from([-np.inf, -np.inf, 0.0, 1.0, 1.0, 2.0, np.inf])  # few values, so that most edges are tied
+CHUNKS = st.lists(st.lists(TIED, max_size=9), max_size=9)  # empty ones too
+
+
+@given(chunks=CHUNKS, share=st.sampled_from([0, 0.1, 0.5, 0.9, 1]), seed=st.integers(0, 999))
+@settings(max_examples=400, deadline=None)
+def test_however_a_set_is_cut_the_same_rows_are_taken_and_drawn(chunks, share, seed):
+    values = np.array([value for chunk in chunks for value in chunk])
+    keep = round(share * len(values))
+    first, second = np.random.default_rng(seed), np.random.default_rng(seed)
+    assert take_top_of(map(np.array, chunks), keep, first).tolist() == top_of_all(values, keep, second)
+    noise = second.gumbel(size=len(values))
+    assert gumbel_top(map(np.array, chunks), keep, first).tolist() == top_of_all(values + noise, keep, second)
+    assert first.bit_generator.state == second.bit_generator.state  # what is drawn next is the same too
+
+
+@pytest.mark.parametrize("size", [1, 3, 100, 5000])
+@pytest.mark.parametrize("keep", [0, 1, 40, 2500, 4999, 5000])
+def test_many_chunks_are_one_set(size, keep):
+    values = np.random.default_rng(0).normal(size=5000)
+    chunks = (values[start : start + size] for start in range(0, 5000, size))
+    assert set(take_top_of(chunks, keep, np.random.default_rng(0))) == set(np.argsort(-values)[:keep])
+
+
+@pytest.mark.parametrize("edge", [-np.inf, 0.0, np.inf])
+def test_rows_tied_at_the_edge_have_the_same_chance_in_every_chunk(edge):
+    chunks = [[edge], [edge, 5.0], [-np.inf, edge, edge], [], [edge]] if edge == 0 else [[edge], [edge], [edge] * 3, [edge]]
+    rows = np.flatnonzero(np.concatenate(chunks) == edge)
+    rng = np.random.default_rng(0)
+    taken = np.concatenate([take_top_of(map(np.array, chunks), 3, rng) for _ in range(2000)])
+    counts = np.bincount(taken, minlength=rows[-1] + 1)[rows]
+    share = (3 - (edge == 0)) / len(rows)  # the 5 is always taken
+    # counts of draws without replacement vary by share * (1 - share), and sum to a constant
+    statistic = np.sum((counts - 2000 * share) ** 2) / (2000 * share * (1 - share)) * (len(rows) - 1) / len(rows)
+    assert counts.sum() == 2000 * share * len(rows) and stats.chi2.sf(statistic, len(rows) - 1) > 1e-3
 
 
 # ---- refusals, the same for every rule -------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from dpkit.records import TrainingDynamics, require_kind
+from dpkit.records import TrainingDynamics, require_kind, row_blocks
 
 _BLOCK = 1024  # samples per block: five float64 rows of it stay in the nearest cache
 
@@ -17,19 +17,21 @@ def window_mean(dynamics: TrainingDynamics, window: int, name: str, *, difficult
                          "record longer or choose a shorter window")
     dynamics.require_trained(name)
     values = np.empty(dynamics.num_samples)
-    _window_mean(dynamics.target_prob.T, int(window), difficulty, values)
+    for rows in row_blocks(len(values), dynamics.target_prob):
+        _window_mean(dynamics.target_prob.T, int(window), difficulty, values, rows.start, rows.stop)
     return values
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-def _window_mean(prob, window, difficulty, out):
-    # prob is (T, n). Rolling sums in float64, of each sample's distance to its first value: unshifted float32 sums
-    # lose all digits of the variance once p saturates. Epochs are the outer loop, so the inner ones vectorise.
-    epochs, n = prob.shape
+def _window_mean(prob, window, difficulty, out, begin, end):
+    # prob is (T, n); rows begin..end-1 are scored, in `out`. Rolling sums in float64, of each sample's distance to its first
+    # value: unshifted float32 sums lose all digits of the variance once p saturates. Epochs are the outer loop, so the
+    # inner ones vectorise. The whole prob comes with begin and end, as a slice of it would be strided and slow.
+    epochs = len(prob)
     total, squares = np.empty(_BLOCK), np.empty(_BLOCK)
     windows = epochs - window + 1
-    for start in range(0, n, _BLOCK):
-        size = min(_BLOCK, n - start)
+    for start in range(begin, end, _BLOCK):
+        size = min(_BLOCK, end - start)
         first = prob[0, start : start + size]
         result = out[start : start + size]
         total[:] = 0.0

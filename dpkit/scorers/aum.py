@@ -1,6 +1,4 @@
-import numpy as np
-
-from dpkit.records import Scores, TrainingDynamics, require_kind
+from dpkit.records import Scores, TrainingDynamics, mean_over_epochs, require_kind
 
 
 def aum(dynamics: TrainingDynamics) -> Scores:
@@ -14,4 +12,4 @@ def aum(dynamics: TrainingDynamics) -> Scores:
     """
     require_kind(dynamics, TrainingDynamics, "aum")
     dynamics.require_trained("aum")
-    return Scores(-np.mean(dynamics.margin, axis=1, dtype=np.float64), "aum")
+    return Scores(-mean_over_epochs(dynamics.margin), "aum")

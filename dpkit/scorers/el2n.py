@@ -1,6 +1,6 @@
 import numpy as np
 
-from dpkit.records import Scores, Snapshot, require_kind
+from dpkit.records import Scores, Snapshot, require_kind, row_blocks
 
 
 def el2n(*snapshots: Snapshot) -> Scores:
@@ -23,8 +23,7 @@ def el2n(*snapshots: Snapshot) -> Scores:
                              "take them all on one set")
     n = snapshots[0].num_samples
     values = np.zeros(n)
-    for start in range(0, n, 65536):
-        rows = slice(start, start + 65536)
+    for rows in row_blocks(n, *(snapshot.probs for snapshot in snapshots)):
         for snapshot in snapshots:
             error = snapshot.probs[-1, rows].astype(np.float64)
             error[np.arange(len(error)), snapshot.labels[rows]] -= 1

@@ -1,6 +1,6 @@
 import numpy as np
 
-from dpkit.records import Scores, TrainingDynamics, require_kind
+from dpkit.records import Scores, TrainingDynamics, require_kind, row_blocks
 
 
 def forgetting(dynamics: TrainingDynamics) -> Scores:
@@ -14,9 +14,11 @@ def forgetting(dynamics: TrainingDynamics) -> Scores:
     require_kind(dynamics, TrainingDynamics, "forgetting")
     dynamics.require_trained("forgetting")
     events = np.zeros(dynamics.num_samples)
-    learned = dynamics.correct[:, 0].copy()
-    for t in range(1, dynamics.num_epochs):  # epoch by epoch: no (n, T) temporaries
-        events += dynamics.correct[:, t - 1] & ~dynamics.correct[:, t]
-        learned |= dynamics.correct[:, t]
-    events[~learned] = np.inf
+    for rows in row_blocks(len(events), dynamics.correct):
+        correct = dynamics.correct[rows]
+        learned = correct[:, 0].copy()
+        for t in range(1, dynamics.num_epochs):  # epoch by epoch: no (n, T) temporaries
+            events[rows] += correct[:, t - 1] & ~correct[:, t]
+            learned |= correct[:, t]
+        events[rows][~learned] = np.inf
     return Scores(events, "forgetting")

@@ -1,5 +1,7 @@
 """What the selection rules share: seeds, ranking with fair ties, class quotas, sampling without replacement."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 
@@ -33,13 +35,37 @@ def take_top(values: np.ndarray, keep: int, rng: np.random.Generator) -> np.ndar
     return np.concatenate([above, tied])
 
 
-def gumbel_top(log_weights: np.ndarray, keep: int, rng: np.random.Generator) -> np.ndarray:
+def take_top_of(chunks: Iterable[np.ndarray], keep: int, rng: np.random.Generator) -> np.ndarray:
+    """take_top of arrays that follow each other, exactly as if they were one, wherever it was cut. (keep,) int64.
+
+    Only rows that may still be kept are held: memory for O(keep + a chunk + the rows tied at the edge), time O(n).
+    """
+    rows, values = [np.empty(0, np.int64)], [np.empty(0)]
+    start, held, room = 0, 0, 2 * keep
+    edge = -np.inf if keep else np.nan  # nothing reaches NaN
+    for chunk in chunks:
+        near = np.flatnonzero(chunk >= edge)
+        rows.append(start + near)
+        values.append(chunk[near])
+        start += len(chunk)
+        held += len(near)
+        if held > room:
+            rows, values = np.concatenate(rows), np.concatenate(values)
+            edge = np.partition(values, held - keep)[held - keep]
+            stay = values >= edge  # all that are tied at the edge too: take_top draws among all of them
+            rows, values, held = [rows[stay]], [values[stay]], np.count_nonzero(stay)
+            room = 2 * held  # so that in all no more than O(n) rows are sorted through
+    return np.concatenate(rows)[take_top(np.concatenate(values), keep, rng)]
+
+
+def gumbel_top(log_weights: Iterable[np.ndarray], keep: int, rng: np.random.Generator) -> np.ndarray:
     """Draw `keep` rows without replacement, probability proportional to weight at every draw. (keep,) int64.
 
+    log_weights: arrays that follow each other, one number a row; where they are cut changes nothing.
     Adding Gumbel noise to log weights and taking the top is that distribution exactly (Efraimidis & Spirakis 2006),
     O(n), and safe with weights of zero (-inf): they only fill what is missing, uniformly.
     """
-    return take_top(log_weights + rng.gumbel(size=len(log_weights)), keep, rng)
+    return take_top_of((chunk + rng.gumbel(size=len(chunk)) for chunk in log_weights), keep, rng)
 
 
 def class_quotas(labels: np.ndarray, keep: int, per_class: str, rng: np.random.Generator) -> dict[int, int]:

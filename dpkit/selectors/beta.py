@@ -1,7 +1,7 @@
 import numpy as np
 
-from dpkit.records import Scores, Selection, require_kind
-from dpkit.selectors._choose import check_keep, generator, gumbel_top, take_top
+from dpkit.records import Scores, Selection, require_kind, row_blocks
+from dpkit.selectors._choose import check_keep, generator, gumbel_top, take_top_of
 
 _C = 15  # alpha + beta in the paper's convention: how narrow the Beta density is
 _OFFSET = {"paper": 15, "code": 16}
@@ -34,7 +34,8 @@ def keep_beta(scores: Scores, keep: int, *, mean_prob, c_d: float, rng, conventi
 
     weight(x) = BetaPDF(mean_prob(x); alpha_r, beta_r) * score(x),  r = 1 - keep / n,  drawn without replacement.
     At small r the density sits on hard samples, at large r on easy ones (see beta_parameters). The draw is done in
-    log space with Gumbel noise: exact, O(n), and samples of weight zero only fill what is missing.
+    log space with Gumbel noise: exact, O(n), and samples of weight zero only fill what is missing. It goes by blocks
+    of rows, so beyond the two arrays it holds only samples that may still be kept.
 
     scores:     Scores (n,), not negative.
     mean_prob:  (n,) in [0, 1], each sample's probability averaged over the recorded epochs: dynamics.mean_prob().
@@ -51,21 +52,24 @@ def keep_beta(scores: Scores, keep: int, *, mean_prob, c_d: float, rng, conventi
     mean_prob = np.asarray(mean_prob, dtype=np.float64)
     if mean_prob.shape != (n,):
         raise ValueError(f"mean_prob must be ({n},), one per sample; got shape {mean_prob.shape}")
-    if not np.all((mean_prob >= 0) & (mean_prob <= 1)):  # also NaN
+    if not (mean_prob.min(initial=0) >= 0 and mean_prob.max(initial=1) <= 1):  # also NaN
         row = int(np.flatnonzero(~((mean_prob >= 0) & (mean_prob <= 1)))[0])
         raise ValueError(f"mean_prob must be probabilities in [0, 1]; got {mean_prob[row]} at row {row}: "
                          "pass dynamics.mean_prob() of a training on the whole set")
-    if np.any(scores.values < 0):
+    if scores.values.min(initial=0) < 0:
         raise ValueError(f"keep_beta multiplies scores by weights, so they must not be negative; {scores.name!r} has "
                          f"{scores.values.min():.4g}: use a score that starts at 0, such as dual")
     rng, params = generator(rng)
     r = 1 - keep / n if n else 0.0
     mu_d = _hardest_mean(scores.values, mean_prob, convention, rng)
     alpha, beta = beta_parameters(r, mu_d, c_d, convention=convention)
-    p = np.clip(mean_prob, 1e-6, 1 - 1e-6)  # alpha or beta can fall below 1, where the density ends in infinity
-    with np.errstate(divide="ignore"):
-        log_weights = (alpha - 1) * np.log(p) + (beta - 1) * np.log1p(-p) + np.log(scores.values)
-    kept = gumbel_top(log_weights, keep, rng)
+
+    def log_weights(rows):
+        p = np.clip(mean_prob[rows], 1e-6, 1 - 1e-6)  # alpha or beta can fall below 1, where the density ends in infinity
+        with np.errstate(divide="ignore"):
+            return (alpha - 1) * np.log(p) + (beta - 1) * np.log1p(-p) + np.log(scores.values[rows])
+
+    kept = gumbel_top(map(log_weights, row_blocks(n, mean_prob, scores.values)), keep, rng)
     params |= {"scores": scores.name, "c_d": c_d, "convention": convention, "mu_d": mu_d, "alpha": alpha, "beta": beta}
     return Selection(np.sort(kept), n, "beta", params)
 
@@ -75,5 +79,8 @@ def _hardest_mean(values, mean_prob, convention, rng) -> float:
     if len(values) == 0:
         return 0.5
     if convention == "code":
-        return float(mean_prob[take_top(values, min(10, len(values)), rng)].mean())
-    return float(mean_prob[values == values.max()].mean())
+        top = take_top_of((values[rows] for rows in row_blocks(len(values), values)), min(10, len(values)), rng)
+    else:
+        highest = values.max()
+        top = np.concatenate([rows.start + np.flatnonzero(values[rows] == highest) for rows in row_blocks(len(values), values)])
+    return float(mean_prob[top].mean())
