@@ -7,7 +7,7 @@ from pathlib import Path
 from dpkit.report_result import machine, versions
 from dpkit.store import write_json
 
-NAMES = ("data_path", "recording", "dual", "memory", "sweeps")
+NAMES = ("data_path", "recording", "dual", "memory", "sweeps", "gpu")
 
 
 def main():

@@ -8,6 +8,7 @@ A set of your own is one file <folder>/<name>.npz with uint8 arrays
 """
 
 import hashlib
+import os
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -147,7 +148,10 @@ class ImageSet:
 
 
 def auto_device(device="auto") -> torch.device:
-    """The device asked for; "auto" is a GPU if there is one, else the CPU. ValueError for others: nothing is tested there."""
+    """The device asked for; "auto" is a GPU if there is one, else the CPU. ValueError for others: nothing is tested there.
+
+    Under torchrun each process has a GPU of its own: "auto" is cuda:$LOCAL_RANK.
+    """
     if device != "auto":
         try:
             found = torch.device(device)
@@ -158,7 +162,13 @@ def auto_device(device="auto") -> torch.device:
         if found.type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f'device "auto" or "cpu" is needed here, as torch finds no GPU; got {str(device)!r}')
         return found
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    local, found = os.environ.get("LOCAL_RANK"), torch.cuda.device_count()
+    if local and int(local) >= found:
+        raise ValueError(f"process {local} of this machine has no GPU of its own, as torch finds {found}: start as many, "
+                         'or load with device="cpu"')
+    return torch.device(f"cuda:{local}" if local else "cuda")
 
 
 def load(name, *, split="train", folder=None, size=None, labels="given", device="auto", watch=None) -> ImageSet:

@@ -14,6 +14,7 @@ num_samples, snapshot_epoch and best_every are as in Trial. A list of such grids
 """
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from itertools import product
@@ -23,6 +24,7 @@ from dpkit import catalog
 from dpkit.training import Recipe
 from dpkit.trials import Trial
 
+WHOLE, NUMBERS = ("epochs", "batch_size", "steps"), ("lr", "momentum", "weight_decay")  # a recipe's settings
 MANY = ("dataset", "model", "method", "num_samples", "seed", "prune_ratio", "retrain")  # may be lists
 NEEDED = ("dataset", "method", "prune_ratio", "record", "retrain")
 KEYS = (*MANY, "record", "record_epochs", "retrain_at", "snapshot_epoch", "best_every")
@@ -67,7 +69,7 @@ def _read(path):
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise Refused([f"could not read the grid {path} ({error.strerror or error}): name a YAML file"]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date like 2026-13-01
         raise Refused([f"{path} is not YAML: {' '.join(str(error).split())}"]) from None
 
 
@@ -88,16 +90,16 @@ def _trials(grid, mistakes):
             mistakes.append(f"{name} must have at least one value; the list is empty")
     methods = [variant for entry in _listed(grid.get("method", [])) for variant in _variants(entry, mistakes)]
     ratios = [ratio for ratio in _listed(grid.get("prune_ratio", [])) if _is_ratio(ratio, mistakes)]
-    at = grid.get("retrain_at") or {}
+    at = grid.get("retrain_at", {})
     if not isinstance(at, Mapping):
         mistakes.append(f"retrain_at must give settings for ratios, as in {{0.9: {{batch_size: 32}}}}; got {at!r}")
         at = {}
     unused = [ratio for ratio in at if ratio not in ratios]
-    mistakes += [f"retrain_at names the ratio {ratio}, which is not in prune_ratio" for ratio in unused]
-    record = _recipe("record", grid.get("record"), {}, mistakes)
+    mistakes += [f"retrain_at names the ratio {ratio!r}, which is not in prune_ratio" for ratio in unused]
+    record = _recipe("record", grid.get("record", {}), {}, mistakes)
     retrains = {(i, ratio): _recipe("retrain", settings, at.get(ratio, {}), mistakes)
-                for i, settings in enumerate(_listed(grid.get("retrain"))) for ratio in ratios}
-    for name in ("method", "prune_ratio"):
+                for i, settings in enumerate(_listed(grid.get("retrain", {}))) for ratio in ratios or [None]}
+    for name in ("method", "prune_ratio", "retrain"):
         if name in grid and not _listed(grid[name]):
             mistakes.append(f"{name} must have at least one value; the list is empty")
     if len(mistakes) > before:  # the trials below would only repeat it
@@ -122,7 +124,8 @@ def _variants(entry, mistakes):
     """(name, options) for every setting of a method: "dual", or {"dual+beta": {"c_d": [5.5, 4.0]}}."""
     if isinstance(entry, str):
         entry = {entry: {}}
-    if not isinstance(entry, Mapping) or not all(isinstance(options, Mapping) or options is None for options in entry.values()):
+    if not isinstance(entry, Mapping) or not entry or not all(isinstance(options, Mapping) or options is None
+                                                              for options in entry.values()):
         mistakes.append(f"a method is a name, or a name with settings, as in {{dual+beta: {{c_d: 4.0}}}}; got {entry!r}")
         return []
     found = []
@@ -134,6 +137,8 @@ def _variants(entry, mistakes):
             mistakes.append(str(error))
             continue
         mistakes += [_unknown(setting, taken, f"{name} has no setting") for setting in options if setting not in taken]
+        mistakes += [f"{name}'s {setting} must have at least one value; the list is empty"
+                     for setting, values in options.items() if not _listed(values)]
         found += [(name, dict(zip(options, values, strict=True)))
                   for values in product(*(_listed(value) for value in options.values()))]
     return found
@@ -150,18 +155,36 @@ def _recipe(name, settings, over, mistakes):
     known = [field.name for field in fields(Recipe)]
     wrong = [part for part in (settings, over) if not isinstance(part, Mapping)]
     if wrong:
-        if wrong[0] is not None:  # a missing recipe is said already
-            mistakes.append(f"{name} must be a recipe, as in {{epochs: 30, batch_size: 128}}; got {wrong[0]!r}")
+        mistakes.append(f"{name} must be a recipe, as in {{epochs: 30, batch_size: 128}}; got {wrong[0]!r}")
         return None
-    unknown = [setting for setting in {**settings, **over} if setting not in known]
-    mistakes += [_unknown(setting, known, f"the recipe {name} has no") for setting in unknown]
-    if unknown:
-        return None
-    try:
-        return Recipe(**{**settings, **over})
-    except (TypeError, ValueError) as error:
-        mistakes.append(f"{name}: {error}")
-        return None
+    settings = {**settings, **over}
+    found = [_unknown(setting, known, "a recipe has no") for setting in settings if setting not in known]
+    found = found or list(_unfit(settings))
+    if not found:
+        try:
+            return Recipe(**settings)
+        except (TypeError, ValueError) as error:
+            found = [str(error)]
+    mistakes += [f"{name}: {mistake}" for mistake in found]
+    return None
+
+
+def _unfit(settings):
+    """What a Recipe of these settings would only show when it trains."""
+    for name, value in settings.items():
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if name in WHOLE and not (number and isinstance(value, int) and value >= 1):
+            yield f"{name} must be a whole number from 1; got {value!r}"
+        if name in NUMBERS and not (number and 0 <= value < math.inf):
+            hint = ": write 1.0e-3, not 1e-3" if isinstance(value, str) and "e" in value else ""  # which YAML takes for text
+            yield f"{name} must be a number from 0; got {value!r}{hint}"
+        if name == "nesterov" and not isinstance(value, bool):
+            yield f"nesterov must be true or false; got {value!r}"
+    usual = Recipe()
+    if settings.get("momentum") == 0 and settings.get("nesterov", usual.nesterov):
+        yield "nesterov needs a momentum above 0; with none, say nesterov: false"
+    if "steps" in settings and settings.get("budget", usual.budget) != "steps":
+        yield "steps are given, but the budget is epochs: add budget: steps"
 
 
 def _unknown(name, known, words):

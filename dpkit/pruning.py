@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +60,7 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         images = _loaded(data, size, mirror, device, say)
         labels, paths, used = images.labels.cpu().numpy(), images.paths, str(images.device)
         _check_net(images, model)
-        request |= {"data": images.fingerprint, "model": model, "recipe": asdict(recipe), "epochs": epochs,
+        request |= {"data": images.fingerprint, "model": model, "recipe": recipe.settings(), "epochs": epochs,
                     "device": images.device.type, "precision": picked_precision(images, recipe.precision)}
     else:
         labels, paths = labels_of(data)

@@ -36,7 +36,8 @@ def publish(folder, outcomes, *, title: str, command: str, notes=(), settings=No
             rows.append(row | {"kept": k, "scores": _write_scores(part, outcome, known)})
         np.save(part / "kept.npy", np.stack(masks), allow_pickle=False)
         with open(part / "rows.csv", "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            columns = list(dict.fromkeys(name for row in rows for name in row))  # an older result lacks some
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
         (part / "table.md").write_text(_page(rows, title, command, notes), encoding="utf-8")

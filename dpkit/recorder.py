@@ -1,4 +1,7 @@
-"""Recording training dynamics in anyone's training loop, with two lines."""
+"""Recording training dynamics in anyone's training loop, with two lines; in one process or in several of one training."""
+
+import zlib
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -20,6 +23,10 @@ class Recorder:
     n: size of the original set.   epochs: how many will be recorded.   index: original ids to expect (default: all n).
     Memory: n * epochs of two float32 and a bool on the host, and one epoch's on the logits' device; never n * classes.
     Nothing waits for the device until an epoch is read. A sample seen twice in an epoch, or never, is refused then.
+
+    Under torch.distributed every process makes the same Recorder and updates it with its own shard. When an epoch
+    closes (at the first update of the next, in epoch() or dynamics(): call them on every process) the shards are merged
+    by id: every process then holds the whole record, and what one process was given wrong is refused on all.
     """
 
     def __init__(self, n: int, epochs: int, *, index=None, moment: str = "train"):
@@ -40,27 +47,40 @@ class Recorder:
             raise ValueError(f"epoch must be 0..{self.epochs - 1} (this Recorder was made for {self.epochs}); got {epoch}")
         if epoch in self._done:
             raise ValueError(f"epoch {epoch} was already recorded; count epochs upwards from 0")
-        index, labels = (_whole(torch.as_tensor(value), logits, name) for value, name in ((index, "index"), (labels, "labels")))
-        if index.device.type == "cpu" and len(index) and not (0 <= int(index.min()) and int(index.max()) < self.n):
-            raise ValueError(f"index must be original ids in 0..{self.n - 1}; got {int(index.min())}..{int(index.max())}")
+        fault = None
+        try:
+            index, labels, wrong = self._checked(index, logits, labels)
+        except ValueError as error:
+            if ranks()[1] == 1:
+                raise
+            fault = str(error)  # told to all processes when the epoch closes: if this one stopped here, they would wait
         if epoch != self._epoch:
             self._close()
             self._open(epoch, logits.device)
-        index, labels = index.to(logits.device), labels.to(logits.device)
+        if fault:
+            self._fault = self._fault or fault
+            return
         with torch.no_grad():
-            classes = logits.shape[1]
-            wrong = ((labels < 0) | (labels >= classes)).any()
-            if logits.device.type == "cpu" and wrong:
-                raise ValueError(f"labels must be in 0..{classes - 1} (the logits have {classes} classes); "
-                                 f"got {int(labels.min())}..{int(labels.max())}")
             self._wrong |= wrong  # on a GPU it is read when the epoch closes: no waiting in the loop
-            labels = labels.clamp(0, classes - 1)
+            labels = labels.clamp(0, logits.shape[1] - 1)
             target_prob, margin, correct = look_at(logits, labels)
             self._now[0][index] = target_prob
             self._now[1][index] = margin
             self._now[2][index] = correct
             self._seen.index_add_(0, index, torch.ones_like(index, dtype=torch.int32))
             self._given[index] = labels
+
+    def _checked(self, index, logits, labels):
+        """(index, labels, whether a label is none of the classes), as int64 on the logits' device; ValueError on a CPU."""
+        index, labels = (_whole(torch.as_tensor(value), logits, name) for value, name in ((index, "index"), (labels, "labels")))
+        if index.device.type == "cpu" and len(index) and not (0 <= int(index.min()) and int(index.max()) < self.n):
+            raise ValueError(f"index must be original ids in 0..{self.n - 1}; got {int(index.min())}..{int(index.max())}")
+        index, labels, classes = index.to(logits.device), labels.to(logits.device), logits.shape[1]
+        wrong = ((labels < 0) | (labels >= classes)).any()
+        if logits.device.type == "cpu" and wrong:
+            raise ValueError(f"labels must be in 0..{classes - 1} (the logits have {classes} classes); "
+                             f"got {int(labels.min())}..{int(labels.max())}")
+        return index, labels, wrong
 
     def dynamics(self) -> TrainingDynamics:
         """The record of all epochs. ValueError if an epoch is missing, or a sample was seen twice in one, or never."""
@@ -86,19 +106,44 @@ class Recorder:
         self._seen = torch.zeros(self.n, dtype=torch.int32, device=device)
         self._given = torch.zeros(self.n, dtype=torch.int64, device=device)
         self._wrong = torch.zeros((), dtype=torch.bool, device=device)
+        self._fault = None
+
+    def _merge(self, epoch):
+        """Make what each process saw of the epoch what all of them saw; every sample has one shard, so sums are exact."""
+        device, mine = self._seen.device, self._seen > 0
+        with peers(f"; if none failed, one never closed epoch {epoch}: call epoch() or dynamics() on every process"):
+            made = (self.n, self.epochs, zlib.crc32(self.expected.tobytes()), epoch)
+            told = gathered((made, self._fault, bool(self._wrong)), device)
+            for rank, (other, fault, _) in enumerate(told):
+                if fault:
+                    raise ValueError(f"{fault} (in process {rank} of {len(told)}, epoch {epoch})")
+                if other != told[0][0]:
+                    raise ValueError("every process must make the same Recorder (the whole set's n, epochs and index) and "
+                                     f"record every epoch; process {rank} differs from process 0 in epoch {epoch}")
+            self._wrong = torch.tensor(any(wrong for *_, wrong in told))
+            floats = torch.stack([torch.where(mine, value, 0) for value in self._now[:2]])  # the others' samples are NaN here
+            whole = torch.stack([self._seen, self._given.int(), self._now[2].int()])
+            floats, (self._seen, given, correct) = summed(floats), summed(whole)
+        self._given = given.long()
+        self._now = [*(value.masked_fill(self._seen == 0, torch.nan) for value in floats), correct > 0]
 
     def _close(self, partial=False):
         if self._epoch is None:
             return
         epoch, self._epoch = self._epoch, None
+        world = ranks()[1]
+        if world > 1:
+            self._merge(epoch)
         seen = self._seen.cpu().numpy()
         wanted = np.zeros(self.n, np.int32)
         wanted[self.expected] = 1
         for wrong, what in ((seen > wanted, "more often than expected"), (seen < wanted, "never")):
             if wrong.any() and not (partial and what == "never"):
+                shared = "; over several processes DistributedSampler pads with repeated samples: let process r take " \
+                         "order[r::world]" if world > 1 else ""
                 raise ValueError(f"every expected sample must be seen once per epoch; in epoch {epoch} {wrong.sum()} were seen "
                                  f"{what} (first: id {np.flatnonzero(wrong)[0]}): sample without replacement and "
-                                 "with drop_last=False, and pass index= if part of the set is trained on")
+                                 f"with drop_last=False, and pass index= if part of the set is trained on{shared}")
         if self._wrong:
             raise ValueError(f"labels must be in 0..classes - 1; some in epoch {epoch} were not: correct them")
         lost = (self._seen > 0) & (self._now[0].isnan() | self._now[1].isnan())
@@ -143,3 +188,67 @@ class indexed(torch.utils.data.Dataset):
 
     def __getitem__(self, i):
         return i, self.dataset[i]
+
+
+# ---- several processes of one training -------------------------------------------------------------------------
+
+
+def ranks() -> tuple[int, int]:
+    """(this process's rank, number of processes) under torch.distributed; (0, 1) without, and then nothing is exchanged."""
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()
+
+
+def gathered(value, device) -> list:
+    """Every process's `value` (plain Python), by rank."""
+    found = [None] * ranks()[1]
+    with peers(), torch.cuda.device(device) if device.type == "cuda" else nullcontext():  # nccl: by way of the current GPU
+        torch.distributed.all_gather_object(found, value)
+    return found
+
+
+def summed(tensor) -> torch.Tensor:
+    """The sum of every process's `tensor`, the same bits on each: with nccl alone by way of the GPU, else of the CPU."""
+    carried = tensor.clone() if torch.distributed.get_backend() == "nccl" else tensor.cpu().clone()
+    with peers():
+        torch.distributed.all_reduce(carried)
+    return carried.to(tensor.device)
+
+
+@contextmanager
+def together(device):
+    """What one process raises inside is raised on all of them, and nobody leaves before all have come to the end.
+
+    Inside, nothing may wait for another process. Does nothing if there is one.
+    """
+    if ranks()[1] == 1:
+        yield
+        return
+    mine = None
+    try:
+        yield
+    except Exception as error:
+        mine = error
+    told = gathered(mine and (isinstance(mine, ValueError), str(mine) or type(mine).__name__), device)
+    if mine:
+        raise mine
+    for refused, sentence in filter(None, told):
+        raise (ValueError if refused else RuntimeError)(sentence)
+
+
+ENDED = ("another process of this training ended (rank unknown; its own message says why): start the same command again, it "
+         "goes on from the checkpoint if it has one")
+
+
+@contextmanager
+def peers(hint=""):
+    """Say in one sentence what torch raises inside when another process has ended."""
+    try:
+        yield
+    except RuntimeError as error:
+        lost = isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
+        if not lost and not (hint and str(error) == ENDED):
+            raise
+        raise RuntimeError(ENDED + hint) from (error if lost else error.__cause__)

@@ -5,6 +5,7 @@ A folder is that of a sweep (dpkit.sweeps), which may still be running, or a pub
 
 import json
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ import numpy as np
 from dpkit import catalog, stages, store
 from dpkit.records import Scores, Selection
 from dpkit.training import Recipe
+from dpkit.trials import Outcome
 
 KIND, SWEEP = "Table", "sweep.json"
+MAY_LACK = ("best_accuracy", "threads", *(f"{stage}_peak_memory" for stage in ("record", "score", "select", "retrain")))
 
 
 def results_table(folder):
@@ -27,22 +30,19 @@ def results_table(folder):
 
     folder = Path(folder)
     if not (folder / SWEEP).exists():
-        return pandas.read_csv(_checked(folder, "rows.csv"), keep_default_na=False, na_values={"best_accuracy": [""]})
-    trials, rows, older = _asked(folder)["trials"], [], 0
-    for trial in trials:
-        if any(stages.VERSIONS.get(stage) != number for stage, number in trial["versions"].items()):
-            older += 1
-            continue
-        found = next((json.loads(file.read_text()) for passing in (False, True)
-                      if (file := row_file(folder, trial["name"], passing)).exists()), None)
-        if found:
-            rows.append((found.get("row") or _parameters(trial)) | {"failed": found.get("failed", "")})
-    if older:
-        warnings.warn(f"{older} of the {len(trials)} rows in {folder} were made by an older version of a stage and are left "
-                      "out: run the sweep again", stacklevel=2)
+        return pandas.read_csv(_checked(folder, "rows.csv"), keep_default_na=False, na_values={name: "" for name in MAY_LACK})
+    rows, asked = _rows(folder)
     table = pandas.DataFrame(rows)
-    table.attrs = {"asked": len(trials)}
+    table.attrs = {"asked": asked}
     return table
+
+
+def outcomes(folder) -> list[Outcome]:
+    """The trials of a sweep that have a result by now, in the grid's order, as publish takes them."""
+    scores = cache(lambda place: Scores.load(place / "scores"))  # many rows share them
+    return [Outcome(row, Selection.load(_stage(folder, row, "selection") / "selection"),
+                    scores(_stage(folder, row, "scores")) if row["scores"] else None)
+            for row in _rows(folder)[0] if not row.pop("failed")]
 
 
 def kept_set(folder, k: int) -> Selection:
@@ -85,21 +85,22 @@ def labelled(rows) -> list[dict]:
     return [dict(row) | {"method": label(row)} for row in rows if not row.get("failed")]
 
 
-def accuracy_table(rows) -> list[dict]:
+def accuracy_table(rows, *, seeds: int | None = None) -> list[dict]:
     """A line per prune ratio, a column per method: test accuracy in percent, "mean ± standard deviation" over the seeds.
 
-    rows: as run_trial returns them, or a results_table. Rows with prune_ratio 0 are the line "nothing", whatever their
-    method. A cell with fewer seeds than others says so: "75.1 ± 0.3 (2 of 3)".
+    rows:  as run_trial returns them, or a results_table. Rows with prune_ratio 0 are the line "nothing", whatever their
+           method. A cell with fewer seeds than others says so: "75.1 ± 0.3 (2 of 3)".
+    seeds: how many were asked for, where some are still to come: then a cell with one of them says "75.1 (1 of 3)".
     """
     rows = labelled(rows)
     methods = list(dict.fromkeys(row["method"] for row in rows if row["prune_ratio"] > 0)) or ["random"]
-    seeds, table = len({row["seed"] for row in rows}), []
+    asked, least, table = seeds or len({row["seed"] for row in rows}), 1 if seeds else 2, []
     for ratio in sorted({row["prune_ratio"] for row in rows}):
         here = [row for row in rows if row["prune_ratio"] == ratio]
         line = {"pruned": f"{100 * ratio:g} %" if ratio else "nothing", "kept": here[0]["keep"]}
         for method in methods if ratio else methods[:1]:
-            found = [100 * row["accuracy"] for row in here if row["method"] == method or not ratio]
-            few = f" ({len(found)} of {seeds})" if 1 < len(found) < seeds else ""
+            found = [*_by_seed(row for row in here if row["method"] == method or not ratio).values()]
+            few = f" ({len(found)} of {asked})" if least <= len(found) < asked else ""
             line[method] = _mean_and_spread(found) + few if found else ""
         table.append(line)
     return table
@@ -127,12 +128,11 @@ def summary(rows, *, to: str = "random", confidence: float = 0.95):
         cells.setdefault((at, row["method"]), []).append(row)
     table = []
     for (at, method), here in cells.items():
-        good = {row["seed"]: 100 * row["accuracy"] for row in here if not row.get("failed")}
-        others = {row["seed"]: 100 * row["accuracy"] for row in cells.get((at, to), []) if not row.get("failed")}
+        good, others = _by_seed(here), _by_seed(cells.get((at, to), []))
         gaps = [value - others[seed] for seed, value in good.items() if seed in others and method != to]
         mean, spread = _mean(gaps), _spread(gaps)
         half = t.ppf((1 + confidence) / 2, len(gaps) - 1) * spread / np.sqrt(len(gaps)) if len(gaps) > 1 else np.nan
-        best = [100 * row["best_accuracy"] for row in here if row.get("best_accuracy") is not None]
+        best = [100 * row["best_accuracy"] for row in here if pandas.notna(row.get("best_accuracy"))]
         table.append(dict(zip(kind, at, strict=True)) | {
             "method": method, "accuracy": _mean([*good.values()]), "spread": _spread([*good.values()]), "seeds": len(good),
             "best_accuracy": _mean(best), "difference": mean, "difference_spread": spread, "low": mean - half,
@@ -142,24 +142,31 @@ def summary(rows, *, to: str = "random", confidence: float = 0.95):
 
 def overview(rows) -> str:
     """The accuracy tables of a sweep's results_table as text, one for each set, network and budget among them."""
-    import pandas
-
     blocks = {}
     for row in rows.to_dict("records"):
         if not row["failed"]:
             blocks.setdefault((row["dataset"], row["model"], row["num_samples"], row["budget"]), []).append(row)
-    return "\n\n".join(f"{dataset}, {n:,.0f} images, {model}, retrained for {budget}; accuracy in %, last epoch\n"
-                       + pandas.DataFrame(accuracy_table(some)).fillna("").to_string(index=False)
+    return "\n\n".join(f"{dataset}, {n:,.0f} images, {model}, retrained for {budget}; accuracy in %, last epoch\n{_text(some)}"
                        for (dataset, model, n, budget), some in blocks.items())
+
+
+def _text(rows) -> str:
+    import pandas
+
+    try:
+        return pandas.DataFrame(accuracy_table(rows)).fillna("").to_string(index=False)
+    except ValueError as error:  # a grid with several recipes of one length
+        return f"no table: {error}"
 
 
 def cost_table(rows) -> list[dict]:
     """What pruning costs and when it has paid for itself: a line per prune ratio and method, means over the seeds.
 
-    whole, pruned: images trained on (counted in every pass) by one retraining on the whole set, and on the kept part.
+    whole, each: images trained on (counted in every pass) by one retraining on the whole set, and on the kept part.
     before: those of the recording, which comes first.   share: before / whole, in percent.
-    break_even: the number of retrainings after which before + k pruned < k whole; None: never, as when the budget is
-    "steps" and every retraining costs the same. The same with _seconds for the clock's (before: recording, scoring, selecting).
+    break_even: the number k of retrainings after which before + k each <= k whole; None: never, as when the budget is
+    "steps" and every retraining costs the same. (A twentieth less counts as the same: batches are near-equal, not equal.)
+    The same with _seconds for the clock's (before: recording, scoring, selecting).
     rows: of one set, network and budget, with some of prune_ratio 0 among them.
     """
     rows = labelled(rows)
@@ -172,12 +179,23 @@ def cost_table(rows) -> list[dict]:
             line = {"pruned": f"{100 * ratio:g} %", "method": method, "accuracy": accuracy}
             for unit, ending in (("samples", ""), ("seconds", "_seconds")):
                 before = _mean([sum(row[f"{stage}_{unit}"] for stage in ("record", "score", "select")) for row in here])
-                pruned, full = (_mean([row[f"retrain_{unit}"] for row in some]) for some in (here, whole))
-                even = float(np.ceil(before / (full - pruned))) if full > pruned else None
-                line |= {f"before{ending}": before, f"pruned{ending}": pruned, f"whole{ending}": full,
+                each, full = (_mean([row[f"retrain_{unit}"] for row in some]) for some in (here, whole))
+                even = float(np.ceil(before / (full - each))) if full - each > full / 20 else None
+                line |= {f"before{ending}": before, f"each{ending}": each, f"whole{ending}": full,
                          f"share{ending}": 100 * before / full, f"break_even{ending}": even}
             table.append(line)
     return table
+
+
+def _by_seed(rows) -> dict:
+    """Accuracy in percent by seed, of the rows that did not fail. ValueError for two of a seed: whatever else they differ in,
+    their spread is not that of the seeds."""
+    found = {}
+    for row in rows:
+        if not row.get("failed") and found.setdefault(row["seed"], 100 * row["accuracy"]) != 100 * row["accuracy"]:
+            raise ValueError(f"{row['method']} at prune_ratio {row['prune_ratio']:g} has more than one accuracy of seed "
+                             f"{row['seed']}: give rows of one set, network and recipe at a time")
+    return found
 
 
 def _mean(values):
@@ -212,6 +230,29 @@ def _stage(folder, row, which) -> Path:
     return place
 
 
+def _rows(folder) -> tuple[list[dict], int]:
+    """(the rows of a sweep that are there by now, failed ones with the reason; how many were asked for)."""
+    trials, rows, older = _asked(folder)["trials"], [], 0
+    for trial in trials:
+        if any(stages.VERSIONS.get(stage) != number for stage, number in trial["versions"].items()):
+            older += 1
+            continue
+        found = _read(row_file(folder, trial["name"])) or _read(row_file(folder, trial["name"], passing=True))
+        if found:
+            rows.append((found.get("row") or _parameters(trial)) | {"failed": found.get("failed", "")})
+    if older:
+        warnings.warn(f"{older} of the {len(trials)} rows in {folder} were made by an older version of a stage and are left "
+                      "out: run the sweep again", stacklevel=3)
+    return rows, len(trials)
+
+
+def _read(file) -> dict | None:
+    try:
+        return json.loads(file.read_text())
+    except FileNotFoundError:  # not there, or a sweep that goes on has just made it a better one
+        return None
+
+
 def _asked(folder) -> dict:
     try:
         return json.loads((Path(folder) / SWEEP).read_text(encoding="utf-8"))
@@ -221,7 +262,7 @@ def _asked(folder) -> dict:
 
 def _parameters(trial) -> dict:
     """What a failed trial's row can say: its parameters."""
-    row = {name: trial[name] for name in ("dataset", "model", "method", "prune_ratio", "seed")}
+    row = {name: trial.get(name) for name in ("dataset", "num_samples", "model", "method", "prune_ratio", "keep", "seed")}
     recipes = {name: Recipe(**trial[name]) for name in ("record", "retrain")}
     return row | {"options": catalog.worded(catalog.METHODS[trial["method"]].options | trial["options"]), "accuracy": None,
                   "budget": recipes["retrain"].length, **{name: recipe.worded() for name, recipe in recipes.items()}}

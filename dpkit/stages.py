@@ -7,6 +7,7 @@ run goes on where it was, and two runs over one cache share the work: who comes 
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
@@ -71,7 +72,7 @@ def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: i
                     watch("record", report)
         looking = partial / "look.json"
         cost.seconds = sum(r.seconds for r in reports) + (json.loads(looking.read_text()) if looking.exists() else 0)
-        params = {"seed": seed, "model": model, "recipe": asdict(recipe), "set": images.name}
+        params = {"seed": seed, "model": model, "recipe": recipe.settings(), "set": images.name}
         TrainingDynamics.from_reports(reports, images.labels.cpu().numpy(), params=params).save(part / "dynamics")
         Snapshot.load(early).save(part / "snapshot")
         return cost
@@ -155,6 +156,16 @@ def routed(method, options):
     return tuple({name: options[name] for name in group if name in options} for group in names)
 
 
+def check_settings(method, options, epochs) -> None:
+    """ValueError if the method, with these settings, could not choose from a record of so many epochs."""
+    half, labels = np.full((2, min(epochs, 10_000)), 0.5), np.arange(2)  # windows are shorter
+    made_up = Evidence(TrainingDynamics(half, half, half > 0, labels), Snapshot(np.full((1, 2, 2), 0.5), None, labels), Cost())
+    try:
+        choose(method, made_up, 1, num_samples=2, rng=0, **options)  # the method itself judges them
+    except TypeError as error:
+        raise ValueError(f"{method} cannot use the settings {catalog.worded(options)}: {error}") from None
+
+
 def _seen(method, evidence):
     kind = catalog.find(catalog.METHODS, method, "method").evidence
     return getattr(evidence, kind) if kind else None
@@ -193,6 +204,9 @@ def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model: st
                 if watch:
                     watch("retrain", report)
         found = evaluate(net, test, precision=recipe.precision)
+        if not math.isfinite(found.loss):  # the last step broke what the loss before it did not show
+            raise FloatingPointError(f"the test loss is {found.loss} after the last step: the training diverged; use a smaller "
+                                     f"lr than {recipe.lr}")
         return {"accuracy": found.accuracy, "best_accuracy": tested.best(found.accuracy), "test_loss": found.loss,
                 "retrain_steps": report.steps, "retrain_seconds": seconds, "retrain_peak_memory": cost.peak_memory,
                 "device": device_name(images.device), "processor": machine(str(images.device))["processor"],
@@ -200,7 +214,7 @@ def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model: st
                 "torch": torch.__version__, "dpkit": version("dpkit")}
 
     found_there = file.exists()
-    if not found_there:
+    if not found_there or partial.exists():  # a run that is killed at its very end leaves both
         with store.claimed(file):
             found_there = file.exists()
             if not found_there:
@@ -250,7 +264,7 @@ def device_name(device: torch.device) -> str:
 def _done_once(folder, key, work) -> Cost:
     """What the stage in `folder` cost; first doing it, work(empty folder) -> Cost, if nobody has, or is about to."""
     manifest = folder / "manifest.json"
-    if not manifest.exists():
+    if not manifest.exists() or _partial(folder).exists():  # a run that is killed at its very end leaves both
         with store.claimed(folder):
             if not manifest.exists():
                 with store.whole_folder(folder) as part:
@@ -272,7 +286,7 @@ def _derived(seed, stage):
 
 
 def _key(stage, images, model, recipe, seed):
-    return {"stage": stage, "version": VERSIONS[stage], "data": images.fingerprint, "model": model, "recipe": asdict(recipe),
+    return {"stage": stage, "version": VERSIONS[stage], "data": images.fingerprint, "model": model, "recipe": recipe.settings(),
             "seed": seed} | surroundings(images, recipe)
 
 

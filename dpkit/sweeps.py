@@ -8,6 +8,9 @@ The stages (records, scores, selections, trained results) lie in the cache, whic
 
 import errno
 import json
+import math
+import os
+import sys
 import time
 import uuid
 import warnings
@@ -16,12 +19,13 @@ from pathlib import Path
 
 from dpkit import catalog, clusters, grids, results, stages, store, trials
 from dpkit.records import keep_count
+from dpkit.report_result import ENVIRONMENT
 
 PASSING = ("KilledWorker", "MemoryError", "OutOfMemoryError", "OSError", "CancelledError")  # worth another try by themselves
 
 
 def sweep(grid, client=None, *, out=None, cache=None, workers: int | None = None, threads: int = 1, device="auto",
-          retry: bool = False, watch=None):
+          retry: bool = False, minutes: float | None = None, watch=None):
     """Run every trial of a grid and return results_table(out): a row per trial, failed ones with their reason.
 
     grid:    a YAML file's path, a dict, a list of dicts or of Trials (see dpkit.grids). Mistakes are refused, all at once,
@@ -32,21 +36,24 @@ def sweep(grid, client=None, *, out=None, cache=None, workers: int | None = None
              rows that are there stay, and stages that are in the cache are not run again.
     cache:   folder of the stages, reachable by all workers under this path; default store.cache_folder().
     retry:   also run those again that failed for a reason of their own, such as a loss that became NaN.
+    minutes: stop after so many, with the rows that are there by then. A training that is stopped keeps its checkpoint, and
+             the same call goes on from it: a long sweep in short pieces.
     watch:   called with a Progress about once a second; default: a line that is written over.
     Raises grids.Refused (a ValueError), OSError if a row cannot be written. A failed trial raises nothing.
     """
+    until = math.inf if minutes is None else time.monotonic() + 60 * minutes
     asked = grids.trials_of(grid)
     cache = Path(cache or store.cache_folder()).resolve()
     out = Path(out or cache / "sweeps" / store.key_hash([asdict(trial) for trial in asked]))
     watch = watch or Line()
     cells = _cells(asked, client, device)
     _write(out, cells, cache)
-    todo = [cell for cell in cells if not _finished(results.row_file(out, cell.name), retry)]
-    progress = Progress(total=len(cells), done=len(cells) - len(todo),
-                        failed=sum(_failed(results.row_file(out, c.name)) for c in cells if c not in todo))
+    done = {cell.name: _failed(file) for cell in cells if _finished(file := results.row_file(out, cell.name), retry)}
+    todo = [cell for cell in cells if cell.name not in done]
+    progress = Progress(total=len(cells), done=len(done), failed=sum(done.values()))
     if todo:
         with clusters.connected(client, workers=workers, threads=threads) as own:
-            _run(own, todo, out, cache, device, progress, watch)
+            _run(own, todo, out, cache, device, progress, watch, until)
     watch(progress, last=True)
     return results.results_table(out)
 
@@ -68,22 +75,22 @@ class Progress:
 
 
 class Line:
-    """Progress as one line that is written over on a terminal and in a notebook; elsewhere a line every half minute."""
+    """Progress as one line that is written over, on a terminal and in a notebook; elsewhere a line every half minute.
+
+    A notebook that runs as a report writes it over every half minute: its page has the last, its terminal all of them.
+    """
 
     def __init__(self):
-        import sys
-
         self.over = sys.stdout.isatty() or "ipykernel" in sys.modules
-        self.told, self.width = 0.0, 0
+        self.pause = 30 if not self.over or ENVIRONMENT in os.environ else 0
+        self.told, self.width = -math.inf, 0
 
     def __call__(self, progress, last=False):
-        if self.over:
-            text = str(progress)
-            print("\r" + text.ljust(self.width), end="\n" if last else "", flush=True)
-            self.width = len(text)
-        elif last or time.monotonic() - self.told > 30:
-            print(progress, flush=True)
-            self.told = time.monotonic()
+        if not last and time.monotonic() - self.told < self.pause:
+            return
+        text = str(progress)
+        print("\r" + text.ljust(self.width) if self.over else text, end="\n" if last or not self.over else "", flush=True)
+        self.told, self.width = time.monotonic(), len(text)
 
 
 @dataclass
@@ -93,6 +100,7 @@ class _Cell:
     trial: trials.Trial
     name: str
     record: str | None
+    num_samples: int
     versions: dict = field(default_factory=dict)
 
 
@@ -136,7 +144,8 @@ def _cell(trial, facts):
     key = {"trial": asdict(trial), "versions": used, "images": facts["images"], "test": facts["test"],
            "around": facts["around"][trial.retrain.precision]} | ({"record": seen} if watched else {})
     name = store.key_hash(key)
-    return _Cell(trial, name, store.key_hash(record | {"recipe": asdict(trial.record)}) if watched else None, dict(used))
+    shared = store.key_hash(record | {"recipe": asdict(trial.record)}) if watched else None
+    return _Cell(trial, name, shared, facts["n"], dict(used))
 
 
 def _write(out, cells, cache):
@@ -144,7 +153,8 @@ def _write(out, cells, cache):
     if kind:
         raise FileExistsError(f"{out} holds a {kind.lower()}; name another folder for the sweep")
     store.write_json(out / results.SWEEP, {"kind": "Sweep", "schema": 1, "cache": cache, "trials": [
-        {"name": cell.name, "versions": cell.versions, **asdict(cell.trial)} for cell in cells]})
+        {"name": cell.name, "versions": cell.versions, **asdict(cell.trial), "num_samples": cell.num_samples,
+         "keep": keep_count(cell.num_samples, cell.trial.prune_ratio)} for cell in cells]})
 
 
 def _finished(file, retry):
@@ -158,7 +168,7 @@ def _failed(file):
 # ---- the graph -------------------------------------------------------------------------------------------------
 
 
-def _run(client, todo, out, cache, device, progress, watch):
+def _run(client, todo, out, cache, device, progress, watch, until):
     """record -> score -> select -> retrain as Dask tasks, one record for all that share it; rows as they come."""
     from distributed import as_completed
 
@@ -180,7 +190,7 @@ def _run(client, todo, out, cache, device, progress, watch):
     waiting = as_completed([*records.values(), *rows], raise_errors=False)
     clock = _Clock(len(records), len(rows))
     try:
-        while not waiting.is_empty():
+        while not waiting.is_empty() and time.monotonic() < until:
             batch = _within(waiting, 1.0)
             for future in batch:
                 found = _found(future)
@@ -235,7 +245,8 @@ class _Clock:
 
     def row(self, found):
         self.rows -= 1
-        self.row_seconds.append(found.get("seconds", 0.0))
+        if not found.get("row", {}).get("from_cache"):  # which say nothing about those to come
+            self.row_seconds.append(found.get("seconds", 0.0))
 
     def left(self, workers):
         if (self.records and not self.record_seconds) or (self.rows and not self.row_seconds):

@@ -1,24 +1,25 @@
 """Training as a generator of epoch reports. The notebook's `for` is the callback; stopping early is `break`."""
 
-import json
 import math
+import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from dataclasses import fields as dataclass_fields
-from pathlib import Path
-from pickle import UnpicklingError
-from zipfile import BadZipFile
+from functools import cache, partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.nn.parallel import DistributedDataParallel
 
-from dpkit import store
+from dpkit.checkpoint import Checkpoint as _Checkpoint
+from dpkit.checkpoint import owner_of
 from dpkit.data import ImageSet
-from dpkit.predict import autocast, picked_precision, picked_threads
-from dpkit.recorder import Recorder
+from dpkit.predict import autocast, picked_threads
+from dpkit.recorder import ENDED, Recorder, gathered, peers, ranks, summed
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Recipe:
     budget:  "epochs" passes over the set, or "steps" batches whatever the set's size; the two rank methods differently.
     steps:   the horizon with budget="steps".
     augment: None | "own", the set's own shift and mirroring.   precision: "auto" | "fp32" | "bf16".
+    compile: torch.compile the step; on a GPU as CUDA graphs too. It takes a minute before the first step of a process, which
+             pays over hours of training on a GPU, not on a CPU, and needs a C++ compiler. The numbers change by rounding.
     """
 
     epochs: int = 200
@@ -41,6 +44,7 @@ class Recipe:
     steps: int | None = None
     augment: str | None = "own"
     precision: str = "auto"
+    compile: bool = False
 
     def __post_init__(self):
         if self.budget not in ("epochs", "steps"):
@@ -54,6 +58,10 @@ class Recipe:
             raise ValueError(f'augment must be None or "own"; got {self.augment!r}')
         if self.precision not in ("auto", "fp32", "bf16"):
             raise ValueError(f'precision must be "auto", "fp32" or "bf16"; got {self.precision!r}')
+
+    def settings(self) -> dict:
+        """What the numbers depend on, for hashes and files: those of recipes without `compile` stay as before it was there."""
+        return {name: value for name, value in asdict(self).items() if name != "compile" or value}
 
     def batches(self, n: int) -> int:
         """Batches in one pass over n samples."""
@@ -121,58 +129,88 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
                 Let it run as far as before: after fewer epochs the network is still that of the last one kept.
     record:     False leaves the reports' arrays None, for a training that nobody scores.
     FloatingPointError if the loss is not finite.
+
+    Under torchrun, once torch.distributed is initialised, its processes are one training: call this in each of them
+    with the same arguments, the whole set too, and a `loss` that is a mean over its batch. Every batch is split among
+    them; reports and network are the same everywhere, and process 0 writes the checkpoint. Up to rounding the numbers
+    are those of one process, but batch norm uses each share's own statistics (the running ones are process 0's) and
+    dropout draws for each share. Let an error end its process: the others then say so, and do not wait for it.
     """
-    n, device = len(images), images.device
+    n, device, (rank, world) = len(images), images.device, ranks()
+    owner = owner_of(net, images, recipe, seed) if world > 1 or checkpoint is not None else {}
+    if world > 1:
+        _check_alike(owner | {"record": record, "checkpoint": checkpoint is not None}, device)
     if n == 0:
         raise ValueError("train needs at least one sample; this set is empty: keep more")
     net.to(device, memory_format=torch.channels_last)
     horizon, per_epoch = recipe.total_steps(n), recipe.batches(n)
+    if world > 1 and n // per_epoch < 2 * world:
+        raise ValueError(f"{world} processes need batches of at least {2 * world} samples, 2 for each; the smallest has "
+                         f"{n // per_epoch}: use a larger batch_size, a larger set or fewer processes")
+    if world > 1 and recipe.compile:
+        raise ValueError("compile=True is for one process; this training has several: leave it out")
     optimizer = torch.optim.SGD(net.parameters(), lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov,
                                 weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda"))
-    saved = _Checkpoint(checkpoint, net, images, recipe, seed) if checkpoint is not None else None
+    saved = _Checkpoint(checkpoint, owner, device) if checkpoint is not None else None
     start = 0
     if saved:
-        for report in saved.reports(net, optimizer):
+        for fields in saved.reports(net, optimizer):
             start += 1
-            yield report
+            yield EpochReport(**fields)
     for epoch in range(start, math.ceil(horizon / per_epoch)):
-        begun = time.perf_counter()
-        net.train()
-        done = epoch * per_epoch
-        steps = min(per_epoch, horizon - done)
-        recorder = Recorder(images.total, 1, index=images.ids) if record else None
-        total = torch.zeros((), device=device)
-        ids = torch.from_numpy(images.ids).to(device)
-        # every draw of the epoch comes from (seed, epoch): prefixes and restarts give the same numbers
-        with seeded(_epoch_seed(seed, epoch), device), picked_threads(images):
-            order, offsets, mirrored = _draws(images, n, device)
-            # near-equal batches: a last batch of one or two samples would upset batch norm
-            batches = torch.tensor_split(torch.arange(n), per_epoch)[:steps]
-            for k, batch in enumerate(batches):
-                lr = recipe.lr * 0.5 * (1 + math.cos(math.pi * (done + k) / horizon))
-                for group in optimizer.param_groups:
-                    group["lr"] = lr
-                at = slice(int(batch[0]), int(batch[-1]) + 1)
-                rows = order[at]
-                x = images.augmented(rows, offsets[:, at], mirrored[at]) if recipe.augment else images.clean(rows)
-                y = images.labels[rows]
-                with autocast(images, recipe.precision):
-                    value, logits = loss(net, x, y)
-                if recorder:
-                    recorder.update(0, ids[rows], logits, y)
-                optimizer.zero_grad(set_to_none=True)
-                value.backward()
-                optimizer.step()
-                total += value.detach() * len(batch)
-        mean_loss = float(total) / (int(batches[-1][-1]) + 1)
-        if not math.isfinite(mean_loss):
-            raise FloatingPointError(f"the loss became {mean_loss} in epoch {epoch}: the training diverged; use a smaller lr "
-                                     f"than {recipe.lr}")
-        seen = recorder.epoch(0, partial=steps < per_epoch) if recorder else (None, None, None)
-        report = EpochReport(epoch, mean_loss, lr, time.perf_counter() - begun, done + steps, *seen)
-        if saved:
-            saved.keep(report, net, optimizer, last=report.steps == horizon)
+        with _among_peers(device):
+            begun = time.perf_counter()
+            net.train()
+            done = epoch * per_epoch
+            steps = min(per_epoch, horizon - done)
+            recorder = Recorder(images.total, 1, index=images.ids) if record else None
+            total = torch.zeros((), device=device)
+            ids = torch.from_numpy(images.ids).to(device)
+            # every draw of the epoch comes from (seed, epoch): prefixes and restarts give the same numbers
+            with seeded(_epoch_seed(seed, epoch), device), picked_threads(images):
+                order, offsets, mirrored = _draws(images, n, device)
+                step = partial(_compiled(loss, device.type) if recipe.compile else loss, net)
+                if world > 1:
+                    # anew in every epoch: it sums in another order once it has seen a step, and a restart has seen none
+                    step = DistributedDataParallel(_Step(net, loss))
+                    _reseed(_epoch_seed(seed, epoch, 1 + rank), device)  # dropout: each share draws its own
+                # near-equal batches: a last batch of one or two samples would upset batch norm
+                batches = torch.tensor_split(torch.arange(n), per_epoch)[:steps]
+                for k, batch in enumerate(batches):
+                    lr = recipe.lr * 0.5 * (1 + math.cos(math.pi * (done + k) / horizon))
+                    for group in optimizer.param_groups:
+                        group["lr"] = lr
+                    at = slice(int(batch[0]) + rank, int(batch[-1]) + 1, world)
+                    rows = order[at]
+                    x = images.augmented(rows, offsets[:, at], mirrored[at]) if recipe.augment else images.clean(rows)
+                    y = images.labels[rows]
+                    optimizer.zero_grad(set_to_none=True)
+                    with autocast(images, recipe.precision):
+                        value, logits = step(x, y)
+                    if recorder:
+                        recorder.update(0, ids[rows], logits, y)
+                    (value * (world * len(rows) / len(batch))).backward()  # shares may differ by a sample
+                    if world > 1:
+                        _check_reached(net)
+                    optimizer.step()
+                    total += value.detach() * len(rows)
+            if world > 1:
+                total = _merged(net, total)
+            mean_loss = float(total) / (int(batches[-1][-1]) + 1)
+            if not math.isfinite(mean_loss):
+                raise FloatingPointError(f"the loss became {mean_loss} in epoch {epoch}: the training diverged; use a smaller "
+                                         f"lr than {recipe.lr}")
+            seen = recorder.epoch(0, partial=steps < per_epoch) if recorder else (None, None, None)
+            report = EpochReport(epoch, mean_loss, lr, time.perf_counter() - begun, done + steps, *seen)
+            if saved:
+                saved.keep(report, net, optimizer, last=report.steps == horizon)
         yield report
+
+
+@cache
+def _compiled(loss, device):
+    """One compiled step for all networks of a kind: their weights are its inputs. A batch size is compiled once."""
+    return torch.compile(loss, mode="reduce-overhead" if device == "cuda" else None, dynamic=False)
 
 
 @contextmanager
@@ -180,15 +218,19 @@ def seeded(seed: int, device: torch.device):
     """Random draws on the CPU and on `device` come from `seed` inside, and go on as before afterwards."""
     on_gpu = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_gpu else []):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every GPU
-        if on_gpu:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+        _reseed(seed, device)
         yield
 
 
-def _epoch_seed(seed, epoch):
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+def _reseed(seed, device):
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every GPU
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
+def _epoch_seed(seed, epoch, *share):
+    return int(np.random.SeedSequence([seed, epoch, *share]).generate_state(1)[0])
 
 
 def _draws(images, n, device):
@@ -199,64 +241,65 @@ def _draws(images, n, device):
     return order.to(device), offsets.to(device), mirrored.to(device)
 
 
-class _Checkpoint:
-    """A folder with one file per finished epoch and the newest state of network and optimizer."""
+# ---- several processes -----------------------------------------------------------------------------------------
 
-    def __init__(self, folder, net, images, recipe, seed, every=10.0):
-        self.folder, self.every = Path(folder), every
-        self.pending, self.written = [], time.monotonic()
-        owner = {"recipe": asdict(recipe), "seed": seed, "set": images.name, "total": images.total,
-                 "ids": store.key_hash(images.ids.tolist()), "labels": store.key_hash(images.labels.tolist()),
-                 "net": store.key_hash({name: list(value.shape) for name, value in net.state_dict().items()}),
-                 "precision": picked_precision(images, recipe.precision), "images": images.fingerprint,
-                 "device": images.device.type}
-        file = self.folder / "training.json"
-        with _undamaged(file):
-            differing = [name for name, value in json.loads(file.read_text()).items() if value != owner.get(name)] \
-                if file.exists() else []
-        if differing:
-            raise ValueError(f"{self.folder} holds the checkpoint of another training (other {', '.join(differing)}): "
-                             "name another folder or remove it")
-        store.write_json(file, owner)
 
-    def reports(self, net, optimizer):
-        """Put the saved state into net and optimizer, and yield the finished epochs."""
-        state = self.folder / "state.pt"
-        if not state.exists():
-            return
-        with _undamaged(state):
-            saved = torch.load(state, map_location="cpu", weights_only=True)
-            net.load_state_dict(saved["net"])
-            optimizer.load_state_dict(saved["optimizer"])
-        for epoch in range(saved["epochs"]):
-            with _undamaged(self._file(epoch)) as name, np.load(name, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-                report = EpochReport(**json.loads(str(arrays.pop("scalars"))), **arrays)
-            yield report
+class _Step(torch.nn.Module):
+    """loss(net, x, y) as a forward pass, so that what `loss` asks the network for goes by DistributedDataParallel."""
 
-    def keep(self, report, net, optimizer, last):
-        """Remember an epoch; write what is pending if the last writing is `every` seconds ago."""
-        self.pending.append(report)
-        if not last and time.monotonic() - self.written < self.every:
-            return
-        for done in self.pending:
-            fields = {f.name: getattr(done, f.name) for f in dataclass_fields(done)}
-            arrays = {k: v for k, v in fields.items() if isinstance(v, np.ndarray)}
-            with store.whole_file(self._file(done.epoch)) as file:
-                np.savez(file, **arrays, scalars=json.dumps({k: v for k, v in fields.items() if k not in arrays}))
-        with store.whole_file(self.folder / "state.pt") as file:  # last: it says how many epochs are whole
-            torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict(), "epochs": report.epoch + 1}, file)
-        self.pending, self.written = [], time.monotonic()
+    def __init__(self, net, loss):
+        super().__init__()
+        self.net, self.loss = net, loss
 
-    def _file(self, epoch):
-        return self.folder / f"epoch_{epoch:03d}.npz"
+    def forward(self, x, y):
+        return self.loss(self.net, x, y)
+
+
+def _check_alike(arguments, device):
+    """ValueError in all processes if they were not given one training."""
+    everyone = gathered(arguments, device)
+    differing = [name for name in arguments if any(other[name] != everyone[0][name] for other in everyone)]
+    if differing:
+        raise ValueError(f"the processes of one training need the same arguments; they differ in {', '.join(differing)}: give "
+                         "each the whole set, train splits every batch")
+
+
+def _check_reached(net):
+    idle = [name for name, value in net.named_parameters() if value.requires_grad and value.grad is None]
+    if idle:  # then no gradient was summed over the processes
+        raise ValueError(f"over several processes the loss must reach every parameter; {len(idle)} got no gradient (first: "
+                         f"{idle[0]}): use them, or freeze them with requires_grad_(False)")
+
+
+def _merged(net, total):
+    """The summed loss of all processes; process 0's buffers become everyone's."""
+    for buffer in net.buffers():
+        torch.distributed.broadcast(buffer, 0)
+    return summed(total)
 
 
 @contextmanager
-def _undamaged(file):
-    """Turn whatever reading `file` raises into one sentence."""
+def _among_peers(device):
+    """Whoever ends while another process still trains leaves that one a sentence to say, not half an hour of waiting."""
+    if ranks()[1] == 1:
+        yield
+        return
+    catch = device.type == "cpu" and threading.current_thread() is threading.main_thread() \
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if catch:  # torchrun ends the others within 0.1 s, often before they have noticed. On a GPU the wait would hold this up
+        signal.signal(signal.SIGTERM, _say_why)
     try:
-        yield file
-    except (OSError, EOFError, LookupError, RuntimeError, TypeError, ValueError, UnpicklingError, BadZipFile) as error:
-        raise ValueError(f"{file} is missing or damaged ({type(error).__name__}); remove the checkpoint {file.parent} and "
-                         "train again") from error
+        with peers():
+            yield
+    except RuntimeError:
+        catch = False  # torchrun may be faster than the traceback
+        raise
+    finally:
+        if catch:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _say_why(number, frame):
+    os.write(2, f"dpkit: ended by SIGTERM, which is how torchrun ends a training when {ENDED}\n".encode())
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)

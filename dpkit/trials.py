@@ -46,20 +46,16 @@ class Trial:
         keep_count(1, self.prune_ratio)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ValueError(f"seed must be a whole number from 0; got {self.seed!r}")
-        for name, least in (("num_samples", 0), ("snapshot_epoch", 1), ("best_every", 0)):
+        for name, least in (("num_samples", 0), ("snapshot_epoch", 1), ("best_every", 0), ("record_epochs", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} must be a whole number from {least}; got {value!r}")
-        if self.record.budget != "epochs" or not 1 <= self.record_epochs <= self.record.epochs:
+        if self.record.budget != "epochs":
+            raise ValueError(f"a watched training is counted in epochs: record needs that budget; got {self.record.budget!r}")
+        if not 1 <= self.record_epochs <= self.record.epochs:
             raise ValueError(f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); "
                              f"got {self.record_epochs}")
-        of_scorer, _ = stages.routed(self.method, self.options)
-        usual = catalog.defaults(self.method)
-        if "window" in usual:
-            window = of_scorer.get("window", usual["window"])
-            if self.record_epochs < window:
-                raise ValueError(f"{self.method} needs at least as many recorded epochs as its window of {window}; "
-                                 f"record_epochs is {self.record_epochs}: record longer, or set options={{'window': ...}}")
+        stages.check_settings(self.method, self.options, self.record_epochs)
 
 
 @dataclass(frozen=True, eq=False)

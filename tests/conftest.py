@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,43 @@ def python(tmp_path):
                               capture_output=True, text=True, timeout=120)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def wait_until():
+    """wait_until(condition): until it holds; the test fails if it does not within a minute."""
+
+    def wait(condition, seconds=60):
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                pytest.fail(f"waited {seconds} s in vain")
+            time.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def watched_cluster(tmp_path_factory):
+    """(client, Watch) of a local cluster of two workers whose stages are watched. It takes seconds to start: share it."""
+    distributed, dask = pytest.importorskip("distributed"), pytest.importorskip("dask")
+    import standins
+
+    from dpkit.clusters import local_cluster
+
+    watch = standins.Watch(tmp_path_factory.mktemp("stages"))
+    with pytest.MonkeyPatch.context() as patch, dask.config.set({"distributed.worker.preload": [standins.__file__]}):
+        patch.setenv(standins.FOLDER, str(watch.folder))
+        with local_cluster(workers=2) as cluster, distributed.Client(cluster) as client:
+            yield client, watch
+
+
+@pytest.fixture
+def stages_watched(watched_cluster):
+    """The same, with an empty log and nothing held."""
+    watched_cluster[1].forget()
+    yield watched_cluster
+    watched_cluster[1].let_go()
 
 
 @pytest.fixture(scope="session")

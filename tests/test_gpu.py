@@ -1,5 +1,6 @@
 """What must hold on a GPU as on the CPU. Skips itself where there is none."""
 
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -45,3 +46,11 @@ def test_snapshots_and_accuracy_come_back_to_the_host():
     snapshot = take_snapshot(net, images)
     right = (snapshot.probs[-1].argmax(1) == snapshot.labels).mean()
     assert evaluate(net, images).accuracy == pytest.approx(right, abs=0.01)
+
+
+def test_a_compiled_training_has_the_same_numbers_up_to_rounding():
+    images = load("digits", device="cuda").first(300)
+    plain, compiled = (list(train(make_net("small_cnn", images, seed=0), images, replace(RECIPE, compile=which), seed=0))
+                       for which in (False, True))
+    assert np.abs(plain[0].target_prob - compiled[0].target_prob).max() < 0.05
+    assert plain[-1].loss == pytest.approx(compiled[-1].loss, rel=0.1)

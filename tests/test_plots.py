@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 from scipy import stats
 
 from dpkit import catalog, plots, two_point
@@ -21,6 +22,13 @@ PROB = np.array([[0.9, 1.0, 0.8], [0.1, 0.1, 0.1], [0.0, 0.9, 0.3], [0.2, 0.5, 0
 ROWS = [{"method": method, "prune_ratio": ratio, "seed": seed, "accuracy": accuracy + 0.01 * seed**2}
         for method, ratio, accuracy in (("random", 0.5, 0.90), ("random", 0.9, 0.70), ("dual", 0.5, 0.92), ("dual", 0.9, 0.40))
         for seed in range(3)]
+
+# a pass over the set is 100 images or 10 seconds; dual records five passes and retrains for ten, of what it kept or of all
+BILLS = [row | {"record_samples": 500 * watched, "score_samples": 0, "select_samples": 0,
+                "retrain_samples": 1000 * (1 - row["prune_ratio"]), "record_seconds": 50 * watched,
+                "score_seconds": 2 * watched, "select_seconds": 1, "retrain_seconds": 100 * (1 - row["prune_ratio"])}
+         for row in [*ROWS, *({"method": "random", "prune_ratio": 0, "seed": seed, "accuracy": 0.95} for seed in range(3))]
+         for watched in [row["method"] == "dual"]]
 
 
 @pytest.fixture
@@ -62,6 +70,7 @@ DRAWN = {
     "beta_densities": lambda ax, dynamics, half: plots.beta_densities({0.5: (4.5, 10.5)}, ax=ax),
     "kept_by_ease": lambda ax, dynamics, half: plots.kept_by_ease(dynamics.mean_prob(), {"dual": half}, ax=ax),
     "accuracy_against_ratio": lambda ax, dynamics, half: plots.accuracy_against_ratio(ROWS, ax=ax),
+    "accuracy_against_cost": lambda ax, dynamics, half: plots.accuracy_against_cost(BILLS, ax=ax),
     "two_points": lambda ax, dynamics, half: plots.two_points([[0.5, 0.5], [2, 1]], [0.1, 0.1], ax=ax),
     "crossings": lambda ax, dynamics, half: plots.crossings({"dual": [0.5, 0.9, 1.1]}, ax=ax, times={"dual": 2}),
 }
@@ -228,6 +237,69 @@ def test_a_method_may_lack_a_ratio_and_the_whole_sets_accuracy_is_a_line(ax):
     assert [len(mean) for mean, _ in bars(ax).values()] == [2, 1]
     (line,) = [line for line in ax.lines if line.get_label() == "nothing pruned"]
     assert np.allclose(line.get_ydata(), 98)
+
+
+@pytest.mark.parametrize(("unit", "costs"), [("samples", {"random": [500, 100], "dual": [1000, 600]}),
+                                             ("seconds", {"random": [51, 11], "dual": [103, 63]})])
+def test_accuracy_against_cost_adds_up_the_four_stages(ax, unit, costs):
+    plots.accuracy_against_cost(BILLS, ax=ax, unit=unit)
+    lines = {container.get_label(): container.lines[0] for container in ax.containers}
+    for method, at in costs.items():
+        mean = [100 * np.mean([row["accuracy"] for row in ROWS if (row["method"], row["prune_ratio"]) == (method, ratio)])
+                for ratio in (0.5, 0.9)]
+        assert np.allclose(lines[method].get_xydata(), np.column_stack([at, mean]))
+        assert np.allclose(bars(ax)[method][1], 100 * np.std([0, 0.01, 0.04], ddof=1))
+    assert ax.get_xscale() == "log" and unit[:3] in ax.get_xlabel().replace("images", "samples")
+
+
+def test_training_on_everything_is_a_star_and_a_vertical_line(ax):
+    plots.accuracy_against_cost(BILLS, ax=ax)
+    (star,) = [container.lines[0] for container in ax.containers if container.get_label() == "nothing pruned"]
+    assert star.get_marker() == "*" and star.get_xydata().tolist() == [[1000, 95]]
+    (line,) = [line for line in ax.lines if line.get_linestyle() == ":"]
+    assert list(line.get_xdata()) == [1000, 1000]
+    assert sorted(legend(ax)) == ["dual", "nothing pruned", "random"]
+
+
+def test_without_a_training_on_everything_there_is_no_star(ax):
+    plots.accuracy_against_cost([row for row in BILLS if row["prune_ratio"]], ax=ax)
+    assert sorted(legend(ax)) == ["dual", "random"] and not [line for line in ax.lines if line.get_linestyle() == ":"]
+
+
+@pytest.mark.parametrize("bill", [1000, None])  # equal steps: every retraining costs the same; equal epochs
+def test_every_point_has_its_percentage_beside_it_and_no_two_overlap(ax, bill):
+    rows = [row | {"method": method, "prune_ratio": ratio, "accuracy": row["accuracy"] + shift - ratio / 20, "retrain_samples":
+                   bill or 1000 * (1 - ratio)} for row in BILLS if (row["method"], row["prune_ratio"]) == ("dual", 0.5)
+            for method, shift in (("dual", 0), ("dual+beta", 0.001), ("dual+beta, c_d=5.5", -0.002), ("el2n", 0.01))
+            for ratio in (0.3, 0.5, 0.7, 0.8, 0.9)]
+    plots.accuracy_against_cost(rows, ax=ax)
+    ax.figure.canvas.draw()
+    assert sorted(text.get_text() for text in ax.texts) == sorted(["30", "50", "70", "80", "90"] * 4)
+    for text in ax.texts:  # its anchor is the point it speaks of
+        ratio, colour = int(text.get_text()) / 100, to_hex(text.get_color())
+        mine = [np.mean([[row["record_samples"] + row["retrain_samples"], 100 * row["accuracy"]] for row in rows
+                         if (row["method"], row["prune_ratio"]) == (method, ratio)], axis=0) for method in
+                {row["method"] for row in rows} if to_hex(plots.method_style(method)["color"]) == colour]
+        assert any(np.allclose(text.xy, point) for point in mine)
+    boxes = [Text.get_window_extent(text) for text in ax.texts]  # without the lines that lead to some
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    points = np.concatenate([line.get_transform().transform(line.get_xydata())
+                             for line in (container.lines[0] for container in ax.containers)])
+    assert len(points) == 20 and not any(box.contains(*point) for box in boxes for point in points)
+
+
+def test_methods_of_equal_cost_stand_side_by_side_at_their_true_cost(ax):
+    equal = [row | {"record_samples": 500, "retrain_samples": 1000} for row in BILLS if row["prune_ratio"]]
+    plots.accuracy_against_cost(equal, ax=ax)
+    one, other = [container.lines[0] for container in ax.containers]
+    assert one.get_xdata().tolist() == other.get_xdata().tolist() == [1500, 1500]
+    left, right = [line.get_transform().transform(line.get_xydata())[0, 0] for line in (one, other)]
+    assert 5 < abs(left - right) < 20  # pixels
+
+
+def test_a_bill_in_an_unknown_unit_is_refused(ax):
+    with pytest.raises(ValueError, match="unit must be samples or seconds; got 'hours'"):
+        plots.accuracy_against_cost(BILLS, ax=ax, unit="hours")
 
 
 def test_no_two_methods_share_a_colour_or_a_marker():

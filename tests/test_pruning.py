@@ -17,7 +17,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms.functional import to_tensor
 
 import dpkit
-from dpkit import image_folder, stages
+from dpkit import image_folder, stages, store
 from dpkit.__main__ import main
 from dpkit.data import load
 from dpkit.records import Scores, Selection, TrainingDynamics, keep_count
@@ -549,8 +549,9 @@ def test_a_disk_that_fills_while_the_folder_is_written_leaves_none(tmp_path, wat
 def test_what_a_killed_run_left_beside_the_folder_is_cleared(tmp_path, watched):
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
-    (tmp_path / f".out.building-{done.pid}").mkdir()
-    (tmp_path / f".out.building-{done.pid}" / "kept.txt").write_text("half")
+    left = tmp_path / f".out.building-{store._host()}-{done.pid}-1"
+    left.mkdir()
+    (left / "kept.txt").write_text("half")
     assert prune(watched, tmp_path / "out") == 0
     assert not list(tmp_path.glob(".out*")) and len(lines(tmp_path / "out")) == 63
 

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
+from scipy.stats import ttest_rel
 
 from dpkit import publishing, results, store
 from dpkit.records import Scores, Selection
@@ -15,13 +17,15 @@ PUBLISHED = [path.parent for path in (Path(__file__).parents[1] / "results").glo
 N = 11  # not a multiple of 8: the last byte of a packed set is not full
 
 
+def row(method, ratio, seed, accuracy, options=""):
+    return {"dataset": "mine", "num_samples": N, "model": "small_cnn", "method": method, "options": options,
+            "prune_ratio": ratio, "keep": round(N * (1 - ratio)), "seed": seed, "accuracy": accuracy, "from_cache": True}
+
+
 def outcome(method, ratio, seed, accuracy, options=""):
-    rng = np.random.default_rng([seed, len(method)])
-    keep = round(N * (1 - ratio))
-    row = {"dataset": "mine", "num_samples": N, "model": "small_cnn", "method": method, "options": options,
-           "prune_ratio": ratio, "keep": keep, "seed": seed, "accuracy": accuracy, "from_cache": True}
+    rng, found = np.random.default_rng([seed, len(method)]), row(method, ratio, seed, accuracy, options)
     scores = None if method == "random" else Scores(np.random.default_rng(seed).random(N), "dual")
-    return Outcome(row, Selection(np.sort(rng.permutation(N)[:keep]), N, method), scores)
+    return Outcome(found, Selection(np.sort(rng.permutation(N)[:found["keep"]]), N, method), scores)
 
 
 OUTCOMES = [outcome("random", 0.0, 0, 0.9), outcome("random", 0.0, 1, 0.8), outcome("random", 0.5, 0, 0.6),
@@ -46,14 +50,96 @@ def test_accuracies_are_mean_and_standard_deviation_over_the_seeds_in_percent():
                     "dual+beta": "66.0"}
 
 
+def test_a_cell_with_fewer_seeds_than_were_asked_for_says_so():
+    rows = [row(method, ratio, seed, 0.5 + seed / 10) for method, ratio, seeds in
+            (("random", 0.0, 3), ("random", 0.5, 3), ("dual", 0.5, 2), ("random", 0.7, 1)) for seed in range(seeds)]
+    nothing, half, most = results.accuracy_table([*rows, row("aum", 0.5, 0, 0.1) | {"failed": "it diverged"}])
+    assert nothing == {"pruned": "nothing", "kept": 11, "random": "60.0 ± 10.0"}
+    assert half == {"pruned": "50 %", "kept": 6, "random": "60.0 ± 10.0", "dual": "55.0 ± 7.1 (2 of 3)"}
+    assert most == {"pruned": "70 %", "kept": 3, "random": "50.0", "dual": ""}  # one seed has no spread, and shows it
+    assert results.accuracy_table(rows, seeds=4)[2]["random"] == "50.0 (1 of 4)"
+    assert results.accuracy_table(rows, seeds=4)[0]["random"] == "60.0 ± 10.0 (3 of 4)"
+
+
+def test_accuracies_of_several_recipes_are_not_averaged_as_if_they_were_seeds():
+    rows = [*ROWS, row("dual", 0.5, 0, 0.9)]
+    for table in (results.accuracy_table, results.summary):
+        with pytest.raises(ValueError, match="dual at prune_ratio 0.5 has more than one accuracy of seed 0: give rows"):
+            table(rows)
+    assert len(results.summary([*ROWS, ROWS[4]])) == len(results.summary(ROWS))  # the same row twice is one
+
+
+def test_a_summarys_interval_is_that_of_scipys_paired_t_test():
+    rng = np.random.default_rng(0)
+    here, there = rng.random((2, 5))
+    rows = [row("random", 0.5, seed, there[seed]) for seed in (3, 1, 4, 0, 2)]
+    rows += [row("dual", 0.5, seed, here[seed]) for seed in range(5)]
+    for confidence in (0.95, 0.8):
+        random, dual = results.summary(rows, confidence=confidence).itertuples()
+        expected = ttest_rel(100 * here, 100 * there).confidence_interval(confidence)
+        assert (dual.low, dual.high) == pytest.approx(tuple(expected))
+    assert (dual.difference, dual.pairs, dual.seeds) == (pytest.approx(100 * (here - there).mean()), 5, 5)
+    assert dual.difference_spread == pytest.approx(100 * (here - there).std(ddof=1))
+    assert (dual.accuracy, dual.spread) == (pytest.approx(100 * here.mean()), pytest.approx(100 * here.std(ddof=1)))
+    assert random.pairs == 0 and np.isnan([random.difference, random.low, random.high]).all()  # not to itself
+
+
 def test_differences_are_taken_within_a_seed():
-    dual, other, usual = results.paired_differences(ROWS)
-    assert (dual["pruned"], dual["method"], dual["seeds"]) == ("50 %", "dual", 2)
-    assert dual["minus random"] == pytest.approx(-8)  # -10 and -6: spread sqrt(2 * 2^2) = 2.83, where unpaired is 12
-    assert dual["spread"] == pytest.approx(2.828, abs=1e-3)
-    assert (other["method"], other["minus random"], other["spread"]) == ("dual+beta, c_d=5.5", pytest.approx(5), None)
-    assert usual["method"] == "dual+beta"
-    assert [gap["minus dual"] for gap in results.paired_differences(ROWS, to="dual")] == pytest.approx([8, 15, 16])
+    table = results.summary(ROWS).set_index("method")
+    dual, other = table.loc["dual"], table.loc["dual+beta, c_d=5.5"]
+    assert dual.difference == pytest.approx(-8)  # -10 and -6: spread sqrt(2 * 2^2) = 2.83, where unpaired is 12
+    assert dual.difference_spread == pytest.approx(2.828, abs=1e-3)
+    assert dual.high - dual.difference == pytest.approx(12.706 * 2.828 / np.sqrt(2), abs=1e-2)  # Student's t for 1: 12.706
+    assert (other.difference, other.pairs) == (pytest.approx(5), 1) and np.isnan([other.difference_spread, other.low]).all()
+    to_dual = results.summary(ROWS, to="dual").set_index("method")
+    assert to_dual.loc["dual+beta"].difference == pytest.approx(16) and to_dual.loc["dual"].pairs == 0
+
+
+def test_a_pair_that_is_missing_and_a_trial_that_failed_are_counted():
+    rows = [row("random", 0.5, seed, 0.5) for seed in (0, 1, 2)] + [row("dual", 0.5, seed, 0.6) for seed in (1, 2, 3)]
+    rows += [row("dual", 0.5, 4, None) | {"failed": "it diverged"}, row("aum", 0.5, 0, None) | {"failed": "it diverged"}]
+    for given in (rows, pandas.DataFrame([{"failed": ""} | one for one in rows])):
+        table = results.summary(given).set_index("method")
+        assert table[["seeds", "pairs", "failed"]].loc["dual"].tolist() == [3, 2, 1]
+        assert table[["seeds", "pairs", "failed"]].loc["aum"].tolist() == [0, 0, 1]
+        assert np.isnan(table.accuracy["aum"]) and table.difference["dual"] == pytest.approx(10)
+
+
+def test_a_summary_has_a_line_per_set_network_budget_and_ratio():
+    kinds = [{"dataset": "digits"}, {"model": "resnet18"}, {"budget": "9 steps"}, {"prune_ratio": 0.7}, {"num_samples": 10}, {}]
+    rows = [row(method, 0.5, 0, accuracy) | {"budget": "2 epochs"} | kind
+            for accuracy, kind in enumerate(kinds) for method in ("random", "dual")]
+    table = results.summary(rows)
+    assert len(table) == 2 * len(kinds) and set(table.pairs[table.method == "dual"]) == {1}
+    assert table.prune_ratio.tolist()[:2] == [0.5, 0.5] and set(table.seeds) == {1}
+
+
+@pytest.mark.parametrize("best, mean", [([0.6, 0.7], 65), ([0.6, None], 60), ([None, None], np.nan)])
+def test_the_best_epochs_are_averaged_where_they_were_looked_for(best, mean):
+    rows = [row("random", 0.5, seed, 0.5) | {"best_accuracy": value} for seed, value in enumerate(best)]
+    failed = {**row("random", 0.5, 2, None), "failed": "it diverged"}
+    for given in (rows, pandas.DataFrame([{"failed": ""} | one for one in (*rows, failed)])):
+        assert results.summary(given).best_accuracy[0] == pytest.approx(mean, nan_ok=True)
+
+
+def test_a_cost_table_says_after_how_many_retrainings_pruning_has_paid():
+    def costed(method, ratio, seed, before, retrain):
+        spent = {f"{stage}_{unit}": 0 for stage in ("record", "score", "select") for unit in ("samples", "seconds")}
+        spent |= {"record_samples": before, "record_seconds": before / 100, "score_seconds": 1, "select_seconds": 2}
+        return row(method, ratio, seed, 0.5) | spent | {"retrain_samples": retrain, "retrain_seconds": retrain / 100}
+
+    rows = [costed("random", 0.0, seed, 0, 2000) for seed in (0, 1)]
+    rows += [costed("dual", ratio, seed, 900, retrain) for ratio, retrain in ((0.3, 1400), (0.5, 1000), (0.9, 200))
+             for seed in (0, 1)] + [costed("random", 0.5, 0, 0, 1000)]
+    dual3, dual5, random5, dual9 = results.cost_table(rows)
+    assert (dual3["pruned"], dual3["method"]) == ("30 %", "dual")
+    assert (dual3["before"], dual3["each"], dual3["whole"]) == (900, 1400, 2000)
+    assert (dual3["break_even"], dual5["break_even"], dual9["break_even"]) == (2, 1, 1)  # 900 / 600, / 1000, / 1800
+    assert dual3["share"] == 45 and random5["break_even"] == 0  # nothing came first
+    assert (dual3["before_seconds"], dual3["each_seconds"], dual3["break_even_seconds"]) == (12, 14, 2)  # 9 + 1 + 2; 12 / 6
+    same = [costed("random", 0.0, 0, 0, 2000), costed("dual", 0.5, 0, 900, 1999), costed("dual", 0.9, 0, 900, 2001)]
+    assert [line["break_even"] for line in results.cost_table(same)] == [None, None]  # the budget is steps
+    assert np.isnan(results.cost_table(same[1:])[0]["whole"]) and results.cost_table(same[1:])[0]["break_even"] is None
 
 
 def test_a_variant_of_a_method_is_named_by_what_is_unusual_about_it():
@@ -69,7 +155,10 @@ def test_rows_and_kept_sets_are_read_back_as_they_were(published):
     assert table.accuracy.tolist() == [row["accuracy"] for row in ROWS]
     assert table.options.tolist() == [row["options"] for row in ROWS] and "from_cache" not in table
     for k, one in enumerate(OUTCOMES):
-        read = results.kept_set(published, k)
+        read, scores = results.kept_set(published, k), results.scores_of(published, k)
+        assert (scores is None) == (one.scores is None)
+        if scores is not None:
+            assert np.array_equal(scores.values, one.scores.values.astype(np.float32)) and scores.name == "dual"
         assert read.kept.tolist() == one.selection.kept.tolist()
         assert (read.num_samples, read.method) == (N, one.selection.method)
     assert np.load(published / "kept.npy").shape == (8, 2)
@@ -91,6 +180,14 @@ def test_different_scores_of_one_name_and_seed_do_not_overwrite_each_other(tmp_p
     assert np.load(folder / "scores" / "dual-seed0-2.npy").tolist() == list(range(N))
 
 
+def test_a_cost_that_is_not_known_is_no_text(tmp_path):
+    some = [Outcome(one.row | more, one.selection, one.scores) for one, more in zip(OUTCOMES, (
+        {"record_peak_memory": None, "best_accuracy": None}, {"record_peak_memory": 5, "best_accuracy": 0.5, "threads": 1}))]
+    table = results.results_table(publishing.publish(tmp_path / "t", some, title="Mine", command="-"))
+    for name, value in (("record_peak_memory", 5), ("best_accuracy", 0.5), ("threads", 1)):
+        assert np.isnan(table[name][0]) and table[name][1] == value
+
+
 def test_the_manifest_says_how_it_was_made(published):
     manifest = json.loads((published / "manifest.json").read_text())
     assert manifest["command"] == "dpkit report mine.ipynb" and manifest["seeds"] == [0, 1]
@@ -101,7 +198,8 @@ def test_the_manifest_says_how_it_was_made(published):
     page = (published / "table.md").read_text()
     assert page.startswith("# Mine\n")
     assert page.endswith("\n`dual+beta` with no setting named has the usual c_d=4.\n\nA footnote.\n")
-    assert "| 50 % | 6 | 65.0 ± 7.1 | 57.0 ± 9.9 | 65.0 | 66.0 |" in page and "| 50 % | dual | -8.0 ± 2.8 |" in page
+    assert "| 50 % | 6 | 65.0 ± 7.1 | 57.0 ± 9.9 | 65.0 | 66.0 |" in page
+    assert "| 50 % | dual | -8.0 ± 2.8 [-33.4, +17.4] |" in page
     assert (published / "accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 

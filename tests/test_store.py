@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,16 @@ import pytest
 
 from dpkit import store
 
+ROOT = Path(__file__).parents[1]
+
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+def by(pid, thread=1, host=None):
+    """How a writer's leftovers end: host-process-thread."""
+    return f"{host or store._host()}-{pid}-{thread}"
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +30,17 @@ def dead_pid():
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
+
+
+@pytest.fixture
+def busy_thread():
+    """The number of a thread of ours that lives as long as the test."""
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    yield thread.ident
+    end.set()
+    thread.join()
 
 
 def test_a_file_appears_when_its_block_ends(tmp_path):
@@ -39,13 +58,15 @@ def test_a_failed_block_leaves_the_earlier_file(tmp_path):
     assert (tmp_path / "file").read_bytes() == b"old" and names(tmp_path) == ["file"]
 
 
-def test_what_killed_writers_left_beside_a_file_is_cleared(tmp_path, dead_pid):
-    (tmp_path / f".file.writing-{dead_pid}").write_bytes(b"half")
-    (tmp_path / f".file.writing-{os.getppid()}").write_bytes(b"of another run that is alive")
-    (tmp_path / f".other.writing-{dead_pid}").write_bytes(b"not ours")
+def test_what_killed_writers_left_beside_a_file_is_cleared(tmp_path, dead_pid, busy_thread):
+    dead = [f".file.writing-{by(dead_pid)}", f".file.writing-{by(os.getpid())}"]  # the second: a thread that ended
+    others = [f".file.writing-{by(os.getppid())}", f".file.writing-{by(os.getpid(), busy_thread)}",
+              f".file.writing-{by(dead_pid, host='elsewhere')}", f".other.writing-{by(dead_pid)}"]
+    for name in dead + others:
+        (tmp_path / name).write_bytes(b"half")
     with store.whole_file(tmp_path / "file") as file:
         file.write(b"new")
-    assert names(tmp_path) == sorted([f".file.writing-{os.getppid()}", f".other.writing-{dead_pid}", "file"])
+    assert names(tmp_path) == sorted([*others, "file"])
 
 
 def test_json_takes_numpy_and_paths_and_refuses_the_rest(tmp_path):
@@ -96,31 +117,106 @@ def test_a_folder_that_cannot_be_swapped_in_leaves_the_earlier_one(tmp_path, mon
     assert (tmp_path / "out" / "manifest.json").read_text() == "old" and names(tmp_path) == ["out"]
 
 
-def test_leftovers_of_the_dead_are_cleared_and_of_the_living_are_not(tmp_path, dead_pid):
-    (tmp_path / f".out.building-{dead_pid}").mkdir()
-    (tmp_path / f".out.replaced-{dead_pid}").mkdir()
-    (tmp_path / f".out.building-{os.getppid()}").mkdir()
-    (tmp_path / ".out.backup-mine").mkdir()
-    (tmp_path / "out").mkdir()
+def test_leftovers_of_the_dead_are_cleared_and_of_the_living_are_not(tmp_path, dead_pid, busy_thread):
+    dead = [f".out.building-{by(dead_pid)}", f".out.replaced-{by(dead_pid)}"]
+    others = [f".out.building-{by(os.getppid())}", f".out.building-{by(os.getpid(), busy_thread)}",
+              f".out.building-{by(dead_pid, host='elsewhere')}", ".out.backup-mine", ".out.backup-of-my-own-work"]
+    for name in [*dead, *others, "out"]:
+        (tmp_path / name).mkdir()
     with store.whole_folder(tmp_path / "out"):
         pass
-    assert names(tmp_path) == sorted([".out.backup-mine", f".out.building-{os.getppid()}", "out"])
+    assert names(tmp_path) == sorted([*others, "out"])
+
+
+def test_a_folder_that_was_moved_aside_by_a_killed_run_is_put_back(tmp_path, dead_pid):
+    (tmp_path / f".out.replaced-{by(dead_pid)}").mkdir()
+    (tmp_path / f".out.replaced-{by(dead_pid)}" / "manifest.json").write_text("old")
+    with pytest.raises(ZeroDivisionError), store.whole_folder(tmp_path / "out"):
+        raise ZeroDivisionError
+    assert names(tmp_path) == ["out"] and (tmp_path / "out" / "manifest.json").read_text() == "old"
 
 
 def test_leftovers_of_a_longer_name_are_not_ours_to_clear(tmp_path, dead_pid):
-    (tmp_path / f".out.old.replaced-{dead_pid}").mkdir()
+    (tmp_path / f".out.old.replaced-{by(dead_pid)}").mkdir()
     with store.whole_folder(tmp_path / "out.new") as outer, store.whole_folder(tmp_path / "out"):
         (outer / "manifest.json").write_text("")
-    assert names(tmp_path) == sorted([f".out.old.replaced-{dead_pid}", "out", "out.new"])
+    assert names(tmp_path) == sorted([f".out.old.replaced-{by(dead_pid)}", "out", "out.new"])
 
 
 def test_a_leftover_under_our_own_process_number_is_no_obstacle(tmp_path):
-    # in a container every run has the same number, so the dead run's folder looks like ours
-    (tmp_path / f".out.building-{os.getpid()}").mkdir()
-    (tmp_path / f".out.building-{os.getpid()}" / "half").write_text("")
+    # in a container every run has the same number, and its main thread the same too: the dead run's folder looks like ours
+    for thread in (1, threading.get_ident()):
+        left = tmp_path / f".out.building-{by(os.getpid(), thread)}"
+        left.mkdir()
+        (left / "half").write_text("")
     with store.whole_folder(tmp_path / "out") as part:
         (part / "whole").write_text("")
     assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["whole"]
+
+
+# ---- one at a time ---------------------------------------------------------------------------------------------
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from dpkit import store
+name, log = sys.argv[1:]
+with store.claimed(name):
+    with open(log, "a") as file:
+        print("in", file=file, flush=True)
+        if log.endswith("first"):
+            time.sleep(60)
+        print("out", file=file, flush=True)
+"""
+
+
+def test_a_claim_makes_others_wait_until_its_holder_is_killed(tmp_path, wait_until):
+    def start(log):
+        return subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path / "stage"), str(tmp_path / log)],
+                                env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+    first, second = start("first"), None
+    try:
+        wait_until(lambda: (tmp_path / "first").exists() and (tmp_path / "first").read_text() == "in\n")
+        second = start("second")
+        with pytest.raises(subprocess.TimeoutExpired):
+            second.wait(1.5)  # longer than it takes to start: it waits
+        assert not (tmp_path / "second").exists()
+        first.kill()
+        assert second.wait(30) == 0 and (tmp_path / "second").read_text() == "in\nout\n"
+    finally:
+        for process in (first, second):
+            if process:
+                process.kill()
+                process.wait()
+    assert (tmp_path / "first").read_text() == "in\n" and not (tmp_path / "stage").exists()
+
+
+def test_threads_and_processes_that_claim_one_name_take_turns(tmp_path):
+    counter = tmp_path / "counter"
+    counter.write_text("0")
+    program = f"""
+import threading, time
+from pathlib import Path
+from dpkit import store
+counter = Path({str(counter)!r})
+def count():
+    for _ in range(10):
+        with store.claimed(counter):
+            n = int(counter.read_text())
+            time.sleep(0.001)
+            counter.write_text(str(n + 1))
+threads = [threading.Thread(target=count) for _ in range(2)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+    others = [subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(ROOT)}) for _ in range(2)]
+    assert [other.wait(60) for other in others] == [0, 0]
+    assert counter.read_text() == "40"
+
+
+# ---- hashes and folders ----------------------------------------------------------------------------------------
 
 
 def test_equal_values_have_equal_keys():

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from dpkit import training
 from dpkit.catalog import make_net
 from dpkit.models import StagedNet
 from dpkit.records import TrainingDynamics
@@ -420,3 +421,36 @@ def test_a_training_that_nobody_scores_records_nothing_and_learns_the_same(digit
     assert all(report.target_prob is None and report.correct is None for report in unseen)
     assert [report.loss for report in unseen] == [report.loss for report in seen]
     assert same_weights(weights(nets[0]), weights(nets[1]))
+
+
+# ---- compiled --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """torch.compile without its code generation, which takes a minute: the tracing is the same. Yields what was compiled."""
+    made, compile = [], torch.compile
+
+    def quick(function, **options):
+        made.append(options)
+        return compile(function, backend="aot_eager", dynamic=options["dynamic"])
+
+    monkeypatch.setattr(torch, "compile", quick)
+    training._compiled.cache_clear()
+    yield made
+    training._compiled.cache_clear()
+
+
+def test_a_compiled_training_has_the_same_numbers_up_to_rounding_and_is_compiled_once_for_all_networks(digits, traced):
+    recipe = Recipe(epochs=2, batch_size=64, lr=0.02, precision="fp32")
+    for seed in (0, 1):
+        nets = [make_net("small_cnn", digits, seed=seed) for _ in range(2)]
+        plain, compiled = (list(train(net, digits, replace(recipe, compile=which), seed=seed))
+                           for net, which in zip(nets, (False, True), strict=True))
+        for one, other in zip(plain, compiled, strict=True):
+            assert np.abs(one.target_prob - other.target_prob).max() < 1e-3 and one.loss == pytest.approx(other.loss, rel=1e-3)
+    assert len(traced) == 1
+
+
+def test_hashes_of_recipes_from_before_compile_stay(digits):
+    assert "compile" not in Recipe().settings() and Recipe(compile=True).settings()["compile"] is True

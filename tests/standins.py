@@ -1,0 +1,105 @@
+"""Sweeps under watch: their workers write down what every stage does, and a stage waits where a test wants to disturb it.
+
+The workers load this file (as dask's preload) and talk to the test by a folder, $DPKIT_TEST_STAGES:
+    log              "begin <stage's name> <process>" and "epoch <stage's name> <number>", a line each, as it happens
+    hold-<kind>      the next stage of that kind waits in the middle of its work until this is gone, ...
+    inside-<kind>    ... and has its process number in here
+    linger           seconds that every stage takes longer
+All else is dpkit's own, but for checkpoints, which are written after every epoch.
+"""
+
+import os
+import time
+from pathlib import Path
+
+FOLDER = "DPKIT_TEST_STAGES"
+KINDS = ("record", "score", "select", "retrain")
+
+
+class Watch:
+    """The test's end of the folder."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.environment = {FOLDER: str(folder), "DASK_DISTRIBUTED__WORKER__PRELOAD": __file__}
+
+    def forget(self):
+        for file in self.folder.iterdir():
+            file.unlink()
+
+    def log(self, word):
+        """Stages' names (with the number, of epochs) in the order in which they were written down."""
+        text = (self.folder / "log").read_text() if (self.folder / "log").exists() else ""
+        lines = [line.split() for line in text.splitlines()]
+        return [line[1] if word == "begin" else (line[1], int(line[2])) for line in lines if line[0] == word]
+
+    def hold(self, kind):
+        (self.folder / f"hold-{kind}").touch()
+
+    def inside(self, kind):
+        """The number of the process that waits inside such a stage; None: not yet."""
+        file = self.folder / f"inside-{kind}"
+        return int(file.read_text() or 0) or None if file.exists() else None
+
+    def let_go(self):
+        for file in [*self.folder.glob("hold-*"), *self.folder.glob("inside-*")]:
+            file.unlink()
+
+    def linger(self, seconds):
+        (self.folder / "linger").write_text(str(seconds))
+
+
+def finished(cache):
+    """Names of the stages that a cache holds finished."""
+    return {path.parent.name for path in cache.glob("*/manifest.json")} | {path.stem for path in cache.glob("retrain-*.json")}
+
+
+def unfinished(*folders):
+    """What a killed run could leave behind: hidden files and checkpoints."""
+    found = [path for folder in folders for path in folder.rglob("*") if path.name.startswith(".") or "-partial" in path.name]
+    return [path for path in found if path.name != ".locks"]
+
+
+def dask_setup(worker):
+    from dpkit import checkpoint, stages
+
+    folder = Path(os.environ[FOLDER])
+    done_once, train, keep = stages._done_once, stages.train, checkpoint.Checkpoint.keep
+
+    def note(*words):
+        log = os.open(folder / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)  # one write a line: they never mix
+        os.write(log, (" ".join(map(str, words)) + "\n").encode())
+        os.close(log)
+
+    def pause(name):
+        if (folder / "linger").exists():
+            time.sleep(float((folder / "linger").read_text()))
+        kind = name.partition("-")[0]
+        while (folder / f"hold-{kind}").exists():
+            (folder / f"inside-{kind}").write_text(str(os.getpid()))
+            time.sleep(0.02)
+
+    def noted_once(stage, key, work):
+        def noted(part):
+            if key["stage"] == "record":  # its training says so
+                return work(part)
+            note("begin", stage.name, os.getpid())
+            cost = work(part)
+            pause(stage.name)  # all is written but the manifest
+            return cost
+
+        return done_once(stage, key, noted)
+
+    def noted_train(net, images, recipe, *, checkpoint, **more):
+        name = checkpoint.name.removesuffix("-partial")
+        note("begin", name, os.getpid())
+        for report in train(net, images, recipe, checkpoint=checkpoint, **more):
+            yield report
+            pause(name)
+
+    def noted_keep(self, report, *arguments, **more):
+        keep(self, report, *arguments, **more)
+        note("epoch", self.folder.name.removesuffix("-partial"), report.epoch)
+
+    stages._done_once, stages.train, checkpoint.Checkpoint.keep = noted_once, noted_train, noted_keep
+    checkpoint.Checkpoint.__init__.__defaults__ = (0.0,)

@@ -1,0 +1,444 @@
+"""A sweep is its trials' rows, each stage run once, whoever else sweeps beside it; and what fails is a row that says why."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+import torch
+import yaml
+
+from dpkit import clusters, publishing, results, stages
+from dpkit.__main__ import main
+from dpkit.sweeps import Line, Progress, sweep
+from dpkit.training import Recipe
+from dpkit.trials import Trial, run_trial
+
+pytest.importorskip("distributed")
+import standins
+from distributed import Client, LocalCluster
+
+ROOT = Path(__file__).parents[1]
+GRID = {"dataset": "digits", "num_samples": 60, "method": ["random", "dual", "el2n"], "prune_ratio": [0.2, 0.4],
+        "record": {"epochs": 11, "batch_size": 30, "lr": 0.05}, "retrain": {"epochs": 2, "batch_size": 30, "lr": 0.05}}
+RETRAIN = Recipe(epochs=2, batch_size=30, lr=0.05)
+QUICK = [Trial("digits", "random", 0.5, seed, Recipe(epochs=1), 1, RETRAIN, num_samples=60) for seed in range(3)]
+MEASURED = {f"{stage}_{what}" for stage in standins.KINDS for what in ("seconds", "peak_memory")} | {"from_cache"}
+
+
+def silent(progress, last=False):
+    pass
+
+
+def kinds(names):
+    """How many stages of each kind."""
+    return {kind: sum(name.startswith(kind) for name in names) for kind in standins.KINDS}
+
+
+def numbers(row):
+    """A row without what another run measures differently."""
+    return {name: value for name, value in dict(row).items() if name not in {*MEASURED, "failed", "threads"}}
+
+
+def rows_of(table):
+    return table.to_dict("records")
+
+
+@contextmanager
+def in_this_process(workers, threads, **more):
+    """A client of workers in this very process, where stages can be replaced. They start at once."""
+    with LocalCluster(n_workers=workers, threads_per_worker=threads, processes=False, protocol="tcp",
+                      host="127.0.0.1", dashboard_address="127.0.0.1:0", **more) as cluster, Client(cluster) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def client():
+    with in_this_process(2, 1) as client:
+        yield client
+
+
+@pytest.fixture
+def place(tmp_path):
+    return {"out": tmp_path / "out", "cache": tmp_path / "cache", "device": "cpu", "watch": silent}
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """Kept rates of the trainings that were begun; trouble[lr] is what one with that rate raises."""
+    train, begun, trouble = stages.train, [], {}
+
+    def noted(net, images, recipe, **more):
+        begun.append(recipe.lr)
+        if recipe.lr in trouble:
+            raise trouble[recipe.lr]
+        yield from train(net, images, recipe, **more)
+
+    monkeypatch.setattr(stages, "train", noted)
+    return begun, trouble
+
+
+# ---- each stage once -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:the subset of digits")
+def test_methods_and_ratios_share_their_stages_and_rows_are_those_of_single_trials(stages_watched, place, tmp_path):
+    client, watch = stages_watched
+    table = sweep(GRID, client, **place)
+    assert table.failed.tolist() == [""] * 6 and table.attrs["asked"] == 6
+    assert kinds(watch.log("begin")) == {"record": 1, "score": 2, "select": 6, "retrain": 6}
+    assert len(set(watch.log("begin"))) == 15  # none of them twice
+    assert len([name for name, epoch in watch.log("epoch") if name.startswith("record")]) == 11
+    recipes = {"record": Recipe(**GRID["record"]), "retrain": RETRAIN}
+    for row, (ratio, method) in zip(rows_of(table), [(r, m) for r in (0.2, 0.4) for m in GRID["method"]], strict=True):
+        trial = Trial("digits", method, ratio, 0, record_epochs=11, num_samples=60, **recipes)
+        assert numbers(row) == numbers(run_trial(trial, cache=tmp_path / "alone", device="cpu"))
+    assert not standins.unfinished(tmp_path)
+
+    watch.forget()  # a second call: no training, not even a cluster
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clusters, "connected", lambda *a, **k: pytest.fail("a cluster was started"))
+        again = sweep(GRID, **place)
+    pandas.testing.assert_frame_equal(again, table)
+    assert watch.log("begin") == []
+
+    more = sweep(GRID | {"prune_ratio": [0.2, 0.4, 0.6], "seed": 0}, client, **place)
+    assert kinds(watch.log("begin")) == {"record": 0, "score": 0, "select": 3, "retrain": 3}
+    pandas.testing.assert_frame_equal(more[more.prune_ratio < 0.5], table)
+    assert len(more) == 9
+
+
+def test_the_kept_sets_and_scores_of_a_sweep_are_found_and_can_be_published(client, place, tmp_path):
+    table = sweep(GRID, client, **place)
+    folder = publishing.publish(tmp_path / "table", results.outcomes(place["out"]), title="Mine", command="dpkit sweep")
+    published = results.results_table(folder)
+    assert published.accuracy.tolist() == table.accuracy.tolist() and published.method.tolist() == table.method.tolist()
+    for k, row in enumerate(rows_of(table)):
+        kept = results.kept_set(place["out"], k)
+        assert (len(kept.kept), kept.method) == (row["keep"], {"random": "random"}.get(row["method"], "top"))
+        assert np.array_equal(results.kept_set(folder, k).kept, kept.kept)
+        scores = [results.scores_of(where, k) for where in (place["out"], folder)]
+        if row["method"] == "random":
+            assert scores == [None, None]
+        else:
+            assert np.array_equal(kept.kept, np.sort(np.argsort(scores[0].values, kind="stable")[-row["keep"]:]))
+            assert np.allclose(scores[1].values, scores[0].values, rtol=1e-6)
+    assert results.kept_set(place["out"], 1).kept.tolist() != results.kept_set(place["out"], 2).kept.tolist()
+    with pytest.raises(ValueError, match=r"has the rows 0\.\.5; got 6"):
+        results.kept_set(place["out"], 6)
+    next(place["cache"].glob(rows_of(table)[0]["selection"])).rename(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError, match="which is gone: run the sweep again"):
+        results.kept_set(place["out"], 0)
+
+
+def test_a_table_can_be_read_while_its_sweep_is_running(client, place):
+    seen = []
+
+    def watch(progress, last=False):
+        table = results.results_table(place["out"])
+        assert len(table) >= progress.done and table.attrs["asked"] == progress.total == 3
+        seen.append(progress.done)
+
+    sweep(QUICK, client, **place | {"watch": watch})
+    assert seen == sorted(seen) and seen[-1] == 3
+
+
+def test_a_sweep_lies_in_the_cache_unless_it_is_told_where(client, tmp_path, monkeypatch):
+    monkeypatch.setenv("DPKIT_CACHE", str(tmp_path / "mine"))
+    sweep(QUICK[:1], client, device="cpu", watch=silent)
+    [folder] = (tmp_path / "mine" / "sweeps").iterdir()
+    assert len(results.results_table(folder)) == 1 and list((tmp_path / "mine").glob("retrain-*.json"))
+
+
+def test_two_sweeps_at_once_do_every_stage_once_and_have_the_same_table(tmp_path):
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(GRID))
+    (tmp_path / "stages").mkdir()
+    watch = standins.Watch(tmp_path / "stages")
+    command = [sys.executable, "-m", "dpkit", "sweep", "grid.yaml", "--out", "out", "--workers", "1", "--device", "cpu"]
+    environment = {**os.environ, **watch.environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    both = [subprocess.Popen(command, env=environment, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            for _ in range(2)]
+    told = [process.communicate(timeout=240) for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    assert sorted(watch.log("begin")) == sorted(set(watch.log("begin")))
+    assert kinds(watch.log("begin")) == {"record": 1, "score": 2, "select": 6, "retrain": 6}
+    assert len({process for process in re.findall(r"begin \S+ (\d+)", (watch.folder / "log").read_text())}) == 2  # both worked
+    tables = [out[out.index("digits, 60 images"):] for out, _ in told]
+    assert tables[0] == tables[1] and tables[0].splitlines()[-1].startswith("6 rows in out")
+    assert len(results.results_table(tmp_path / "out")) == 6 and not standins.unfinished(tmp_path / "out", tmp_path / "cache")
+
+
+# ---- what fails ------------------------------------------------------------------------------------------------
+
+
+def test_a_trial_that_diverges_is_a_row_that_says_why_and_is_tried_again_only_on_request(client, place, trainings):
+    begun, _ = trainings
+    grid = GRID | {"method": "random", "prune_ratio": 0.5, "retrain": [{"epochs": 2, "lr": 0.05}, {"epochs": 2, "lr": 1e30}]}
+    for retry in (False, False, True):
+        table = sweep(grid, client, retry=retry, **place)
+        good, failed = rows_of(table)
+        assert good["failed"] == "" and good["accuracy"] > 0
+        assert re.fullmatch(r"the loss became (nan|inf) in epoch \d: the training diverged; use a smaller lr than 1e\+30",
+                            failed["failed"])
+        assert np.isnan(failed["accuracy"]) and (failed["keep"], failed["num_samples"]) == (30, 60)
+        assert (failed["budget"], failed["retrain"]) == ("2 epochs", "2 epochs lr=1e+30")
+    assert begun.count(0.05) == 1 and begun.count(1e30) == 2  # not in the second call
+    assert results.summary(table)[["seeds", "failed"]].values.tolist() == [[1, 1]]
+    for read in (results.kept_set, results.scores_of):
+        with pytest.raises(ValueError, match="row 1 of .* failed and has no scores and no kept set: the loss became"):
+            read(place["out"], 1)
+
+
+@pytest.mark.parametrize("trouble, reason, passing", [
+    (OSError(28, "No space left on device"), "[Errno 28] No space left on device", True),
+    (MemoryError(), "MemoryError: MemoryError", True),
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to"), "the GPU's memory did not suffice: CUDA out of memory", True),
+    (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero", False),
+    (ValueError("a\nsentence"), "a sentence", False),
+], ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None)
+def test_a_failure_that_may_pass_is_tried_again_by_the_same_call(client, place, trainings, trouble, reason, passing):
+    begun, troubles = trainings
+    troubles[0.06] = trouble
+    trials = [replace(QUICK[0], retrain=replace(RETRAIN, lr=lr)) for lr in (0.05, 0.06)]
+    assert sweep(trials, client, **place).failed.tolist() == ["", reason]
+    del troubles[0.06]
+    assert sweep(trials, client, **place).failed.tolist() == ["", "" if passing else reason]
+    assert begun == [0.05, 0.06, 0.06][: 2 + passing] or sorted(begun) == [0.05, 0.06, 0.06][: 2 + passing]
+    assert sweep(trials, client, retry=True, **place).failed.tolist() == ["", ""]
+    assert sorted(begun) == [0.05, 0.06, 0.06] and len(list((place["out"] / "rows").iterdir())) == 2
+
+
+def test_a_recording_that_fails_fails_its_rows_and_no_others(client, place, trainings):
+    begun, troubles = trainings
+    grids = [GRID | {"record": GRID["record"] | {"lr": lr}, "method": ["dual", "el2n"]} for lr in (0.05, 0.07)]
+    troubles[0.07] = ArithmeticError("of the recording")
+    table = sweep([*grids, GRID | {"method": "random"}], client, **place)
+    assert table.failed.tolist() == [""] * 4 + ["ArithmeticError: of the recording"] * 4 + [""] * 2
+    assert begun.count(0.07) == 1
+
+
+def test_failures_say_what_happened_to_the_worker_and_the_cluster():
+    from distributed.scheduler import KilledWorker, WorkerState
+
+    from dpkit.sweeps import _failure, _found
+
+    worker = WorkerState(address="tcp://127.0.0.1:1", status=None, pid=1, name=0, nthreads=1, memory_limit=0,
+                         local_directory="", nanny=None, server_id="")
+    died = _failure(KilledWorker("key", worker, 3))
+    assert died == {"failed": "the worker that ran it died, again and again: out of memory, or killed", "passing": True}
+
+    class Lost:
+        status = "cancelled"
+
+    assert _found(Lost()) == {"failed": "cancelled: the cluster was closed", "passing": True}
+
+
+def test_rows_of_an_older_stage_are_left_out_and_said_so_and_run_again(client, place, trainings, monkeypatch):
+    begun, _ = trainings
+    first = sweep(GRID | {"prune_ratio": 0.5}, client, **place)
+    for stage, older in (("record", 2), ("retrain", 3)):
+        monkeypatch.setitem(stages.VERSIONS, stage, stages.VERSIONS[stage] + 1)
+        with pytest.warns(UserWarning, match=f"{older} of the 3 rows in .*out were made by an older version of a stage and are "
+                                             "left out: run the sweep again"):
+            assert len(results.results_table(place["out"])) == 3 - older  # random needs no record
+        begun.clear()
+        again = sweep(GRID | {"prune_ratio": 0.5}, client, **place)
+        assert [numbers(row) for row in rows_of(again)] == [numbers(row) for row in rows_of(first.assign(**{
+            name: again[name] for name in ("scores", "selection")}))]
+        assert len(begun) == {"record": 1, "retrain": 3}[stage]
+
+
+# ---- one training per GPU --------------------------------------------------------------------------------------
+
+
+def test_a_worker_with_one_gpu_and_two_threads_never_runs_two_trainings_at_once(place, monkeypatch):
+    now, most, train = [], [], stages.train
+
+    def counted(*arguments, **more):
+        now.append(1)
+        most.append(len(now))
+        try:
+            time.sleep(0.05)
+            yield from train(*arguments, **more)
+        finally:  # a recording stops at its last epoch
+            now.pop()
+
+    monkeypatch.setattr(stages, "train", counted)
+    for resources, expected in (({"GPU": 1}, 1), ({}, 2)):  # without the resource, two would
+        with in_this_process(1, 2, resources=resources) as client:
+            dual = replace(QUICK[0], method="dual", record=Recipe(epochs=10), record_epochs=10)
+            trials = [*QUICK, *(replace(dual, seed=seed) for seed in (7, 8))]
+            sweep(trials, client, **place | {"out": place["out"] / str(expected), "cache": place["cache"] / str(expected)})
+        assert max(most) == expected and len(most) == 7
+        most.clear()
+
+
+# ---- what is told ----------------------------------------------------------------------------------------------
+
+
+def test_progress_counts_what_is_done_what_failed_and_what_was_there_before(client, place, trainings):
+    trainings[1][0.06] = ValueError("no")
+    told = []
+
+    def watch(progress, last=False):
+        told.append((replace(progress), last))
+
+    trials = [*QUICK, replace(QUICK[0], retrain=replace(RETRAIN, lr=0.06))]
+    sweep(trials[:2], client, **place)
+    sweep(trials, client, **place | {"watch": watch})
+    assert [last for _, last in told] == [False] * (len(told) - 1) + [True] and told[0][0].done >= 2
+    done = [progress.done for progress, _ in told]
+    assert done == sorted(done) and all(progress.total == 4 and 0 <= progress.running <= 2 for progress, _ in told)
+    assert told[-1][0] == Progress(total=4, done=4, failed=1, running=0, seconds_left=0.0)
+    told.clear()
+    sweep(trials, **place | {"watch": watch})
+    assert told == [(Progress(total=4, done=4, failed=1), True)]
+
+
+@pytest.mark.parametrize("progress, words", [
+    (Progress(10), "0/10 done, 0 running, 0 failed  time left: not known yet"),
+    (Progress(10, 4, 1, 2, 59.6), "4/10 done, 2 running, 1 failed  time left: 1 min 00 s"),
+    (Progress(10, 4, 1, 2, 3725), "4/10 done, 2 running, 1 failed  time left: 1 h 02 min"),
+    (Progress(10, 4, 1, 2, 9), "4/10 done, 2 running, 1 failed  time left: 9 s"),
+    (Progress(10, 10, 1), "10/10 done, 0 running, 1 failed"),
+])
+def test_progress_is_a_line(progress, words):
+    assert str(progress) == words
+
+
+def test_the_line_is_written_over_on_a_terminal_and_rarely_repeated_elsewhere(capsys, monkeypatch):
+    line = Line()
+    for done in range(3):
+        line(Progress(2, done), last=done == 2)
+    assert capsys.readouterr().out.splitlines() == [str(Progress(2, 0)), str(Progress(2, 2))]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    line = Line()
+    for done in range(3):
+        line(Progress(2, done), last=done == 2)
+    written = capsys.readouterr().out
+    assert written.count("\n") == 1 and written.endswith("\n") and written.split("\r")[1] == str(Progress(2, 0))
+    assert written.split("\r")[3].rstrip() == str(Progress(2, 2))
+    assert len(written.split("\r")[3]) > len(written.split("\r")[2]) - 1  # nothing of the longer line before it is left
+
+
+# ---- the command -----------------------------------------------------------------------------------------------
+
+
+def command(folder, grid, *more):
+    (folder / "grid.yaml").write_text(grid if isinstance(grid, str) else yaml.safe_dump(grid))
+    return main(["sweep", str(folder / "grid.yaml"), "--device", "cpu", *more])
+
+
+def test_the_command_prints_the_table_and_exits_by_what_happened(stages_watched, tmp_path, monkeypatch, capsys):
+    client, watch = stages_watched
+    monkeypatch.chdir(tmp_path)
+    there = ("--scheduler", client.scheduler.address)
+    assert command(tmp_path, GRID | {"method": "random", "prune_ratio": [0, 0.5]}, *there) == 0
+    told = capsys.readouterr()
+    assert told.err == "" and "2/2 done, 0 running, 0 failed" in told.out
+    head, *lines = told.out[told.out.index("digits,"):].splitlines()
+    assert head == "digits, 60 images, small_cnn, retrained for 2 epochs; accuracy in %, last epoch"
+    assert [line.split()[:2] for line in lines[:2]] == [["pruned", "kept"], ["nothing", "60"]] and "50 %" in lines[2]
+    assert lines[-1] == "2 rows in sweeps/grid: dpkit.results_table('sweeps/grid') reads them"
+    assert len(results.results_table("sweeps/grid")) == 2 and kinds(watch.log("begin"))["retrain"] == 2
+
+    diverges = GRID | {"method": "random", "prune_ratio": [0, 0.5], "retrain_at": {0.5: {"lr": 1e30}}}
+    assert command(tmp_path, diverges, *there) == 1
+    told = capsys.readouterr()
+    assert re.fullmatch(r"dpkit: random, ratio 0\.5, seed 0 failed: the loss became .*\n", told.err)
+    assert "nothing    60" in told.out and "50 %" not in told.out
+    begun = len(watch.log("begin"))
+    assert command(tmp_path, diverges, *there) == 1 and len(watch.log("begin")) == begun
+    assert command(tmp_path, diverges, "--retry", *there) == 1 and len(watch.log("begin")) > begun
+    assert client.status == "running"  # the scheduler is not ours to close
+
+
+@pytest.mark.parametrize("grid, more, told", [
+    (GRID | {"seed": -1, "model": "vgg"}, [], [r"unknown model 'vgg'; there are small_cnn"]),
+    (GRID | {"metod": 1, "prune_ratio": [1, 2]}, [], ["a grid has no 'metod'.*mean method", "got 1$", "got 2$"]),
+    (GRID | {"dataset": "digit", "prune_ratio": 0.5}, [], ["the set digit cannot be used: unknown dataset"]),
+    (GRID | {"num_samples": 9999}, [], [r"first\(n\) needs 1\.\.1297"]), ("a: [", [], ["is not YAML"]),
+    (GRID | {"prune_ratio": [0.999, 0.998]}, [], ["prune_ratio 0.999 of digits's 60 images", "prune_ratio 0.998 of"]),
+    (GRID, ["--workers", "0"], ["workers and threads must be at least 1; got 0 and 1"]),
+    (GRID, ["--threads", "-1"], ["must be at least 1; got None and -1"]),
+    (GRID, ["--scheduler", "nonsense://x"], ["nonsense"]), (GRID, ["--out", "taken"], ["taken holds a scores; name another"]),
+])
+def test_the_command_refuses_with_every_mistake_and_exits_with_2(tmp_path, monkeypatch, capsys, grid, more, told):
+    from dpkit.records import Scores
+
+    monkeypatch.chdir(tmp_path)
+    Scores(np.arange(3), "mine").save("taken")
+    monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("a training was started"))
+    assert command(tmp_path, grid, *more) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(told) and all(re.search(f"^dpkit: .*{words}", line) for words, line in zip(told, lines)), lines
+    assert Scores.load("taken").num_samples == 3
+
+
+def test_a_place_that_cannot_be_written_exits_with_1_and_one_sentence(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    assert command(tmp_path, GRID, "--out", str(tmp_path / "file" / "out")) == 1
+    assert capsys.readouterr().err == "dpkit: Not a directory\n"
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_a_sweep_that_is_interrupted_exits_with_130_and_leaves_no_process(tmp_path, kernels, wait_until):
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(GRID))
+    (tmp_path / "stages").mkdir()
+    watch, mark = standins.Watch(tmp_path / "stages"), f"DPKIT_TEST_MARK={tmp_path.name}"
+    watch.hold("record")
+    environment = {**os.environ, **watch.environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+                   **dict([mark.split("=")])}
+    process = subprocess.Popen([sys.executable, "-m", "dpkit", "sweep", "grid.yaml", "--out", "out", "--device", "cpu",
+                                "--workers", "1"], env=environment, cwd=tmp_path, text=True, start_new_session=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        wait_until(lambda: watch.inside("record"))
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal: to the workers, too
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130 and err == "dpkit: interrupted; the same command goes on from here\n", err
+    wait_until(lambda: not kernels(mark))
+    assert list((tmp_path / "cache").glob("record-*-partial")) and not list((tmp_path / "out").glob("rows/*"))
+
+
+# ---- who can reach it ------------------------------------------------------------------------------------------
+
+
+def listening(processes):
+    """Addresses, in hexadecimal as /proc has them, at which these processes listen for TCP."""
+    inodes = {os.readlink(link) for process in processes for link in Path(f"/proc/{process}/fd").iterdir() if link.is_symlink()}
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]:
+            address, state, inode = line.split()[1], line.split()[3], line.split()[9]
+            if state == "0A" and f"socket:[{inode}]" in inodes:
+                found.append(address.partition(":")[0])
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="looks for sockets in /proc")
+def test_the_cluster_on_this_machine_can_be_reached_from_this_machine_only(watched_cluster):
+    client, _ = watched_cluster
+    workers = [info["pid"] for info in client.run(lambda dask_worker: {"pid": os.getpid()}).values()]
+    here, there = listening([os.getpid()]), listening(workers)
+    assert set(here) | set(there) == {"0100007F"}  # 127.0.0.1
+    # scheduler, its dashboard and a nanny per worker are in this process; each worker has its own and a page
+    assert len(here) >= 2 + len(workers) and len(there) >= 2 * len(workers)
+    assert all(re.search(r"//127\.0\.0\.1:", address) for address in
+               [client.scheduler.address, client.dashboard_link, *client.scheduler_info(n_workers=-1)["workers"]])
+
+
+@pytest.mark.parametrize("more", [{"workers": 0}, {"threads": 0}, {"workers": -1}])
+def test_a_cluster_of_nothing_is_refused(more):
+    with pytest.raises(ValueError, match="workers and threads must be at least 1"):
+        clusters.local_cluster(**more)
