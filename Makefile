@@ -4,12 +4,14 @@ PRESET   ?= classroom
 NOTEBOOK ?= notebooks/00_start_here.ipynb
 PYTHON   ?=
 ARGS     ?=
+SOAK     ?= 20
+SEED     ?=
 
 # Threads that spin while they wait make training many times slower on a busy machine.
 OMP_WAIT_POLICY ?= PASSIVE
 export OMP_WAIT_POLICY
 
-.PHONY: help setup report test lint lab bench clean
+.PHONY: help setup report test soak lint lab bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +26,9 @@ report: setup ## run a notebook as a report: make report PRESET=cifar10-quick NO
 
 test: setup ## run all tests: make test ARGS="-k dual"
 	.venv/bin/python -m pytest $(ARGS)
+
+soak: setup ## kill sweeps at random moments, SOAK times in every way: make soak SOAK=3 SEED=7
+	.venv/bin/python -m pytest tests/test_faults.py -k any_moment -s --soak $(SOAK) $(if $(SEED),--soak-seed $(SEED)) $(ARGS)
 
 lint: setup ## check style
 	.venv/bin/ruff check .

@@ -170,7 +170,10 @@ def _alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    try:  # a dead process whose parent never asked for it keeps its number: in a container perhaps for good
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return True
 
 
 # ---- one at a time ---------------------------------------------------------------------------------------------

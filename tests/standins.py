@@ -1,9 +1,10 @@
 """Sweeps under watch: their workers write down what every stage does, and a stage waits where a test wants to disturb it.
 
 The workers load this file (as dask's preload) and talk to the test by a folder, $DPKIT_TEST_STAGES:
-    log              "begin <stage's name> <process>" and "epoch <stage's name> <number>", a line each, as it happens
+    log              a line each, as it happens: "worker up <process>", "begin <stage's name> <process>" and
+                     "epoch <stage's name> <number>", when it is safe on the disk
     hold-<kind>      the next stage of that kind waits in the middle of its work until this is gone, ...
-    inside-<kind>    ... and has its process number in here
+    inside-<kind>    ... and has "<process> <stage's name>" in here
     linger           seconds that every stage takes longer
 All else is dpkit's own, but for checkpoints, which are written after every epoch.
 """
@@ -28,21 +29,26 @@ class Watch:
             file.unlink()
 
     def log(self, word):
-        """Stages' names (with the number, of epochs) in the order in which they were written down."""
+        """[(stage's name, number)] in the order in which they were written down."""
         text = (self.folder / "log").read_text() if (self.folder / "log").exists() else ""
         lines = [line.split() for line in text.splitlines()]
-        return [line[1] if word == "begin" else (line[1], int(line[2])) for line in lines if line[0] == word]
+        return [(name, int(number)) for found, name, number in lines if found == word]
+
+    def begun(self):
+        """Names of the stages in the order in which they were begun."""
+        return [name for name, _ in self.log("begin")]
 
     def hold(self, kind):
         (self.folder / f"hold-{kind}").touch()
 
     def inside(self, kind):
-        """The number of the process that waits inside such a stage; None: not yet."""
+        """(process, stage's name) of whoever waits inside such a stage; None: nobody yet."""
         file = self.folder / f"inside-{kind}"
-        return int(file.read_text() or 0) or None if file.exists() else None
+        process, _, name = file.read_text().partition(" ") if file.exists() else ("", "", "")
+        return (int(process), name) if name else None
 
-    def let_go(self):
-        for file in [*self.folder.glob("hold-*"), *self.folder.glob("inside-*")]:
+    def let_go(self, kind="*"):
+        for file in [*self.folder.glob(f"hold-{kind}"), *self.folder.glob(f"inside-{kind}")]:
             file.unlink()
 
     def linger(self, seconds):
@@ -71,12 +77,14 @@ def dask_setup(worker):
         os.write(log, (" ".join(map(str, words)) + "\n").encode())
         os.close(log)
 
+    note("worker", "up", os.getpid())
+
     def pause(name):
         if (folder / "linger").exists():
             time.sleep(float((folder / "linger").read_text()))
         kind = name.partition("-")[0]
         while (folder / f"hold-{kind}").exists():
-            (folder / f"inside-{kind}").write_text(str(os.getpid()))
+            (folder / f"inside-{kind}").write_text(f"{os.getpid()} {name}")
             time.sleep(0.02)
 
     def noted_once(stage, key, work):

@@ -94,8 +94,8 @@ def test_methods_and_ratios_share_their_stages_and_rows_are_those_of_single_tria
     client, watch = stages_watched
     table = sweep(GRID, client, **place)
     assert table.failed.tolist() == [""] * 6 and table.attrs["asked"] == 6
-    assert kinds(watch.log("begin")) == {"record": 1, "score": 2, "select": 6, "retrain": 6}
-    assert len(set(watch.log("begin"))) == 15  # none of them twice
+    assert kinds(watch.begun()) == {"record": 1, "score": 2, "select": 6, "retrain": 6}
+    assert len(set(watch.begun())) == 15  # none of them twice
     assert len([name for name, epoch in watch.log("epoch") if name.startswith("record")]) == 11
     recipes = {"record": Recipe(**GRID["record"]), "retrain": RETRAIN}
     for row, (ratio, method) in zip(rows_of(table), [(r, m) for r in (0.2, 0.4) for m in GRID["method"]], strict=True):
@@ -108,10 +108,10 @@ def test_methods_and_ratios_share_their_stages_and_rows_are_those_of_single_tria
         patch.setattr(clusters, "connected", lambda *a, **k: pytest.fail("a cluster was started"))
         again = sweep(GRID, **place)
     pandas.testing.assert_frame_equal(again, table)
-    assert watch.log("begin") == []
+    assert watch.begun() == []
 
     more = sweep(GRID | {"prune_ratio": [0.2, 0.4, 0.6], "seed": 0}, client, **place)
-    assert kinds(watch.log("begin")) == {"record": 0, "score": 0, "select": 3, "retrain": 3}
+    assert kinds(watch.begun()) == {"record": 0, "score": 0, "select": 3, "retrain": 3}
     pandas.testing.assert_frame_equal(more[more.prune_ratio < 0.5], table)
     assert len(more) == 9
 
@@ -158,19 +158,21 @@ def test_a_sweep_lies_in_the_cache_unless_it_is_told_where(client, tmp_path, mon
     assert len(results.results_table(folder)) == 1 and list((tmp_path / "mine").glob("retrain-*.json"))
 
 
-def test_two_sweeps_at_once_do_every_stage_once_and_have_the_same_table(tmp_path):
+def test_two_sweeps_at_once_do_every_stage_once_and_have_the_same_table(tmp_path, wait_until):
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(GRID))
     (tmp_path / "stages").mkdir()
     watch = standins.Watch(tmp_path / "stages")
+    watch.hold("record")  # until both are there
     command = [sys.executable, "-m", "dpkit", "sweep", "grid.yaml", "--out", "out", "--workers", "1", "--device", "cpu"]
     environment = {**os.environ, **watch.environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     both = [subprocess.Popen(command, env=environment, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             for _ in range(2)]
+    wait_until(lambda: len(watch.log("worker")) == 2 and watch.inside("record"), seconds=240)
+    watch.let_go()
     told = [process.communicate(timeout=240) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
-    assert sorted(watch.log("begin")) == sorted(set(watch.log("begin")))
-    assert kinds(watch.log("begin")) == {"record": 1, "score": 2, "select": 6, "retrain": 6}
-    assert len({process for process in re.findall(r"begin \S+ (\d+)", (watch.folder / "log").read_text())}) == 2  # both worked
+    assert sorted(watch.begun()) == sorted(set(watch.begun()))
+    assert kinds(watch.begun()) == {"record": 1, "score": 2, "select": 6, "retrain": 6}
     tables = [out[out.index("digits, 60 images"):] for out, _ in told]
     assert tables[0] == tables[1] and tables[0].splitlines()[-1].startswith("6 rows in out")
     assert len(results.results_table(tmp_path / "out")) == 6 and not standins.unfinished(tmp_path / "out", tmp_path / "cache")
@@ -348,16 +350,16 @@ def test_the_command_prints_the_table_and_exits_by_what_happened(stages_watched,
     assert head == "digits, 60 images, small_cnn, retrained for 2 epochs; accuracy in %, last epoch"
     assert [line.split()[:2] for line in lines[:2]] == [["pruned", "kept"], ["nothing", "60"]] and "50 %" in lines[2]
     assert lines[-1] == "2 rows in sweeps/grid: dpkit.results_table('sweeps/grid') reads them"
-    assert len(results.results_table("sweeps/grid")) == 2 and kinds(watch.log("begin"))["retrain"] == 2
+    assert len(results.results_table("sweeps/grid")) == 2 and kinds(watch.begun())["retrain"] == 2
 
     diverges = GRID | {"method": "random", "prune_ratio": [0, 0.5], "retrain_at": {0.5: {"lr": 1e30}}}
     assert command(tmp_path, diverges, *there) == 1
     told = capsys.readouterr()
     assert re.fullmatch(r"dpkit: random, ratio 0\.5, seed 0 failed: the loss became .*\n", told.err)
     assert "nothing    60" in told.out and "50 %" not in told.out
-    begun = len(watch.log("begin"))
-    assert command(tmp_path, diverges, *there) == 1 and len(watch.log("begin")) == begun
-    assert command(tmp_path, diverges, "--retry", *there) == 1 and len(watch.log("begin")) > begun
+    begun = len(watch.begun())
+    assert command(tmp_path, diverges, *there) == 1 and len(watch.begun()) == begun
+    assert command(tmp_path, diverges, "--retry", *there) == 1 and len(watch.begun()) > begun
     assert client.status == "running"  # the scheduler is not ours to close
 
 

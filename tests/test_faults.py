@@ -1,0 +1,330 @@
+"""Whoever is killed in whichever stage, the sweep goes on to the same table: nothing finished is run again, nothing is left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from dpkit import results, store, sweeps
+from dpkit.__main__ import main
+from dpkit.grids import trials_of
+from dpkit.trials import run_trial
+
+pytest.importorskip("distributed")
+import standins
+from distributed import Client, LocalCluster
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+ROOT = Path(__file__).parents[1]
+GRID = {"dataset": "digits", "num_samples": 60, "method": ["dual", "random"], "prune_ratio": 0.5,
+        "record": {"epochs": 10, "batch_size": 30, "lr": 0.05}, "retrain": {"epochs": 3, "batch_size": 30, "lr": 0.05}}
+STAGES = 6  # a record, its scores, and a selection and a retraining of each method
+MEASURED = {f"{stage}_{what}" for stage in standins.KINDS for what in ("seconds", "peak_memory")} | {"from_cache", "failed"}
+LONG = {"record": 1.0, "score": 0.15, "select": 0.15, "retrain": 0.3}  # seconds that a stage takes where stages linger
+
+
+def numbers(row):
+    return {name: value for name, value in dict(row).items() if name not in {*MEASURED, "threads"}}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The rows of the grid's trials, each run by itself in this process."""
+    cache = tmp_path_factory.mktemp("undisturbed")
+    return [numbers(run_trial(trial, cache=cache, device="cpu")) for trial in trials_of(GRID)]
+
+
+# ---- who is killed ---------------------------------------------------------------------------------------------
+
+
+class Place:
+    """A sweep's folders and processes, which carry a mark."""
+
+    def __init__(self, folder, watch):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.watch, self.mark = folder, watch, f"sweep-{os.getpid()}-{folder.parent.name}-{folder.name}"
+        self.out, self.cache = folder / "out", folder / "cache"
+        (folder / "grid.yaml").write_text(yaml.safe_dump(GRID))
+        self.environment = {**os.environ, **watch.environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+                            "DPKIT_CACHE": str(self.cache), "DPKIT_TEST_MARK": self.mark}
+
+    def rows(self):
+        return len(list(self.out.glob("rows/*.json")))
+
+
+class Command:
+    """`dpkit sweep` in a process of its own: killed, it is given again."""
+
+    def __init__(self, place):
+        self.place = place
+        self.process = subprocess.Popen([sys.executable, "-m", "dpkit", "sweep", "grid.yaml", "--out", "out", "--device", "cpu",
+                                         "--workers", "1"], env=place.environment, cwd=place.folder, text=True,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def kill(self, worker):
+        self.process.kill()
+        self.process.communicate()
+
+    def finish(self):
+        told, _ = self.process.communicate(timeout=300)
+        assert self.process.returncode == 0, told
+
+
+class Kernel:
+    """A notebook's kernel that runs a sweep: killed, the notebook is run again in another."""
+
+    def __init__(self, place):
+        from jupyter_client import BlockingKernelClient
+        from jupyter_client.connect import write_connection_file
+
+        file, _ = write_connection_file(str(place.folder / f"kernel-{time.monotonic_ns()}.json"), ip="127.0.0.1")
+        self.process = subprocess.Popen([sys.executable, "-m", "ipykernel_launcher", "-f", file], env=place.environment,
+                                        cwd=place.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.client = BlockingKernelClient(connection_file=file)
+        self.client.load_connection_file()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=120)
+        self.asked = self.client.execute("import dpkit\nrows = dpkit.sweep('grid.yaml', out='out', workers=1, device='cpu')")
+
+    def kill(self, worker):
+        self.process.kill()
+        self.process.wait()
+        self.client.stop_channels()
+
+    def finish(self):
+        while (answer := self.client.get_shell_msg(timeout=300))["parent_header"]["msg_id"] != self.asked:
+            pass
+        assert answer["content"]["status"] == "ok", answer["content"]
+        self.client.shutdown()
+        self.process.wait(60)
+        self.client.stop_channels()
+
+
+class Workers:
+    """A sweep on a cluster whose workers are killed: it goes on by itself."""
+
+    goes_on = True
+
+    def __init__(self, place, client):
+        self.thread = threading.Thread(target=self.sweep, args=(place, client))
+        self.thread.start()
+
+    def sweep(self, place, client):
+        self.rows = sweeps.sweep(GRID, client, out=place.out, cache=place.cache, device="cpu", watch=lambda *a, **k: None)
+
+    def kill(self, worker):
+        os.kill(worker, signal.SIGKILL)
+
+    def finish(self):
+        self.thread.join(300)
+        assert self.rows.failed.tolist() == ["", ""]
+
+
+WHO = [Workers, Command, Kernel]
+
+
+# ---- what happens then -----------------------------------------------------------------------------------------
+
+
+def disturbed(place, start, kinds, wait_until, kernels, rng=None):
+    """Kill once in a stage of each of these kinds; what was found out, {} in parts, by the kill.
+
+    rng: at a random moment soon after such a stage has begun, instead of well inside it.
+    """
+    watch, run, found = place.watch, None, []
+    if rng is None:
+        watch.hold(kinds[0])
+    for kind, following in zip(kinds, [*kinds[1:], None], strict=True):
+        run = run or start()
+        if rng is None:
+            wait_until(lambda kind=kind: watch.inside(kind), seconds=300)
+            worker, inside = watch.inside(kind)
+        else:
+            wait_until(lambda kind=kind: any(name.startswith(kind) for name in watch.begun()), seconds=300)
+            worker, inside = next((process, None) for name, process in watch.log("begin")[::-1] if name.startswith(kind))
+            time.sleep(rng.uniform(0, LONG[kind]))
+        done, begun = standins.finished(place.cache), len(watch.begun())
+        with suppress(ProcessLookupError):
+            run.kill(worker)
+        if not hasattr(run, "goes_on"):
+            run = None
+            wait_until(lambda: not kernels(place.mark), seconds=120)
+        found.append({"kind": kind, "inside": inside, "done": done, "begun": begun})
+        if rng is None and following:
+            watch.hold(following)
+        watch.let_go(kind)
+    (run or start()).finish()
+    return found
+
+
+def check(place, kills, undisturbed, kernels):
+    """The claims of this file."""
+    table, begun = results.results_table(place.out), place.watch.begun()
+    assert table.failed.tolist() == ["", ""]
+    assert [numbers(row) for row in table.to_dict("records")] == undisturbed
+    for kill in kills:
+        again = kill["done"] & set(begun[kill["begun"]:])
+        assert not again, f"finished, and yet run again after the kill in {kill['kind']}: {again}"
+    epochs = place.watch.log("epoch")
+    assert len(epochs) == len(set(epochs)), "an epoch that was kept was trained again"
+    assert standins.finished(place.cache) == set(begun) and len(set(begun)) == STAGES
+    assert not standins.unfinished(place.out, place.cache)
+    assert place.rows() == 2 and all(json.loads(file.read_text())["row"] for file in place.out.glob("rows/*"))
+    assert not kernels(place.mark)
+
+
+@pytest.fixture(scope="module")
+def restarted(tmp_path_factory, wait_until, kernels):
+    """(place, kills) of the command and of the kernel, killed in a stage of every kind in turn. Both at once, to save time."""
+    pytest.importorskip("ipykernel")
+
+    def whole(who):
+        folder = tmp_path_factory.mktemp(who.__name__)
+        (folder / "stages").mkdir()
+        place = Place(folder / "sweep", standins.Watch(folder / "stages"))
+        return place, disturbed(place, lambda: who(place), standins.KINDS, wait_until, kernels)
+
+    with ThreadPoolExecutor(2) as pool:
+        return {who: pool.submit(whole, who) for who in (Command, Kernel)}
+
+
+@pytest.mark.parametrize("who", [Command, Kernel])
+def test_a_sweep_that_is_killed_in_every_stage_is_given_again_and_goes_on(restarted, undisturbed, kernels, who):
+    place, kills = restarted[who].result()
+    check(place, kills, undisturbed, kernels)
+    once_more = Counter(kill["inside"] for kill in kills)  # a stage is begun once, and again if it was killed
+    assert Counter(place.watch.begun()) == Counter(set(place.watch.begun())) + once_more
+    assert [kill["inside"].partition("-")[0] for kill in kills] == list(standins.KINDS)
+
+
+def test_a_sweep_whose_workers_are_killed_in_every_stage_goes_on_by_itself(
+        stages_watched, tmp_path, undisturbed, wait_until, kernels):
+    client, watch = stages_watched
+    place = Place(tmp_path, watch)
+    kills = disturbed(place, lambda: Workers(place, client), standins.KINDS, wait_until, kernels)
+    check(place, kills, undisturbed, kernels)
+    once_more = Counter(kill["inside"] for kill in kills)
+    assert Counter(watch.begun()) == Counter(set(watch.begun())) + once_more
+
+
+@pytest.fixture(scope="module")
+def soak_seed(request):
+    seed = request.config.getoption("soak_seed")
+    return int(np.random.SeedSequence().entropy % 10**6) if seed is None else seed
+
+
+@pytest.mark.parametrize("kind", standins.KINDS)
+@pytest.mark.parametrize("who", WHO)
+def test_a_sweep_that_is_disturbed_at_any_moment_goes_on(
+        request, soaked, soak_seed, who, kind, tmp_path, undisturbed, wait_until, kernels):
+    if who is Workers:
+        client, watch = request.getfixturevalue("stages_watched")
+    else:
+        (tmp_path / "stages").mkdir()
+        watch = standins.Watch(tmp_path / "stages")
+    print(f"\nmake soak SEED={soak_seed}: round {soaked}, {who.__name__}, {kind}")
+    watch.linger(0.05)
+    place = Place(tmp_path / "sweep", watch)
+    rng = np.random.default_rng([soak_seed, soaked, WHO.index(who), standins.KINDS.index(kind)])
+    more = (client,) if who is Workers else ()
+    kills = disturbed(place, lambda: who(place, *more), [kind], wait_until, kernels, rng)
+    check(place, kills, undisturbed, kernels)
+    assert len(watch.begun()) <= STAGES + (2 if who is Workers else 1)  # those that were killed
+
+
+# ---- a full disk -----------------------------------------------------------------------------------------------
+
+
+NO_SPACE = "(no space left); free space, and the same sweep goes on: nothing that was trained is lost"
+FULL = """
+import json, sys
+from pathlib import Path
+from dask import config
+from distributed import Client, LocalCluster
+from dpkit import stages, sweeps
+disk, cache = Path(sys.argv[1]), sys.argv[2]
+trainings, train = [], stages.train
+def counted(*arguments, **more):
+    trainings.append(1)
+    return train(*arguments, **more)
+stages.train = counted
+grid = {"dataset": "digits", "num_samples": 60, "method": "random", "prune_ratio": [0.2, 0.3, 0.4, 0.5], "record": {},
+        "retrain": {"epochs": 1, "batch_size": 30}}
+with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", host="127.0.0.1",
+                  dashboard_address="127.0.0.1:0") as cluster, Client(cluster) as client:
+    def sweep():
+        return sweeps.sweep(grid, client, out=disk / "out", cache=cache, device="cpu", watch=lambda *a, **k: None)
+    with open(disk / "filler", "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError as error:
+            assert error.errno == 28
+        size = file.tell()
+    with open(disk / "filler", "r+b") as file:
+        file.truncate(size - 4 * 4096)  # a page is the least that a file takes: sweep.json, the folder's rows and little more
+    try:
+        sweep()
+    except OSError as error:
+        print(error.errno, error.strerror)
+    rows = list((disk / "out" / "rows").glob("*"))
+    print(len(rows) < 4, all("row" in json.loads(row.read_text()) for row in rows), not list((disk / "out").rglob(".*")))
+    trained = len(trainings)
+    (disk / "filler").unlink()
+    table = sweep()
+    print(len(table), not table.failed.any(), len(trainings))
+"""
+
+
+def test_a_disk_that_is_full_stops_the_sweep_and_costs_nothing_that_was_trained(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "full.py").write_text(FULL)
+
+    def with_disk(command):
+        """The command in a namespace of its own, where there is a disk of 256 kilobytes."""
+        script = f"mount -t tmpfs -o size=256k none {tmp_path}/disk && exec {command}"
+        return subprocess.run(["unshare", "-Urm", "sh", "-c", script], capture_output=True, text=True, cwd=tmp_path,
+                              env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, timeout=300)
+
+    try:
+        if with_disk("true").returncode:
+            pytest.skip("no disk can be made here")
+    except FileNotFoundError:
+        pytest.skip("no unshare here")
+    done = with_disk(f"{sys.executable} full.py {tmp_path}/disk {tmp_path}/cache")
+    error, stopped, in_the_end = done.stdout.splitlines()
+    assert error == f"28 could not write a row to {tmp_path}/disk/out {NO_SPACE}", done.stderr
+    assert stopped == "True True True" and in_the_end == "4 True 4"
+
+
+def test_a_row_that_cannot_be_written_is_told_in_one_sentence_and_the_same_command_goes_on(tmp_path, monkeypatch, capsys):
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(GRID | {"method": "random"}))
+    write = store.write_json
+
+    def full(path, value):
+        if path.parent.name == "rows":
+            raise OSError(28, "No space left on device")
+        write(path, value)
+
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", host="127.0.0.1",
+                      dashboard_address="127.0.0.1:0") as cluster, Client(cluster) as client:
+        command = ["sweep", str(tmp_path / "grid.yaml"), "--out", str(tmp_path / "out"), "--device", "cpu", "--scheduler",
+                   client.scheduler.address]
+        with monkeypatch.context() as disk:
+            disk.setattr(store, "write_json", full)
+            assert main(command) == 1
+        assert capsys.readouterr().err == f"dpkit: could not write a row to {tmp_path}/out {NO_SPACE}\n"
+        assert not (tmp_path / "out" / "rows").exists()
+        monkeypatch.setattr("dpkit.stages.train", lambda *a, **k: pytest.fail("a training was started"))
+        assert main(command) == 0
