@@ -97,6 +97,7 @@ def _add_sweep(commands) -> None:
     sweep.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each of them (default: 1)")
     sweep.add_argument("--retry", action="store_true", help="also run those again that failed for a reason of their own, such "
                                                             "as a loss that became NaN")
+    sweep.add_argument("--minutes", type=float, metavar="M", help="stop after so many; the same command goes on from there")
     sweep.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
     sweep.set_defaults(run=_sweep)
 
@@ -116,7 +117,7 @@ def _sweep(arguments) -> int:
         if arguments.scheduler:
             client = distributed.Client(arguments.scheduler, timeout=30)
         rows = sweeps.sweep(arguments.grid, client, out=out, workers=arguments.workers, threads=arguments.threads,
-                            device=arguments.device, retry=arguments.retry)
+                            device=arguments.device, retry=arguments.retry, minutes=arguments.minutes)
     except KeyboardInterrupt:
         return _say(128 + signal.SIGINT, "interrupted; the same command goes on from here")
     except grids.Refused as refused:
@@ -133,6 +134,9 @@ def _sweep(arguments) -> int:
         _say(FAILED, f"{row.method}, ratio {row.prune_ratio:g}, seed {row.seed} failed: {row.failed}")
     if len(lost) < len(rows):
         print(results.overview(rows))
+    asked = rows.attrs["asked"]
+    if len(rows) < asked:
+        print(f"\npartial: {len(rows)} of {asked} trials; the same command goes on from here")
     print(f"\n{len(rows)} rows in {out}: dpkit.results_table({str(out)!r}) reads them")
     return FAILED if len(lost) else PASSED
 
