@@ -1,6 +1,7 @@
 """Dask clusters for sweeps: one on this machine that only this machine can reach, or anyone's client."""
 
 import logging
+import os
 from contextlib import contextmanager
 
 import torch
@@ -14,8 +15,14 @@ def connected(client=None, *, workers: int | None = None, threads: int = 1):
         return
     from distributed import Client
 
-    with local_cluster(workers=workers, threads=threads) as cluster, Client(cluster) as own:
-        yield own
+    before = dict(os.environ)
+    try:
+        with local_cluster(workers=workers, threads=threads) as cluster, Client(cluster) as own:
+            yield own
+    finally:  # dask leaves its workers' settings in ours, where every later process would find them
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def local_cluster(*, workers: int | None = None, threads: int = 1):
@@ -24,6 +31,7 @@ def local_cluster(*, workers: int | None = None, threads: int = 1):
     workers: processes; default one per GPU, else one per `threads` cores. More than GPUs share them.
     threads: torch's threads in each. Small networks gain more from two processes than from two threads.
     """
+    import dask
     from dask.system import CPU_COUNT
     from distributed import Nanny, Scheduler
     from distributed.deploy.spec import SpecCluster
@@ -43,7 +51,9 @@ def local_cluster(*, workers: int | None = None, threads: int = 1):
         # no memory limit: dask's counts the images, and ends a worker that holds many of them
         specs[k] = {"cls": Nanny, "options": {**here, "nthreads": 1, "memory_limit": 0, "env": env | on,
                                               "silence_logs": quiet, "resources": {"GPU": 1} if gpus else {}}}
-    return SpecCluster(workers=specs, scheduler={"cls": Scheduler, "options": {**here, "port": 0}}, silence_logs=quiet)
+    early = "distributed.nanny.pre-spawn-environ"  # a script that loads torch first has its threads counted before `env`
+    with dask.config.set({early: dask.config.get(early) | env}):
+        return SpecCluster(workers=specs, scheduler={"cls": Scheduler, "options": {**here, "port": 0}}, silence_logs=quiet)
 
 
 def training_resources(client) -> dict | None:

@@ -32,7 +32,7 @@ def results_table(folder):
     if not (folder / SWEEP).exists():
         return pandas.read_csv(_checked(folder, "rows.csv"), keep_default_na=False, na_values={name: "" for name in MAY_LACK})
     rows, asked = _rows(folder)
-    table = pandas.DataFrame(rows)
+    table = pandas.DataFrame(rows) if rows else pandas.DataFrame(columns=["failed"])
     table.attrs = {"asked": asked}
     return table
 

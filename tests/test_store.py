@@ -69,6 +69,17 @@ def test_what_killed_writers_left_beside_a_file_is_cleared(tmp_path, dead_pid, b
     assert names(tmp_path) == sorted([*others, "file"])
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="elsewhere it is taken for alive")
+def test_a_dead_process_that_nobody_asked_for_is_dead(tmp_path, wait_until):
+    process = subprocess.Popen([sys.executable, "-c", ""])  # in a container a killed run's workers may stay like this for good
+    wait_until(lambda: ") Z " in Path(f"/proc/{process.pid}/stat").read_text())
+    (tmp_path / f".file.writing-{by(process.pid)}").write_bytes(b"half")
+    with store.whole_file(tmp_path / "file"):
+        pass
+    process.wait()
+    assert names(tmp_path) == ["file"]
+
+
 def test_json_takes_numpy_and_paths_and_refuses_the_rest(tmp_path):
     store.write_json(tmp_path / "a.json", {"i": np.int64(3), "x": np.float32(0.5), "v": np.arange(2), "p": Path("a") / "b"})
     assert json.loads((tmp_path / "a.json").read_text()) == {"i": 3, "x": 0.5, "v": [0, 1], "p": os.path.join("a", "b")}

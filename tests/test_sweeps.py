@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -151,6 +152,26 @@ def test_a_table_can_be_read_while_its_sweep_is_running(client, place):
     assert seen == sorted(seen) and seen[-1] == 3
 
 
+def test_a_sweep_that_stops_after_some_minutes_has_its_rows_and_goes_on(client, place, monkeypatch):
+    begun, let_go, train = [], threading.Event(), stages.train
+
+    def held(net, images, recipe, *, seed, **more):
+        begun.append(seed)
+        if len(begun) > 1:
+            let_go.wait(60)
+        return train(net, images, recipe, seed=seed, **more)
+
+    monkeypatch.setattr(stages, "train", held)
+    try:
+        table = sweep(QUICK, client, minutes=0.03, **place)
+        assert len(table) <= 1 and table.attrs["asked"] == 3
+        assert results.summary(table).seeds.tolist() == [1] * len(table)
+    finally:
+        let_go.set()
+    table = sweep(QUICK, client, **place)
+    assert len(table) == 3 and sorted(begun) == sorted(set(begun))
+
+
 def test_a_sweep_lies_in_the_cache_unless_it_is_told_where(client, tmp_path, monkeypatch):
     monkeypatch.setenv("DPKIT_CACHE", str(tmp_path / "mine"))
     sweep(QUICK[:1], client, device="cpu", watch=silent)
@@ -268,7 +289,9 @@ def test_a_worker_with_one_gpu_and_two_threads_never_runs_two_trainings_at_once(
         now.append(1)
         most.append(len(now))
         try:
-            time.sleep(0.05)
+            until = time.monotonic() + (10 if max(most) < expected else 0.05)
+            while len(now) < 2 and time.monotonic() < until:  # another is given the time to come
+                time.sleep(0.01)
             yield from train(*arguments, **more)
         finally:  # a recording stops at its last epoch
             now.pop()
@@ -361,6 +384,9 @@ def test_the_command_prints_the_table_and_exits_by_what_happened(stages_watched,
     assert command(tmp_path, diverges, *there) == 1 and len(watch.begun()) == begun
     assert command(tmp_path, diverges, "--retry", *there) == 1 and len(watch.begun()) > begun
     assert client.status == "running"  # the scheduler is not ours to close
+    capsys.readouterr()
+    assert command(tmp_path, GRID, "--minutes", "0", *there) == 0
+    assert "partial: 0 of 6 trials; the same command goes on from here" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("grid, more, told", [
@@ -438,6 +464,22 @@ def test_the_cluster_on_this_machine_can_be_reached_from_this_machine_only(watch
     assert len(here) >= 2 + len(workers) and len(there) >= 2 * len(workers)
     assert all(re.search(r"//127\.0\.0\.1:", address) for address in
                [client.scheduler.address, client.dashboard_link, *client.scheduler_info(n_workers=-1)["workers"]])
+
+
+def test_a_script_that_loads_torch_first_gets_the_threads_it_asks_for_and_keeps_its_environment(tmp_path):
+    (tmp_path / "script.py").write_text("""
+import os, torch
+from dpkit.clusters import connected
+if __name__ == "__main__":
+    before = dict(os.environ)
+    with connected(workers=1, threads=2) as client:
+        print(*client.run(torch.get_num_threads).values())
+    print(before == dict(os.environ))
+""")
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "script.py"], env={**environment, "PYTHONPATH": str(ROOT)}, cwd=tmp_path, text=True,
+                          capture_output=True, timeout=120)
+    assert done.stdout.split() == [str(min(2, os.cpu_count())), "True"], done.stderr
 
 
 @pytest.mark.parametrize("more", [{"workers": 0}, {"threads": 0}, {"workers": -1}])
