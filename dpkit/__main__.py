@@ -9,7 +9,7 @@ import argparse
 import signal
 import sys
 
-PASSED, FAILED, REFUSED = 0, 1, 2  # exit codes; 128 + the signal's number after Ctrl-C or SIGTERM
+PASSED, FAILED, REFUSED, PARTIAL = 0, 1, 2, 3  # exit codes; 128 + the signal's number after Ctrl-C or SIGTERM
 
 
 def main(argv=None) -> int:
@@ -88,7 +88,7 @@ def _add_sweep(commands) -> None:
         "sweep", help="run a grid of trials: methods x ratios x seeds",
         description="Record, score, select and retrain for every trial of a grid, in parallel, and print the table. A stage "
                     "that was finished once is never run again: stopped at any moment, the same command goes on. Exit code 0 "
-                    "if all trials are done, 1 if some failed, 2 if the grid was refused.")
+                    "if all trials are done, 1 if some failed, 2 if the grid was refused, 3 if some are still to come.")
     sweep.add_argument("grid", metavar="GRID.yaml", help="dataset, method, prune_ratio, seed, record, retrain; see the README")
     sweep.add_argument("--out", metavar="DIR", help="the sweep's folder (default: sweeps/<name of the grid>)")
     sweep.add_argument("--scheduler", metavar="ADDRESS", help="of a running Dask cluster, tcp://... or tls://... "
@@ -138,7 +138,7 @@ def _sweep(arguments) -> int:
     if len(rows) < asked:
         print(f"\npartial: {len(rows)} of {asked} trials; the same command goes on from here")
     print(f"\n{len(rows)} rows in {out}: dpkit.results_table({str(out)!r}) reads them")
-    return FAILED if len(lost) else PASSED
+    return FAILED if len(lost) else PARTIAL if len(rows) < asked else PASSED
 
 
 def _add_report(commands) -> None:

@@ -8,7 +8,7 @@ import torch
 
 
 @contextmanager
-def connected(client=None, *, workers: int | None = None, threads: int = 1):
+def connected(client=None, *, workers: int | None = None, threads: int = 1, device="auto"):
     """Yield a distributed.Client: the one given, or of a local cluster that ends with the block."""
     if client is not None:
         yield client
@@ -17,7 +17,7 @@ def connected(client=None, *, workers: int | None = None, threads: int = 1):
 
     before = dict(os.environ)
     try:
-        with local_cluster(workers=workers, threads=threads) as cluster, Client(cluster) as own:
+        with local_cluster(workers=workers, threads=threads, device=device) as cluster, Client(cluster) as own:
             yield own
     finally:  # dask leaves its workers' settings in ours, where every later process would find them
         for name in set(os.environ) - set(before):
@@ -25,11 +25,12 @@ def connected(client=None, *, workers: int | None = None, threads: int = 1):
         os.environ.update(before)
 
 
-def local_cluster(*, workers: int | None = None, threads: int = 1):
+def local_cluster(*, workers: int | None = None, threads: int = 1, device="auto"):
     """A cluster of processes on this machine, listening on 127.0.0.1 alone; close it, or use it in a `with`.
 
     workers: processes; default one per GPU, else one per `threads` cores. More than GPUs share them.
     threads: torch's threads in each. Small networks gain more from two processes than from two threads.
+    Whoever is logged in on this machine can reach 127.0.0.1 too: on a shared one, use a cluster with TLS.
     """
     import dask
     from dask.system import CPU_COUNT
@@ -38,8 +39,10 @@ def local_cluster(*, workers: int | None = None, threads: int = 1):
 
     if threads < 1 or (workers is not None and workers < 1):
         raise ValueError(f"workers and threads must be at least 1; got {workers} and {threads}")
-    gpus = torch.cuda.device_count()
-    workers = workers or gpus or max(1, CPU_COUNT // threads)
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")  # the GPUs that are ours, if somebody said which
+    gpus = named.split(",") if named and torch.cuda.device_count() else [str(k) for k in range(torch.cuda.device_count())]
+    gpus = [] if str(device) == "cpu" else gpus
+    workers = workers or len(gpus) or max(1, CPU_COUNT // threads)
     # spinning threads make training many times slower on a busy machine
     env = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}
     env["OMP_WAIT_POLICY"] = "PASSIVE"
@@ -47,7 +50,7 @@ def local_cluster(*, workers: int | None = None, threads: int = 1):
     quiet = logging.CRITICAL  # a sweep tells of failures itself
     specs = {}
     for k in range(workers):
-        on = {"CUDA_VISIBLE_DEVICES": str(k % gpus)} if gpus else {}
+        on = {"CUDA_VISIBLE_DEVICES": gpus[k % len(gpus)]} if gpus else {}
         # no memory limit: dask's counts the images, and ends a worker that holds many of them
         specs[k] = {"cls": Nanny, "options": {**here, "nthreads": 1, "memory_limit": 0, "env": env | on,
                                               "silence_logs": quiet, "resources": {"GPU": 1} if gpus else {}}}

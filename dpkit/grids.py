@@ -16,11 +16,11 @@ num_samples, snapshot_epoch and best_every are as in Trial. A list of such grids
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from itertools import product
 from pathlib import Path
 
-from dpkit import catalog
+from dpkit import catalog, store
 from dpkit.training import Recipe
 from dpkit.trials import Trial
 
@@ -31,10 +31,13 @@ KEYS = (*MANY, "record", "record_epochs", "retrain_at", "snapshot_epoch", "best_
 
 
 class Refused(ValueError):
-    """The grid was refused whole, before the first training. mistakes: all of them, a sentence each."""
+    """The grid was refused whole, before the first training. mistakes: all of them, a sentence each.
 
-    def __init__(self, mistakes):
-        self.mistakes = list(dict.fromkeys(mistakes))
+    trials: some whose image sets have not been looked at yet.
+    """
+
+    def __init__(self, mistakes, trials=()):
+        self.mistakes, self.trials = list(dict.fromkeys(mistakes)), list(trials)
         super().__init__("\n".join(self.mistakes))
 
 
@@ -54,11 +57,11 @@ def trials_of(grid) -> list[Trial]:
             trials += _trials(part, mistakes)
         else:
             mistakes.append(f"a grid is a table of {', '.join(NEEDED)} and others; got {type(part).__name__}")
-    once = list({repr(trial): trial for trial in trials}.values())
+    once = list({store.key_hash(asdict(trial)): trial for trial in trials}.values())
     if not once and not mistakes:
         mistakes.append("expected at least one trial; the grid has none: give it a dataset, methods, ratios and recipes")
     if mistakes:
-        raise Refused(mistakes)
+        raise Refused(mistakes, once)
     return once
 
 
@@ -102,10 +105,12 @@ def _trials(grid, mistakes):
     for name in ("method", "prune_ratio", "retrain"):
         if name in grid and not _listed(grid[name]):
             mistakes.append(f"{name} must have at least one value; the list is empty")
-    if len(mistakes) > before:  # the trials below would only repeat it
-        return []
     axes.setdefault("seed", [0])
-    more = {name: grid[name] for name in ("snapshot_epoch", "best_every") if name in grid}
+    more = {name: grid[name] for name in ("snapshot_epoch", "best_every", "record_epochs") if name in grid}
+    probes = _probes(axes, more, methods, record, mistakes)
+    if len(mistakes) > before:
+        return probes
+    more.setdefault("record_epochs", record.epochs)
     trials = []
     for values in product(*axes.values()):
         rest = dict(zip(axes, values, strict=True)) | more
@@ -114,10 +119,27 @@ def _trials(grid, mistakes):
             for method, options in methods if ratio else [("random", {})]:
                 try:
                     trials.append(Trial(method=method, prune_ratio=float(ratio), options=options, record=record,
-                                        record_epochs=grid.get("record_epochs", record.epochs), retrain=retrain, **rest))
+                                        retrain=retrain, **rest))
                 except (TypeError, ValueError) as error:
                     mistakes.append(str(error))
     return trials
+
+
+def _probes(axes, more, methods, record, mistakes):
+    """A trial for every single setting, all others being sound: a trial with two mistakes tells only of one of them."""
+    sound = {"dataset": "digits", "method": "random", "prune_ratio": 0.5, "seed": 0, "record": record or Recipe(),
+             "record_epochs": 1, "retrain": Recipe()}
+    single = [{name: value} for name, values in axes.items() if name != "dataset" for value in values]
+    single += [{name: value} for name, value in more.items() if name != "record_epochs" or record]
+    epochs = more.get("record_epochs", sound["record"].epochs)
+    if record and isinstance(epochs, int) and 1 <= epochs <= record.epochs:  # else it is said once, and not for every method
+        single += [{"method": method, "options": options, "record_epochs": epochs} for method, options in methods]
+    for settings in single:
+        try:
+            Trial(**sound | settings)
+        except (TypeError, ValueError) as error:
+            mistakes.append(str(error))
+    return [Trial(**sound | {"dataset": name}) for name in axes.get("dataset", []) if isinstance(name, str)]
 
 
 def _variants(entry, mistakes):
@@ -178,8 +200,8 @@ def _unfit(settings):
         if name in NUMBERS and not (number and 0 <= value < math.inf):
             hint = ": write 1.0e-3, not 1e-3" if isinstance(value, str) and "e" in value else ""  # which YAML takes for text
             yield f"{name} must be a number from 0; got {value!r}{hint}"
-        if name == "nesterov" and not isinstance(value, bool):
-            yield f"nesterov must be true or false; got {value!r}"
+        if name in ("nesterov", "compile") and not isinstance(value, bool):
+            yield f"{name} must be true or false; got {value!r}"
     usual = Recipe()
     if settings.get("momentum") == 0 and settings.get("nesterov", usual.nesterov):
         yield "nesterov needs a momentum above 0; with none, say nesterov: false"

@@ -20,9 +20,9 @@ from dpkit import catalog, plots, store
 from dpkit.costs import Cost
 from dpkit.data import labels_of, load, set_name
 from dpkit.predict import picked_precision
-from dpkit.records import Snapshot, TrainingDynamics, keep_count
+from dpkit.records import TrainingDynamics, keep_count
 from dpkit.report_result import machine, versions
-from dpkit.stages import VERSIONS, Evidence, choose, place_of_record, record, score_of
+from dpkit.stages import VERSIONS, Evidence, check_settings, choose, place_of_record, record, score_of
 from dpkit.training import Recipe
 
 KIND = "Pruning"
@@ -120,10 +120,7 @@ def _check_settings(method, options, seed, recipe, epochs, watched):
         return
     if not (recipe.budget == "epochs" and 1 <= epochs <= recipe.epochs):
         raise ValueError(f"epochs must be 1..{recipe.epochs} (the recipe's); got {epochs}")
-    half, labels = np.full((2, epochs), 0.5), np.arange(2)
-    made_up = Evidence(TrainingDynamics(half, half, half > 0, labels),
-                       Snapshot(np.full((1, 2, 2), 0.5), None, labels), Cost())
-    choose(method, made_up, 1, num_samples=2, rng=seed, **options)  # the method itself judges its settings
+    check_settings(method, options, epochs)
 
 
 def _check_net(images, model):

@@ -31,9 +31,9 @@ def results_table(folder):
     folder = Path(folder)
     if not (folder / SWEEP).exists():
         return pandas.read_csv(_checked(folder, "rows.csv"), keep_default_na=False, na_values={name: "" for name in MAY_LACK})
-    rows, asked = _rows(folder)
+    rows, count = _rows(folder)
     table = pandas.DataFrame(rows) if rows else pandas.DataFrame(columns=["failed"])
-    table.attrs = {"asked": asked}
+    table.attrs = {"asked": count}
     return table
 
 
@@ -70,6 +70,19 @@ def row_file(folder, name: str, passing: bool = False) -> Path:
     return Path(folder) / "rows" / f"{name}{'.failed' if passing else ''}.json"
 
 
+def asked(folder) -> dict:
+    """A sweep's sweep.json: the cache, and the trials in order."""
+    try:
+        return json.loads((Path(folder) / SWEEP).read_text(encoding="utf-8"))
+    except ValueError:
+        raise ValueError(f"{Path(folder) / SWEEP} is damaged; run the sweep again") from None
+
+
+def is_older(trial) -> bool:
+    """Whether a trial of sweep.json was asked for when a stage had another version."""
+    return any(stages.VERSIONS.get(stage) != number for stage, number in trial["versions"].items())
+
+
 # ---- tables of rows --------------------------------------------------------------------------------------------
 
 
@@ -94,13 +107,13 @@ def accuracy_table(rows, *, seeds: int | None = None) -> list[dict]:
     """
     rows = labelled(rows)
     methods = list(dict.fromkeys(row["method"] for row in rows if row["prune_ratio"] > 0)) or ["random"]
-    asked, least, table = seeds or len({row["seed"] for row in rows}), 1 if seeds else 2, []
+    wanted, least, table = seeds or len({row["seed"] for row in rows}), 1 if seeds else 2, []
     for ratio in sorted({row["prune_ratio"] for row in rows}):
         here = [row for row in rows if row["prune_ratio"] == ratio]
         line = {"pruned": f"{100 * ratio:g} %" if ratio else "nothing", "kept": here[0]["keep"]}
         for method in methods if ratio else methods[:1]:
             found = [*_by_seed(row for row in here if row["method"] == method or not ratio).values()]
-            few = f" ({len(found)} of {asked})" if least <= len(found) < asked else ""
+            few = f" ({len(found)} of {wanted})" if least <= len(found) < wanted else ""
             line[method] = _mean_and_spread(found) + few if found else ""
         table.append(line)
     return table
@@ -170,6 +183,10 @@ def cost_table(rows) -> list[dict]:
     rows: of one set, network and budget, with some of prune_ratio 0 among them.
     """
     rows = labelled(rows)
+    protocols = {tuple(row.get(name) for name in ("dataset", "num_samples", "model", "budget")) for row in rows}
+    if len(protocols) > 1:
+        raise ValueError("cost_table compares trainings of one set, network and budget; got rows of "
+                         f"{' and '.join(', '.join(map(str, one)) for one in sorted(protocols, key=str))}: pick one of them")
     whole = [row for row in rows if not row["prune_ratio"]]
     table = []
     for ratio in sorted({row["prune_ratio"] for row in rows} - {0}):
@@ -224,7 +241,7 @@ def _row(folder, k):
 
 
 def _stage(folder, row, which) -> Path:
-    place = Path(_asked(folder)["cache"]) / row[which]
+    place = Path(asked(folder)["cache"]) / row[which]
     if not place.is_dir():
         raise FileNotFoundError(f"the {which} of this row lay in {place}, which is gone: run the sweep again to make it anew")
     return place
@@ -232,9 +249,9 @@ def _stage(folder, row, which) -> Path:
 
 def _rows(folder) -> tuple[list[dict], int]:
     """(the rows of a sweep that are there by now, failed ones with the reason; how many were asked for)."""
-    trials, rows, older = _asked(folder)["trials"], [], 0
+    trials, rows, older = asked(folder)["trials"], [], 0
     for trial in trials:
-        if any(stages.VERSIONS.get(stage) != number for stage, number in trial["versions"].items()):
+        if is_older(trial):
             older += 1
             continue
         found = _read(row_file(folder, trial["name"])) or _read(row_file(folder, trial["name"], passing=True))
@@ -251,13 +268,6 @@ def _read(file) -> dict | None:
         return json.loads(file.read_text())
     except FileNotFoundError:  # not there, or a sweep that goes on has just made it a better one
         return None
-
-
-def _asked(folder) -> dict:
-    try:
-        return json.loads((Path(folder) / SWEEP).read_text(encoding="utf-8"))
-    except ValueError:
-        raise ValueError(f"{Path(folder) / SWEEP} is damaged; run the sweep again") from None
 
 
 def _parameters(trial) -> dict:

@@ -11,6 +11,7 @@ import math
 import os
 import shutil
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
@@ -218,7 +219,9 @@ def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model: st
         with store.claimed(file):
             found_there = file.exists()
             if not found_there:
-                store.write_json(file, {"key": key, "row": train_and_test()})
+                with _not_again(partial):
+                    row = train_and_test()
+                store.write_json(file, {"key": key, "row": row})
             shutil.rmtree(partial, ignore_errors=True)
     n = len(selection.kept)
     counted = {"retrain_epochs": recipe.epochs_over(n), "retrain_samples": recipe.samples_seen(n)}
@@ -267,12 +270,22 @@ def _done_once(folder, key, work) -> Cost:
     if not manifest.exists() or _partial(folder).exists():  # a run that is killed at its very end leaves both
         with store.claimed(folder):
             if not manifest.exists():
-                with store.whole_folder(folder) as part:
+                with store.whole_folder(folder) as part, _not_again(_partial(folder)):
                     cost = work(part)
                     store.write_json(part / "manifest.json", {"key": key, **asdict(cost)})
             shutil.rmtree(_partial(folder), ignore_errors=True)
     said = json.loads(manifest.read_text())
     return Cost(**{name: said[name] for name in asdict(Cost()) if name in said})
+
+
+@contextmanager
+def _not_again(partial):
+    """A training that diverged leaves no checkpoint: from there it would only diverge again."""
+    try:
+        yield
+    except FloatingPointError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _partial(folder):

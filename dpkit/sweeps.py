@@ -10,7 +10,9 @@ import errno
 import json
 import math
 import os
+import socket
 import sys
+import threading
 import time
 import uuid
 import warnings
@@ -31,29 +33,36 @@ def sweep(grid, client=None, *, out=None, cache=None, workers: int | None = None
     grid:    a YAML file's path, a dict, a list of dicts or of Trials (see dpkit.grids). Mistakes are refused, all at once,
              before the first training.
     client:  a distributed.Client of any Dask cluster; None: processes on this machine (workers, each with `threads`).
-             Workers that declare a GPU resource get one training each.
+             A worker trains one network at a time; where workers declare a GPU resource, only they train.
     out:     the sweep's folder; default one in the cache, named by the grid. Stopped at any moment, the same call goes on:
-             rows that are there stay, and stages that are in the cache are not run again.
+             rows that are there stay, and stages that are in the cache are not run again. Another grid over the same
+             folder adds to it; the table is then that of the new grid.
     cache:   folder of the stages, reachable by all workers under this path; default store.cache_folder().
     retry:   also run those again that failed for a reason of their own, such as a loss that became NaN.
     minutes: stop after so many, with the rows that are there by then. A training that is stopped keeps its checkpoint, and
-             the same call goes on from it: a long sweep in short pieces.
+             the same call goes on from it: a long sweep in short pieces. (On a client's cluster, trainings that run at
+             that moment go on to their end, and are found by the next call.)
     watch:   called with a Progress about once a second; default: a line that is written over.
     Raises grids.Refused (a ValueError), OSError if a row cannot be written. A failed trial raises nothing.
     """
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
-    asked = grids.trials_of(grid)
+    try:
+        asked = grids.trials_of(grid)
+    except grids.Refused as refused:
+        raise grids.Refused(refused.mistakes + _facts_of(refused.trials, client, device)[1]) from None
     cache = Path(cache or store.cache_folder()).resolve()
     out = Path(out or cache / "sweeps" / store.key_hash([asdict(trial) for trial in asked]))
     watch = watch or Line()
     cells = _cells(asked, client, device)
     _write(out, cells, cache)
-    done = {cell.name: _failed(file) for cell in cells if _finished(file := results.row_file(out, cell.name), retry)}
+    done = {cell.name: _failed(file) for cell in cells if _finished(file := results.row_file(out, cell.name), cache, retry)}
     todo = [cell for cell in cells if cell.name not in done]
     progress = Progress(total=len(cells), done=len(done), failed=sum(done.values()))
     if todo:
-        with clusters.connected(client, workers=workers, threads=threads) as own:
-            _run(own, todo, out, cache, device, progress, watch, until)
+        with clusters.connected(client, workers=workers, threads=threads, device=device) as own:
+            suspects = _run(own, todo, out, cache, device, progress, watch, until)
+            for cell in suspects:  # one by one: who shared a worker with a trial that kills it is not to blame
+                _run(own, [cell], out, cache, device, progress, watch, until, alone=True)
     watch(progress, last=True)
     return results.results_table(out)
 
@@ -101,6 +110,7 @@ class _Cell:
     name: str
     record: str | None
     num_samples: int
+    here: dict  # what a worker must find, or its row would be another's
     versions: dict = field(default_factory=dict)
 
 
@@ -109,19 +119,26 @@ class _Cell:
 
 def _cells(asked, client, device):
     """The trials with their rows' names, which depend on the images and the kind of machine; Refused if a set is unfit."""
-    facts, mistakes = {}, []
+    facts, mistakes = _facts_of(asked, client, device)
+    if mistakes:
+        raise grids.Refused(mistakes)
+    return [_cell(trial, facts[trial.dataset, trial.num_samples]) for trial in asked]
+
+
+def _facts_of(asked, client, device):
+    """({(dataset, num_samples): facts}, mistakes) of the sets of these trials."""
+    facts, mistakes, resources = {}, [], clusters.training_resources(client) if client else None
     for trial in asked:
         which = (trial.dataset, trial.num_samples)
         if which not in facts:
-            found = client.submit(_facts, *which, device, pure=False).result() if client else _facts(*which, device)
+            found = client.submit(_facts, *which, device, pure=False, resources=resources).result() if client \
+                else _facts(*which, device)
             facts[which] = found
             mistakes += [found["mistake"]] if "mistake" in found else []
         n = facts[which].get("n")
         if n and keep_count(n, trial.prune_ratio) == 0:
             mistakes.append(f"prune_ratio {trial.prune_ratio} of {trial.dataset}'s {n} images leaves none to train on")
-    if mistakes:
-        raise grids.Refused(mistakes)
-    return [_cell(trial, facts[trial.dataset, trial.num_samples]) for trial in asked]
+    return facts, mistakes
 
 
 def _facts(dataset, num_samples, device):
@@ -137,28 +154,49 @@ def _facts(dataset, num_samples, device):
 
 
 def _cell(trial, facts):
-    watched = catalog.METHODS[trial.method].evidence is not None
+    method = catalog.METHODS[trial.method]
+    watched = method.evidence is not None
     used = stages.VERSIONS if watched else {stage: stages.VERSIONS[stage] for stage in ("select", "retrain")}
     seen = {"images": facts["images"], "around": facts["around"][trial.record.precision], "version": stages.VERSIONS["record"]}
     record = {name: getattr(trial, name) for name in ("model", "record_epochs", "seed", "snapshot_epoch")} | seen
-    key = {"trial": asdict(trial), "versions": used, "images": facts["images"], "test": facts["test"],
+    in_full = {"options": catalog.defaults(trial.method) | trial.options,  # a changed default is another row
+               "scorer": getattr(method.scorer, "__name__", None), "selector": method.selector.__name__}
+    key = {"trial": asdict(trial) | in_full, "versions": used, "images": facts["images"], "test": facts["test"],
            "around": facts["around"][trial.retrain.precision]} | ({"record": seen} if watched else {})
     name = store.key_hash(key)
     shared = store.key_hash(record | {"recipe": asdict(trial.record)}) if watched else None
-    return _Cell(trial, name, shared, facts["n"], dict(used))
+    here = {"images": facts["images"], "test": facts["test"], "around": facts["around"][trial.retrain.precision]}
+    return _Cell(trial, name, shared, facts["n"], here, dict(used))
 
 
 def _write(out, cells, cache):
     kind = store.read_manifest(out).get("kind")
     if kind:
         raise FileExistsError(f"{out} holds a {kind.lower()}; name another folder for the sweep")
+    before = results.asked(out)["trials"] if (out / results.SWEEP).exists() else []
+    older = sum(results.is_older(trial) for trial in before)
+    if older:
+        warnings.warn(f"{older} rows in {out} were made by an older version of a stage: they are left unused, and made anew",
+                      stacklevel=3)
+    gone = {trial["name"] for trial in before if not results.is_older(trial)} - {cell.name for cell in cells}
+    if gone:
+        warnings.warn(f"{len(gone)} trials of an earlier grid in {out} are not in this one: their rows stay there, and are not "
+                      "in this table", stacklevel=3)
     store.write_json(out / results.SWEEP, {"kind": "Sweep", "schema": 1, "cache": cache, "trials": [
         {"name": cell.name, "versions": cell.versions, **asdict(cell.trial), "num_samples": cell.num_samples,
          "keep": keep_count(cell.num_samples, cell.trial.prune_ratio)} for cell in cells]})
 
 
-def _finished(file, retry):
-    return file.exists() and not (_failed(file) and retry)
+def _finished(file, cache, retry):
+    """Whether this row is there, with its scores and selection; with `retry`, one that failed makes way."""
+    if not file.exists():
+        return False
+    if _failed(file):
+        if retry:
+            file.unlink()
+        return not retry
+    row = json.loads(file.read_text())["row"]
+    return all((cache / row[stage]).exists() for stage in ("scores", "selection"))
 
 
 def _failed(file):
@@ -168,25 +206,29 @@ def _failed(file):
 # ---- the graph -------------------------------------------------------------------------------------------------
 
 
-def _run(client, todo, out, cache, device, progress, watch, until):
-    """record -> score -> select -> retrain as Dask tasks, one record for all that share it; rows as they come."""
+def _run(client, todo, out, cache, device, progress, watch, until, alone=False):
+    """record -> score -> select -> retrain as Dask tasks, one record for all that share it; rows as they come.
+
+    Returns the trials that were given up because their worker died again and again: Dask blames all that are assigned to a
+    worker when it dies. With `alone` that is their failure.
+    """
     from distributed import as_completed
 
     resources, run = clusters.training_resources(client), uuid.uuid4().hex[:8]
-    records, rows = {}, {}
+    records, rows, suspects = {}, {}, []
 
-    def submit(stage, cell, before, name, **more):
-        return client.submit(_step, stage, cell.trial, before, str(cache), device, key=f"{stage}-{name}-{run}", pure=False,
-                             **more)
+    def submit(stage, cell, before, name):
+        return client.submit(_step, stage, cell.trial, before, str(cache), device, cell.here, key=f"{stage}-{name}-{run}",
+                             pure=False, resources=resources)
 
     for cell in todo:
         before = None
         if cell.record:
             if cell.record not in records:
-                records[cell.record] = submit("record", cell, None, cell.record, resources=resources)
+                records[cell.record] = submit("record", cell, None, cell.record)
             before = submit("score", cell, records[cell.record], cell.name)  # a quick one: read, if another trial did it
         before = submit("select", cell, before, cell.name)
-        rows[submit("retrain", cell, before, cell.name, resources=resources)] = cell
+        rows[submit("retrain", cell, before, cell.name)] = cell
     waiting = as_completed([*records.values(), *rows], raise_errors=False)
     clock = _Clock(len(records), len(rows))
     try:
@@ -196,6 +238,9 @@ def _run(client, todo, out, cache, device, progress, watch, until):
                 found = _found(future)
                 if future in rows:
                     cell = rows.pop(future)
+                    if found.get("killed") and not alone:
+                        suspects.append(cell)
+                        continue
                     progress.done += 1
                     progress.failed += "failed" in found
                     clock.row(found)
@@ -206,8 +251,11 @@ def _run(client, todo, out, cache, device, progress, watch, until):
             progress.seconds_left = clock.left(workers)
             watch(progress)
     finally:
-        client.cancel(list(rows), force=True)
+        left = [future for future in (*records.values(), *rows) if not future.done()]
+        if left:
+            client.cancel(left, force=True)
     progress.running = 0
+    return suspects
 
 
 def _within(waiting, seconds):
@@ -278,26 +326,33 @@ def _clock(seconds):
 
 # ---- on the workers --------------------------------------------------------------------------------------------
 
+_ONE = threading.Lock()  # a worker may have many threads, but random state, thread counts and peak memory are the process's
 
-def _step(stage, trial, before, cache, device):
+
+def _step(stage, trial, before, cache, device, here):
     """One stage of a trial. Its mishap, or that of a stage before it, is handed on in words: it is no other trial's."""
     if before and "failed" in before:
         return before
     begun = time.perf_counter()
     try:
-        with warnings.catch_warnings():
+        with _ONE, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "the subset of")  # the row's empty_classes says it
-            row = _up_to(stage, trial, Path(cache), device)
+            row = _up_to(stage, trial, Path(cache), device, here)
     except Exception as error:
         return _failure(error)
     return {"row": row, "seconds": time.perf_counter() - begun}
 
 
-def _up_to(stage, trial, cache, device):
+def _up_to(stage, trial, cache, device, here):
     """Do the stage, reading those before it from the cache; the row, if it is the last."""
+    images, test = stages.load_sets(trial.dataset, trial.num_samples, device)
+    found = {"images": images.fingerprint, "test": test.fingerprint, "around": stages.surroundings(images, trial.retrain)}
+    if found != here:
+        other = ", ".join(name for name in here if found[name] != here[name])
+        raise OSError(f"the worker on {socket.gethostname()} differs from the one that was asked first (other {other}): let "
+                      "all workers see the same data, and have the same kind of device and the same torch")
     if stage == "retrain":
         return trials.run_trial(trial, cache=cache, device=device)
-    images, _ = stages.load_sets(trial.dataset, trial.num_samples, device)
     evidence = trials.record_of(trial, images, cache=cache)
     if stage == "score":
         stages.score(trial.method, evidence, options=trial.options, cache=cache)
@@ -316,4 +371,4 @@ def _failure(error):
         words = f"the GPU's memory did not suffice: {words.split('. ')[0]}"
     elif not isinstance(error, (ValueError, FloatingPointError, OSError)):
         words = f"{type(error).__name__}: {words}"
-    return {"failed": words, "passing": not kinds.isdisjoint(PASSING)}
+    return {"failed": words, "passing": not kinds.isdisjoint(PASSING), "killed": "KilledWorker" in kinds}

@@ -210,6 +210,7 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
 @cache
 def _compiled(loss, device):
     """One compiled step for all networks of a kind: their weights are its inputs. A batch size is compiled once."""
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)  # near-equal batches: two sizes a set
     return torch.compile(loss, mode="reduce-overhead" if device == "cuda" else None, dynamic=False)
 
 

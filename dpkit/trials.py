@@ -73,8 +73,9 @@ def run_trial(trial: Trial, *, cache=None, device="auto", watch=None) -> dict:
     cache:  folder for finished stages; default store.cache_folder().
     watch:  called as watch(stage, report) after every epoch that is run or read from a checkpoint, for progress.
     The row's costs (LEDGER: seconds, epochs, samples and peak_memory of each stage) are those of the run that did the work;
-    from_cache says whether the retraining was an earlier run's. accuracy is on the test set after the LAST step.
-    scores and selection name the stages in the cache that hold them ("": no score).
+    a shared recording is charged in full, to el2n too. from_cache says whether the retraining was an earlier run's.
+    accuracy is on the test set after the LAST step. scores and selection name the stages in the cache that hold them ("":
+    no score).
     """
     return outcome_of(trial, cache=cache, device=device, watch=watch).row
 

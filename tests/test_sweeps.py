@@ -165,7 +165,6 @@ def test_a_sweep_that_stops_after_some_minutes_has_its_rows_and_goes_on(client, 
     try:
         table = sweep(QUICK, client, minutes=0.03, **place)
         assert len(table) <= 1 and table.attrs["asked"] == 3
-        assert results.summary(table).seeds.tolist() == [1] * len(table)
     finally:
         let_go.set()
     table = sweep(QUICK, client, **place)
