@@ -251,9 +251,7 @@ def _run(client, todo, out, cache, device, progress, watch, until, alone=False):
             progress.seconds_left = clock.left(workers)
             watch(progress)
     finally:
-        left = [future for future in (*records.values(), *rows) if not future.done()]
-        if left:
-            client.cancel(left, force=True)
+        client.cancel([future for future in rows if not future.done()], force=True)  # and with them what they waited for
     progress.running = 0
     return suspects
 
