@@ -1,4 +1,4 @@
-"""python -m benchmarks [NAME ...] [--save]: run all benchmarks, or those named; --save writes results/benchmarks.json."""
+"""python -m benchmarks [NAME ...] [--save]: run all benchmarks, or those named; --save writes results/benchmarks.json, or results/benchmarks-NAME.json."""
 
 import argparse
 from importlib import import_module
@@ -13,7 +13,7 @@ NAMES = ("data_path", "recording", "dual", "memory", "sweeps", "gpu")
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"any of {', '.join(NAMES)}; all if none is given")
-    parser.add_argument("--save", action="store_true", help="write results/benchmarks.json")
+    parser.add_argument("--save", action="store_true", help="write the file in results/")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.names) - set(NAMES))
     if unknown:
@@ -26,7 +26,8 @@ def main():
             print(f"{title:62}", "  ".join(shown), flush=True)
     if arguments.save:
         command = " ".join(["python -m benchmarks", *arguments.names, "--save"])
-        write_json(Path(__file__).parents[1] / "results" / "benchmarks.json",
+        stem = "-".join(["benchmarks", *arguments.names])
+        write_json(Path(__file__).parents[1] / "results" / f"{stem}.json",
                    {"command": command, "machine": machine(), "versions": versions(), "rows": rows})
 
 

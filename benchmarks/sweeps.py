@@ -45,8 +45,8 @@ def grid(count):
 
 
 def trained(data, workers, threads):
-    """Seconds of eight real trainings (small CNN, 32x32 colour, 250 steps) as a sweep, cluster included."""
-    recipe = Recipe(budget="steps", steps=250)
+    """Seconds of eight real trainings (small CNN, 32x32 colour, 120 steps) as a sweep, cluster included."""
+    recipe = Recipe(budget="steps", steps=120)
     trials = [Trial(str(data), "random", 0.5, seed, Recipe(epochs=1), 1, recipe) for seed in range(8)]
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()

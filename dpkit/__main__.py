@@ -103,6 +103,7 @@ def _add_sweep(commands) -> None:
 
 
 def _sweep(arguments) -> int:
+    import warnings
     from pathlib import Path
 
     try:
@@ -116,8 +117,10 @@ def _sweep(arguments) -> int:
     try:
         if arguments.scheduler:
             client = distributed.Client(arguments.scheduler, timeout=30)
-        rows = sweeps.sweep(arguments.grid, client, out=out, workers=arguments.workers, threads=arguments.threads,
-                            device=arguments.device, retry=arguments.retry, minutes=arguments.minutes)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *where, **more: print(f"careful: {message}", file=sys.stderr)
+            rows = sweeps.sweep(arguments.grid, client, out=out, workers=arguments.workers, threads=arguments.threads,
+                                device=arguments.device, retry=arguments.retry, minutes=arguments.minutes)
     except KeyboardInterrupt:
         return _say(128 + signal.SIGINT, "interrupted; the same command goes on from here")
     except grids.Refused as refused:

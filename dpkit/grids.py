@@ -127,18 +127,28 @@ def _trials(grid, mistakes):
 
 def _probes(axes, more, methods, record, mistakes):
     """A trial for every single setting, all others being sound: a trial with two mistakes tells only of one of them."""
-    sound = {"dataset": "digits", "method": "random", "prune_ratio": 0.5, "seed": 0, "record": record or Recipe(),
-             "record_epochs": 1, "retrain": Recipe()}
-    single = [{name: value} for name, values in axes.items() if name != "dataset" for value in values]
-    single += [{name: value} for name, value in more.items() if name != "record_epochs" or record]
-    epochs = more.get("record_epochs", sound["record"].epochs)
-    if record and isinstance(epochs, int) and 1 <= epochs <= record.epochs:  # else it is said once, and not for every method
-        single += [{"method": method, "options": options, "record_epochs": epochs} for method, options in methods]
-    for settings in single:
+    sound = {"dataset": "digits", "method": "random", "prune_ratio": 0.5, "seed": 0, "record": Recipe(), "record_epochs": 1,
+             "retrain": Recipe()}
+
+    def fits(**settings):
         try:
             Trial(**sound | settings)
         except (TypeError, ValueError) as error:
             mistakes.append(str(error))
+            return False
+        return True
+
+    for name, values in axes.items():
+        for value in values:
+            if name not in ("dataset", "model") or (name == "model" and isinstance(value, str)):
+                fits(**{name: value})
+    for name, value in more.items():
+        if name != "record_epochs" and not isinstance(value, list):
+            fits(**{name: value})
+    epochs = more.get("record_epochs", record.epochs if record else 1)
+    if record and not isinstance(epochs, list) and fits(record=record, record_epochs=epochs):
+        for method, options in methods:
+            fits(method=method, options=options, record=record, record_epochs=epochs)
     return [Trial(**sound | {"dataset": name}) for name in axes.get("dataset", []) if isinstance(name, str)]
 
 
@@ -158,7 +168,10 @@ def _variants(entry, mistakes):
         except ValueError as error:
             mistakes.append(str(error))
             continue
-        mistakes += [_unknown(setting, taken, f"{name} has no setting") for setting in options if setting not in taken]
+        unknown = [_unknown(setting, taken, f"{name} has no setting") for setting in options if setting not in taken]
+        mistakes += unknown
+        if unknown:
+            continue
         mistakes += [f"{name}'s {setting} must have at least one value; the list is empty"
                      for setting, values in options.items() if not _listed(values)]
         found += [(name, dict(zip(options, values, strict=True)))

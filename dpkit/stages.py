@@ -159,6 +159,10 @@ def routed(method, options):
 
 def check_settings(method, options, epochs) -> None:
     """ValueError if the method, with these settings, could not choose from a record of so many epochs."""
+    usual = catalog.defaults(method)
+    unfit = [name for name, value in options.items() if isinstance(usual.get(name), bool) and not isinstance(value, bool)]
+    if unfit:
+        raise ValueError(f"{method}'s {unfit[0]} must be true or false; got {options[unfit[0]]!r}")
     half, labels = np.full((2, min(epochs, 10_000)), 0.5), np.arange(2)  # windows are shorter
     made_up = Evidence(TrainingDynamics(half, half, half > 0, labels), Snapshot(np.full((1, 2, 2), 0.5), None, labels), Cost())
     try:

@@ -90,7 +90,7 @@ class Line:
     """
 
     def __init__(self):
-        self.over = sys.stdout.isatty() or "ipykernel" in sys.modules
+        self.over = sys.stdout.isatty() or type(sys.stdout).__module__.startswith("ipykernel")
         self.pause = 30 if not self.over or ENVIRONMENT in os.environ else 0
         self.told, self.width = -math.inf, 0
 

@@ -82,7 +82,9 @@ def watched_cluster(tmp_path_factory):
     from dpkit.clusters import local_cluster
 
     watch = standins.Watch(tmp_path_factory.mktemp("stages"))
-    with pytest.MonkeyPatch.context() as patch, dask.config.set({"distributed.worker.preload": [standins.__file__]}):
+    settings = {"distributed.worker.preload": [standins.__file__],
+                "distributed.scheduler.allowed-failures": 1}  # two deaths will do to give a task up
+    with pytest.MonkeyPatch.context() as patch, dask.config.set(settings):
         patch.setenv(standins.FOLDER, str(watch.folder))
         with local_cluster(workers=2) as cluster, distributed.Client(cluster) as client:
             yield client, watch

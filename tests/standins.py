@@ -6,10 +6,12 @@ The workers load this file (as dask's preload) and talk to the test by a folder,
     hold-<kind>      the next stage of that kind waits in the middle of its work until this is gone, ...
     inside-<kind>    ... and has "<process> <stage's name>" in here
     linger           seconds that every stage takes longer
+    deadly           a learning rate: a training with it kills its worker
 All else is dpkit's own, but for checkpoints, which are written after every epoch.
 """
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -50,6 +52,9 @@ class Watch:
     def let_go(self, kind="*"):
         for file in [*self.folder.glob(f"hold-{kind}"), *self.folder.glob(f"inside-{kind}")]:
             file.unlink()
+
+    def kill_at(self, lr):
+        (self.folder / "deadly").write_text(str(lr))
 
     def linger(self, seconds):
         (self.folder / "linger").write_text(str(seconds))
@@ -101,6 +106,8 @@ def dask_setup(worker):
     def noted_train(net, images, recipe, *, checkpoint, **more):
         name = checkpoint.name.removesuffix("-partial")
         note("begin", name, os.getpid())
+        if (folder / "deadly").exists() and float((folder / "deadly").read_text()) == recipe.lr:
+            os.kill(os.getpid(), signal.SIGKILL)
         for report in train(net, images, recipe, checkpoint=checkpoint, **more):
             yield report
             pause(name)

@@ -344,7 +344,7 @@ def test_the_same_command_goes_on_to_the_undisturbed_numbers(killed, both):
     assert json.loads((folder / "run" / "training.json").read_text())["world_size"] == 2
     code, output, _ = torchrun(folder, BEFORE + README + AFTER, -1)
     assert code == 0, output
-    assert re.findall(r"epoch (\d+):", output) == [str(epoch) for epoch in range(10)]
+    assert re.findall(r"epoch (\d+):", output) == [str(epoch) for epoch in range(10)], output
     assert [(folder / f"steps_{rank}").read_text() for rank in range(2)] == [str(7 * 11)] * 2  # three epochs were not run again
     undisturbed = both[0]["small_cnn"]
     for epoch, (report, _) in enumerate(undisturbed):

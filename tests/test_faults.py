@@ -80,6 +80,9 @@ class Command:
         told, _ = self.process.communicate(timeout=300)
         assert self.process.returncode == 0, told
 
+    def end(self):
+        self.process.kill()
+
 
 class Kernel:
     """A notebook's kernel that runs a sweep: killed, the notebook is run again in another."""
@@ -100,7 +103,6 @@ class Kernel:
     def kill(self, worker):
         self.process.kill()
         self.process.wait()
-        self.client.stop_channels()
 
     def finish(self):
         while (answer := self.client.get_shell_msg(timeout=300))["parent_header"]["msg_id"] != self.asked:
@@ -108,6 +110,9 @@ class Kernel:
         assert answer["content"]["status"] == "ok", answer["content"]
         self.client.shutdown()
         self.process.wait(60)
+
+    def end(self):
+        self.process.kill()
         self.client.stop_channels()
 
 
@@ -130,6 +135,9 @@ class Workers:
         self.thread.join(300)
         assert self.rows.failed.tolist() == ["", ""]
 
+    def end(self):
+        pass
+
 
 WHO = [Workers, Command, Kernel]
 
@@ -142,29 +150,35 @@ def disturbed(place, start, kinds, wait_until, kernels, rng=None):
 
     rng: at a random moment soon after such a stage has begun, instead of well inside it.
     """
-    watch, run, found = place.watch, None, []
+    watch, runs, found = place.watch, [], []
     if rng is None:
         watch.hold(kinds[0])
-    for kind, following in zip(kinds, [*kinds[1:], None], strict=True):
-        run = run or start()
-        if rng is None:
-            wait_until(lambda kind=kind: watch.inside(kind), seconds=300)
-            worker, inside = watch.inside(kind)
-        else:
-            wait_until(lambda kind=kind: any(name.startswith(kind) for name in watch.begun()), seconds=300)
-            worker, inside = next((process, None) for name, process in watch.log("begin")[::-1] if name.startswith(kind))
-            time.sleep(rng.uniform(0, LONG[kind]))
-        done, begun = standins.finished(place.cache), len(watch.begun())
-        with suppress(ProcessLookupError):
-            run.kill(worker)
-        if not hasattr(run, "goes_on"):
-            run = None
-            wait_until(lambda: not kernels(place.mark), seconds=120)
-        found.append({"kind": kind, "inside": inside, "done": done, "begun": begun})
-        if rng is None and following:
-            watch.hold(following)
-        watch.let_go(kind)
-    (run or start()).finish()
+    try:
+        for kind, following in zip(kinds, [*kinds[1:], None], strict=True):
+            if not runs or not hasattr(runs[-1], "goes_on"):
+                runs.append(start())
+            if rng is None:
+                wait_until(lambda kind=kind: watch.inside(kind), seconds=300)
+                worker, inside = watch.inside(kind)
+            else:
+                wait_until(lambda kind=kind: any(name.startswith(kind) for name in watch.begun()), seconds=300)
+                worker, inside = next((process, None) for name, process in watch.log("begin")[::-1] if name.startswith(kind))
+                time.sleep(rng.uniform(0, LONG[kind]))
+            done, begun = standins.finished(place.cache), len(watch.begun())
+            with suppress(ProcessLookupError):
+                runs[-1].kill(worker)
+            if not hasattr(runs[-1], "goes_on"):
+                wait_until(lambda: not kernels(place.mark), seconds=120)
+            found.append({"kind": kind, "inside": inside, "done": done, "begun": begun})
+            if rng is None and following:
+                watch.hold(following)
+            watch.let_go(kind)
+        if not hasattr(runs[-1], "goes_on"):
+            runs.append(start())
+        runs[-1].finish()
+    finally:
+        for run in runs:
+            run.end()
     return found
 
 

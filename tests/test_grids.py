@@ -108,6 +108,7 @@ def test_a_ratio_that_is_none_is_refused(ratio):
     ({"method": {"dual": {"window": 13}}}, r"window must be 2\.\.12 epochs .*got 13"),
     ({"method": {"dual": {"window": "3"}}}, "window must be"), ({"method": {"dual+beta": {"c_d": 0}}}, "c_d must be a number"),
     ({"method": {"dual+beta": {"c_d": "4"}}}, "dual.beta cannot use the settings c_d=4"),
+    ({"method": {"dual": {"protect_inf": "no"}}}, "dual's protect_inf must be true or false; got 'no'"),
     ({"method": "dual", "record_epochs": 9}, r"window must be 2\.\.9"),
     ({"record_epochs": 13}, r"record_epochs must be 1\.\.12 \(the record recipe's epochs\); got 13"),
     ({"record_epochs": 0}, "record_epochs must be a whole number from 1; got 0"), ({"record_epochs": "5"}, "got '5'"),
@@ -189,7 +190,8 @@ KNOWN = [*grids.KEYS, *METHODS, *Recipe.__dataclass_fields__, "window", "c_d", "
 NAMES = st.one_of(st.sampled_from(KNOWN), PLAIN)
 ANYTHING = st.recursive(PLAIN, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(NAMES, inner, max_size=3)),
                         max_leaves=8)
-OPTIONS = {"window": st.integers(2, 14), "c_d": st.floats(0, 9), "convention": st.sampled_from(["paper", "code"])}
+OPTIONS = {"window": st.integers(2, 14), "c_d": st.floats(0, 9), "convention": st.sampled_from(["paper", "code"]),
+           "protect_inf": st.booleans() | PLAIN}
 RECIPE = st.fixed_dictionaries({}, optional={
     "epochs": st.integers(10, 40), "batch_size": st.integers(0, 40), "lr": st.floats(0, 1), "momentum": st.floats(0, 1),
     "nesterov": st.booleans(), "weight_decay": st.floats(0, 1), "augment": st.none()})

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dpkit import report_kernel, report_parameters, report_result, reports
+from dpkit import report_kernel, report_parameters, report_result, reports, store
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("papermill")
@@ -333,15 +333,16 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch, broken):
 def test_leftovers_of_killed_runs_are_cleared(tmp_path, monkeypatch):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    (tmp_path / f".out.building-{gone.pid}").mkdir()
-    (tmp_path / f".out.building-{os.getppid()}").mkdir()  # another run that is alive
+    (tmp_path / f".out.building-{store._host()}-{gone.pid}-1").mkdir()
+    alive = tmp_path / f".out.building-{store._host()}-{os.getppid()}-1"  # another run
+    alive.mkdir()
 
     def execute(notebook, target, *others):
         target.write_text(notebook.read_text())
 
     monkeypatch.setattr(reports, "execute", execute)
     run(tmp_path, BEGIN)
-    assert names(tmp_path) == [f".out.building-{os.getppid()}", "lesson.ipynb", "out-failed"]
+    assert names(tmp_path) == [alive.name, "lesson.ipynb", "out-failed"]
 
 
 # ---- what the notebook uses ------------------------------------------------------------------------------------

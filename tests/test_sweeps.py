@@ -32,6 +32,7 @@ GRID = {"dataset": "digits", "num_samples": 60, "method": ["random", "dual", "el
         "record": {"epochs": 11, "batch_size": 30, "lr": 0.05}, "retrain": {"epochs": 2, "batch_size": 30, "lr": 0.05}}
 RETRAIN = Recipe(epochs=2, batch_size=30, lr=0.05)
 QUICK = [Trial("digits", "random", 0.5, seed, Recipe(epochs=1), 1, RETRAIN, num_samples=60) for seed in range(3)]
+DIED = "the worker that ran it died, again and again: out of memory, or killed"
 MEASURED = {f"{stage}_{what}" for stage in standins.KINDS for what in ("seconds", "peak_memory")} | {"from_cache"}
 
 
@@ -138,6 +139,8 @@ def test_the_kept_sets_and_scores_of_a_sweep_are_found_and_can_be_published(clie
     next(place["cache"].glob(rows_of(table)[0]["selection"])).rename(tmp_path / "gone")
     with pytest.raises(FileNotFoundError, match="which is gone: run the sweep again"):
         results.kept_set(place["out"], 0)
+    sweep(GRID, client, **place)
+    assert np.array_equal(results.kept_set(place["out"], 0).kept, results.kept_set(folder, 0).kept)
 
 
 def test_a_table_can_be_read_while_its_sweep_is_running(client, place):
@@ -247,22 +250,6 @@ def test_a_recording_that_fails_fails_its_rows_and_no_others(client, place, trai
     assert begun.count(0.07) == 1
 
 
-def test_failures_say_what_happened_to_the_worker_and_the_cluster():
-    from distributed.scheduler import KilledWorker, WorkerState
-
-    from dpkit.sweeps import _failure, _found
-
-    worker = WorkerState(address="tcp://127.0.0.1:1", status=None, pid=1, name=0, nthreads=1, memory_limit=0,
-                         local_directory="", nanny=None, server_id="")
-    died = _failure(KilledWorker("key", worker, 3))
-    assert died == {"failed": "the worker that ran it died, again and again: out of memory, or killed", "passing": True}
-
-    class Lost:
-        status = "cancelled"
-
-    assert _found(Lost()) == {"failed": "cancelled: the cluster was closed", "passing": True}
-
-
 def test_rows_of_an_older_stage_are_left_out_and_said_so_and_run_again(client, place, trainings, monkeypatch):
     begun, _ = trainings
     first = sweep(GRID | {"prune_ratio": 0.5}, client, **place)
@@ -272,37 +259,78 @@ def test_rows_of_an_older_stage_are_left_out_and_said_so_and_run_again(client, p
                                              "left out: run the sweep again"):
             assert len(results.results_table(place["out"])) == 3 - older  # random needs no record
         begun.clear()
-        again = sweep(GRID | {"prune_ratio": 0.5}, client, **place)
+        with pytest.warns(UserWarning, match=f"{older} rows in .*out were made by an older version of a stage: they are left"):
+            again = sweep(GRID | {"prune_ratio": 0.5}, client, **place)
         assert [numbers(row) for row in rows_of(again)] == [numbers(row) for row in rows_of(first.assign(**{
             name: again[name] for name in ("scores", "selection")}))]
         assert len(begun) == {"record": 1, "retrain": 3}[stage]
 
 
-# ---- one training per GPU --------------------------------------------------------------------------------------
+# ---- who does it -----------------------------------------------------------------------------------------------
 
 
-def test_a_worker_with_one_gpu_and_two_threads_never_runs_two_trainings_at_once(place, monkeypatch):
+@pytest.mark.parametrize("resources", [{}, {"GPU": 1}], ids=["no GPU", "a GPU"])
+def test_a_worker_with_two_threads_never_runs_two_trainings_at_once(place, monkeypatch, resources):
     now, most, train = [], [], stages.train
 
     def counted(*arguments, **more):
         now.append(1)
         most.append(len(now))
         try:
-            until = time.monotonic() + (10 if max(most) < expected else 0.05)
-            while len(now) < 2 and time.monotonic() < until:  # another is given the time to come
-                time.sleep(0.01)
+            time.sleep(0.05)  # another is given the time to come
             yield from train(*arguments, **more)
         finally:  # a recording stops at its last epoch
             now.pop()
 
     monkeypatch.setattr(stages, "train", counted)
-    for resources, expected in (({"GPU": 1}, 1), ({}, 2)):  # without the resource, two would
-        with in_this_process(1, 2, resources=resources) as client:
-            dual = replace(QUICK[0], method="dual", record=Recipe(epochs=10), record_epochs=10)
-            trials = [*QUICK, *(replace(dual, seed=seed) for seed in (7, 8))]
-            sweep(trials, client, **place | {"out": place["out"] / str(expected), "cache": place["cache"] / str(expected)})
-        assert max(most) == expected and len(most) == 7
-        most.clear()
+    with in_this_process(1, 2, resources=resources) as client:
+        dual = replace(QUICK[0], method="dual", record=Recipe(epochs=10), record_epochs=10)
+        sweep([*QUICK, *(replace(dual, seed=seed) for seed in (7, 8))], client, **place)
+    assert most == [1] * 7
+
+
+def test_where_workers_declare_a_gpu_only_they_work(place, monkeypatch):
+    from distributed import Scheduler, SpecCluster, Worker, get_worker
+
+    at, train = [], stages.train
+
+    def noted(*arguments, **more):
+        at.append(get_worker().name)
+        yield from train(*arguments, **more)
+
+    monkeypatch.setattr(stages, "train", noted)
+    here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    workers = {name: {"cls": Worker, "options": {**here, "nthreads": 1, "resources": resources}}
+               for name, resources in (("without", {}), ("with", {"GPU": 1}))}
+    with SpecCluster(workers=workers, scheduler={"cls": Scheduler, "options": {**here, "port": 0}}) as cluster:
+        with Client(cluster) as client:
+            sweep(QUICK, client, **place)
+    assert at == ["with"] * 3
+
+
+def test_a_worker_that_sees_other_images_than_the_rows_are_named_for_makes_no_row(client, place, monkeypatch):
+    around, asked = stages.surroundings, []
+
+    def other(images, recipe):
+        asked.append(1)
+        return around(images, recipe) | ({} if len(asked) <= 3 else {"torch": "0.1"})  # three: to name the rows
+
+    monkeypatch.setattr(stages, "surroundings", other)
+    [row] = rows_of(sweep(QUICK[:1], client, **place))
+    assert re.search("differs from the one that was asked first .other around.: let all workers see the same", row["failed"])
+    monkeypatch.undo()
+    assert sweep(QUICK[:1], client, **place).failed.tolist() == [""]
+
+
+def test_a_trial_that_kills_its_workers_is_a_row_and_drags_nobody_along(stages_watched, place):
+    client, watch = stages_watched
+    watch.kill_at(0.06)
+    trials = [QUICK[0], replace(QUICK[0], retrain=replace(RETRAIN, lr=0.06)), *QUICK[1:]]
+    assert sweep(trials, client, **place).failed.tolist() == ["", DIED, "", ""]
+    assert len(list((place["out"] / "rows").glob("*.failed.json"))) == 1
+    (watch.folder / "deadly").unlink()
+    assert sweep(trials, client, **place).failed.tolist() == [""] * 4  # it may have been the machine: tried again
+    assert standins.unfinished(place["out"], place["cache"]) == []
 
 
 # ---- what is told ----------------------------------------------------------------------------------------------
@@ -377,15 +405,19 @@ def test_the_command_prints_the_table_and_exits_by_what_happened(stages_watched,
     diverges = GRID | {"method": "random", "prune_ratio": [0, 0.5], "retrain_at": {0.5: {"lr": 1e30}}}
     assert command(tmp_path, diverges, *there) == 1
     told = capsys.readouterr()
-    assert re.fullmatch(r"dpkit: random, ratio 0\.5, seed 0 failed: the loss became .*\n", told.err)
+    careful, failed = told.err.splitlines()
+    assert re.fullmatch("careful: 1 trials of an earlier grid in sweeps/grid are not in this one: their rows stay .*", careful)
+    assert re.fullmatch(r"dpkit: random, ratio 0\.5, seed 0 failed: the loss became .*", failed)
     assert "nothing    60" in told.out and "50 %" not in told.out
     begun = len(watch.begun())
     assert command(tmp_path, diverges, *there) == 1 and len(watch.begun()) == begun
     assert command(tmp_path, diverges, "--retry", *there) == 1 and len(watch.begun()) > begun
     assert client.status == "running"  # the scheduler is not ours to close
     capsys.readouterr()
-    assert command(tmp_path, GRID, "--minutes", "0", *there) == 0
-    assert "partial: 0 of 6 trials; the same command goes on from here" in capsys.readouterr().out
+    assert command(tmp_path, GRID, "--minutes", "0", *there) == 3
+    told = capsys.readouterr()
+    assert "partial: 0 of 6 trials; the same command goes on from here" in told.out
+    assert re.fullmatch(r"careful: 2 trials of an earlier grid in sweeps/grid are not in this one: .*\n", told.err)
 
 
 @pytest.mark.parametrize("grid, more, told", [
