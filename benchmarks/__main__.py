@@ -1,4 +1,7 @@
-"""python -m benchmarks [NAME ...] [--save]: run all benchmarks, or those named; --save writes results/benchmarks.json, or results/benchmarks-NAME.json."""
+"""python -m benchmarks [NAME ...] [--save]: run all benchmarks, or those named.
+
+--save writes results/benchmarks.json, or results/benchmarks-NAME.json.
+"""
 
 import argparse
 from importlib import import_module
