@@ -88,17 +88,20 @@ class Kernel:
     """A notebook's kernel that runs a sweep: killed, the notebook is run again in another."""
 
     def __init__(self, place):
-        from jupyter_client import BlockingKernelClient
-        from jupyter_client.connect import write_connection_file
+        from jupyter_client import KernelManager
 
-        file, _ = write_connection_file(str(place.folder / f"kernel-{time.monotonic_ns()}.json"), ip="127.0.0.1")
-        self.process = subprocess.Popen([sys.executable, "-m", "ipykernel_launcher", "-f", file], env=place.environment,
-                                        cwd=place.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.client = BlockingKernelClient(connection_file=file)
-        self.client.load_connection_file()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=120)
-        self.asked = self.client.execute("import dpkit\nrows = dpkit.sweep('grid.yaml', out='out', workers=1, device='cpu')")
+        file = place.folder / f"kernel-{time.monotonic_ns()}.json"
+        self.manager = KernelManager(kernel_name="python3", connection_file=str(file))
+        self.manager.start_kernel(env=place.environment, cwd=str(place.folder), stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+        self.process, self.client = self.manager.provisioner.process, self.manager.client()
+        try:
+            self.client.start_channels()
+            self.client.wait_for_ready(timeout=240)
+            self.asked = self.client.execute("import dpkit\nrows = dpkit.sweep('grid.yaml', out='out', workers=1, device='cpu')")
+        except BaseException:
+            self.end()
+            raise
 
     def kill(self, worker):
         self.process.kill()
@@ -113,6 +116,7 @@ class Kernel:
 
     def end(self):
         self.process.kill()
+        self.process.wait()
         self.client.stop_channels()
 
 

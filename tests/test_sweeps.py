@@ -458,7 +458,8 @@ def test_a_sweep_that_is_interrupted_exits_with_130_and_leaves_no_process(tmp_pa
                    **dict([mark.split("=")])}
     process = subprocess.Popen([sys.executable, "-m", "dpkit", "sweep", "grid.yaml", "--out", "out", "--device", "cpu",
                                 "--workers", "1"], env=environment, cwd=tmp_path, text=True, start_new_session=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,  # heeded even if the tests run where it is not
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         wait_until(lambda: watch.inside("record"))
         os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal: to the workers, too
