@@ -98,7 +98,8 @@ class Kernel:
         try:
             self.client.start_channels()
             self.client.wait_for_ready(timeout=240)
-            self.asked = self.client.execute("import dpkit\nrows = dpkit.sweep('grid.yaml', out='out', workers=1, device='cpu')")
+            self.asked = self.client.execute(
+                "import dpkit\nrows = dpkit.sweep('grid.yaml', out='out', workers=1, device='cpu')")
         except BaseException:
             self.end()
             raise
