@@ -84,9 +84,11 @@ def watched_cluster(tmp_path_factory):
     watch = standins.Watch(tmp_path_factory.mktemp("stages"))
     settings = {"distributed.worker.preload": [standins.__file__],
                 "distributed.scheduler.allowed-failures": 1}  # two deaths will do to give a task up
-    with pytest.MonkeyPatch.context() as patch, dask.config.set(settings):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv(standins.FOLDER, str(watch.folder))
-        with local_cluster(workers=2) as cluster, distributed.Client(cluster) as client:
+        with dask.config.set(settings):  # no longer: workers in this very process would put the stand-ins here
+            cluster = local_cluster(workers=2)
+        with cluster, distributed.Client(cluster) as client:
             yield client, watch
 
 

@@ -58,8 +58,7 @@ def rows_of(table):
 def in_this_process(workers, threads, **more):
     """A client of workers in this very process, where stages can be replaced. They start at once."""
     with LocalCluster(n_workers=workers, threads_per_worker=threads, processes=False, protocol="tcp",
-                      host="127.0.0.1", dashboard_address="127.0.0.1:0", preload=[], **more) as cluster, \
-            Client(cluster) as client:  # no preload: stand-ins would stay in this process
+                      host="127.0.0.1", dashboard_address="127.0.0.1:0", **more) as cluster, Client(cluster) as client:
         yield client
 
 
