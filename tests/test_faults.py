@@ -72,9 +72,6 @@ class Command:
                                          "--workers", "1"], env=place.environment, cwd=place.folder, text=True,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
-    def over(self):
-        return self.process.poll() is not None
-
     def kill(self, worker):
         self.process.kill()
         self.process.communicate()
@@ -107,9 +104,6 @@ class Kernel:
             self.end()
             raise
 
-    def over(self):
-        return self.process.poll() is not None or self.client.shell_channel.msg_ready()
-
     def kill(self, worker):
         self.process.kill()
         self.process.wait()
@@ -139,9 +133,6 @@ class Workers:
     def sweep(self, place, client):
         self.rows = sweeps.sweep(GRID, client, out=place.out, cache=place.cache, device="cpu", watch=lambda *a, **k: None)
 
-    def over(self):
-        return not self.thread.is_alive()
-
     def kill(self, worker):
         os.kill(worker, signal.SIGKILL)
 
@@ -165,25 +156,17 @@ def disturbed(place, start, kinds, wait_until, kernels, rng=None):
     rng: at a random moment soon after such a stage has begun, instead of well inside it.
     """
     watch, runs, found = place.watch, [], []
-
-    def reached(kind):
-        """Whether such a stage is held, or has begun at all."""
-        there = watch.inside(kind) if rng is None else any(name.startswith(kind) for name in watch.begun())
-        if not there and runs[-1].over():
-            runs[-1].finish()
-            pytest.fail(f"the sweep ended without a {kind}")
-        return there
-
     if rng is None:
         watch.hold(kinds[0])
     try:
         for kind, following in zip(kinds, [*kinds[1:], None], strict=True):
             if not runs or not hasattr(runs[-1], "goes_on"):
                 runs.append(start())
-            wait_until(lambda kind=kind: reached(kind), seconds=300)
             if rng is None:
+                wait_until(lambda kind=kind: watch.inside(kind), seconds=300)
                 worker, inside = watch.inside(kind)
             else:
+                wait_until(lambda kind=kind: any(name.startswith(kind) for name in watch.begun()), seconds=300)
                 worker, inside = next((process, None) for name, process in watch.log("begin")[::-1] if name.startswith(kind))
                 time.sleep(rng.uniform(0, LONG[kind]))
             done, begun = standins.finished(place.cache), len(watch.begun())
