@@ -9,15 +9,16 @@ import torch
 
 from dpkit import models, scorers, selectors
 from dpkit.data import DATASETS, ImageSet
-from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics
+from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics, require_kind
 
 
 @dataclass(frozen=True)
 class Method:
     """What a method looks at, how it scores, how it selects, and what else its selector reads from the evidence.
 
-    evidence: None, "dynamics" or "snapshot".   extras: names of what the selector takes besides the scores:
-    "mean_prob" (from dynamics), "features" (from a snapshot), "labels".   options: the selector's own settings.
+    evidence: what the scorer reads: "dynamics", "snapshot" (an early one) or "final" (that of the network as recording left
+              it); None: the method looks at nothing. A selector without a scorer judges the final snapshot's features.
+    extras:   names of what the selector takes besides the scores, a row of EXTRAS each.   options: settings of its own.
     """
 
     evidence: str | None
@@ -27,6 +28,12 @@ class Method:
     options: dict = field(default_factory=dict)
 
 
+# what a selector can take besides scores: whose it is, and how it is read
+EXTRAS = {
+    "mean_prob": ("dynamics", TrainingDynamics.mean_prob),
+    "features": ("final", lambda snapshot: snapshot.features),
+    "difficulty": ("dynamics", lambda dynamics: scorers.aum(dynamics, scale="probability")),
+}
 METHODS = {
     "random": Method(None, None, selectors.keep_random),
     "dual": Method("dynamics", scorers.dual, selectors.keep_top),
@@ -34,12 +41,24 @@ METHODS = {
     "dyn_unc": Method("dynamics", scorers.dyn_unc, selectors.keep_top),
     "forgetting": Method("dynamics", scorers.forgetting, selectors.keep_top),
     "aum": Method("dynamics", scorers.aum, selectors.keep_top),
+    "tdds": Method("dynamics", scorers.tdds, selectors.keep_top),
     "el2n": Method("snapshot", scorers.el2n, selectors.keep_top),
+    "grand": Method("snapshot", scorers.grand, selectors.keep_top),
+    "entropy": Method("final", scorers.entropy, selectors.keep_top),
+    "least_confidence": Method("final", scorers.least_confidence, selectors.keep_top),
+    "margin": Method("final", scorers.margin, selectors.keep_top),
+    "moderate": Method("final", scorers.moderate, selectors.keep_top),
+    "ccs": Method("dynamics", scorers.aum, selectors.keep_ccs, options={"cutoff": "cifar10", "scale": "probability"}),
+    "d2": Method("dynamics", scorers.forgetting, selectors.keep_d2, ("features", "difficulty"),
+                 {"cutoff": "cifar10", "per_class": "proportional"}),
+    "herding": Method("final", None, selectors.keep_herding),
+    "nearest_to_centre": Method("final", None, selectors.keep_nearest_to_centre),
+    "kcenter": Method("final", None, selectors.keep_kcenter),
 }
 MODELS = {"small_cnn": models.small_cnn, "resnet18": models.resnet18}
 
-__all__ = ["DATASETS", "METHODS", "MODELS", "Method", "defaults", "find", "fitting", "make_net", "score", "select", "settings",
-           "worded"]
+__all__ = ["DATASETS", "EXTRAS", "METHODS", "MODELS", "Method", "defaults", "find", "fitting", "make_net", "needs", "score",
+           "select", "settings", "worded"]
 
 
 def find(table: dict, name: str, what: str):
@@ -59,10 +78,16 @@ def make_net(model: str, images: ImageSet, *, seed: int) -> torch.nn.Module:
         return build(images.in_channels, images.num_classes).to(images.device)
 
 
+def needs(method: str) -> set[str]:
+    """What a method reads of a watched training: any of "dynamics", "snapshot" and "final"."""
+    entry = find(METHODS, method, "method")
+    return {kind for kind in (entry.evidence, *(EXTRAS[name][0] for name in entry.extras)) if kind}
+
+
 def settings(method: str) -> tuple[tuple, tuple]:
     """Names of the settings a method's scorer and its selector take: (("window",), ("c_d", "convention"))."""
     entry = find(METHODS, method, "method")
-    taken = {"rng", "labels", "per_class", *entry.extras}  # quotas by class: no method of this table asks for them yet
+    taken = {"rng", "labels", "difficulty", *entry.extras}
     return tuple(tuple(p.name for p in inspect.signature(step).parameters.values() if p.kind is p.KEYWORD_ONLY
                        and p.name not in taken) if step else () for step in (entry.scorer, entry.selector))
 
@@ -89,27 +114,51 @@ def fitting(method: str, **some) -> dict:
     return {name: value for name, value in some.items() if name in taken}
 
 
-def score(method: str, evidence, **settings) -> Scores | None:
-    """The method's Scores of this evidence (a TrainingDynamics, or one Snapshot); None for methods without a score."""
-    scorer = find(METHODS, method, "method").scorer
-    return None if scorer is None else scorer(evidence, **settings)
+def score(method: str, evidence, **options) -> Scores | None:
+    """The method's Scores; None for methods without a score.
 
-
-def select(method: str, scores: Scores | None, keep: int, *, evidence: TrainingDynamics | Snapshot | None = None,
-           num_samples: int | None = None, rng, **options) -> Selection:
-    """The method's Selection of exactly `keep` samples.
-
-    evidence: what the scores were made of, for the selector's extras.   num_samples: needed if there are no scores.
-    options:  override the method's own, e.g. c_d=5.5 for "dual+beta".
+    evidence: what stages.record left, with its dynamics, snapshot and final; or the one of them that the method reads.
+    options:  override the method's own.
     """
     entry = find(METHODS, method, "method")
-    lacking = [name for name in entry.extras if not hasattr(evidence, name)]
+    return None if entry.scorer is None else entry.scorer(_part(evidence, entry.evidence), **(_own(method, 0) | options))
+
+
+def select(method: str, scores: Scores | None, keep: int, *, evidence=None, num_samples: int | None = None, labels=None, rng,
+           **options) -> Selection:
+    """The method's Selection of exactly `keep` samples.
+
+    evidence: what the scores were made of, for the selector's extras, as `score` takes it.
+    num_samples: the set's size, needed if the method looks at nothing.   labels: (n,), for class quotas; where there is
+    evidence, they are read from that.   options: override the method's own, e.g. c_d=5.5 for "dual+beta".
+    """
+    entry = find(METHODS, method, "method")
+    parts = {name: _part(evidence, EXTRAS[name][0]) for name in entry.extras}
+    lacking = [name for name, part in parts.items() if not isinstance(part, _KINDS[EXTRAS[name][0]])]
     if lacking:
         raise ValueError(f"{method} reads {', '.join(lacking)} from the evidence; got {type(evidence).__name__}: pass "
-                         f"evidence=, the {entry.evidence} that were scored")
-    if entry.scorer is None and num_samples is None:
+                         "evidence=, what stages.record left")
+    if entry.evidence is None and num_samples is None:
         raise ValueError(f"{method} looks at nothing, so it needs num_samples=, the set's size; got none")
-    extras = {name: getattr(evidence, name) for name in entry.extras}
-    extras = {name: value() if callable(value) else value for name, value in extras.items()}
-    judgement = num_samples if entry.scorer is None else scores
-    return entry.selector(judgement, keep, rng=rng, **extras, **(entry.options | options))
+    extras = {name: EXTRAS[name][1](part) for name, part in parts.items()}
+    seen = _part(evidence, entry.evidence) if entry.evidence else None
+    if "labels" in inspect.signature(entry.selector).parameters:
+        extras["labels"] = labels if seen is None else seen.labels
+    judgement = num_samples if entry.evidence is None else scores
+    if entry.evidence and entry.scorer is None:
+        require_kind(seen, Snapshot, method)
+        judgement = seen.features
+    return entry.selector(judgement, keep, rng=rng, **extras, **(_own(method, 1) | options))
+
+
+_KINDS = {"dynamics": TrainingDynamics, "snapshot": Snapshot, "final": Snapshot}
+
+
+def _part(evidence, kind):
+    """The dynamics, the early or the final snapshot of what stages.record left; one record stands for itself."""
+    return evidence if isinstance(evidence, (TrainingDynamics, Snapshot)) else getattr(evidence, kind, None)
+
+
+def _own(method, which):
+    """The scorer's (0) or selector's (1) settings that the method itself names."""
+    return {name: value for name, value in METHODS[method].options.items() if name in settings(method)[which]}

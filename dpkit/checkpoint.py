@@ -33,7 +33,7 @@ class Checkpoint:
 
     def __init__(self, folder, owner, device, every=10.0):
         self.folder, self.device, self.every = Path(folder), device, every
-        self.pending, self.written = [], time.monotonic()
+        self.pending, self.written, self.log_probs = [], time.monotonic(), None
         self.rank, self.world = ranks()
         with together(device):
             if self.rank == 0:
@@ -43,7 +43,8 @@ class Checkpoint:
         file = self.folder / "training.json"
         with _undamaged(file):
             found = json.loads(file.read_text()) if file.exists() else owner
-            differing = [name for name, value in found.items() if value != owner.get(name) and name != "world_size"]
+            names = {**found, **owner}.keys() - {"world_size"}
+            differing = sorted(name for name in names if found.get(name) != owner.get(name))
         if differing:
             raise ValueError(f"{self.folder} holds the checkpoint of another training (other {', '.join(differing)}): "
                              "name another folder or remove it")
@@ -54,7 +55,10 @@ class Checkpoint:
         store.write_json(file, owner)
 
     def reports(self, net, optimizer):
-        """Put the saved state into net and optimizer, and yield the finished epochs, each as a dict of its fields."""
+        """Put the saved state into net and optimizer, and yield the finished epochs, each as a dict of its fields.
+
+        log_probs is then what the Recorder held after the last of them (None without tdds).
+        """
         with together(self.device):
             epochs = self._restore(net, optimizer)
         if self.world > 1 and len(set(seen := gathered(epochs, self.device))) > 1:
@@ -74,24 +78,26 @@ class Checkpoint:
             saved = torch.load(state, map_location="cpu", weights_only=True)
             net.load_state_dict(saved["net"])
             optimizer.load_state_dict(saved["optimizer"])
+            self.log_probs = None if saved.get("log_probs") is None else saved["log_probs"].to(self.device)
             return saved["epochs"]
 
-    def keep(self, report, net, optimizer, last):
+    def keep(self, report, net, optimizer, log_probs, last):
         """Remember an epoch; write what is pending if the last writing is `every` seconds ago."""
         with together(self.device):
             if self.rank == 0:
                 self.pending.append(report)
                 if last or time.monotonic() - self.written >= self.every:
-                    self._write(net, optimizer)
+                    self._write(net, optimizer, log_probs)
 
-    def _write(self, net, optimizer):
+    def _write(self, net, optimizer, log_probs):
         for done in self.pending:
             fields = {f.name: getattr(done, f.name) for f in dataclass_fields(done)}
             arrays = {k: v for k, v in fields.items() if isinstance(v, np.ndarray)}
             with store.whole_file(self._file(done.epoch)) as file:
                 np.savez(file, **arrays, scalars=json.dumps({k: v for k, v in fields.items() if k not in arrays}))
         with store.whole_file(self.folder / "state.pt") as file:  # last: it says how many epochs are whole
-            torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict(), "epochs": done.epoch + 1}, file)
+            torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict(), "epochs": done.epoch + 1,
+                        "log_probs": log_probs}, file)
         self.pending, self.written = [], time.monotonic()
 
     def _file(self, epoch):

@@ -11,14 +11,23 @@ from dpkit.records import Selection, TrainingDynamics
 KEPT, PRUNED = "#0072B2", "#F0C48A"
 HARDNESS = "viridis"  # low mean probability, that is hard, is its dark end
 _METHODS = {"random": ("#7F7F7F", "o"), "dual": ("#D55E00", "s"), "dual+beta": ("#0072B2", "D"), "dyn_unc": ("#E69F00", "^"),
-            "forgetting": ("#CC79A7", "v"), "aum": ("#009E73", "P"), "el2n": ("#56B4E9", "X")}
+            "forgetting": ("#CC79A7", "v"), "aum": ("#009E73", "P"), "el2n": ("#56B4E9", "X"),
+            # the rest, in Tol's palettes: colours that colour-blind readers may confuse differ in marker and in the line
+            "tdds": ("#332288", "p"), "grand": ("#117733", "h", "-."), "entropy": ("#882255", "d", ":"),
+            "least_confidence": ("#999933", (4, 1, 0), ":"), "margin": ("#44AA99", "x", ":"), "moderate": ("#664400", "8", ":"),
+            "ccs": ("#DDCC77", "<", "-."), "d2": ("#AA4499", ">", "-."), "herding": ("#661100", "+", (0, (5, 1, 1, 1, 1, 1))),
+            "nearest_to_centre": ("#99AA00", "1", (0, (5, 1, 1, 1, 1, 1))), "kcenter": ("#000099", "2", (0, (5, 1, 1, 1, 1, 1)))}
 
 
 def method_style(method: str) -> dict:
-    """The colour and marker that stand for a method in every figure; a variant ("dual+beta, c_d=5.5") is open and dashed."""
+    """The colour, marker and line that stand for a method in every figure; a variant ("dual+beta, c_d=5.5") is open and dashed.
+
+    Lines: scores of a record are whole, of the final snapshot dotted; a line is named only where it is not a whole one.
+    """
     name, comma, _ = method.partition(",")
-    colour, marker = _METHODS.get(name, ("black", "."))
-    return {"color": colour, "marker": marker} | ({"markerfacecolor": "white", "linestyle": "--"} if comma else {})
+    colour, marker, *line = _METHODS.get(name, ("black", "."))
+    style = {"color": colour, "marker": marker} | ({"linestyle": line[0]} if line else {})
+    return style | ({"markerfacecolor": "white", "linestyle": "--"} if comma else {})
 
 
 # ---- the moon: uncertainty against difficulty ------------------------------------------------------------------
@@ -118,6 +127,7 @@ def accuracy_against_ratio(rows, *, ax, whole=None):
     """
     methods = list(dict.fromkeys(row["method"] for row in rows))
     ratios = sorted({row["prune_ratio"] for row in rows})
+    beside = min(0.12, 0.8 / len(methods)) if methods else 0  # so that bars stay readable
     if whole is not None:
         ax.axhline(100 * np.mean(whole), color="0.6", linestyle=":", label="nothing pruned")
     for k, method in enumerate(methods):
@@ -125,7 +135,7 @@ def accuracy_against_ratio(rows, *, ax, whole=None):
         at, mean, spread = [], [], []
         for place, ratio in enumerate(ratios):
             found = [100 * row["accuracy"] for row in rows if row["method"] == method and row["prune_ratio"] == ratio]
-            x = place + 0.12 * (k - (len(methods) - 1) / 2)  # side by side, so that bars stay readable
+            x = place + beside * (k - (len(methods) - 1) / 2)
             if found:
                 ax.scatter([x] * len(found), found, s=12, color=style["color"], alpha=0.45, linewidths=0)
                 at, mean, spread = [*at, x], [*mean, np.mean(found)], [*spread, np.std(found, ddof=1) if len(found) > 1 else 0]
@@ -133,6 +143,30 @@ def accuracy_against_ratio(rows, *, ax, whole=None):
     ax.set_xticks(range(len(ratios)), [f"{100 * ratio:g} %" for ratio in ratios])
     ax.set(xlabel="pruned", ylabel="test accuracy (%)")
     ax.legend(frameon=False)
+    return ax
+
+
+def differences(lines, *, ax, order=None):
+    """A line per method: its mean difference to the reference with the 95 % interval, in points, the largest on top.
+
+    lines: of results.summary, one prune ratio: with method, difference, low, high (NaN: a single pair) and pairs.
+    order: methods from the top down, so that panels of several ratios share their lines.   An interval that holds 0 is pale.
+    """
+    lines = {line.method: line for line in lines.itertuples() if line.pairs}
+    order = list(order) if order is not None else sorted(lines, key=lambda method: -lines[method].difference)
+    ax.axvline(0, color="0.6", linestyle=":", linewidth=1.2)
+    for place, method in enumerate(order):
+        line = lines.get(method)
+        if line is None:
+            continue
+        style = method_style(method)
+        unsure = not (line.low > 0 or line.high < 0)
+        if line.low == line.low:  # not NaN
+            ax.plot([line.low, line.high], [place, place], color=style["color"], alpha=0.35 if unsure else 1, linewidth=2)
+        ax.plot(line.difference, place, color=style["color"], marker=style["marker"], markersize=7,
+                markerfacecolor="white" if unsure else style["color"])
+    ax.set_yticks(range(len(order)), order)
+    ax.set(xlabel="difference in points", ylim=(len(order) - 0.4, -0.6))
     return ax
 
 

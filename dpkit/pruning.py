@@ -48,7 +48,7 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
     watched = dynamics is None and entry.evidence is not None
     keep_count(1, prune_ratio)
     recipe = recipe or Recipe(epochs=max(epochs, 1))
-    _check_settings(method, options, seed, recipe, epochs, watched)
+    _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched)
     _check_free(out, data, overwrite)
     if "c_d" in catalog.settings(method)[1] and "c_d" not in options:
         options["c_d"] = entry.options["c_d"]
@@ -80,7 +80,7 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         evidence, origin = _watched(images, model, recipe, epochs, seed, cache, say)
 
     scores = score_of(method, evidence, **options)
-    selection = choose(method, evidence, keep, num_samples=len(labels), rng=seed, scores=scores, **options)
+    selection = choose(method, evidence, keep, num_samples=len(labels), rng=seed, scores=scores, labels=labels, **options)
     kept = selection.kept
     lost = [int(c) for c in np.setdiff1d(labels, labels[kept])]
     manifest = {
@@ -112,7 +112,7 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
 # ---- refused before any work -----------------------------------------------------------------------------------
 
 
-def _check_settings(method, options, seed, recipe, epochs, watched):
+def _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched):
     """ValueError for settings that would be refused after the training, or lead nowhere."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be a whole number from 0; got {seed!r}")
@@ -120,7 +120,7 @@ def _check_settings(method, options, seed, recipe, epochs, watched):
         return
     if not (recipe.budget == "epochs" and 1 <= epochs <= recipe.epochs):
         raise ValueError(f"epochs must be 1..{recipe.epochs} (the recipe's); got {epochs}")
-    check_settings(method, options, epochs)
+    check_settings(method, options, epochs, prune_ratio)
 
 
 def _check_net(images, model):
@@ -189,7 +189,7 @@ def _recorded_elsewhere(folder, labels, data, method):
         raise ValueError(f"{folder} is a pruning, not a record" + (f"; the record it was made from is in {made_from}"
                                                                    if made_from else " of training dynamics"))
     dynamics = TrainingDynamics.load(folder)
-    if catalog.METHODS[method].evidence == "snapshot":
+    if not catalog.needs(method) <= {"dynamics"}:
         raise ValueError(f"{method} looks at a snapshot, and {folder} holds training dynamics: leave --dynamics out")
     if dynamics.num_samples != len(labels):
         raise ValueError(f"the record in {folder} is of {dynamics.num_samples} samples, but {data} has {len(labels)}: it is of "

@@ -16,6 +16,8 @@ import numpy as np
 from dpkit import catalog, plots, store
 from dpkit.report_result import machine, versions
 from dpkit.results import KIND, accuracy_table, label, labelled, summary
+from dpkit.results import outcomes as outcomes_of
+from dpkit.trials import Outcome, Trial
 
 SCHEMA = 1
 
@@ -48,6 +50,32 @@ def publish(folder, outcomes, *, title: str, command: str, notes=(), settings=No
             "seeds": sorted({row["seed"] for row in rows}), "notes": list(notes), "machine": machine(device),
             "versions": versions(), "sha256": {path.relative_to(part).as_posix(): store.file_hash(path) for path in files}})
     return folder
+
+
+def published(trials, folders, images) -> tuple[list[Outcome], list[Trial]]:
+    """(outcomes of those trials that stand in published tables, the trials that are left to run).
+
+    So that finished work is never done again, on whatever machine it was: a row tells its own processor.
+    folders: of publish; one that is not there is passed over.   images: the ImageSet of the trials; a table that was made
+    of other images counts for nothing. A trial is a row's if all its settings are; where two rows fit, the first counts.
+    """
+    found = {}
+    for folder in filter(lambda folder: (Path(folder) / "manifest.json").exists(), folders):
+        if store.read_manifest(folder).get("settings", {}).get("data") == images.fingerprint:
+            for outcome in outcomes_of(folder):
+                found.setdefault(_what_was_run(outcome.row), outcome)
+    asked = [(trial, _what_was_run(vars(trial) | {
+        "num_samples": len(images), "options": catalog.worded(trial.options), "best_accuracy": trial.best_every or None,
+        "record": trial.record.worded(), "retrain": trial.retrain.worded()})) for trial in trials]
+    return [found[what] for _, what in asked if what in found], [trial for trial, what in asked if what not in found]
+
+
+def _what_was_run(row) -> tuple:
+    watched = catalog.METHODS[row["method"]].evidence is not None
+    settings = [*catalog.worded(catalog.defaults(row["method"])).split(), *row["options"].split()]
+    in_full = sorted({word.partition("=")[0]: word for word in settings}.values())  # a setting counts, named or usual
+    names = ("dataset", "num_samples", "model", "method", "prune_ratio", "seed", "retrain", *["record"] * watched)
+    return (*(row.get(name) for name in names), *in_full, row.get("best_accuracy") is not None)
 
 
 # ---- the folder ------------------------------------------------------------------------------------------------

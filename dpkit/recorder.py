@@ -21,7 +21,10 @@ class Recorder:
         dynamics = recorder.dynamics()
 
     n: size of the original set.   epochs: how many will be recorded.   index: original ids to expect (default: all n).
-    Memory: n * epochs of two float32 and a bool on the host, and one epoch's on the logits' device; never n * classes.
+    tdds: also record the divergence that the TDDS score is made of. It compares all probabilities with those of the epoch
+    before, so the last ones, (n, classes) float32, are held on the logits' device.
+    Memory: n * epochs of two float32 and a bool on the host, and one epoch's on the logits' device; without tdds never
+    n * classes.
     Nothing waits for the device until an epoch is read. A sample seen twice in an epoch, or never, is refused then.
 
     Under torch.distributed every process makes the same Recorder and updates it with its own shard. When an epoch
@@ -29,7 +32,7 @@ class Recorder:
     by id: every process then holds the whole record, and what one process was given wrong is refused on all.
     """
 
-    def __init__(self, n: int, epochs: int, *, index=None, moment: str = "train"):
+    def __init__(self, n: int, epochs: int, *, index=None, moment: str = "train", tdds: bool = False, log_probs=None):
         if n < 1 or epochs < 1:
             raise ValueError(f"Recorder needs at least one sample and one epoch; got n={n}, epochs={epochs}")
         self.n, self.epochs, self.moment = n, epochs, moment
@@ -38,6 +41,9 @@ class Recorder:
         self._target_prob = np.full((epochs, n), np.nan, np.float32)
         self._margin = np.full((epochs, n), np.nan, np.float32)
         self._correct = np.zeros((epochs, n), bool)
+        self._divergence = np.full((epochs, n), np.nan, np.float32) if tdds else None
+        # (n, classes): as last seen; NaN before that. `train` hands them on from epoch to epoch
+        self.log_probs = log_probs
         self._labels = None
         self._epoch, self._done = None, set()
 
@@ -67,8 +73,18 @@ class Recorder:
             self._now[0][index] = target_prob
             self._now[1][index] = margin
             self._now[2][index] = correct
+            if self._divergence is not None:
+                self._now[3][index] = self._moved(index, logits)
             self._seen.index_add_(0, index, torch.ones_like(index, dtype=torch.int32))
             self._given[index] = labels
+
+    def _moved(self, index, logits):
+        """(B,): how far the probabilities are from those last seen of the same samples, which they replace."""
+        now = logits.detach().float().log_softmax(1)
+        if self.log_probs is None:
+            self.log_probs = torch.full((self.n, logits.shape[1]), torch.nan, device=logits.device)
+        before, self.log_probs[index] = self.log_probs[index], now
+        return (now.exp() * (now - before).abs()).sum(1)
 
     def _checked(self, index, logits, labels):
         """(index, labels, whether a label is none of the classes), as int64 on the logits' device; ValueError on a CPU."""
@@ -89,20 +105,28 @@ class Recorder:
         if missing:
             raise ValueError(f"expected {self.epochs} recorded epochs; {len(missing)} are missing (first: epoch {missing[0]}): "
                              "finish the training, or make the Recorder for fewer epochs")
-        return TrainingDynamics(self._target_prob.T, self._margin.T, self._correct.T, self._labels, self.moment)
+        divergence = None if self._divergence is None else self._divergence[1:].T
+        return TrainingDynamics(self._target_prob.T, self._margin.T, self._correct.T, self._labels, self.moment,
+                                divergence=divergence)
 
-    def epoch(self, epoch: int, *, partial: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(target_prob, margin, correct) of one finished epoch, each (n,), by original id."""
+    def epoch(self, epoch: int, *, partial: bool = False) -> tuple:
+        """(target_prob, margin, correct, divergence) of one finished epoch, each (n,), by original id.
+
+        divergence is from the epoch before to this one, NaN in the first; None without tdds.
+        """
         if epoch == self._epoch:
             self._close(partial)
         if epoch not in self._done:
             raise ValueError(f"epoch {epoch} was not recorded; recorded are {sorted(self._done) or 'none'}")
-        return self._target_prob[epoch], self._margin[epoch], self._correct[epoch]
+        moved = None if self._divergence is None else self._divergence[epoch]
+        return self._target_prob[epoch], self._margin[epoch], self._correct[epoch], moved
 
     def _open(self, epoch, device):
         self._epoch = epoch
         floats = [torch.full((self.n,), torch.nan, device=device) for _ in range(2)]
         self._now = [*floats, torch.zeros(self.n, dtype=torch.bool, device=device)]
+        if self._divergence is not None:
+            self._now.append(torch.full((self.n,), torch.nan, device=device))
         self._seen = torch.zeros(self.n, dtype=torch.int32, device=device)
         self._given = torch.zeros(self.n, dtype=torch.int64, device=device)
         self._wrong = torch.zeros((), dtype=torch.bool, device=device)
@@ -121,11 +145,16 @@ class Recorder:
                     raise ValueError("every process must make the same Recorder (the whole set's n, epochs and index) and "
                                      f"record every epoch; process {rank} differs from process 0 in epoch {epoch}")
             self._wrong = torch.tensor(any(wrong for *_, wrong in told))
-            floats = torch.stack([torch.where(mine, value, 0) for value in self._now[:2]])  # the others' samples are NaN here
+            # the others' samples are NaN here
+            floats = torch.stack([torch.where(mine, value, 0) for value in (*self._now[:2], *self._now[3:])])
             whole = torch.stack([self._seen, self._given.int(), self._now[2].int()])
             floats, (self._seen, given, correct) = summed(floats), summed(whole)
+            if self.log_probs is not None:  # in the next epoch another process may have the sample
+                probs = summed(torch.where(mine[:, None], self.log_probs, 0))
+                self.log_probs = torch.where((self._seen > 0)[:, None], probs, self.log_probs)
         self._given = given.long()
-        self._now = [*(value.masked_fill(self._seen == 0, torch.nan) for value in floats), correct > 0]
+        floats = [value.masked_fill(self._seen == 0, torch.nan) for value in floats]
+        self._now = [*floats[:2], correct > 0, *floats[2:]]
 
     def _close(self, partial=False):
         if self._epoch is None:
@@ -154,7 +183,8 @@ class Recorder:
         if self._labels is None:
             self._labels = np.zeros(self.n, np.int64)
         self._labels[seen > 0] = given[seen > 0]
-        for host, device in zip((self._target_prob, self._margin, self._correct), self._now, strict=True):
+        hosts = [self._target_prob, self._margin, self._correct, *([] if self._divergence is None else [self._divergence])]
+        for host, device in zip(hosts, self._now, strict=True):
             host[epoch] = device.cpu().numpy()
         self._done.add(epoch)
 

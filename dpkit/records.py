@@ -68,8 +68,10 @@ class TrainingDynamics(_Saved):
     correct:     (n, T) bool, whether the given label had the largest logit.
     labels:      (n,) int64, the given labels.
     moment:      "train" (seen in the training pass, before the batch's update) or "eval" (a clean pass afterwards).
+    divergence:  (n, T - 1) float32, or None where it was not recorded: how far all probabilities moved from epoch t to the
+                 next, sum_c |p_{t+1}(c) (log p_{t+1}(c) - log p_t(c))|, in nats, from 0. TDDS is made of it.
 
-    A sample that was not trained on has target_prob and margin wholly NaN and correct False.
+    A sample that was not trained on has target_prob, margin and divergence wholly NaN and correct False.
     Memory is laid out epoch by epoch, which is how records grow and what the windowed scores read fastest.
     """
 
@@ -79,7 +81,9 @@ class TrainingDynamics(_Saved):
     labels: np.ndarray
     moment: str = "train"
     params: dict = field(default_factory=dict)
-    _arrays = ("target_prob", "margin", "correct", "labels")
+    divergence: np.ndarray | None = None
+    _arrays = ("target_prob", "margin", "correct", "labels", "divergence")
+    _optional = ("divergence",)
     _plain = ("moment",)
 
     def __post_init__(self):
@@ -100,6 +104,13 @@ class TrainingDynamics(_Saved):
         for t in range(prob.shape[1]):  # column by column: no (n, T) temporaries
             _check_epoch(t, prob[:, t], margin[:, t], correct[:, t], unseen)
             _give_back(prob, margin, correct)
+        if self.divergence is not None:
+            divergence = _shaped("divergence", self.divergence, (len(prob), prob.shape[1] - 1), np.float32,
+                                 like="a column between every two epochs, shape")
+            for t in range(divergence.shape[1]):
+                _check_divergence(t, divergence[:, t], unseen)
+                _give_back(divergence)
+            self._set(divergence=divergence)
 
     @property
     def num_samples(self) -> int:
@@ -114,7 +125,8 @@ class TrainingDynamics(_Saved):
         if not 1 <= epochs <= self.num_epochs:
             raise ValueError(f"first(epochs) needs 1..{self.num_epochs} (the epochs recorded); got {epochs}")
         return TrainingDynamics(self.target_prob[:, :epochs], self.margin[:, :epochs], self.correct[:, :epochs],
-                                self.labels, self.moment, self.params)
+                                self.labels, self.moment, self.params,
+                                None if self.divergence is None else self.divergence[:, : epochs - 1])
 
     def mean_prob(self) -> np.ndarray:
         """(n,) float64: each sample's target_prob averaged over the epochs; NaN where it was not trained on."""
@@ -147,6 +159,9 @@ class TrainingDynamics(_Saved):
             raise ValueError("from_reports needs at least one epoch report; got none: let `train` run an epoch")
         columns = {name: np.stack([getattr(report, name) for report in reports]).T
                    for name in ("target_prob", "margin", "correct")}
+        if all(getattr(report, "divergence", None) is not None for report in reports):
+            moved = [report.divergence for report in reports[1:]]  # before the first epoch there was nothing to move from
+            columns["divergence"] = np.stack(moved).T if moved else np.empty((len(columns["target_prob"]), 0), np.float32)
         return cls(**columns, labels=np.asarray(labels), moment="train", params=params or {})
 
 
@@ -305,10 +320,10 @@ def require_kind(value, kind: type, what: str) -> None:
         raise TypeError(f"{what} needs {kind.__name__}; got {type(value).__name__}{hint}")
 
 
-def _shaped(name, array, shape, dtype):
+def _shaped(name, array, shape, dtype, like="target_prob's shape"):
     array = np.asarray(array)
     if array.shape != shape:
-        raise ValueError(f"{name} must have target_prob's shape {shape}; got {array.shape}")
+        raise ValueError(f"{name} must have {like} {shape}; got {array.shape}")
     return np.asfortranarray(array, dtype=dtype)
 
 
@@ -327,6 +342,15 @@ def _whole_labels(labels, n, classes=None):
         upper = "" if classes is None else str(top)
         raise ValueError(f"labels must be in 0..{upper}; {len(wrong)} are not (first: {labels[wrong[0]]} at row {wrong[0]})")
     return labels
+
+
+def _check_divergence(t, divergence, unseen):
+    wrong = np.flatnonzero(np.isnan(divergence) != unseen)
+    if not len(wrong):
+        wrong = np.flatnonzero((divergence < 0) | np.isinf(divergence))
+    if len(wrong):
+        raise ValueError("divergence must be a number from 0 for every sample that was trained on, NaN for any other; got "
+                         f"{divergence[wrong[0]]:.6g} at row {wrong[0]}, column {t}: pass what a Recorder with tdds=True gave")
 
 
 def _check_epoch(t, prob, margin, correct, unseen):

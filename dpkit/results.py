@@ -38,7 +38,10 @@ def results_table(folder):
 
 
 def outcomes(folder) -> list[Outcome]:
-    """The trials of a sweep that have a result by now, in the grid's order, as publish takes them."""
+    """The trials of a sweep that have a result by now, in the grid's order, as publish takes them; or a published table's."""
+    if not (Path(folder) / SWEEP).exists():
+        rows = results_table(folder).astype(object).replace({np.nan: None}).to_dict("records")
+        return [Outcome(row, kept_set(folder, k), scores_of(folder, k)) for k, row in enumerate(rows)]
     scores = cache(lambda place: Scores.load(place / "scores"))  # many rows share them
     return [Outcome(row, Selection.load(_stage(folder, row, "selection") / "selection"),
                     scores(_stage(folder, row, "scores")) if row["scores"] else None)

@@ -25,32 +25,39 @@ from dpkit import catalog, store
 from dpkit.costs import Cost, measured
 from dpkit.data import ImageSet, auto_device, load
 from dpkit.predict import evaluate, picked_precision, take_snapshot
-from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics
+from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics, keep_count
 from dpkit.report_result import machine
 from dpkit.training import Recipe, train
 
 # Bump a stage's version when its numbers change (also in CHANGELOG.md): older results are then left unused.
-VERSIONS = {"record": 1, "score": 1, "select": 1, "retrain": 1}
+VERSIONS = {"record": 2, "score": 1, "select": 1, "retrain": 1}
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What one watched training left: dynamics, a snapshot taken on the way, its cost, and where it lies (None: nowhere)."""
+    """What one watched training left: dynamics, its cost, where it lies (None: nowhere), and two looks at the network:
+
+    snapshot on the way, for early scores such as EL2N, and final after the last epoch, for features and confidence.
+    """
 
     dynamics: TrainingDynamics
     snapshot: Snapshot | None
     cost: Cost
     folder: Path | None = None
+    final: Snapshot | None = None
 
 
 # ---- record ----------------------------------------------------------------------------------------------------
+
+_MOST_PROBS = 2**28  # n * C up to which all probabilities of an epoch are held for TDDS: 1 GiB
 
 
 def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: int, cache, snapshot_epoch: int = 10,
            watch=None) -> Evidence:
     """Train a fresh network for `epochs` of the recipe's schedule, watched; or read that from the cache.
 
-    snapshot_epoch: epochs after which the network is looked at for a Snapshot; the last one, if that is sooner.
+    snapshot_epoch: epochs after which the network is looked at for the early Snapshot; the last one, if that is sooner.
+    The dynamics have the divergence for TDDS where samples * classes is at most 2**28.
     watch:  called as watch("record", report) after every epoch that is run or read from a checkpoint.
     """
     snapshot_epoch = min(snapshot_epoch, epochs)
@@ -61,26 +68,31 @@ def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: i
     def work(part):
         net = catalog.make_net(model, images, seed=_derived(seed, 0))
         reports = []
-        early = partial / "snapshot"  # kept at once: a training that goes on from a checkpoint is past this network
+        looks = {snapshot_epoch: partial / "snapshot", epochs: partial / "final"}  # one, if both are the same epoch
         with measured(images.device) as cost:
-            for report in islice(train(net, images, recipe, seed=_derived(seed, 1), checkpoint=partial), epochs):
+            tdds = len(images) * images.num_classes <= _MOST_PROBS
+            for report in islice(train(net, images, recipe, seed=_derived(seed, 1), checkpoint=partial, tdds=tdds), epochs):
                 reports.append(report)
-                if report.epoch + 1 == snapshot_epoch and not early.exists():
+                look = looks.get(report.epoch + 1)
+                if look and not look.exists():  # kept at once: a training that goes on from a checkpoint is past this network
                     begun = time.perf_counter()
-                    take_snapshot(net, images, precision=recipe.precision).save(early)
-                    store.write_json(partial / "look.json", time.perf_counter() - begun)
+                    take_snapshot(net, images, precision=recipe.precision).save(look)
+                    store.write_json(look.with_suffix(".json"), time.perf_counter() - begun)
                 if watch:
                     watch("record", report)
-        looking = partial / "look.json"
-        cost.seconds = sum(r.seconds for r in reports) + (json.loads(looking.read_text()) if looking.exists() else 0)
+        cost.seconds = sum(r.seconds for r in reports) + sum(json.loads(look.with_suffix(".json").read_text())
+                                                             for look in looks.values() if look.with_suffix(".json").exists())
         params = {"seed": seed, "model": model, "recipe": recipe.settings(), "set": images.name}
         TrainingDynamics.from_reports(reports, images.labels.cpu().numpy(), params=params).save(part / "dynamics")
-        Snapshot.load(early).save(part / "snapshot")
+        for look in looks.values():
+            Snapshot.load(look).save(part / look.name)
         return cost
 
     cost = _done_once(folder, key, work)
     cost = replace(cost, epochs=epochs, samples=epochs * len(images))
-    return Evidence(TrainingDynamics.load(folder / "dynamics"), Snapshot.load(folder / "snapshot"), cost, folder)
+    final = Snapshot.load(folder / "final")
+    early = Snapshot.load(folder / "snapshot") if snapshot_epoch < epochs else final
+    return Evidence(TrainingDynamics.load(folder / "dynamics"), early, cost, folder, final)
 
 
 def place_of_record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: int, cache,
@@ -95,28 +107,30 @@ def place_of_record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int
 
 def score_of(method: str, evidence: Evidence | None, **options) -> Scores | None:
     """The Scores that `choose` selects by with the same options; None for methods without a score."""
-    return catalog.score(method, _seen(method, evidence), **routed(method, options)[0])
+    return catalog.score(method, evidence, **routed(method, options)[0])
 
 
-def choose(method: str, evidence: Evidence | None, keep: int, *, num_samples: int, rng, scores=None, **options) -> Selection:
+def choose(method: str, evidence: Evidence | None, keep: int, *, num_samples: int, rng, scores=None, labels=None,
+           **options) -> Selection:
     """Score and select with a catalog method from what was recorded (None will do for methods that look at nothing).
 
     options: settings of the scorer (window) and of the selector (c_d), each given to whom it belongs.
+    labels:  (n,), for methods that look at nothing and are asked for class quotas; others find them in the evidence.
     scores:  those that score_of gave for the same method, evidence and options, if they are there already.
     """
     if scores is None:
         scores = score_of(method, evidence, **options)
-    return catalog.select(method, scores, keep, evidence=_seen(method, evidence), num_samples=num_samples, rng=rng,
+    return catalog.select(method, scores, keep, evidence=evidence, num_samples=num_samples, labels=labels, rng=rng,
                           **routed(method, options)[1])
 
 
 def score(method: str, evidence: Evidence | None, *, options: dict, cache) -> tuple[Scores | None, Cost, Path | None]:
     """score_of, kept in the cache: (scores, what they cost, where they lie). (None, no cost, None) where there is no score."""
-    scorer = catalog.METHODS[method].scorer
-    if scorer is None:
+    entry = catalog.METHODS[method]
+    if entry.scorer is None:
         return None, Cost(), None
-    key = {"stage": "score", "version": VERSIONS["score"], "evidence": evidence.folder.name, "scorer": scorer.__name__,
-           "options": _in_full(method, options, 0)}
+    key = {"stage": "score", "version": VERSIONS["score"], "evidence": evidence.folder.name, "of": entry.evidence,
+           "scorer": entry.scorer.__name__, "options": _in_full(method, options, 0)}
     folder = Path(cache) / f"score-{store.key_hash(key)}"
 
     def work(part):
@@ -129,18 +143,19 @@ def score(method: str, evidence: Evidence | None, *, options: dict, cache) -> tu
     return Scores.load(folder / "scores"), cost, folder
 
 
-def select(method: str, evidence: Evidence | None, keep: int, *, num_samples: int, seed: int, options: dict,
+def select(method: str, evidence: Evidence | None, keep: int, *, labels, seed: int, options: dict,
            cache) -> tuple[Selection, Cost, Path]:
-    """choose, kept in the cache: (selection, what selecting cost, where it lies)."""
+    """choose from samples with these given labels (n,), kept in the cache: (selection, what selecting cost, where it lies)."""
     scores, _, scored = score(method, evidence, options=options, cache=cache)
     key = {"stage": "select", "version": VERSIONS["select"], "evidence": evidence.folder.name if evidence else None,
            "scores": scored.name if scored else None, "selector": catalog.METHODS[method].selector.__name__,
-           "options": _in_full(method, options, 1), "num_samples": num_samples, "keep": keep, "seed": seed}
+           "options": _in_full(method, options, 1), "num_samples": len(labels), "keep": keep, "seed": seed,
+           "labels": hashlib.sha256(labels.tobytes()).hexdigest()}
     folder = Path(cache) / f"select-{store.key_hash(key)}"
 
     def work(part):
         with measured() as cost:
-            found = choose(method, evidence, keep, num_samples=num_samples, rng=seed, scores=scores, **options)
+            found = choose(method, evidence, keep, num_samples=len(labels), rng=seed, scores=scores, labels=labels, **options)
         found.save(part / "selection")
         return cost
 
@@ -157,23 +172,28 @@ def routed(method, options):
     return tuple({name: options[name] for name in group if name in options} for group in names)
 
 
-def check_settings(method, options, epochs) -> None:
+def check_settings(method, options, epochs, prune_ratio=0.5) -> None:
     """ValueError if the method, with these settings, could not choose from a record of so many epochs."""
     usual = catalog.defaults(method)
     unfit = [name for name, value in options.items() if isinstance(usual.get(name), bool) and not isinstance(value, bool)]
     if unfit:
         raise ValueError(f"{method}'s {unfit[0]} must be true or false; got {options[unfit[0]]!r}")
-    half, labels = np.full((2, min(epochs, 10_000)), 0.5), np.arange(2)  # windows are shorter
-    made_up = Evidence(TrainingDynamics(half, half, half > 0, labels), Snapshot(np.full((1, 2, 2), 0.5), None, labels), Cost())
+    made_up = _made_up(min(epochs, 10_000))  # windows are shorter
+    n = made_up.dynamics.num_samples
     try:
-        choose(method, made_up, 1, num_samples=2, rng=0, **options)  # the method itself judges them
+        # the method itself judges them
+        choose(method, made_up, keep_count(n, prune_ratio), num_samples=n, rng=0, labels=made_up.dynamics.labels, **options)
     except TypeError as error:
         raise ValueError(f"{method} cannot use the settings {catalog.worded(options)}: {error}") from None
 
 
-def _seen(method, evidence):
-    kind = catalog.find(catalog.METHODS, method, "method").evidence
-    return getattr(evidence, kind) if kind else None
+@lru_cache(maxsize=4)
+def _made_up(epochs, n=200):
+    rng, labels = np.random.default_rng(0), np.arange(n) % 2
+    prob = rng.random((n, epochs), np.float32)
+    looked = Snapshot(np.stack([prob[:, 0], 1 - prob[:, 0]], axis=1)[None], rng.random((n, 4), np.float32), labels)
+    dynamics = TrainingDynamics(prob, prob - 0.5, prob > 0.5, labels, divergence=prob[:, 1:])
+    return Evidence(dynamics, looked, Cost(), final=looked)
 
 
 def _in_full(method, options, which):

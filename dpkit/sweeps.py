@@ -358,7 +358,7 @@ def _up_to(stage, trial, cache, device, here):
     if stage == "score":
         stages.score(trial.method, evidence, options=trial.options, cache=cache)
     if stage == "select":
-        stages.select(trial.method, evidence, keep_count(len(images), trial.prune_ratio), num_samples=len(images),
+        stages.select(trial.method, evidence, keep_count(len(images), trial.prune_ratio), labels=images.labels.cpu().numpy(),
                       seed=trial.seed, options=trial.options, cache=cache)
     return None
 

@@ -98,6 +98,7 @@ class Recipe:
 class EpochReport:
     """One pass over the set. The arrays are (total,), by original id: NaN and False for samples not trained on.
 
+    divergence is there with train(..., tdds=True), and NaN in the first epoch: it compares an epoch with the one before.
     loss: mean training loss (nats).   lr: at the last step.   seconds: of this epoch.   steps: batches so far.
     """
 
@@ -109,6 +110,7 @@ class EpochReport:
     target_prob: np.ndarray | None
     margin: np.ndarray | None
     correct: np.ndarray | None
+    divergence: np.ndarray | None = None
 
 
 def cross_entropy(net, x, y):
@@ -118,7 +120,7 @@ def cross_entropy(net, x, y):
 
 
 def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entropy, checkpoint=None,
-          record: bool = True) -> Iterator[EpochReport]:
+          record: bool = True, tdds: bool = False) -> Iterator[EpochReport]:
     """Train `net` in place; yield an EpochReport after every pass over `images`.
 
     seed:       decides order, augmentation and dropout; global random state is left alone. The same seed gives the
@@ -128,6 +130,7 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
                 called again yields those first and goes on to the same numbers. ValueError if it is another's.
                 Let it run as far as before: after fewer epochs the network is still that of the last one kept.
     record:     False leaves the reports' arrays None, for a training that nobody scores.
+    tdds:       also report the divergence that the TDDS score is made of; holds (total, classes) float32 on the device.
     FloatingPointError if the loss is not finite.
 
     Under torchrun, once torch.distributed is initialised, its processes are one training: call this in each of them
@@ -137,7 +140,9 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
     dropout draws for each share. Let an error end its process: the others then say so, and do not wait for it.
     """
     n, device, (rank, world) = len(images), images.device, ranks()
-    owner = owner_of(net, images, recipe, seed) if world > 1 or checkpoint is not None else {}
+    owner = {}
+    if world > 1 or checkpoint is not None:
+        owner = owner_of(net, images, recipe, seed) | ({"tdds": True} if tdds else {})
     if world > 1:
         _check_alike(owner | {"record": record, "checkpoint": checkpoint is not None}, device)
     if n == 0:
@@ -152,18 +157,19 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
     optimizer = torch.optim.SGD(net.parameters(), lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov,
                                 weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda"))
     saved = _Checkpoint(checkpoint, owner, device) if checkpoint is not None else None
-    start = 0
+    start, log_probs = 0, None
     if saved:
         for fields in saved.reports(net, optimizer):
             start += 1
             yield EpochReport(**fields)
+        log_probs = saved.log_probs
     for epoch in range(start, math.ceil(horizon / per_epoch)):
         with _among_peers(device):
             begun = time.perf_counter()
             net.train()
             done = epoch * per_epoch
             steps = min(per_epoch, horizon - done)
-            recorder = Recorder(images.total, 1, index=images.ids) if record else None
+            recorder = Recorder(images.total, 1, index=images.ids, tdds=tdds, log_probs=log_probs) if record else None
             total = torch.zeros((), device=device)
             ids = torch.from_numpy(images.ids).to(device)
             # every draw of the epoch comes from (seed, epoch): prefixes and restarts give the same numbers
@@ -201,9 +207,10 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
                 raise FloatingPointError(f"the loss became {mean_loss} in epoch {epoch}: the training diverged; use a smaller "
                                          f"lr than {recipe.lr}")
             seen = recorder.epoch(0, partial=steps < per_epoch) if recorder else (None, None, None)
+            log_probs = recorder.log_probs if recorder else None
             report = EpochReport(epoch, mean_loss, lr, time.perf_counter() - begun, done + steps, *seen)
             if saved:
-                saved.keep(report, net, optimizer, last=report.steps == horizon)
+                saved.keep(report, net, optimizer, log_probs, last=report.steps == horizon)
         yield report
 
 

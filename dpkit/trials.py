@@ -55,7 +55,7 @@ class Trial:
         if not 1 <= self.record_epochs <= self.record.epochs:
             raise ValueError(f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); "
                              f"got {self.record_epochs}")
-        stages.check_settings(self.method, self.options, self.record_epochs)
+        stages.check_settings(self.method, self.options, self.record_epochs, self.prune_ratio)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +87,8 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcom
     evidence = record_of(trial, images, cache=cache, watch=watch)
     scores, score_cost, scored = stages.score(trial.method, evidence, options=trial.options, cache=cache)
     keep = keep_count(len(images), trial.prune_ratio)
-    selection, select_cost, selected = stages.select(trial.method, evidence, keep, num_samples=len(images), seed=trial.seed,
-                                                     options=trial.options, cache=cache)
+    selection, select_cost, selected = stages.select(trial.method, evidence, keep, labels=images.labels.cpu().numpy(),
+                                                     seed=trial.seed, options=trial.options, cache=cache)
     result = stages.retrain(images, test, selection, model=trial.model, recipe=trial.retrain, seed=trial.seed, cache=cache,
                             best_every=trial.best_every, watch=watch)
     costs = {"record": evidence.cost if evidence else Cost(), "score": score_cost, "select": select_cost}

@@ -1,5 +1,7 @@
 """The table of contents: what stands there exists, is found by name, and is made the same way every time."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,8 @@ def dynamics(n=4, epochs=12):
 
 def test_every_scorer_and_selector_of_a_method_is_public():
     for name, method in catalog.METHODS.items():
-        assert method.evidence in (None, "dynamics", "snapshot") and (method.scorer is None) == (method.evidence is None)
+        assert method.evidence in (None, "dynamics", "snapshot", "final") and (method.evidence or not method.scorer)
+        assert set(method.options) <= {setting for part in catalog.settings(name) for setting in part}
         for step in filter(None, (method.scorer, method.selector)):
             assert getattr(dpkit, step.__name__) is step, name
 
@@ -33,7 +36,7 @@ def test_every_public_scorer_stands_in_the_catalog():
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda: catalog.score("duel", None), "unknown method 'duel'; there are random, dual, .*el2n: did you mean dual?"),
+    (lambda: catalog.score("duel", None), "unknown method 'duel'; there are random, dual, .*kcenter: did you mean dual?"),
     (lambda: catalog.select("best", None, 1, rng=0), "unknown method 'best'; there are random, dual, dual"),
     (lambda: catalog.settings("dule"), "unknown method 'dule'"),
     (lambda: catalog.find(catalog.MODELS, "resnet", "model"), "unknown model 'resnet'; .*did you mean resnet18?"),
@@ -73,9 +76,38 @@ def test_the_catalogs_settings_hold_until_overridden():
 
 
 def test_settings_are_named_by_whom_they_belong_to():
-    assert catalog.settings("dual+beta") == (("window",), ("c_d", "convention"))
-    assert catalog.settings("aum")[0] == () and "protect_inf" in catalog.settings("aum")[1]
-    assert catalog.settings("random")[0] == ()
+    assert catalog.settings("dual+beta") == (("window",), ("c_d", "convention", "per_class"))
+    assert catalog.settings("forgetting")[0] == () and "protect_inf" in catalog.settings("aum")[1]
+    assert catalog.settings("random") == ((), ("per_class",))
+    assert catalog.settings("ccs") == (("scale",), ("cutoff", "strata", "per_class"))  # labels, difficulty: not to be set
+    assert catalog.defaults("ccs") == {"scale": "probability", "cutoff": "cifar10", "strata": 50, "per_class": None}
+
+
+def test_a_method_reads_its_parts_of_what_was_recorded():
+    assert catalog.needs("random") == set() and catalog.needs("dual+beta") == {"dynamics"}
+    assert catalog.needs("el2n") == {"snapshot"} and catalog.needs("d2") == {"dynamics", "final"}
+    record, rng = dynamics(), np.random.default_rng(0)
+    early, final = (Snapshot(np.full((1, 4, 4), 0.25), rng.random((4, 3)), record.labels) for _ in range(2))
+    seen = SimpleNamespace(dynamics=record, snapshot=early, final=final)
+    for name, part in (("dual", record), ("grand", early), ("moderate", final)):
+        expected = getattr(dpkit, name)(part).values.tolist()
+        assert catalog.score(name, seen).values.tolist() == catalog.score(name, part).values.tolist() == expected
+    kept = catalog.select("kcenter", None, 2, evidence=seen, rng=3).kept
+    assert kept.tolist() == dpkit.keep_kcenter(final.features, 2, rng=3).kept.tolist()
+
+
+def test_a_methods_own_settings_reach_its_scorer_until_overridden():
+    record = dynamics()
+    for options, scale in (({}, "probability"), ({"scale": "logit"}, "logit")):
+        assert catalog.score("ccs", record, **options).values.tolist() == dpkit.aum(record, scale=scale).values.tolist()
+
+
+def test_quotas_of_a_method_that_looks_at_nothing_need_the_labels():
+    labels = np.repeat([0, 1], [9, 3])
+    kept = catalog.select("random", None, 4, num_samples=12, labels=labels, rng=0, per_class="balanced").kept
+    assert np.bincount(labels[kept]).tolist() == [2, 2]
+    with pytest.raises(ValueError, match="needs labels="):
+        catalog.select("random", None, 4, num_samples=12, rng=0, per_class="balanced")
 
 
 def test_evidence_that_a_selector_reads_must_be_there():

@@ -84,7 +84,7 @@ def of_exits(net, x, y):
 
 def record_of_own_loop(share):
     """Two epochs of made-up logits, recorded in three batches each; `share` gives this process's part of a batch."""
-    rng, recorder = np.random.default_rng(0), Recorder(N, 2)
+    rng, recorder = np.random.default_rng(0), Recorder(N, 2, tdds=True)
     labels = rng.integers(0, 4, N)
     for epoch in range(2):
         logits = rng.normal(size=(N, 4)).astype(np.float32)
@@ -265,7 +265,7 @@ def test_dropout_draws_for_each_share(both):
 def test_a_loop_of_ones_own_is_merged_into_the_record_of_one_process(both):
     alone = vars(record_of_own_loop(lambda batch: batch))
     for found in both:
-        for name in ("target_prob", "margin", "correct", "labels"):
+        for name in ("target_prob", "margin", "correct", "labels", "divergence"):
             np.testing.assert_array_equal(found["own"][name], alone[name])
 
 

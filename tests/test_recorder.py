@@ -49,6 +49,46 @@ def test_of_tied_logits_argmax_decides_and_the_margin_is_zero():
     assert correct.sum() == 1 and correct.tolist() == (logits.argmax(1) == torch.tensor([0, 1, 2])).tolist()
 
 
+# ---- how far all probabilities move, for TDDS -------------------------------------------------------------------
+
+
+def divergence_of(logits):
+    """(n, T - 1), from the definition, of logits (T, n, C)."""
+    p = torch.as_tensor(logits).double().softmax(-1)
+    return (p[1:] * (p[1:].log() - p[:-1].log()).abs()).sum(-1).T.numpy()
+
+
+def test_the_divergence_by_hand():
+    recorder = Recorder(1, 2, tdds=True)
+    for epoch, p in enumerate(([0.5, 0.5], [0.8, 0.2])):
+        recorder.update(epoch, torch.tensor([0]), torch.tensor([p]).log(), torch.tensor([0]))
+    moved = 0.8 * np.log(0.8 / 0.5) + 0.2 * np.log(0.5 / 0.2)  # both terms count with their size
+    np.testing.assert_allclose(recorder.dynamics().divergence, [[moved]], rtol=1e-6)
+
+
+def test_the_divergence_is_the_samples_own_in_whatever_order_it_is_shown():
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(5, 40, 7, generator=generator)
+    recorder = Recorder(40, 5, tdds=True)
+    for epoch in range(5):
+        for index in torch.randperm(40, generator=generator).split(11):
+            recorder.update(epoch, index, logits[epoch, index], index % 7)
+    np.testing.assert_allclose(recorder.dynamics().divergence, divergence_of(logits), rtol=1e-4, atol=1e-6)
+
+
+def test_saturated_probabilities_diverge_by_a_finite_amount():
+    recorder = Recorder(2, 2, tdds=True)
+    for epoch, z in enumerate(([[200.0, 0.0], [0.0, 200.0]], [[0.0, 200.0], [0.0, 200.0]])):
+        recorder.update(epoch, torch.arange(2), torch.tensor(z), torch.zeros(2, dtype=torch.long))
+    assert recorder.dynamics().divergence.tolist() == [[200.0], [0.0]]
+
+
+def test_without_tdds_no_divergence_is_recorded():
+    recorder = Recorder(3, 1)
+    recorder.update(0, *batch(0, 1, 2))
+    assert recorder.dynamics().divergence is None and recorder.epoch(0)[3] is None and recorder.log_probs is None
+
+
 # ---- in a loop -------------------------------------------------------------------------------------------------
 
 

@@ -325,6 +325,19 @@ def test_mean_std_and_the_first_epochs_by_hand():
         record.first(1).std_prob()
 
 
+def test_a_divergence_lies_between_epochs_and_is_cut_with_them():
+    moved = [[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]
+    prob = [[0.1, 0.9, 0.5]] * 3
+    record = dynamics(prob=prob, divergence=moved)
+    np.testing.assert_allclose(record.first(2).divergence, [[0.1], [0.3], [0.5]], rtol=1e-6)
+    assert record.first(1).divergence.shape == (3, 0) and dynamics(prob=prob).first(2).divergence is None
+    for wrong, told in (([[0.1]] * 3, r"divergence must have a column between every two epochs, shape \(3, 2\); got \(3, 1\)"),
+                        ([[0.1, 0.2], [0.3, -1], [0, 0]], "number from 0 .*; got -1 at row 1, column 1"),
+                        ([[0.1, 0.2], [0.3, np.nan], [0, 0]], "got nan at row 1, column 1")):
+        with pytest.raises(ValueError, match=told):
+            dynamics(prob=prob, divergence=wrong)
+
+
 def test_epoch_reports_become_columns():
     from types import SimpleNamespace
 

@@ -238,6 +238,15 @@ def test_perfectly_learned_samples_of_score_zero_never_come_before_others():
         assert selection.kept.tolist() == [3, 4, 5] and selection.params["beta"] < 1
 
 
+def test_a_draw_class_by_class_keeps_quotas_and_draws_by_weight_within_them():
+    values, easy, labels = np.array([0.1, 0.3, 0.2, 5, 1, 2, 3, 4]), np.full(8, 0.5), [0, 0, 0, 1, 1, 1, 1, 1]
+    rng, judged = np.random.default_rng(2), Scores(values, "mine")
+    # one of class 0, whose scores are the lowest, and one of class 1, each with probability of its share of its class
+    expected = {(i, j): values[i] / 0.6 * values[j] / 15 for i in range(3) for j in range(3, 8)}
+    check_frequencies(lambda: keep_beta(judged, 2, mean_prob=easy, c_d=4, rng=rng, labels=labels, per_class="balanced").kept,
+                      expected, 4_000)
+
+
 def test_infinite_scores_come_first_in_a_draw():
     assert kept_by(keep_beta, scores(1, np.inf, 1, np.inf), 2, mean_prob=np.full(4, 0.5), c_d=4, rng=0) == [1, 3]
 

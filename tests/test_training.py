@@ -415,6 +415,22 @@ def test_a_checkpoint_of_other_pixels_is_refused(tmp_path, digits):
         next(train(net_for(digits), inverted, RECIPE, seed=1, checkpoint=tmp_path / "c"))
 
 
+def test_the_divergence_goes_on_from_a_checkpoint_and_leaves_the_training_alone(tmp_path, digits, every_epoch):
+    images, recipe = digits.first(64), Recipe(epochs=4, batch_size=32)
+
+    def run(epochs, **settings):
+        return list(islice(train(net_for(images), images, recipe, seed=1, **settings), epochs))
+
+    whole = TrainingDynamics.from_reports(run(4, tdds=True), images.labels)
+    run(2, tdds=True, checkpoint=tmp_path)
+    resumed = TrainingDynamics.from_reports(run(4, tdds=True, checkpoint=tmp_path), images.labels)
+    assert np.array_equal(resumed.divergence, whole.divergence) and (whole.divergence > 0).all()
+    plain = TrainingDynamics.from_reports(run(4), images.labels)
+    assert plain.divergence is None and np.array_equal(plain.target_prob, whole.target_prob)
+    with pytest.raises(ValueError, match=r"holds the checkpoint of another training \(other tdds\)"):
+        run(4, checkpoint=tmp_path)
+
+
 def test_a_training_that_nobody_scores_records_nothing_and_learns_the_same(digits):
     nets = [net_for(digits), net_for(digits)]
     seen, unseen = (list(train(net, digits, RECIPE, seed=1, record=record)) for net, record in zip(nets, (True, False)))

@@ -411,8 +411,29 @@ def test_the_snapshot_is_of_the_network_after_that_many_epochs(tmp_path):
         assert np.array_equal(record_of_toys(tmp_path, epochs).snapshot.probs, expected)
 
 
+def test_the_final_snapshot_is_of_the_network_as_recording_left_it(tmp_path):
+    images, _ = stages.load_sets("digits", N, "cpu")
+    net = make_net("small_cnn", images, seed=stages._derived(0, 0))
+    looked = [take_snapshot(net, images) for _ in train(net, images, CELL.record, seed=stages._derived(0, 1))]
+    evidence = record_of_toys(tmp_path, 2)
+    assert np.array_equal(evidence.final.probs, looked[3].probs)
+    assert np.array_equal(evidence.final.features, looked[3].features)
+    assert not np.array_equal(evidence.snapshot.probs, evidence.final.probs)
+    once = record_of_toys(tmp_path, 4)  # both looks are the same: kept once
+    assert once.final is once.snapshot and not (once.folder / "snapshot").exists()
+
+
+def test_a_record_has_the_divergence_unless_all_probabilities_are_too_many(tmp_path, monkeypatch):
+    assert record_of_toys(tmp_path / "a", 2).dynamics.divergence.shape == (N, 3)
+    monkeypatch.setattr(stages, "_MOST_PROBS", 10 * N - 1)
+    evidence = record_of_toys(tmp_path / "b", 2)
+    assert evidence.dynamics.divergence is None
+    with pytest.raises(ValueError, match="tdds"):
+        stages.score_of("tdds", evidence, window=3)
+
+
 def test_a_record_that_goes_on_after_its_snapshot_keeps_the_early_one(tmp_path, every_epoch):
-    undisturbed = record_of_toys(tmp_path / "a", 2).snapshot
+    undisturbed = record_of_toys(tmp_path / "a", 2)
 
     def stop(stage, report):
         if report.epoch == 2:  # past the snapshot
@@ -421,5 +442,6 @@ def test_a_record_that_goes_on_after_its_snapshot_keeps_the_early_one(tmp_path, 
     with pytest.raises(KeyboardInterrupt):
         record_of_toys(tmp_path / "b", 2, watch=stop)
     resumed = record_of_toys(tmp_path / "b", 2)
-    assert np.array_equal(resumed.snapshot.probs, undisturbed.probs)
+    assert np.array_equal(resumed.snapshot.probs, undisturbed.snapshot.probs)
+    assert np.array_equal(resumed.final.probs, undisturbed.final.probs)
     assert not list((tmp_path / "b").glob("*-partial"))

@@ -1,6 +1,7 @@
 import numpy as np
 
-from dpkit.records import Scores, Snapshot, require_kind, row_blocks
+from dpkit.records import Scores, Snapshot, row_blocks
+from dpkit.scorers._snapshots import error_lengths, require_one_set
 
 
 def el2n(*snapshots: Snapshot) -> Scores:
@@ -14,18 +15,9 @@ def el2n(*snapshots: Snapshot) -> Scores:
     Returns Scores (n,), higher = more worth keeping.  ValueError if the snapshots' labels differ.
     Source: arXiv 2107.07075.
     """
-    if not snapshots:
-        raise ValueError("el2n needs at least one Snapshot; got none: pass take_snapshot(net, images)")
-    for snapshot in snapshots:
-        require_kind(snapshot, Snapshot, "el2n")
-        if not np.array_equal(snapshot.labels, snapshots[0].labels):
-            raise ValueError("el2n averages snapshots of the same samples; these have different labels: "
-                             "take them all on one set")
-    n = snapshots[0].num_samples
-    values = np.zeros(n)
-    for rows in row_blocks(n, *(snapshot.probs for snapshot in snapshots)):
+    require_one_set(snapshots, "el2n")
+    values = np.zeros(snapshots[0].num_samples)
+    for rows in row_blocks(len(values), *(snapshot.probs for snapshot in snapshots)):
         for snapshot in snapshots:
-            error = snapshot.probs[-1, rows].astype(np.float64)
-            error[np.arange(len(error)), snapshot.labels[rows]] -= 1
-            values[rows] += np.linalg.norm(error, axis=1)
+            values[rows] += error_lengths(snapshot, rows)
     return Scores(values / len(snapshots), "el2n", {"snapshots": len(snapshots)})

@@ -1,8 +1,11 @@
-"""What the selection rules share: seeds, ranking with fair ties, class quotas, sampling without replacement."""
+"""What the selection rules share: seeds, ranking with fair ties, class quotas, sampling without replacement, checks."""
 
+import warnings
 from collections.abc import Iterable
 
 import numpy as np
+
+from dpkit.records import row_blocks
 
 
 def generator(rng) -> tuple[np.random.Generator, dict]:
@@ -100,14 +103,72 @@ def _water_level(sizes, keep):
     return sizes.astype(float)
 
 
-def by_class(labels, n: int, keep: int, per_class, rng, choose) -> np.ndarray:
-    """Rows chosen by `choose(rows, count)`: over the whole set, or class by class under quotas."""
+def by_class(labels, n: int, keep: int, per_class, rng, choose, *, left=None) -> tuple[np.ndarray, dict]:
+    """(rows, note): rows chosen by `choose(rows, count)`, over the whole set or class by class under quotas.
+
+    left: rows to choose from, ascending (default: all).
+    A class that has less than its quota gives all it has and other classes fill its places: a warning says which and how
+    many, and the note, {"short": {class: places}}, is for the selection's params.
+    """
+    rows = np.arange(n) if left is None else left
     if per_class is None:
-        return choose(np.arange(n), keep)
+        return choose(rows, keep), {}
+    labels = check_labels(labels, n, per_class)
+    quotas, short = _places(labels, rows, keep, per_class, rng)
+    for c, places in short.items():
+        warnings.warn(f"class {c} has {quotas[c]} samples to keep where its quota is {quotas[c] + places}: all {quotas[c]} "
+                      f"stay and other classes fill the {places} place{'s' * (places > 1)}", stacklevel=3)
+    of = labels[rows]
+    kept = np.concatenate([choose(rows[of == c], count) for c, count in quotas.items()] or [np.empty(0, int)])
+    return kept, {"short": {str(c): places for c, places in short.items()}} if short else {}
+
+
+def _places(labels, rows, keep, per_class, rng) -> tuple[dict, dict]:
+    """({class: places}, {class: places that others fill}) when only `rows` may be kept."""
+    classes = np.unique(labels).tolist()
+    present, counts = np.unique(labels[rows], return_counts=True)
+    have = dict.fromkeys(classes, 0) | dict(zip(present.tolist(), counts.tolist(), strict=True))
+    if per_class == "balanced":
+        due = dict.fromkeys(classes, keep // max(len(classes), 1))
+        quotas = dict.fromkeys(classes, 0) | class_quotas(labels[rows], keep, per_class, rng)
+    else:
+        due = class_quotas(labels, keep, per_class, rng)
+        quotas = {c: min(due[c], have[c]) for c in classes}
+        room = np.repeat(classes, [have[c] - quotas[c] for c in classes])
+        missing = keep - sum(quotas.values())
+        for c, more in class_quotas(room, missing, per_class, rng).items() if missing else ():
+            quotas[c] += more
+    return quotas, {c: due[c] - have[c] for c in classes if have[c] < due[c]}
+
+
+def check_labels(labels, n: int, per_class) -> np.ndarray:
+    """labels as an (n,) array, or one clear sentence."""
     if labels is None:
         raise ValueError(f"per_class={per_class!r} needs labels=, one whole number per sample; got none")
     labels = np.asarray(labels)
     if labels.shape != (n,):
         raise ValueError(f"labels must be ({n},), one per sample; got shape {labels.shape}")
-    quotas = class_quotas(labels, keep, per_class, rng)
-    return np.concatenate([choose(np.flatnonzero(labels == c), count) for c, count in quotas.items()] or [np.empty(0, int)])
+    return labels
+
+
+# ---- features ---------------------------------------------------------------------------------------------------
+
+
+def check_features(features, n: int | None = None) -> np.ndarray:
+    """features as (n, d) finite numbers, float32 or float64, or one clear sentence."""
+    if not hasattr(features, "__len__"):
+        raise ValueError(f"features must be (samples, d), a row per sample; got {type(features).__name__}: pass "
+                         "snapshot.features")
+    features = np.asarray(features)
+    if features.ndim != 2 or (n is not None and len(features) != n):
+        raise ValueError(f"features must be ({'samples' if n is None else n}, d), a row per sample; got shape {features.shape}")
+    if features.dtype.kind not in "fiu":
+        raise ValueError(f"features must be numbers; got {features.dtype}: pass snapshot.features")
+    if features.dtype not in (np.float32, np.float64):
+        features = features.astype(np.float32 if features.dtype == np.float16 else np.float64)
+    for rows in row_blocks(len(features), features):
+        wrong = np.flatnonzero(~np.isfinite(features[rows]).all(axis=1))
+        if len(wrong):
+            raise ValueError(f"features must be finite numbers; row {rows.start + wrong[0]} holds NaN or infinity: look at the "
+                             "network or the image it came from")
+    return features

@@ -1,7 +1,7 @@
 import numpy as np
 
 from dpkit.records import Scores, Selection, require_kind, row_blocks
-from dpkit.selectors._choose import check_keep, generator, gumbel_top, take_top_of
+from dpkit.selectors._choose import by_class, check_keep, generator, gumbel_top, take_top_of
 
 _C = 15  # alpha + beta in the paper's convention: how narrow the Beta density is
 _OFFSET = {"paper": 15, "code": 16}
@@ -29,7 +29,8 @@ def beta_parameters(prune_ratio: float, mu_d: float, c_d: float, *, convention: 
     return _OFFSET[convention] - beta, beta
 
 
-def keep_beta(scores: Scores, keep: int, *, mean_prob, c_d: float, rng, convention: str = "paper") -> Selection:
+def keep_beta(scores: Scores, keep: int, *, mean_prob, c_d: float, rng, convention: str = "paper", labels=None,
+              per_class=None) -> Selection:
     """Draw `keep` samples, weighted by score times a Beta density over how easy they are (DUAL+beta).
 
     weight(x) = BetaPDF(mean_prob(x); alpha_r, beta_r) * score(x),  r = 1 - keep / n,  drawn without replacement.
@@ -43,6 +44,8 @@ def keep_beta(scores: Scores, keep: int, *, mean_prob, c_d: float, rng, conventi
     rng:        seed or numpy Generator.
     convention: mu_D and alpha differ between the paper (mean_prob of the highest-scoring sample; 15 - beta) and its
                 released code (mean over the ten highest; 16 - beta).
+    labels (n,), per_class: None | "balanced" | "proportional", as in keep_top: drawn class by class under quotas, with the
+                whole set's weights.
     Returns a Selection of exactly `keep` samples; its params hold mu_d, alpha and beta.
     ValueError for negative scores, mean_prob outside [0, 1] or NaN, keep outside 0..n.
     """
@@ -69,8 +72,13 @@ def keep_beta(scores: Scores, keep: int, *, mean_prob, c_d: float, rng, conventi
         with np.errstate(divide="ignore"):
             return (alpha - 1) * np.log(p) + (beta - 1) * np.log1p(-p) + np.log(scores.values[rows])
 
-    kept = gumbel_top(map(log_weights, row_blocks(n, mean_prob, scores.values)), keep, rng)
     params |= {"scores": scores.name, "c_d": c_d, "convention": convention, "mu_d": mu_d, "alpha": alpha, "beta": beta}
+    if per_class is None:
+        kept = gumbel_top(map(log_weights, row_blocks(n, mean_prob, scores.values)), keep, rng)
+    else:
+        kept, note = by_class(labels, n, keep, per_class, rng, lambda rows, count: rows[
+            gumbel_top((log_weights(rows[some]) for some in row_blocks(len(rows))), count, rng)])
+        params |= {"per_class": per_class, **note}
     return Selection(np.sort(kept), n, "beta", params)
 
 

@@ -12,5 +12,5 @@ def keep_random(num_samples: int, keep: int, *, rng, labels=None, per_class=None
     """
     keep = check_keep(keep, num_samples)
     rng, params = generator(rng)
-    kept = by_class(labels, num_samples, keep, per_class, rng, lambda rows, k: rng.choice(rows, k, replace=False))
-    return Selection(np.sort(kept), num_samples, "random", params | {"per_class": per_class})
+    kept, note = by_class(labels, num_samples, keep, per_class, rng, lambda rows, k: rng.choice(rows, k, replace=False))
+    return Selection(np.sort(kept), num_samples, "random", params | {"per_class": per_class, **note})

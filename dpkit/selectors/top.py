@@ -21,8 +21,8 @@ def keep_top(scores: Scores, keep: int, *, rng, labels=None, per_class=None, pro
     keep = check_keep(keep, n)
     rng, params = generator(rng)
     values = scores.values
-    kept = by_class(labels, n, keep, per_class, rng, lambda rows, count: rows[take_top(values[rows], count, rng)])
-    params |= {"scores": scores.name, "per_class": per_class}
+    kept, note = by_class(labels, n, keep, per_class, rng, lambda rows, count: rows[take_top(values[rows], count, rng)])
+    params |= {"scores": scores.name, "per_class": per_class, **note}
     if protect_inf:
         kept = np.union1d(kept, np.flatnonzero(values == np.inf))
         params |= {"requested": keep, "achieved": len(kept)}

@@ -1,0 +1,22 @@
+import numpy as np
+from scipy.special import entr
+
+from dpkit.records import Scores, Snapshot, row_blocks
+from dpkit.scorers._snapshots import exit_probs
+
+
+def entropy(snapshot: Snapshot, *, exit: int = -1) -> Scores:
+    """How spread out the predicted probabilities are: their entropy (Shannon; Settles, 2009, section 3.1).
+
+    H(x) = - sum_c p_c log p_c,  with 0 log 0 = 0. Unit: nats, in [0, log C]. High means undecided between classes: keep
+    it. The label is not read, so a mislabelled sample of which the network is sure scores low.
+
+    snapshot: probs (exits, n, C).   exit: which exit to read, 0 the shallowest, -1 the final one.
+    Returns Scores (n,), higher = more worth keeping.  ValueError if the snapshot has no such exit.
+    Source: as a score for pruning, Coleman et al., arXiv 1906.11829.
+    """
+    probs = exit_probs(snapshot, exit, "entropy")
+    values = np.empty(len(probs))
+    for rows in row_blocks(len(values), probs):
+        values[rows] = entr(probs[rows].astype(np.float64)).sum(axis=1)
+    return Scores(values, "entropy", {"exit": exit})

@@ -1,0 +1,47 @@
+import numpy as np
+from scipy.stats import rankdata
+
+from dpkit.records import Scores, Snapshot, require_kind, row_blocks
+from dpkit.scorers._snapshots import FEATURE_ROWS, require_features
+
+
+def moderate(snapshot: Snapshot, *, ranked: str = "together") -> Scores:
+    """Nearness to the middle of the ranking by distance to the class's median (Moderate; Xia et al., ICLR 2023).
+
+    d(x) = || h(x) - median of h over x's class ||_2,  the median taken coordinate by coordinate. With rank R in 1..n by d,
+    ties sharing their mean rank:   score = - | (R - 1/2) / n - 1/2 |.   Unit: fraction of the ranking, in [-0.5, 0].
+    So keep_top keeps the samples in the middle, neither typical nor odd. Two samples equally far from the middle, one on
+    each side, tie. (The released code returns the ids to REMOVE: those at both ends.)
+
+    snapshot: features (n, d) and labels (n,); a class may have one sample or none.
+    ranked:   "together", all samples in one ranking, as in the released code, or "by_class", a ranking in each class.
+    Returns Scores (n,), higher = more worth keeping.  ValueError if features are missing or not finite.
+    Source: "Moderate Coreset: A Universal Method of Data Selection for Real-world Data-efficient Deep Learning".
+    """
+    require_kind(snapshot, Snapshot, "moderate")
+    if ranked not in ("together", "by_class"):
+        raise ValueError(f'moderate\'s ranked must be "together" or "by_class"; got {ranked!r}')
+    require_features(snapshot, "moderate")
+    members = _members(snapshot.labels)
+    distance = _distances(snapshot, members)
+    values = np.empty(len(distance))
+    for rows in members if ranked == "by_class" else [np.arange(len(distance))]:
+        # doubled ranks are whole numbers: the two sides of the middle tie exactly
+        values[rows] = -np.abs(2 * rankdata(distance[rows]) - (len(rows) + 1)) / (2 * max(len(rows), 1))
+    return Scores(values, "moderate", {"ranked": ranked})
+
+
+def _members(labels):
+    """The rows of each class that has any."""
+    order = np.argsort(labels, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+
+
+def _distances(snapshot, members):
+    """(n,) float64: each sample's distance to its class's median feature."""
+    distance = np.empty(snapshot.num_samples)
+    for rows in members:
+        median = np.median(snapshot.features[rows].astype(np.float64), axis=0) if len(rows) else 0.0
+        for part in row_blocks(len(rows), snapshot.features, size=FEATURE_ROWS):
+            distance[rows[part]] = np.linalg.norm(snapshot.features[rows[part]] - median, axis=1)
+    return distance

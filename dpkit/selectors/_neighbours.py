@@ -1,0 +1,148 @@
+"""Exact nearest neighbours, never an n x n matrix."""
+
+import numpy as np
+from numba import njit
+
+from dpkit.records import row_blocks
+from dpkit.selectors._choose import check_features
+
+_BLOCK = 2048  # rows: the inner products of a pair of blocks are 16 MB
+_SPARE = 8  # candidates beyond k that the float32 pass holds on to
+_CHUNK = 64  # inner products looked at together before any of them is looked at alone
+_ROUNDING = 2.0**-24
+
+
+def nearest(features, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """(indices, distances) of each sample's k nearest others, Euclidean, nearest first: (n, k) int64, (n, k) float64.
+
+    Inner products of mean-centred rows in float32, two blocks of rows at a time and each pair of blocks once, as
+    d(i, j) = d(j, i); every row holds on to its k + 8 best. Those are then measured in float64 on the features as given,
+    and a row where rounding could have hidden a nearer one (by a bound, not by chance) is searched again in float64. So the
+    k are exact; which of several at one distance are taken is arbitrary.
+    Time O(n^2 d / 2), and O(n d) for each repeated row (few, unless most distances are tied); memory one copy of the
+    features in float32, and O(n k).
+
+    features: (n, d) finite numbers.   k: 1..n-1.   ValueError otherwise.
+    """
+    features = np.ascontiguousarray(check_features(features))
+    n, d = features.shape
+    if isinstance(k, (bool, np.bool_)) or not isinstance(k, (int, np.integer)) or not 1 <= k < n:
+        raise ValueError(f"k must be 1..{n - 1}: each of the {n} samples has {n - 1} others; got {k!r}")
+    held = min(int(k) + _SPARE, n - 1)
+    x, half, scale = _centred(features)
+    found, worst = _search(x, half.astype(np.float32), held)
+    indices, squares = np.empty((n, k), np.int64), np.empty((n, k))
+    _measure(features, found, indices, squares)
+    if held < n - 1:
+        # one not held has |x_i - x_j|^2 / 2 >= half_i + worst_i - error; |x_j| <= |x_i| + radius if it is nearer than radius
+        radius = np.sqrt(squares[:, -1]) / scale
+        error = (d + 16) * _ROUNDING * (np.sqrt(2 * half) + radius) ** 2
+        doubtful = np.flatnonzero((radius > 0) & ~(radius**2 / 2 <= half + worst - error))
+        _repeat(features, doubtful, indices, squares)
+    return indices, np.sqrt(squares, out=squares)
+
+
+def _centred(features):
+    """(features - mean) / scale in float32, half their squared norms in float64, and scale: the largest norm."""
+    mean, norms = features.mean(axis=0, dtype=np.float64), np.empty(len(features))
+    for rows in row_blocks(len(features), size=_BLOCK):
+        norms[rows] = np.linalg.norm(features[rows] - mean, axis=1)
+    scale = norms.max() or 1.0
+    x, half = np.empty(features.shape, np.float32), np.empty(len(features))
+    for rows in row_blocks(len(features), size=_BLOCK):
+        x[rows] = (features[rows] - mean) / scale
+        half[rows] = np.square(x[rows], dtype=np.float64).sum(axis=1) / 2
+    return x, half, scale
+
+
+def _search(x, half, held):
+    """Per row, the `held` smallest half_j - <x_i, x_j> over the other rows j: (indices (n, held) int32, the largest (n,))."""
+    n = len(x)
+    values, found = np.full((n, held), np.inf, np.float32), np.empty((n, held), np.int32)
+    worst = np.full(n, np.inf, np.float32)
+    room = np.empty((_BLOCK, _BLOCK), np.float32)
+    blocks = list(row_blocks(n, size=_BLOCK))
+    for a, rows in enumerate(blocks):
+        for columns in blocks[a:]:
+            inner = room if (rows.stop - rows.start, columns.stop - columns.start) == room.shape else None
+            inner = np.matmul(x[rows], x[columns].T, out=inner)
+            _offer(inner, rows.start, columns.start, half, values, found, worst)
+    return found, worst
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def _offer(inner, first_row, first_column, half, values, found, worst):
+    # each pair (i, j) is offered to i and to j; within a block on the diagonal it comes twice, so there to i alone
+    rows, columns = inner.shape
+    both = first_row != first_column
+    for a in range(rows):
+        i = first_row + a
+        line = inner[a]
+        for start in range(0, columns, _CHUNK):
+            stop = min(start + _CHUNK, columns)
+            near = 0
+            limit, mine = worst[i], half[i]
+            if both:
+                for b in range(start, stop):
+                    j = first_column + b
+                    near += (half[j] - line[b] < limit) | (mine - line[b] < worst[j])
+            else:
+                for b in range(start, stop):
+                    near += half[first_column + b] - line[b] < limit
+            if near:
+                for b in range(start, stop):
+                    j = first_column + b
+                    if half[j] - line[b] < worst[i] and i != j:
+                        worst[i] = _insert(values[i], found[i], half[j] - line[b], j)
+                    if both and mine - line[b] < worst[j]:
+                        worst[j] = _insert(values[j], found[j], mine - line[b], i)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def _insert(values, indices, value, index):
+    """Put a value below the last into its place in ascending `values`; the last falls out. Returns the new last."""
+    p = len(values) - 1
+    while p > 0 and values[p - 1] > value:
+        values[p] = values[p - 1]
+        indices[p] = indices[p - 1]
+        p -= 1
+    values[p] = value
+    indices[p] = index
+    return values[-1]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def _measure(features, found, indices, squares):
+    """The nearest of the rows `found`, by squared distance in float64."""
+    squares[:] = np.inf
+    for i in range(len(found)):
+        for p in range(found.shape[1]):
+            j = found[i, p]
+            square = square_distance(features[i], features[j], squares[i, -1])
+            if square < squares[i, -1]:
+                _insert(squares[i], indices[i], square, j)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def _repeat(features, rows, indices, squares):
+    """The same among all other rows, for the rows named."""
+    for i in rows:
+        squares[i] = np.inf
+        for j in range(len(features)):
+            square = square_distance(features[i], features[j], squares[i, -1])
+            if square < squares[i, -1] and j != i:
+                _insert(squares[i], indices[i], square, j)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"reassoc", "contract"})
+def square_distance(x, y, limit):
+    """|x - y|^2 in float64; once it reaches `limit`, some number that has."""
+    total = 0.0
+    for start in range(0, len(x), _CHUNK):
+        part = 0.0
+        for c in range(start, min(start + _CHUNK, len(x))):
+            part += (np.float64(x[c]) - np.float64(y[c])) ** 2
+        total += part
+        if total >= limit:
+            break
+    return total
