@@ -19,8 +19,10 @@ def features_of(n: int, d: int = D, seed: int = 0) -> np.ndarray:
     """Ten clusters, and columns of falling spread, as the features of a trained network have. (n, d) float32."""
     rng = np.random.default_rng(seed)
     spread = (np.arange(1, d + 1) ** -0.5).astype(np.float32)
-    x = rng.normal(size=(10, d)).astype(np.float32)[rng.integers(0, 10, n)] + rng.normal(size=(n, d)).astype(np.float32)
-    return x * spread
+    x = rng.standard_normal((10, d), np.float32)[rng.integers(0, 10, n)]
+    x += rng.standard_normal((n, d), np.float32)
+    x *= spread
+    return x
 
 
 def neighbours(n=N, k=10) -> dict:

@@ -33,13 +33,16 @@ def _add_prune(commands) -> None:
     prune.add_argument("--ratio", type=float, required=True, help="the fraction to REMOVE, from 0 up to 1")
     prune.add_argument("--out", metavar="DIR", required=True, help="folder to write")
     prune.add_argument("--method", default="dual+beta", metavar="NAME",
-                       help="random, dual, dyn_unc, forgetting, aum, el2n, or dual+beta (default)")
+                       help="random, dual, dual+beta (default), dyn_unc, forgetting, aum, tdds, el2n, grand, entropy, "
+                            "least_confidence, margin, moderate, ccs, d2, herding, nearest_to_centre or kcenter")
     prune.add_argument("--size", type=int, metavar="PIXELS", help="resize images to PIXELS x PIXELS; for files of mixed sizes")
     prune.add_argument("--mirror", action="store_true", help="mirror images left-right while training; not for text or digits")
     prune.add_argument("--dynamics", metavar="FOLDER", help="prune from training dynamics recorded elsewhere; trains "
                                                                "nothing, so --size and the training's options play no part")
     prune.add_argument("--c-d", type=float, metavar="C", help="dual+beta: when easy images come in (default: 4)")
-    prune.add_argument("--window", type=int, metavar="J", help="dual, dual+beta, dyn_unc: epochs in a window (default: 10)")
+    prune.add_argument("--window", type=int, metavar="J", help="dual, dual+beta, dyn_unc, tdds: epochs in a window (10)")
+    prune.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", type=_setting, dest="settings",
+                       help="any other setting of the method, e.g. --set per_class=balanced, or for ccs --set cutoff=0.2")
     prune.add_argument("--epochs", type=int, default=30, metavar="T", help="epochs to watch (default: 30)")
     prune.add_argument("--model", default="small_cnn", metavar="NAME", help="network to watch: small_cnn (default) or resnet18")
     prune.add_argument("--batch-size", type=int, default=128, metavar="N", help="images per step (default: 128)")
@@ -48,6 +51,20 @@ def _add_prune(commands) -> None:
     prune.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu or cuda (default: auto)")
     prune.add_argument("--overwrite", action="store_true", help="replace another run in DIR")
     prune.set_defaults(run=_prune)
+
+
+def _setting(text):
+    """("cutoff", 0.2) of "cutoff=0.2"; what is no number, true or false is a word."""
+    import ast
+
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, e.g. cutoff=0.2; got {text!r}")
+    plain = {"true": True, "false": False}
+    try:
+        return name, plain[value] if value in plain else ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
 
 
 def _prune(arguments) -> int:
@@ -61,7 +78,8 @@ def _prune(arguments) -> int:
     def say(line):
         print(line, file=sys.stderr, flush=True)
 
-    options = {name: value for name, value in (("c_d", arguments.c_d), ("window", arguments.window)) if value is not None}
+    given = [("c_d", arguments.c_d), ("window", arguments.window), *arguments.settings]
+    options = {name: value for name, value in given if value is not None}
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *where, **more: say(f"careful: {message}")

@@ -9,12 +9,12 @@ from torch.autograd.graph import get_gradient_edge
 from torch.func import functional_call, grad, vmap
 
 from dpkit.data import ImageSet
-from dpkit.predict import autocast
+from dpkit.predict import autocast, eval_mode
 from dpkit.records import Scores
 
 _BYTES = 512 * 2**20  # what a chunk may hold: activations and gradients of its samples, roughly
-_LARGEST = 128  # images in a chunk; more gain nothing
-_SCRATCH = {"cpu": 2**20, "cuda": 2**26}  # floats of image patches at a time: a CPU's fit its cache
+_LARGEST = 64  # images in a chunk; more gain nothing
+_SCRATCH = {"cpu": 2**19, "cuda": 2**26}  # floats of image patches at a time: a CPU's fit its cache
 
 
 def gradient_norms(net, images: ImageSet, *, batch_size: int | None = None, precision: str = "fp32") -> Scores:
@@ -29,7 +29,7 @@ def gradient_norms(net, images: ImageSet, *, batch_size: int | None = None, prec
     ends; a net with parameters elsewhere, or with shared ones, goes through torch.func, sample by sample inside one call.
 
     net: net(x) -> logits (B, C).   images: the whole set; the score of row i is that of images.ids[i].
-    batch_size: images at a time; None takes as many, up to 128, as keep what is held of them near 512 MB.
+    batch_size: images at a time; None takes as many, up to 64, as keep what is held of them below about 512 MB.
     precision: "fp32", "bf16" or "auto", as in take_snapshot.
     Returns Scores (n,), higher = more worth keeping. The net's mode is put back afterwards.
     ValueError for a part of a set.   Source: arXiv 2107.07075; a convolution's own way, Rochette et al., arXiv 1912.06015.
@@ -38,7 +38,7 @@ def gradient_norms(net, images: ImageSet, *, batch_size: int | None = None, prec
         raise ValueError(f"gradient_norms needs the whole set, so that row i is sample i; got {len(images)} of {images.total} "
                          "samples: pass the set before .subset")
     found = []
-    with _eval_mode(net), torch.enable_grad():
+    with eval_mode(net), torch.enable_grad():
         modules, floats = _try_one(net, images.clean(slice(0, 1)))
         if batch_size is None:
             floats += 0 if modules else sum(p.numel() for p in net.parameters())
@@ -49,17 +49,6 @@ def gradient_norms(net, images: ImageSet, *, batch_size: int | None = None, prec
             with autocast(images, precision):
                 found.append((_by_layer(net, modules, x, y) if modules else _by_sample(net, x, y)).double().cpu())
     return Scores(torch.cat(found).numpy(), "gradient_norms", {"precision": precision})
-
-
-@contextmanager
-def _eval_mode(net):
-    modes = {module: module.training for module in net.modules()}
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _by_sample(net, x, y):

@@ -15,8 +15,9 @@ _METHODS = {"random": ("#7F7F7F", "o"), "dual": ("#D55E00", "s"), "dual+beta": (
             # the rest, in Tol's palettes: colours that colour-blind readers may confuse differ in marker and in the line
             "tdds": ("#332288", "p"), "grand": ("#117733", "h", "-."), "entropy": ("#882255", "d", ":"),
             "least_confidence": ("#999933", (4, 1, 0), ":"), "margin": ("#44AA99", "x", ":"), "moderate": ("#664400", "8", ":"),
-            "ccs": ("#DDCC77", "<", "-."), "d2": ("#AA4499", ">", "-."), "herding": ("#661100", "+", (0, (5, 1, 1, 1, 1, 1))),
-            "nearest_to_centre": ("#99AA00", "1", (0, (5, 1, 1, 1, 1, 1))), "kcenter": ("#000099", "2", (0, (5, 1, 1, 1, 1, 1)))}
+            "ccs": ("#DDCC77", "<", "-."), "d2": ("#AA4499", ">", "-."),
+            **{name: (colour, marker, (0, (5, 1, 1, 1, 1, 1))) for name, colour, marker in
+               [("herding", "#661100", "+"), ("nearest_to_centre", "#99AA00", "1"), ("kcenter", "#000099", "2")]}}
 
 
 def method_style(method: str) -> dict:
@@ -117,6 +118,22 @@ def kept_by_ease(mean_prob, selections: dict, *, ax, bins=20):
     ax.set(xlabel="mean of target_prob  (hard → easy)", ylabel="samples", xlim=(0, 1), yscale="symlog")
     ax.set_ylim(0, None)
     ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=min(len(selections) + 1, 3))
+    return ax
+
+
+def plane(points, selection: Selection, *, ax, classes=None):
+    """Samples as dots in a plane, such as that of two principal axes of their features: the kept ones over the pruned.
+
+    points: (n, 2), both axes in one unit.   classes: (n,), a marker for each class, drawn again from the first after eight.
+    """
+    points, kept = np.asarray(points), selection.mask()
+    own = np.zeros(len(points), int) if classes is None else np.unique(classes, return_inverse=True)[1]
+    size = float(np.clip(6_000 / max(len(points), 1), 3, 16))
+    for chosen, colour, larger, name in ((~kept, PRUNED, 1, "pruned"), (kept, KEPT, 1.6, "kept")):
+        for c in np.unique(own):
+            ax.scatter(*points[chosen & (own == c)].T, s=larger * size, marker="o^sDvPXd"[c % 8], color=colour, linewidths=0,
+                       rasterized=True, label=f"{name} ({chosen.sum():,})" if c == 0 else None)
+    ax.set(aspect="equal", xlabel="first axis", ylabel="second axis")
     return ax
 
 

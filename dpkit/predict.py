@@ -50,14 +50,21 @@ def take_snapshot(net, images: ImageSet, *, batch_size: int = 1024, precision: s
 
 def _passes(net, look, images, batch_size, precision):
     """Yield (rows, look(x)) batch by batch; the net's mode restored, gradients off only while computing."""
-    modes = {module: module.training for module in net.modules()}  # a frozen part may be in eval mode by itself
-    net.eval()
-    try:
+    with eval_mode(net):
         for start in range(0, len(images), batch_size):
             rows = slice(start, start + batch_size)
             with torch.no_grad(), autocast(images, precision):
                 found = look(images.clean(rows))
             yield rows, found
+
+
+@contextmanager
+def eval_mode(net):
+    """Every module of the net in eval mode inside, and as it was afterwards."""
+    modes = {module: module.training for module in net.modules()}  # a frozen part may be in eval mode by itself
+    net.eval()
+    try:
+        yield
     finally:
         for module, training in modes.items():
             module.training = training

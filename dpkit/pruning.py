@@ -81,6 +81,9 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
 
     scores = score_of(method, evidence, **options)
     selection = choose(method, evidence, keep, num_samples=len(labels), rng=seed, scores=scores, labels=labels, **options)
+    if "published" in selection.params:
+        say(f"the hardest {100 * selection.params['cutoff']:.0f} % went first, CCS's cutoff for "
+            f"{selection.params['published']}; where more labels are wrong, set a larger cutoff")
     kept = selection.kept
     lost = [int(c) for c in np.setdiff1d(labels, labels[kept])]
     manifest = {

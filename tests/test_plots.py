@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.text import Text
 from scipy import stats
 
@@ -69,6 +69,7 @@ DRAWN = {
     "trajectories": lambda ax, dynamics, half: plots.trajectories(dynamics, [0, 2], ax=ax, window=2),
     "beta_densities": lambda ax, dynamics, half: plots.beta_densities({0.5: (4.5, 10.5)}, ax=ax),
     "kept_by_ease": lambda ax, dynamics, half: plots.kept_by_ease(dynamics.mean_prob(), {"dual": half}, ax=ax),
+    "plane": lambda ax, dynamics, half: plots.plane(PROB[:, :2], half, ax=ax),
     "accuracy_against_ratio": lambda ax, dynamics, half: plots.accuracy_against_ratio(ROWS, ax=ax),
     "accuracy_against_cost": lambda ax, dynamics, half: plots.accuracy_against_cost(BILLS, ax=ax),
     "two_points": lambda ax, dynamics, half: plots.two_points([[0.5, 0.5], [2, 1]], [0.1, 0.1], ax=ax),
@@ -173,6 +174,18 @@ def test_a_density_that_is_infinite_at_an_end_does_not_flatten_the_others(ax):
     assert parameters[0.99][1] < 1
     plots.beta_densities(parameters, ax=ax)
     assert ax.get_ylim()[1] < 10 * ax.lines[0].get_ydata().max()
+
+
+def test_a_plane_shows_every_sample_once_where_it_lies_and_the_kept_on_top(ax, half):
+    points = np.array([[0.0, 0.0], [1.0, 2.0], [3.0, 1.0], [2.0, 2.0]])
+    plots.plane(points, half, ax=ax, classes=[5, 5, 9, 9])
+    drawn = {(*point, to_hex(each.get_facecolor()[0])) for each in ax.collections for point in each.get_offsets()}
+    assert drawn == {(0.0, 0.0, plots.PRUNED.lower()), (1.0, 2.0, plots.KEPT.lower()), (3.0, 1.0, plots.KEPT.lower()),
+                     (2.0, 2.0, plots.PRUNED.lower())}
+    assert len(dots(ax)) == 4
+    assert [to_hex(each.get_facecolor()[0]) for each in ax.collections[-2:]] == [plots.KEPT.lower()] * 2  # drawn last
+    circle, triangle = (ax.collections[k].get_paths()[0] for k in (2, 3))
+    assert len(circle) != len(triangle)  # one marker a class
 
 
 def test_kept_by_ease_counts_every_kept_sample_once(ax):
@@ -306,6 +319,26 @@ def test_no_two_methods_share_a_colour_or_a_marker():
     styles = [plots.method_style(method) for method in [*catalog.METHODS, "a method of my own"]]
     for part in ("color", "marker"):
         assert len({style[part] for style in styles}) == len(styles)
+
+
+def test_every_method_has_a_style_of_its_own_and_variants_stay_dashed():
+    for method in (*catalog.METHODS, "herding", "nearest_to_centre", "kcenter"):
+        style = plots.method_style(method)
+        assert style["color"] != plots.method_style("a method of my own")["color"]
+        assert plots.method_style(f"{method}, window=5")["linestyle"] == "--" != style.get("linestyle")
+
+
+@pytest.mark.parametrize("seen", [  # Machado, Oliveira and Fernandes, 2009: no red cones, no green cones; linear RGB
+    [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]])
+def test_colours_that_a_colour_blind_reader_confuses_have_different_lines(seen):
+    def percept(style):
+        return np.clip(np.asarray(seen) @ np.asarray(to_rgb(style["color"])) ** 2.2, 0, 1) ** (1 / 2.2)
+
+    styles = {method: plots.method_style(method) for method in catalog.METHODS if method != "random"}  # grey is everybody's
+    for (a, one), (b, other) in itertools.combinations(styles.items(), 2):
+        apart = np.linalg.norm(percept(one) - percept(other)) > 0.1
+        assert apart or one.get("linestyle", "-") != other.get("linestyle", "-"), (a, b)
 
 
 # ---- two points ------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms.functional import to_tensor
 
 import dpkit
-from dpkit import image_folder, stages, store
+from dpkit import catalog, image_folder, stages, store
 from dpkit.__main__ import main
 from dpkit.data import load
 from dpkit.records import Scores, Selection, TrainingDynamics, keep_count
@@ -263,6 +263,25 @@ def test_the_same_command_again_trains_nothing_and_touches_nothing(finished, wat
     told = capsys.readouterr()
     assert contents(finished[1]) == before and "holds this very run; nothing to do" in told.err
     assert told.out.endswith("63 of 90 samples are kept\n")
+
+
+def test_any_setting_of_a_method_can_be_named(watched, tmp_path, capsys):
+    more = ["--method", "ccs", "--set", "cutoff=0.25", "--set", "per_class=balanced", "--set", "strata=7"]
+    assert prune(watched, tmp_path / "out", *more) == 0
+    params = dpkit.Selection.load(tmp_path / "out" / "selection").params
+    assert (params["cutoff"], params["per_class"], params["strata"]) == (0.25, "balanced", 7)
+    assert prune(watched, tmp_path / "usual", "--method", "ccs") == 0
+    assert "% went first, CCS's cutoff for cifar10; where more labels are wrong" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        prune(watched, tmp_path / "out", "--set", "cutoff")
+    assert "expected NAME=VALUE, e.g. cutoff=0.2; got 'cutoff'" in capsys.readouterr().err
+
+
+def test_the_help_names_every_method(capsys):
+    with pytest.raises(SystemExit):
+        main(["prune", "--help"])
+    told = capsys.readouterr().out.replace("-\n", "-")
+    assert all(re.search(rf"(?<![\w+]){re.escape(name)}(?![\w+])", told) for name in catalog.METHODS)
 
 
 @pytest.mark.parametrize("more, ratio", [(["--method", "dual"], 0.8), (["--method", "forgetting"], 0.3), ([], 0.9),

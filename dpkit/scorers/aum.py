@@ -29,8 +29,8 @@ def _mean_probability_margin(dynamics):
     for rows in row_blocks(len(total), dynamics.target_prob, dynamics.margin, size=16384):
         for t in range(dynamics.num_epochs):  # epoch after epoch, as in mean_over_epochs
             p, margin = (array[rows, t].astype(np.float64) for array in (dynamics.target_prob, dynamics.margin))
-            # A p_y that float32 could not hold is stored as 0 though another class has nearly all: as the smallest normal
-            # number it gives about -1 at any margin that goes with it. exp(700) is finite and large enough for all.
+            # A p_y too small for float32 is stored as 0, and 0 * exp(-margin) would make the surest mistakes look undecided.
+            # As the smallest normal number it gives -1, the hardest, or near it. exp(700) is finite and enough for all.
             p[p == 0] = np.finfo(np.float32).tiny
             total[rows] += np.clip(-p * np.expm1(np.minimum(-margin, 700)), -1, 1)  # rounding alone may leave [-1, 1]
     return total / dynamics.num_epochs

@@ -6,8 +6,8 @@ from numba import njit
 from dpkit.records import row_blocks
 from dpkit.selectors._choose import check_features
 
-_BLOCK = 2048  # rows: the inner products of a pair of blocks are 16 MB
-_SPARE = 8  # candidates beyond k that the float32 pass holds on to
+_BLOCK = 1024  # rows: the inner products of a pair of blocks are 4 MB
+_SPARE = 4  # candidates beyond k that the float32 pass holds on to
 _CHUNK = 64  # inner products looked at together before any of them is looked at alone
 _ROUNDING = 2.0**-24
 
@@ -16,7 +16,7 @@ def nearest(features, k: int) -> tuple[np.ndarray, np.ndarray]:
     """(indices, distances) of each sample's k nearest others, Euclidean, nearest first: (n, k) int64, (n, k) float64.
 
     Inner products of mean-centred rows in float32, two blocks of rows at a time and each pair of blocks once, as
-    d(i, j) = d(j, i); every row holds on to its k + 8 best. Those are then measured in float64 on the features as given,
+    d(i, j) = d(j, i); every row holds on to its k + 4 best. Those are then measured in float64 on the features as given,
     and a row where rounding could have hidden a nearer one (by a bound, not by chance) is searched again in float64. So the
     k are exact; which of several at one distance are taken is arbitrary.
     Time O(n^2 d / 2), and O(n d) for each repeated row (few, unless most distances are tied); memory one copy of the
@@ -77,25 +77,25 @@ def _offer(inner, first_row, first_column, half, values, found, worst):
     both = first_row != first_column
     for a in range(rows):
         i = first_row + a
-        line = inner[a]
+        mine = half[i]
         for start in range(0, columns, _CHUNK):
-            stop = min(start + _CHUNK, columns)
-            near = 0
-            limit, mine = worst[i], half[i]
+            products = inner[a, start : start + _CHUNK]
+            first = first_column + start
+            halves, limits = half[first : first + len(products)], worst[first : first + len(products)]
+            limit, near = worst[i], 0
             if both:
-                for b in range(start, stop):
-                    j = first_column + b
-                    near += (half[j] - line[b] < limit) | (mine - line[b] < worst[j])
+                for b in range(len(products)):
+                    near += (halves[b] - products[b] < limit) | (mine - products[b] < limits[b])
             else:
-                for b in range(start, stop):
-                    near += half[first_column + b] - line[b] < limit
+                for b in range(len(products)):
+                    near += halves[b] - products[b] < limit
             if near:
-                for b in range(start, stop):
-                    j = first_column + b
-                    if half[j] - line[b] < worst[i] and i != j:
-                        worst[i] = _insert(values[i], found[i], half[j] - line[b], j)
-                    if both and mine - line[b] < worst[j]:
-                        worst[j] = _insert(values[j], found[j], mine - line[b], i)
+                for b in range(len(products)):
+                    j = first + b
+                    if halves[b] - products[b] < worst[i] and i != j:
+                        worst[i] = _insert(values[i], found[i], halves[b] - products[b], j)
+                    if both and mine - products[b] < limits[b]:
+                        limits[b] = _insert(values[j], found[j], mine - products[b], i)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
@@ -139,9 +139,10 @@ def square_distance(x, y, limit):
     """|x - y|^2 in float64; once it reaches `limit`, some number that has."""
     total = 0.0
     for start in range(0, len(x), _CHUNK):
+        a, b = x[start : start + _CHUNK], y[start : start + _CHUNK]
         part = 0.0
-        for c in range(start, min(start + _CHUNK, len(x))):
-            part += (np.float64(x[c]) - np.float64(y[c])) ** 2
+        for c in range(len(a)):
+            part += (np.float64(a[c]) - np.float64(b[c])) ** 2
         total += part
         if total >= limit:
             break

@@ -5,6 +5,7 @@ from dpkit.records import Scores, Selection, require_kind
 from dpkit.selectors._choose import by_class, check_features, check_keep, generator
 from dpkit.selectors._cutoff import bounded, cut
 from dpkit.selectors._neighbours import nearest
+from dpkit.selectors._tournament import changed, tournament
 
 
 def keep_d2(scores: Scores, keep: int, *, features, rng, neighbours: int = 5, gamma: float = 0.1, mode: str = "sum",
@@ -79,39 +80,14 @@ def _pick(s, starts, to, distances, keep, gamma, add):
         for e in range(starts[i], starts[i + 1]):
             received += np.exp(-distances[e]) * s[to[e]]
         v[i] = s[i] + received if add else s[i] * received
-    # a tournament: best[m] is the winner of best[2 m] and best[2 m + 1], the leaves are the rows
-    size = 1
-    while size < n:
-        size *= 2
-    best = np.full(2 * size, -1)
-    best[size : size + n] = np.arange(n)
-    for m in range(size - 1, 0, -1):
-        best[m] = _winner(v, best[2 * m], best[2 * m + 1])
-    picked = np.empty(keep, np.int64)
+    best, picked, waits = tournament(v), np.empty(keep, np.int64), np.ones(n, np.bool_)
     for t in range(keep):
-        p = best[1]
-        picked[t] = p
-        _replay(v, best, size + p, -1)
+        p = picked[t] = best[1]
+        waits[p] = False
+        changed(v, best, p, True)
         for e in range(starts[p], starts[p + 1]):
             j = to[e]
-            if best[size + j] == j:  # not picked yet
+            if waits[j]:
                 v[j] -= np.exp(-gamma * distances[e]) * v[p]
-                _replay(v, best, size + j, j)
+                changed(v, best, j, False)
     return picked
-
-
-@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-def _replay(v, best, leaf, row):
-    best[leaf] = row
-    m = leaf // 2
-    while m:
-        best[m] = _winner(v, best[2 * m], best[2 * m + 1])
-        m //= 2
-
-
-@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-def _winner(v, a, b):
-    """The row of higher value, the first of equals; -1 stands for no row."""
-    if b < 0 or (a >= 0 and v[a] >= v[b]):
-        return a
-    return b

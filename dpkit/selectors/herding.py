@@ -1,9 +1,9 @@
 import numpy as np
 
-from dpkit.records import Selection
+from dpkit.records import Selection, row_blocks
 from dpkit.selectors._choose import by_class, check_features, check_keep, generator
 
-_GRAM = 6000  # samples of which all inner products are held: 290 MB
+_ROUNDING = 2.0**-24
 
 
 def keep_herding(features, keep: int, *, labels, rng, per_class: str | None = "proportional") -> Selection:
@@ -19,7 +19,7 @@ def keep_herding(features, keep: int, *, labels, rng, per_class: str | None = "p
     rng:       seed or numpy Generator: ties are drawn; without ties nothing is.
     per_class: "proportional" | "balanced" | None: one mean over the whole set.
     Returns a Selection of exactly `keep` samples. ValueError for features that are not finite, keep outside 0..n.
-    A pick costs O(n d) in a class of n; O(n) where many are picked of a class of up to 6,000, whose inner products are held.
+    A pick costs O(n d) in a class of n: one product in float32, and the few it cannot tell from the best in float64.
     Source: Welling, "Herding dynamical weights to learn", ICML 2009; for the distance Chen, Welling & Smola, UAI 2010.
     DeepCore's herding picks the FARTHEST; what Yang et al. (2023) call herding is keep_nearest_to_centre.
     """
@@ -41,12 +41,21 @@ def _herd(features, count):
     n = len(features)
     if count in (0, n):
         return np.arange(count)
-    x = features - features.mean(axis=0, dtype=np.float64)
-    distance = np.einsum("nd,nd->n", x, x) / 2  # <S', x'> + |x'|^2 / 2
-    gram = x @ x.T if n <= _GRAM and 16 * count > n else None  # by then one product costs less than `count` passes over x
-    picked = np.empty(count, np.int64)
+    mean = features.mean(axis=0, dtype=np.float64)
+    half, scale = np.empty(n), np.abs(features - mean).max() or 1.0
+    x = np.empty(features.shape, np.float32)
+    for rows in row_blocks(n, size=4096):
+        centred = (features[rows] - mean) / scale
+        half[rows], x[rows] = np.einsum("nd,nd->n", centred, centred) / 2, centred
+    slack = (features.shape[1] + 8) * _ROUNDING * np.sqrt(2 * half)  # what rounding can do to <S', x'>, by |S'|
+    total, picked = np.zeros(features.shape[1]), np.empty(count, np.int64)
     for t in range(count):
-        p = picked[t] = distance.argmin()
-        distance += x @ x[p] if gram is None else gram[p]
-        distance[p] = np.inf
+        distance = half + x @ total.astype(np.float32)
+        error = slack * np.linalg.norm(total)
+        likely = np.flatnonzero(distance - error <= (distance + error).min())
+        if len(likely) > 1:
+            distance = half[likely] + (features[likely] - mean) / scale @ total
+        p = picked[t] = likely[distance.argmin()] if len(likely) > 1 else likely[0]
+        total += (features[p] - mean) / scale
+        half[p] = np.inf
     return picked

@@ -1,0 +1,38 @@
+"""The row of the highest value while values change: O(log n) for each change. For compiled loops."""
+
+import numpy as np
+from numba import njit
+
+# best[m] is the winner of best[2 m] and best[2 m + 1], best[1] the winner of all; the second half are the rows, or -1 for none
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def tournament(values):
+    """best, over all rows of `values`."""
+    size = 1
+    while size < len(values):
+        size *= 2
+    best = np.full(2 * size, -1)
+    best[size : size + len(values)] = np.arange(len(values))
+    for m in range(size - 1, 0, -1):
+        best[m] = _winner(values, best[2 * m], best[2 * m + 1])
+    return best
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def changed(values, best, row, out):
+    """Update `best` after the value of `row` changed, or if `out`, take the row out for good."""
+    m = len(best) // 2 + row
+    best[m] = -1 if out else row
+    m //= 2
+    while m:
+        best[m] = _winner(values, best[2 * m], best[2 * m + 1])
+        m //= 2
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def _winner(values, a, b):
+    """The row of higher value, the first of equals."""
+    if b < 0 or (a >= 0 and values[a] >= values[b]):
+        return a
+    return b
