@@ -11,6 +11,7 @@ from benchmarks._compare import compare
 from benchmarks.dual import _peak
 from dpkit import Scores, keep_d2, keep_herding, keep_kcenter
 from dpkit.selectors._neighbours import nearest
+from dpkit.selectors.d2 import _graph, _pick
 
 N, D = 50_000, 512
 
@@ -40,13 +41,16 @@ def neighbours(n=N, k=10) -> dict:
     return row | {"recall": sum(same) / (n * k)}
 
 
-def dense_d2(s, x, keep, k=5, gamma=0.1):
-    """D2 with the whole distance matrix and a loop over neighbours."""
-    n = len(s)
+def dense_graph(x, k=5):
+    """The whole distance matrix, and whether two samples are joined: (n, n) float64, (n, n) bool."""
     distance = cdist(x, x)
-    graph = np.zeros((n, n), bool)
-    graph[np.arange(n)[:, None], np.argsort(distance, axis=1)[:, 1 : k + 1]] = True
-    graph |= graph.T
+    graph = np.zeros(distance.shape, bool)
+    graph[np.arange(len(x))[:, None], np.argsort(distance, axis=1)[:, 1 : k + 1]] = True
+    return distance, graph | graph.T
+
+
+def dense_passes(s, distance, graph, keep, gamma=0.1):
+    """D2's forward and reverse pass on dense matrices, with a loop over neighbours."""
     v = s + (np.exp(-distance) * graph) @ s
     kept = []
     for _ in range(keep):
@@ -61,8 +65,20 @@ def dense_d2(s, x, keep, k=5, gamma=0.1):
 def d2_small(n=2000) -> dict:
     s, x = np.random.default_rng(1).random(n), features_of(n)
     scores = Scores(s, "made up")
-    assert keep_d2(scores, n // 2, features=x, rng=0).kept.tolist() == dense_d2(s, x, n // 2)
-    return compare(lambda: keep_d2(scores, n // 2, features=x, rng=0), lambda: dense_d2(s, x, n // 2), repeats=5)
+
+    def plain():
+        return dense_passes(s, *dense_graph(x), n // 2)
+
+    assert keep_d2(scores, n // 2, features=x, rng=0).kept.tolist() == plain()
+    return compare(lambda: keep_d2(scores, n // 2, features=x, rng=0), plain, repeats=5)
+
+
+def d2_passes(n=2000) -> dict:
+    """Selecting alone, the graph being there."""
+    s, x = np.random.default_rng(1).random(n), features_of(n)
+    ours, dense = _graph(x, 5), dense_graph(x)
+    assert sorted(_pick(s, *ours, n // 2, 0.1, True)) == dense_passes(s, *dense, n // 2)
+    return compare(lambda: _pick(s, *ours, n // 2, 0.1, True), lambda: dense_passes(s, *dense, n // 2), repeats=9)
 
 
 def d2_large() -> dict:
@@ -123,7 +139,8 @@ def kcenter(n=N, keep=200) -> dict:
 
 
 def run():
-    yield "D2, half of 2,000 x 512, against dense matrices", d2_small()
+    yield "D2, half of 2,000 picked, the graph being there, against dense matrices", d2_passes()
+    yield "D2, half of 2,000 x 512, graph and all, against dense matrices", d2_small()
     yield "herding, 150 of 5,000 x 512, against full recomputation", herding()
     yield "k-centre, 200 of 50,000 x 512, against copied distances", kcenter()
     yield "10 nearest neighbours of 50,000 x 512, against scikit-learn", neighbours()

@@ -128,7 +128,7 @@ def plane(points, selection: Selection, *, ax, classes=None):
     """
     points, kept = np.asarray(points), selection.mask()
     own = np.zeros(len(points), int) if classes is None else np.unique(classes, return_inverse=True)[1]
-    size = float(np.clip(6_000 / max(len(points), 1), 3, 16))
+    size = float(np.clip(2_500 / max(len(points), 1), 2, 14))
     for chosen, colour, larger, name in ((~kept, PRUNED, 1, "pruned"), (kept, KEPT, 1.6, "kept")):
         for c in np.unique(own):
             ax.scatter(*points[chosen & (own == c)].T, s=larger * size, marker="o^sDvPXd"[c % 8], color=colour, linewidths=0,

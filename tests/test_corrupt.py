@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from dpkit.corrupt import flip_labels
+from dpkit.selectors import keep_random
 
 LABELS = np.arange(1000) % 5
 
@@ -37,3 +38,9 @@ def test_the_seed_decides_and_the_labels_given_are_left_alone():
 def test_what_cannot_be_flipped_is_refused(labels, classes, fraction, message):
     with pytest.raises(ValueError, match=message):
         flip_labels(labels, fraction, num_classes=classes, seed=0)
+
+
+def test_the_flipped_rows_are_not_those_that_random_pruning_keeps_with_the_same_seed():
+    _, flipped = flip_labels(LABELS, 0.1, num_classes=5, seed=0)
+    kept = keep_random(1000, 100, rng=0).kept
+    assert np.isin(flipped, kept).sum() < 30  # ten are expected

@@ -1,4 +1,4 @@
-"""The row of the highest value while values change: O(log n) for each change. For compiled loops."""
+"""The row of the highest value while values change: at most O(log n) a change. For compiled loops."""
 
 import numpy as np
 from numba import njit
@@ -26,7 +26,10 @@ def changed(values, best, row, out):
     best[m] = -1 if out else row
     m //= 2
     while m:
+        before = best[m]
         best[m] = _winner(values, best[2 * m], best[2 * m + 1])
+        if best[m] == before and before != row:  # nobody above hears of the change: most end here, near the leaf
+            break
         m //= 2
 
 
