@@ -54,16 +54,16 @@ def _add_prune(commands) -> None:
 
 
 def _setting(text):
-    """("cutoff", 0.2) of "cutoff=0.2"; what is no number, true or false is a word."""
+    """("cutoff", 0.2) of "cutoff=0.2"; what is no number, true, false or none is a word."""
     import ast
 
     name, equals, value = text.partition("=")
     if not (name and equals and value):
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, e.g. cutoff=0.2; got {text!r}")
-    plain = {"true": True, "false": False}
+    plain = {"true": True, "false": False, "none": None}
     try:
-        return name, plain[value] if value in plain else ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+        return name, plain[value.lower()] if value.lower() in plain else ast.literal_eval(value)
+    except (TypeError, ValueError, SyntaxError):
         return name, value
 
 
@@ -78,8 +78,11 @@ def _prune(arguments) -> int:
     def say(line):
         print(line, file=sys.stderr, flush=True)
 
-    given = [("c_d", arguments.c_d), ("window", arguments.window), *arguments.settings]
-    options = {name: value for name, value in given if value is not None}
+    named = [("c_d", arguments.c_d), ("window", arguments.window)]
+    given = [(name, value) for name, value in named if value is not None] + arguments.settings
+    options = dict(given)
+    if len(options) < len(given):
+        return _say(REFUSED, f"every setting is named once; got {', '.join(name for name, _ in given)}")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *where, **more: say(f"careful: {message}")

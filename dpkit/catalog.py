@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from dpkit import models, scorers, selectors
@@ -50,6 +51,7 @@ METHODS = {
     "moderate": Method("final", scorers.moderate, selectors.keep_top),
     "ccs": Method("dynamics", scorers.aum, selectors.keep_ccs, options={"cutoff": "cifar10", "scale": "probability"}),
     "d2": Method("dynamics", scorers.forgetting, selectors.keep_d2, ("features", "difficulty"),
+                 # differs from paper, which searched a cutoff for each ratio (.4 at .9 in its example): these are CCS's
                  {"cutoff": "cifar10", "per_class": "proportional"}),
     "herding": Method("final", None, selectors.keep_herding),
     "nearest_to_centre": Method("final", None, selectors.keep_nearest_to_centre),
@@ -142,13 +144,28 @@ def select(method: str, scores: Scores | None, keep: int, *, evidence=None, num_
         raise ValueError(f"{method} looks at nothing, so it needs num_samples=, the set's size; got none")
     extras = {name: EXTRAS[name][1](part) for name, part in parts.items()}
     seen = _part(evidence, entry.evidence) if entry.evidence else None
+    labels = _one_set_of_labels(method, {"labels=": labels, **{kind: getattr(_part(evidence, kind), "labels", None)
+                                                               for kind in sorted(needs(method))}})
     if "labels" in inspect.signature(entry.selector).parameters:
-        extras["labels"] = labels if seen is None else seen.labels
+        extras["labels"] = labels
     judgement = num_samples if entry.evidence is None else scores
     if entry.evidence and entry.scorer is None:
         require_kind(seen, Snapshot, method)
         judgement = seen.features
     return entry.selector(judgement, keep, rng=rng, **extras, **(_own(method, 1) | options))
+
+
+def _one_set_of_labels(method, told):
+    """The labels that all who tell them agree on; None if nobody does."""
+    told = {who: np.asarray(labels) for who, labels in told.items() if labels is not None}
+    for who, labels in told.items():
+        first, expected = next(iter(told.items()))
+        if labels.shape != expected.shape or (labels != expected).any():
+            rows = np.flatnonzero(labels != expected) if labels.shape == expected.shape else ()
+            where = f"in {len(rows)} of {len(labels)} rows (first: row {rows[0]})" if len(rows) else "in number"
+            raise ValueError(f"{method} reads {' and '.join(told)} of the same samples, and the labels of {first} and {who} "
+                             f"differ {where}: take all of them from one training")
+    return next(iter(told.values()), None)
 
 
 _KINDS = {"dynamics": TrainingDynamics, "snapshot": Snapshot, "final": Snapshot}

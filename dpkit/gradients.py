@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -48,7 +49,12 @@ def gradient_norms(net, images: ImageSet, *, batch_size: int | None = None, prec
             x, y = images.clean(rows), images.labels[rows]
             with autocast(images, precision):
                 found.append((_by_layer(net, modules, x, y) if modules else _by_sample(net, x, y)).double().cpu())
-    return Scores(torch.cat(found).numpy(), "gradient_norms", {"precision": precision})
+    values = torch.cat(found or [torch.zeros(0)]).numpy()
+    wrong = np.flatnonzero(np.isnan(values))
+    if len(wrong):
+        raise ValueError(f"gradient_norms needs a network whose gradients are numbers; {len(wrong)} of {len(values)} are NaN "
+                         f"(first: row {wrong[0]}): it diverged, so train it again at a lower rate")
+    return Scores(values, "gradient_norms", {"precision": precision})
 
 
 def _by_sample(net, x, y):
@@ -75,8 +81,9 @@ def _by_layer(net, modules, x, y):
     with _hooks(modules, lambda module, args, output: seen.append((module, args[0].detach(), get_gradient_edge(output)))):
         logits = net(x.requires_grad_().clone())  # so that frozen layers have gradients at their ends too
     loss = F.cross_entropy(logits.float(), y, reduction="sum")
-    gradients = torch.autograd.grad(loss, [edge for _, _, edge in seen])
-    return sum(_RULES[type(module)](module, inside, g) for (module, inside, _), g in zip(seen, gradients)).sqrt()
+    gradients = torch.autograd.grad(loss, [edge for _, _, edge in seen], allow_unused=True)  # an exit that is not the final one
+    squares = [_RULES[type(module)](module, inside, g) for (module, inside, _), g in zip(seen, gradients) if g is not None]
+    return sum(squares, torch.zeros(len(x), device=x.device)).sqrt()
 
 
 def _conv2d(conv, x, g):
@@ -117,13 +124,15 @@ _RULES = {nn.Conv2d: _conv2d, nn.Linear: _linear, nn.BatchNorm2d: _batch_norm}
 def _try_one(net, x):
     """(the modules that hold parameters, or None if one is beyond the rules above; floats held for one image, roughly)."""
     calls = []
-    with torch.no_grad(), _hooks(net.modules(), lambda module, args, output: calls.append((module, args, output))):
-        net(x)
+    with _hooks(net.modules(), lambda module, args, output: calls.append((module, args, output))):
+        net(x.requires_grad_().clone())
     floats = 4 * sum(output.numel() for _, _, output in calls if isinstance(output, torch.Tensor))
     owners = [module for module in net.modules() if any(True for _ in module.parameters(recurse=False))]
     shared = len(list(net.parameters())) < len(list(net.named_parameters(remove_duplicate=False)))
     once = sorted(id(module) for module in owners) == sorted(id(module) for module, _, _ in calls if module in set(owners))
-    known = once and not shared and all(_has_rule(module, args) for module, args, _ in calls if module in set(owners))
+    # an output without a gradient: the net computes a part of itself under no_grad
+    known = once and not shared and all(_has_rule(module, args) and output.requires_grad
+                                        for module, args, output in calls if module in set(owners))
     return owners if known else None, max(floats, x.numel())
 
 

@@ -107,7 +107,7 @@ def _trials(grid, mistakes):
             mistakes.append(f"{name} must have at least one value; the list is empty")
     axes.setdefault("seed", [0])
     more = {name: grid[name] for name in ("snapshot_epoch", "best_every", "record_epochs") if name in grid}
-    probes = _probes(axes, more, methods, record, mistakes)
+    probes = _probes(axes, more, methods, ratios, record, mistakes)
     if len(mistakes) > before:
         return probes
     more.setdefault("record_epochs", record.epochs)
@@ -125,10 +125,11 @@ def _trials(grid, mistakes):
     return trials
 
 
-def _probes(axes, more, methods, record, mistakes):
+def _probes(axes, more, methods, ratios, record, mistakes):
     """A trial for every single setting, all others being sound: a trial with two mistakes tells only of one of them."""
-    sound = {"dataset": "digits", "method": "random", "prune_ratio": 0.5, "seed": 0, "record": Recipe(), "record_epochs": 1,
-             "retrain": Recipe()}
+    most = max(ratios, default=0) or 0.5  # at which every cutoff fits that fits at any
+    sound = {"dataset": "digits", "method": "random", "prune_ratio": float(most), "seed": 0, "record": Recipe(),
+             "record_epochs": 1, "retrain": Recipe()}
 
     def fits(**settings):
         try:

@@ -315,9 +315,7 @@ def image_grid(pictures, *, ax, columns=10, title=None, names=None):
     columns = max(min(columns, count), 1)
     lines = -(-count // columns)
     gap, below = max(1, width // 12), (round(height * 0.42) if names is not None else 0)
-    if names is not None:  # small enough that neighbours' names stay apart
-        room = 72 * ax.get_window_extent().width / ax.figure.dpi / columns
-        fontsize = float(np.clip(room / (0.8 * max(map(len, names))), 4, 7))
+    fontsize = 6 if columns <= 10 else 5  # the axes may still be resized: their size now says nothing
     sheet = np.full((lines * (height + gap + below), columns * (width + gap), channels), 255, np.uint8)
     for k in range(count):
         top, left = (k // columns) * (height + gap + below), (k % columns) * (width + gap)

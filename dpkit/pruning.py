@@ -22,7 +22,7 @@ from dpkit.data import labels_of, load, set_name
 from dpkit.predict import picked_precision
 from dpkit.records import TrainingDynamics, keep_count
 from dpkit.report_result import machine, versions
-from dpkit.stages import VERSIONS, Evidence, check_settings, choose, place_of_record, record, score_of
+from dpkit.stages import VERSIONS, Evidence, check_settings, check_size, choose, place_of_record, record, score_of
 from dpkit.training import Recipe
 
 KIND = "Pruning"
@@ -53,13 +53,15 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
     if "c_d" in catalog.settings(method)[1] and "c_d" not in options:
         options["c_d"] = entry.options["c_d"]
         say(f"c_d = {options['c_d']:g}, the released script's value for CIFAR; the larger, the later easy samples come in")
-    request = {"method": method, "prune_ratio": prune_ratio, "options": options, "seed": seed, "version": VERSIONS["record"]}
+    request = {"method": method, "prune_ratio": prune_ratio, "options": catalog.defaults(method) | options, "seed": seed,
+               "version": VERSIONS}
 
     evidence, origin, used = None, None, "cpu"
     if watched:
         images = _loaded(data, size, mirror, device, say)
         labels, paths, used = images.labels.cpu().numpy(), images.paths, str(images.device)
         _check_net(images, model)
+        check_size(method, len(images), images.num_classes)
         request |= {"data": images.fingerprint, "model": model, "recipe": recipe.settings(), "epochs": epochs,
                     "device": images.device.type, "precision": picked_precision(images, recipe.precision)}
     else:
@@ -67,6 +69,7 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         request["labels"] = hashlib.sha256(labels.tobytes()).hexdigest()
     if dynamics is not None:
         evidence, origin = _recorded_elsewhere(dynamics, labels, data, method)
+        check_settings(method, options, evidence.dynamics.num_epochs, prune_ratio)
         request["dynamics"] = store.key_hash(origin["sha256"])
     if paths is not None:
         request["paths"] = store.key_hash(paths)
@@ -77,13 +80,14 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         say(f"{out} holds this very run; nothing to do")
         return json.loads((out / "manifest.json").read_text())
     if watched:
-        evidence, origin = _watched(images, model, recipe, epochs, seed, cache, say)
+        evidence, origin = _watched(images, method, model, recipe, epochs, seed, cache, say)
 
     scores = score_of(method, evidence, **options)
     selection = choose(method, evidence, keep, num_samples=len(labels), rng=seed, scores=scores, labels=labels, **options)
     if "published" in selection.params:
-        say(f"the hardest {100 * selection.params['cutoff']:.0f} % went first, CCS's cutoff for "
-            f"{selection.params['published']}; where more labels are wrong, set a larger cutoff")
+        share = 100 * selection.params["cutoff"]
+        say(f"the hardest {share:.0f} % went first, CCS's cutoff for {selection.params['published']}; where more labels are "
+            "wrong, set a larger cutoff")
     kept = selection.kept
     lost = [int(c) for c in np.setdiff1d(labels, labels[kept])]
     manifest = {
@@ -119,8 +123,8 @@ def _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched)
     """ValueError for settings that would be refused after the training, or lead nowhere."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be a whole number from 0; got {seed!r}")
-    if not watched:
-        return
+    if not watched:  # nothing is trained; a record that is given is judged once it is read
+        return check_settings(method, options, 1, prune_ratio) if not catalog.needs(method) else None
     if not (recipe.budget == "epochs" and 1 <= epochs <= recipe.epochs):
         raise ValueError(f"epochs must be 1..{recipe.epochs} (the recipe's); got {epochs}")
     check_settings(method, options, epochs, prune_ratio)
@@ -154,7 +158,7 @@ def _loaded(data, size, mirror, device, say):
     return replace(images, mirror=True) if mirror else images
 
 
-def _watched(images, model, recipe, epochs, seed, cache, say):
+def _watched(images, method, model, recipe, epochs, seed, cache, say):
     """(Evidence, what the manifest says of it): recorded now, or found in the cache."""
     seconds = []
 
@@ -171,7 +175,7 @@ def _watched(images, model, recipe, epochs, seed, cache, say):
         height, width = images.images.shape[2:]
         say(f"watching {model} learn {len(images):,} images ({width}x{height}, {images.num_classes} classes) for {epochs} "
             f"epochs on the {images.device}; stopped, it goes on from here")
-    evidence = record(images, **settings, watch=watch)
+    evidence = record(images, **settings, parts={"dynamics", *catalog.needs(method)}, watch=watch)
     dynamics = evidence.dynamics
     learned, chance = dynamics.correct[:, -1].mean(), np.bincount(dynamics.labels).max() / dynamics.num_samples
     if learned < chance + 0.1 * (1 - chance):
@@ -193,7 +197,7 @@ def _recorded_elsewhere(folder, labels, data, method):
                                                                    if made_from else " of training dynamics"))
     dynamics = TrainingDynamics.load(folder)
     if not catalog.needs(method) <= {"dynamics"}:
-        raise ValueError(f"{method} looks at a snapshot, and {folder} holds training dynamics: leave --dynamics out")
+        raise ValueError(f"{method} looks at a snapshot, and {folder} is read for training dynamics only: leave --dynamics out")
     if dynamics.num_samples != len(labels):
         raise ValueError(f"the record in {folder} is of {dynamics.num_samples} samples, but {data} has {len(labels)}: it is of "
                          "another set, or files were added or removed since")

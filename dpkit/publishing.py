@@ -8,16 +8,19 @@
     manifest.json  command, seeds, machine, versions, notes, and the SHA-256 of every file
 """
 
+import ast
 import csv
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from dpkit import catalog, plots, store
+from dpkit import catalog, plots, stages, store
 from dpkit.report_result import machine, versions
 from dpkit.results import KIND, accuracy_table, label, labelled, summary
 from dpkit.results import outcomes as outcomes_of
-from dpkit.trials import Outcome, Trial
+from dpkit.trials import Outcome, Trial, settings_of
 
 SCHEMA = 1
 
@@ -55,27 +58,50 @@ def publish(folder, outcomes, *, title: str, command: str, notes=(), settings=No
 def published(trials, folders, images) -> tuple[list[Outcome], list[Trial]]:
     """(outcomes of those trials that stand in published tables, the trials that are left to run).
 
-    So that finished work is never done again, on whatever machine it was: a row tells its own processor.
+    So that finished work is never done again, whatever the machine, precision and torch it was done with: its row says so.
     folders: of publish; one that is not there is passed over.   images: the ImageSet of the trials; a table that was made
-    of other images counts for nothing. A trial is a row's if all its settings are; where two rows fit, the first counts.
+    of other images, or by stages whose numbers have changed since, counts for nothing. A trial is a row's if all that the
+    row depends on is the same; what a table does not say counts as different. Where two rows fit, the first counts.
     """
     found = {}
     for folder in filter(lambda folder: (Path(folder) / "manifest.json").exists(), folders):
-        if store.read_manifest(folder).get("settings", {}).get("data") == images.fingerprint:
+        said = store.read_manifest(folder).get("settings", {})
+        if said.get("data") == images.fingerprint:
             for outcome in outcomes_of(folder):
-                found.setdefault(_what_was_run(outcome.row), outcome)
-    asked = [(trial, _what_was_run(vars(trial) | {
-        "num_samples": len(images), "options": catalog.worded(trial.options), "best_accuracy": trial.best_every or None,
-        "record": trial.record.worded(), "retrain": trial.retrain.worded()})) for trial in trials]
-    return [found[what] for _, what in asked if what in found], [trial for trial, what in asked if what not in found]
+                told = {name: value for name, value in outcome.row.items() if value not in (None, "")}
+                row = {"versions": "record 1 score 1 select 1 retrain 1", "options": ""} | said | told  # as before rows told it
+                if row["method"] in catalog.METHODS and stages.as_now(row["versions"]):
+                    found.setdefault(_what_was_run(row), outcome)
+    there, left = [], []
+    for trial in trials:
+        own = {"snapshot_epoch": trial.snapshot_epoch, "best_every": trial.best_every, "settings": settings_of(trial),
+               "versions": stages.worded_versions()}
+        what = _what_was_run(vars(trial) | own | {"num_samples": trial.num_samples or len(images),
+                                                  "record": trial.record.worded(), "retrain": trial.retrain.worded()})
+        if what in found:
+            there.append(replace(found[what], row=found[what].row | own))  # an older row did not tell these
+        else:
+            left.append(trial)
+    return there, left
 
 
 def _what_was_run(row) -> tuple:
-    watched = catalog.METHODS[row["method"]].evidence is not None
-    settings = [*catalog.worded(catalog.defaults(row["method"])).split(), *row["options"].split()]
-    in_full = sorted({word.partition("=")[0]: word for word in settings}.values())  # a setting counts, named or usual
-    names = ("dataset", "num_samples", "model", "method", "prune_ratio", "seed", "retrain", *["record"] * watched)
-    return (*(row.get(name) for name in names), *in_full, row.get("best_accuracy") is not None)
+    needed = catalog.needs(row["method"])
+    names = ["dataset", "num_samples", "model", "method", "prune_ratio", "seed", "retrain", "best_every"]
+    names += ["record", "record_epochs"] * bool(needed) + ["snapshot_epoch"] * ("snapshot" in needed)
+    if "settings" in row:
+        settings = json.loads(row["settings"])
+    else:  # what was given, and the usual ones
+        settings = catalog.defaults(row["method"]) | {name: _plain(value) for name, _, value in
+                                                      (word.partition("=") for word in row["options"].split())}
+    return (*(row.get(name, f"{name} is not told") for name in names), *sorted(settings.items()))
+
+
+def _plain(word):
+    try:
+        return ast.literal_eval(word)
+    except (ValueError, SyntaxError):
+        return word
 
 
 # ---- the folder ------------------------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ class Recorder:
 
     n: size of the original set.   epochs: how many will be recorded.   index: original ids to expect (default: all n).
     tdds: also record the divergence that the TDDS score is made of. It compares all probabilities with those of the epoch
-    before, so the last ones, (n, classes) float32, are held on the logits' device.
+    before, so epochs must come in order, and the last logarithms, (n, classes) float32, are held on the logits' device.
+    log_probs: those that another Recorder held after the epoch before this one's first (its .log_probs), to go on from.
     Memory: n * epochs of two float32 and a bool on the host, and one epoch's on the logits' device; without tdds never
     n * classes.
     Nothing waits for the device until an epoch is read. A sample seen twice in an epoch, or never, is refused then.
@@ -62,6 +63,9 @@ class Recorder:
             fault = str(error)  # told to all processes when the epoch closes: if this one stopped here, they would wait
         if epoch != self._epoch:
             self._close()
+            if self._divergence is not None and epoch != len(self._done):
+                raise ValueError("tdds compares an epoch with the one before, so they are recorded in order; got epoch "
+                                 f"{epoch} after {len(self._done)} epochs")
             self._open(epoch, logits.device)
         if fault:
             self._fault = self._fault or fault
@@ -80,7 +84,7 @@ class Recorder:
 
     def _moved(self, index, logits):
         """(B,): how far the probabilities are from those last seen of the same samples, which they replace."""
-        now = logits.detach().float().log_softmax(1)
+        now = logits.detach().float().log_softmax(1).clamp_min(-1e4)  # a class that is masked out has -inf
         if self.log_probs is None:
             self.log_probs = torch.full((self.n, logits.shape[1]), torch.nan, device=logits.device)
         before, self.log_probs[index] = self.log_probs[index], now
@@ -136,13 +140,13 @@ class Recorder:
         """Make what each process saw of the epoch what all of them saw; every sample has one shard, so sums are exact."""
         device, mine = self._seen.device, self._seen > 0
         with peers(f"; if none failed, one never closed epoch {epoch}: call epoch() or dynamics() on every process"):
-            made = (self.n, self.epochs, zlib.crc32(self.expected.tobytes()), epoch)
+            made = (self.n, self.epochs, zlib.crc32(self.expected.tobytes()), epoch, self._divergence is not None)
             told = gathered((made, self._fault, bool(self._wrong)), device)
             for rank, (other, fault, _) in enumerate(told):
                 if fault:
                     raise ValueError(f"{fault} (in process {rank} of {len(told)}, epoch {epoch})")
                 if other != told[0][0]:
-                    raise ValueError("every process must make the same Recorder (the whole set's n, epochs and index) and "
+                    raise ValueError("every process must make the same Recorder (the whole set's n, epochs, index, tdds) and "
                                      f"record every epoch; process {rank} differs from process 0 in epoch {epoch}")
             self._wrong = torch.tensor(any(wrong for *_, wrong in told))
             # the others' samples are NaN here

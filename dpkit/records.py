@@ -96,7 +96,7 @@ class TrainingDynamics(_Saved):
         if correct.dtype != bool:
             raise ValueError(f"correct must be an array of bool; got {correct.dtype}")
         correct = _shaped("correct", correct, prob.shape, bool)
-        labels = _whole_labels(self.labels, len(prob))
+        labels = whole_labels(self.labels, len(prob))
         if self.moment not in ("train", "eval"):
             raise ValueError(f'moment must be "train" or "eval"; got {self.moment!r}')
         self._set(target_prob=prob, margin=margin, correct=correct, labels=labels, params=dict(self.params))
@@ -188,7 +188,7 @@ class Snapshot(_Saved):
                              "for a network with one exit pass probs[None]")
         probs = np.ascontiguousarray(probs, dtype=np.float32)
         exits, n, classes = probs.shape
-        labels = _whole_labels(self.labels, n, classes)
+        labels = whole_labels(self.labels, n, classes)
         for rows in row_blocks(n, probs):
             total = probs[:, rows].sum(axis=-1, dtype=np.float64)
             low, high = probs[:, rows].min(initial=0), probs[:, rows].max(initial=0)
@@ -291,6 +291,21 @@ def row_blocks(n: int, *arrays, size: int = 65536):
         _give_back(*arrays)
 
 
+def unfit_rows(features: np.ndarray) -> np.ndarray:
+    """The rows of (n, d) features that hold NaN or infinity, ascending."""
+    wrong = [rows.start + np.flatnonzero(~np.isfinite(features[rows]).all(axis=1))
+             for rows in row_blocks(len(features), features, size=2048)]
+    return np.concatenate(wrong or [np.empty(0, np.int64)])
+
+
+def by_label(labels: np.ndarray):
+    """Yield (label, its places, ascending) for every label that is there, in order. O(n log n) for all of them."""
+    order = np.argsort(labels, kind="stable")
+    starts = np.flatnonzero(np.diff(labels[order], prepend=labels[order[0]] - 1)) if len(order) else ()
+    for start, end in zip(starts, [*starts[1:], len(order)], strict=False):
+        yield int(labels[order[start]]), order[start:end]
+
+
 def mean_over_epochs(array: np.ndarray) -> np.ndarray:
     """The mean of each row of a record's (n, T) array, summed epoch after epoch. (n,) float64."""
     total = np.zeros(len(array))
@@ -327,7 +342,8 @@ def _shaped(name, array, shape, dtype, like="target_prob's shape"):
     return np.asfortranarray(array, dtype=dtype)
 
 
-def _whole_labels(labels, n, classes=None):
+def whole_labels(labels, n: int, classes: int | None = None) -> np.ndarray:
+    """labels as (n,) int64, in 0..classes - 1 if that is given; ValueError if they are not whole numbers, one per sample."""
     labels = np.asarray(labels)
     if labels.shape != (n,):
         raise ValueError(f"labels must be ({n},), one per sample; got shape {labels.shape}")

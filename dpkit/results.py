@@ -16,7 +16,8 @@ from dpkit.training import Recipe
 from dpkit.trials import Outcome
 
 KIND, SWEEP = "Table", "sweep.json"
-MAY_LACK = ("best_accuracy", "threads", *(f"{stage}_peak_memory" for stage in ("record", "score", "select", "retrain")))
+MAY_LACK = ("best_accuracy", "threads", "best_every", "snapshot_epoch",
+            *(f"{stage}_peak_memory" for stage in ("record", "score", "select", "retrain")))
 
 
 def results_table(folder):
@@ -41,7 +42,9 @@ def outcomes(folder) -> list[Outcome]:
     """The trials of a sweep that have a result by now, in the grid's order, as publish takes them; or a published table's."""
     if not (Path(folder) / SWEEP).exists():
         rows = results_table(folder).astype(object).replace({np.nan: None}).to_dict("records")
-        return [Outcome(row, kept_set(folder, k), scores_of(folder, k)) for k, row in enumerate(rows)]
+        masks, scores = np.load(_checked(folder, "kept.npy"), allow_pickle=False), cache(lambda file: _scores(folder, file))
+        return [Outcome(row, _unpacked(masks[k], row), scores(row["scores"]) if row["scores"] else None)
+                for k, row in enumerate(rows)]
     scores = cache(lambda place: Scores.load(place / "scores"))  # many rows share them
     return [Outcome(row, Selection.load(_stage(folder, row, "selection") / "selection"),
                     scores(_stage(folder, row, "scores")) if row["scores"] else None)
@@ -53,8 +56,7 @@ def kept_set(folder, k: int) -> Selection:
     row = _row(folder, k)
     if (Path(folder) / SWEEP).exists():
         return Selection.load(_stage(folder, row, "selection") / "selection")
-    mask = np.unpackbits(np.load(_checked(folder, "kept.npy"), allow_pickle=False)[k], count=int(row["num_samples"]))
-    return Selection(np.flatnonzero(mask), int(row["num_samples"]), str(row["method"]), {"seed": int(row["seed"])})
+    return _unpacked(np.load(_checked(folder, "kept.npy"), allow_pickle=False)[k], row)
 
 
 def scores_of(folder, k: int) -> Scores | None:
@@ -64,8 +66,7 @@ def scores_of(folder, k: int) -> Scores | None:
         return None
     if (Path(folder) / SWEEP).exists():
         return Scores.load(_stage(folder, row, "scores") / "scores")
-    file = _checked(folder, row["scores"])
-    return Scores(np.load(file, allow_pickle=False), file.stem.partition("-seed")[0], {"seed": int(row["seed"])})
+    return _scores(folder, row["scores"])
 
 
 def row_file(folder, name: str, passing: bool = False) -> Path:
@@ -279,6 +280,17 @@ def _parameters(trial) -> dict:
     recipes = {name: Recipe(**trial[name]) for name in ("record", "retrain")}
     return row | {"options": catalog.worded(catalog.METHODS[trial["method"]].options | trial["options"]), "accuracy": None,
                   "budget": recipes["retrain"].length, **{name: recipe.worded() for name, recipe in recipes.items()}}
+
+
+def _unpacked(bits, row) -> Selection:
+    mask = np.unpackbits(bits, count=int(row["num_samples"]))
+    return Selection(np.flatnonzero(mask), int(row["num_samples"]), str(row["method"]), {"seed": int(row["seed"])})
+
+
+def _scores(folder, name) -> Scores:
+    file = _checked(folder, name)
+    stem, _, seed = file.stem.partition("-seed")
+    return Scores(np.load(file, allow_pickle=False), stem, {"seed": int(seed.partition("-")[0])})
 
 
 def _checked(folder, name) -> Path:

@@ -11,6 +11,7 @@ import math
 import os
 import shutil
 import time
+import warnings
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -21,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dpkit import catalog, store
+from dpkit import catalog, scorers, store
 from dpkit.costs import Cost, measured
 from dpkit.data import ImageSet, auto_device, load
 from dpkit.predict import evaluate, picked_precision, take_snapshot
@@ -29,8 +30,9 @@ from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics, keep_co
 from dpkit.report_result import machine
 from dpkit.training import Recipe, train
 
-# Bump a stage's version when its numbers change (also in CHANGELOG.md): older results are then left unused.
+# Bump a stage's version when what it leaves changes (also in CHANGELOG.md): older results are then left unused.
 VERSIONS = {"record": 2, "score": 1, "select": 1, "retrain": 1}
+ALIKE = {("record", 1)}  # earlier versions whose numbers are today's: 1 lacked the final snapshot and the divergence
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +40,10 @@ class Evidence:
     """What one watched training left: dynamics, its cost, where it lies (None: nowhere), and two looks at the network:
 
     snapshot on the way, for early scores such as EL2N, and final after the last epoch, for features and confidence.
+    What was not asked for is None.
     """
 
-    dynamics: TrainingDynamics
+    dynamics: TrainingDynamics | None
     snapshot: Snapshot | None
     cost: Cost
     folder: Path | None = None
@@ -53,11 +56,12 @@ _MOST_PROBS = 2**28  # n * C up to which all probabilities of an epoch are held 
 
 
 def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: int, cache, snapshot_epoch: int = 10,
-           watch=None) -> Evidence:
+           parts=("dynamics", "snapshot", "final"), watch=None) -> Evidence:
     """Train a fresh network for `epochs` of the recipe's schedule, watched; or read that from the cache.
 
     snapshot_epoch: epochs after which the network is looked at for the early Snapshot; the last one, if that is sooner.
     The dynamics have the divergence for TDDS where samples * classes is at most 2**28.
+    parts:  what to read of it afterwards; large snapshots take their time.
     watch:  called as watch("record", report) after every epoch that is run or read from a checkpoint.
     """
     snapshot_epoch = min(snapshot_epoch, epochs)
@@ -90,9 +94,10 @@ def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: i
 
     cost = _done_once(folder, key, work)
     cost = replace(cost, epochs=epochs, samples=epochs * len(images))
-    final = Snapshot.load(folder / "final")
-    early = Snapshot.load(folder / "snapshot") if snapshot_epoch < epochs else final
-    return Evidence(TrainingDynamics.load(folder / "dynamics"), early, cost, folder, final)
+    once = snapshot_epoch == epochs  # then both looks are one
+    final = Snapshot.load(folder / "final") if "final" in parts or (once and "snapshot" in parts) else None
+    early = final if once else Snapshot.load(folder / "snapshot") if "snapshot" in parts else None
+    return Evidence(TrainingDynamics.load(folder / "dynamics") if "dynamics" in parts else None, early, cost, folder, final)
 
 
 def place_of_record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: int, cache,
@@ -100,6 +105,26 @@ def place_of_record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int
     """(everything that `record` with these arguments depends on, the folder that is there once it is finished)."""
     key = _key("record", images, model, recipe, seed) | {"epochs": epochs, "snapshot_epoch": min(snapshot_epoch, epochs)}
     return key, Path(cache) / f"record-{store.key_hash(key)}"
+
+
+def check_size(method: str, n: int, num_classes: int) -> None:
+    """ValueError, before any training, if the set is too large to record what the method needs."""
+    if catalog.METHODS[method].scorer is scorers.tdds and n * num_classes > _MOST_PROBS:
+        raise ValueError(f"{method} compares all probabilities with those of the epoch before, and {n:,} samples of "
+                         f"{num_classes:,} classes have more than the {_MOST_PROBS:,} that are held: choose another method, or "
+                         "record with Recorder(..., tdds=True) in a loop of your own")
+
+
+def worded_versions() -> str:
+    """The stages' versions for a row: "record 2 score 1 select 1 retrain 1"."""
+    return " ".join(f"{stage} {number}" for stage, number in VERSIONS.items())
+
+
+def as_now(worded: str) -> bool:
+    """Whether stages of these versions have the numbers that today's would have."""
+    words = worded.split()
+    found = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+    return all(number == found.get(stage) or (stage, found.get(stage)) in ALIKE for stage, number in VERSIONS.items())
 
 
 # ---- score and select ------------------------------------------------------------------------------------------
@@ -149,6 +174,7 @@ def select(method: str, evidence: Evidence | None, keep: int, *, labels, seed: i
     scores, _, scored = score(method, evidence, options=options, cache=cache)
     key = {"stage": "select", "version": VERSIONS["select"], "evidence": evidence.folder.name if evidence else None,
            "scores": scored.name if scored else None, "selector": catalog.METHODS[method].selector.__name__,
+           "reads": [catalog.METHODS[method].evidence, *catalog.METHODS[method].extras],
            "options": _in_full(method, options, 1), "num_samples": len(labels), "keep": keep, "seed": seed,
            "labels": hashlib.sha256(labels.tobytes()).hexdigest()}
     folder = Path(cache) / f"select-{store.key_hash(key)}"
@@ -175,14 +201,21 @@ def routed(method, options):
 def check_settings(method, options, epochs, prune_ratio=0.5) -> None:
     """ValueError if the method, with these settings, could not choose from a record of so many epochs."""
     usual = catalog.defaults(method)
+    cutoff = options.get("cutoff")
+    if isinstance(cutoff, (int, float)) and not isinstance(cutoff, bool) and cutoff > prune_ratio:
+        raise ValueError(f"cutoff must not be above the prune ratio: it removes the hardest {cutoff:g} of all samples, and "
+                         f"only {prune_ratio:g} of them may go")
     unfit = [name for name, value in options.items() if isinstance(usual.get(name), bool) and not isinstance(value, bool)]
     if unfit:
         raise ValueError(f"{method}'s {unfit[0]} must be true or false; got {options[unfit[0]]!r}")
     made_up = _made_up(min(epochs, 10_000))  # windows are shorter
     n = made_up.dynamics.num_samples
     try:
-        # the method itself judges them
-        choose(method, made_up, keep_count(n, prune_ratio), num_samples=n, rng=0, labels=made_up.dynamics.labels, **options)
+        with warnings.catch_warnings():  # about samples that are made up
+            warnings.simplefilter("ignore")
+            # the method itself judges them
+            keep, labels = keep_count(n, prune_ratio), made_up.dynamics.labels
+            choose(method, made_up, keep, num_samples=n, rng=0, labels=labels, **options)
     except TypeError as error:
         raise ValueError(f"{method} cannot use the settings {catalog.worded(options)}: {error}") from None
 

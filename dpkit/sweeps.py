@@ -136,6 +136,10 @@ def _facts_of(asked, client, device):
             facts[which] = found
             mistakes += [found["mistake"]] if "mistake" in found else []
         n = facts[which].get("n")
+        try:
+            stages.check_size(trial.method, n or 0, facts[which].get("classes", 0))
+        except ValueError as error:
+            mistakes.append(str(error))
         if n and keep_count(n, trial.prune_ratio) == 0:
             mistakes.append(f"prune_ratio {trial.prune_ratio} of {trial.dataset}'s {n} images leaves none to train on")
     return facts, mistakes
@@ -150,7 +154,8 @@ def _facts(dataset, num_samples, device):
     except (OSError, ValueError, RuntimeError) as error:
         return {"mistake": f"the set {dataset} cannot be used: {error}"}
     around = {precision: stages.surroundings(images, Recipe(precision=precision)) for precision in ("auto", "fp32", "bf16")}
-    return {"n": len(images), "images": images.fingerprint, "test": test.fingerprint, "around": around}
+    return {"n": len(images), "classes": images.num_classes, "images": images.fingerprint, "test": test.fingerprint,
+            "around": around}
 
 
 def _cell(trial, facts):
@@ -160,7 +165,8 @@ def _cell(trial, facts):
     seen = {"images": facts["images"], "around": facts["around"][trial.record.precision], "version": stages.VERSIONS["record"]}
     record = {name: getattr(trial, name) for name in ("model", "record_epochs", "seed", "snapshot_epoch")} | seen
     in_full = {"options": catalog.defaults(trial.method) | trial.options,  # a changed default is another row
-               "scorer": getattr(method.scorer, "__name__", None), "selector": method.selector.__name__}
+               "scorer": getattr(method.scorer, "__name__", None), "selector": method.selector.__name__,
+               "reads": [method.evidence, *method.extras]}
     key = {"trial": asdict(trial) | in_full, "versions": used, "images": facts["images"], "test": facts["test"],
            "around": facts["around"][trial.retrain.precision]} | ({"record": seen} if watched else {})
     name = store.key_hash(key)

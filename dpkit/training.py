@@ -144,7 +144,7 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
     if world > 1 or checkpoint is not None:
         owner = owner_of(net, images, recipe, seed) | ({"tdds": True} if tdds else {})
     if world > 1:
-        _check_alike(owner | {"record": record, "checkpoint": checkpoint is not None}, device)
+        _check_alike(owner | {"tdds": tdds, "record": record, "checkpoint": checkpoint is not None}, device)
     if n == 0:
         raise ValueError("train needs at least one sample; this set is empty: keep more")
     net.to(device, memory_format=torch.channels_last)

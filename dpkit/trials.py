@@ -1,5 +1,6 @@
 """One cell of an experiment: watch a training, score, select, retrain, and the row that comes out."""
 
+import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -21,8 +22,8 @@ class Trial:
     num_samples:   use only the first that many training images (0: all).
     record:        recipe of the watched training; record_epochs of its epochs are run and recorded.
     retrain:       recipe of the training on the kept samples.
-    snapshot_epoch: epochs after which the watched network is looked at for methods that need a snapshot (EL2N is an
-                   early score); the last recorded epoch, if that is sooner.
+    snapshot_epoch: epochs after which the watched network is looked at for the early scores, EL2N and GraNd; the last
+                   recorded epoch, if that is sooner. Other snapshots are of the network as recording left it.
     best_every:    also test every so many epochs of the retraining, for the best epoch beside the last one (0: don't).
     options:       settings of the scorer and the selector where they differ from the catalog's, e.g. {"c_d": 5.5}.
     """
@@ -84,6 +85,7 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcom
     """As run_trial, with the scores and the selection beside the row: what a published table needs."""
     cache = Path(cache or store.cache_folder())
     images, test = stages.load_sets(trial.dataset, trial.num_samples, device)
+    stages.check_size(trial.method, len(images), images.num_classes)
     evidence = record_of(trial, images, cache=cache, watch=watch)
     scores, score_cost, scored = stages.score(trial.method, evidence, options=trial.options, cache=cache)
     keep = keep_count(len(images), trial.prune_ratio)
@@ -96,7 +98,8 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcom
         "dataset": trial.dataset, "num_samples": len(images), "model": trial.model, "method": trial.method,
         "options": catalog.worded(catalog.METHODS[trial.method].options | trial.options),
         "prune_ratio": trial.prune_ratio, "keep": len(selection.kept), "empty_classes": _empty_classes(images, selection),
-        "seed": trial.seed, "budget": trial.retrain.length,
+        "seed": trial.seed, "budget": trial.retrain.length, "snapshot_epoch": trial.snapshot_epoch,
+        "best_every": trial.best_every, "settings": settings_of(trial), "versions": stages.worded_versions(),
         "accuracy": result["accuracy"], "best_accuracy": None, "test_loss": result["test_loss"],
         **{f"{stage}_{what.name}": getattr(cost, what.name) for stage, cost in costs.items() for what in fields(Cost)},
         "retrain_peak_memory": None, **result,
@@ -106,15 +109,24 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcom
     return Outcome(row, selection, scores)
 
 
+def settings_of(trial: Trial) -> str:
+    """All settings of the trial's method as JSON, those too that are as usual: what is usual may change."""
+    return json.dumps(catalog.defaults(trial.method) | trial.options, sort_keys=True)
+
+
 def _empty_classes(images, selection) -> int:
     """How many classes of the set have no sample left to train on."""
     labels = images.labels.cpu().numpy()
     return len(np.unique(labels)) - len(np.unique(labels[selection.kept]))
 
 
-def record_of(trial: Trial, images, *, cache, watch=None) -> stages.Evidence | None:
-    """The trial's watched training, run or read from the cache; None if its method looks at nothing."""
-    if not catalog.METHODS[trial.method].evidence:
+def record_of(trial: Trial, images, *, cache, parts=None, watch=None) -> stages.Evidence | None:
+    """The trial's watched training, run or read from the cache; None if its method looks at nothing.
+
+    parts: what to read of it, any of "dynamics", "snapshot" and "final" (default: what the method reads).
+    """
+    if not catalog.needs(trial.method):
         return None
     return stages.record(images, model=trial.model, recipe=trial.record, epochs=trial.record_epochs, seed=trial.seed,
-                         cache=cache, snapshot_epoch=trial.snapshot_epoch, watch=watch)
+                         cache=cache, snapshot_epoch=trial.snapshot_epoch, parts=parts or catalog.needs(trial.method),
+                         watch=watch)

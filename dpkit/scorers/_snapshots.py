@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dpkit.records import Snapshot, require_kind, row_blocks
+from dpkit.records import Snapshot, require_kind, unfit_rows
 
 FEATURE_ROWS = 2048  # rows of features in a block: as float64 and 2048 wide, 34 MB
 
@@ -22,9 +22,7 @@ def require_features(snapshot: Snapshot, name: str) -> None:
     """Raise ValueError unless the snapshot kept its features and all of them are finite."""
     if snapshot.features is None:
         raise ValueError(f"{name} reads features, and this Snapshot kept none: pass take_snapshot(net, images)")
-    wrong = [rows.start + np.flatnonzero(~np.isfinite(snapshot.features[rows]).all(axis=1))
-             for rows in row_blocks(snapshot.num_samples, snapshot.features, size=FEATURE_ROWS)]
-    wrong = np.concatenate(wrong) if wrong else np.empty(0, int)
+    wrong = unfit_rows(snapshot.features)
     if len(wrong):
         raise ValueError(f"{name} needs finite features; {len(wrong)} of {snapshot.num_samples} rows hold NaN or infinity "
                          f"(first: row {wrong[0]}): the network diverged, so train it again at a lower rate")

@@ -1,7 +1,7 @@
 import numpy as np
 from scipy.stats import rankdata
 
-from dpkit.records import Scores, Snapshot, require_kind, row_blocks
+from dpkit.records import Scores, Snapshot, by_label, require_kind, row_blocks
 from dpkit.scorers._snapshots import FEATURE_ROWS, require_features
 
 
@@ -22,7 +22,7 @@ def moderate(snapshot: Snapshot, *, ranked: str = "together") -> Scores:
     if ranked not in ("together", "by_class"):
         raise ValueError(f'moderate\'s ranked must be "together" or "by_class"; got {ranked!r}')
     require_features(snapshot, "moderate")
-    members = _members(snapshot.labels)
+    members = [rows for _, rows in by_label(snapshot.labels)]
     distance = _distances(snapshot, members)
     values = np.empty(len(distance))
     for rows in members if ranked == "by_class" else [np.arange(len(distance))]:
@@ -31,17 +31,11 @@ def moderate(snapshot: Snapshot, *, ranked: str = "together") -> Scores:
     return Scores(values, "moderate", {"ranked": ranked})
 
 
-def _members(labels):
-    """The rows of each class that has any."""
-    order = np.argsort(labels, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
-
-
 def _distances(snapshot, members):
     """(n,) float64: each sample's distance to its class's median feature."""
     distance = np.empty(snapshot.num_samples)
     for rows in members:
-        median = np.median(snapshot.features[rows].astype(np.float64), axis=0) if len(rows) else 0.0
+        median = np.median(snapshot.features[rows].astype(np.float64), axis=0)
         for part in row_blocks(len(rows), snapshot.features, size=FEATURE_ROWS):
             distance[rows[part]] = np.linalg.norm(snapshot.features[rows[part]] - median, axis=1)
     return distance

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dpkit.records import row_blocks
+from dpkit.records import by_label, unfit_rows, whole_labels
 
 
 def generator(rng) -> tuple[np.random.Generator, dict]:
@@ -118,8 +118,9 @@ def by_class(labels, n: int, keep: int, per_class, rng, choose, *, left=None) ->
     for c, places in short.items():
         warnings.warn(f"class {c} has {quotas[c]} samples to keep where its quota is {quotas[c] + places}: all {quotas[c]} "
                       f"stay and other classes fill the {places} place{'s' * (places > 1)}", stacklevel=3)
-    of = labels[rows]
-    kept = np.concatenate([choose(rows[of == c], count) for c, count in quotas.items()] or [np.empty(0, int)])
+    members = dict(by_label(labels[rows]))  # sorted once: a search for every class would take n * C
+    nobody = np.empty(0, np.int64)
+    kept = np.concatenate([choose(rows[members.get(c, nobody)], count) for c, count in quotas.items()] or [nobody])
     return kept, {"short": {str(c): places for c, places in short.items()}} if short else {}
 
 
@@ -145,10 +146,7 @@ def check_labels(labels, n: int, per_class) -> np.ndarray:
     """labels as an (n,) array, or one clear sentence."""
     if labels is None:
         raise ValueError(f"per_class={per_class!r} needs labels=, one whole number per sample; got none")
-    labels = np.asarray(labels)
-    if labels.shape != (n,):
-        raise ValueError(f"labels must be ({n},), one per sample; got shape {labels.shape}")
-    return labels
+    return whole_labels(labels, n)
 
 
 # ---- features ---------------------------------------------------------------------------------------------------
@@ -166,9 +164,8 @@ def check_features(features, n: int | None = None) -> np.ndarray:
         raise ValueError(f"features must be numbers; got {features.dtype}: pass snapshot.features")
     if features.dtype not in (np.float32, np.float64):
         features = features.astype(np.float32 if features.dtype == np.float16 else np.float64)
-    for rows in row_blocks(len(features), features):
-        wrong = np.flatnonzero(~np.isfinite(features[rows]).all(axis=1))
-        if len(wrong):
-            raise ValueError(f"features must be finite numbers; row {rows.start + wrong[0]} holds NaN or infinity: look at the "
-                             "network or the image it came from")
+    wrong = unfit_rows(features)
+    if len(wrong):
+        raise ValueError(f"features must be finite numbers; row {wrong[0]} holds NaN or infinity: look at the network or the "
+                         "image it came from")
     return features

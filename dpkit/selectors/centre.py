@@ -1,6 +1,6 @@
 import numpy as np
 
-from dpkit.records import Selection, row_blocks
+from dpkit.records import Selection, by_label, row_blocks
 from dpkit.selectors._choose import by_class, check_features, check_keep, check_labels, generator, take_top
 
 
@@ -19,8 +19,7 @@ def keep_nearest_to_centre(features, keep: int, *, labels, rng, per_class: str |
     rng, params = generator(rng)
     labels = check_labels(labels, n, per_class)
     near = np.empty(n)
-    for c in np.unique(labels):
-        members = np.flatnonzero(labels == c)
+    for _, members in by_label(labels):
         mean = features[members].mean(axis=0, dtype=np.float64)
         for rows in row_blocks(len(members), size=4096):
             near[members[rows]] = -np.square(features[members[rows]] - mean).sum(axis=1)

@@ -21,7 +21,7 @@ def keep_d2(scores: Scores, keep: int, *, features, rng, neighbours: int = 5, ga
                 never learned) or smallest finite one left. If any is negative all are raised until the lowest is 0.
     features:   (n, d) finite numbers, snapshot.features. Distances depend on their scale.
     rng:        seed or numpy Generator: ties are drawn, so equal samples have equal chances; without ties nothing is.
-    neighbours: k, from 1; 5 in the released example. Where there are no more than k samples, all are joined.
+    neighbours: k, 1..n - 1; 5 in the released example. In a class of no more than k samples all are joined.
     gamma:      >= 0; smaller reaches further; .1 in the released example.
     cutoff:     fraction of hardest samples removed first, by `difficulty` (default: `scores`; AUM in the released example),
                 or a name, as in keep_ccs. The example has .4 at r = .9; a fraction above the prune ratio is refused.
@@ -38,10 +38,12 @@ def keep_d2(scores: Scores, keep: int, *, features, rng, neighbours: int = 5, ga
     features = check_features(features, n)
     if mode not in ("sum", "product"):
         raise ValueError(f'mode must be "sum" or "product"; got {mode!r}')
-    if not gamma >= 0:  # also NaN
+    if not 0 <= gamma < np.inf:  # also NaN
         raise ValueError(f"gamma must be a number from 0 (.1 in the released example); got {gamma}")
     if isinstance(neighbours, (bool, np.bool_)) or not isinstance(neighbours, (int, np.integer)) or neighbours < 1:
         raise ValueError(f"neighbours must be a whole number from 1 (5 in the released example); got {neighbours!r}")
+    if neighbours >= max(n, 2):
+        raise ValueError(f"neighbours must be below {n}, the set's size, as no sample is its own neighbour; got {neighbours}")
     rng, params = generator(rng)
     left, settings = cut(scores, difficulty, cutoff, keep, labels, per_class, rng)
     s = bounded(scores.values[left])

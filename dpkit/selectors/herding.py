@@ -42,7 +42,7 @@ def _herd(features, count):
     if count in (0, n):
         return np.arange(count)
     mean = features.mean(axis=0, dtype=np.float64)
-    half, scale = np.empty(n), np.abs(features - mean).max() or 1.0
+    half, scale = np.empty(n), max(np.abs(features[rows] - mean).max() for rows in row_blocks(n, size=4096)) or 1.0
     x = np.empty(features.shape, np.float32)
     for rows in row_blocks(n, size=4096):
         centred = (features[rows] - mean) / scale
