@@ -1,5 +1,6 @@
 """The table of contents: what stands there exists, is found by name, and is made the same way every time."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -87,13 +88,39 @@ def test_a_method_reads_its_parts_of_what_was_recorded():
     assert catalog.needs("random") == set() and catalog.needs("dual+beta") == {"dynamics"}
     assert catalog.needs("el2n") == {"snapshot"} and catalog.needs("d2") == {"dynamics", "final"}
     record, rng = dynamics(), np.random.default_rng(0)
-    early, final = (Snapshot(np.full((1, 4, 4), 0.25), rng.random((4, 3)), record.labels) for _ in range(2))
+    early, final = (Snapshot(rng.dirichlet(np.ones(4), (1, 4)), rng.random((4, 3)), record.labels) for _ in range(2))
     seen = SimpleNamespace(dynamics=record, snapshot=early, final=final)
-    for name, part in (("dual", record), ("grand", early), ("moderate", final)):
+    for name, part in (("dual", record), ("grand", early), ("el2n", early), ("moderate", final), ("entropy", final),
+                       ("least_confidence", final), ("margin", final)):
         expected = getattr(dpkit, name)(part).values.tolist()
         assert catalog.score(name, seen).values.tolist() == catalog.score(name, part).values.tolist() == expected
     kept = catalog.select("kcenter", None, 2, evidence=seen, rng=3).kept
     assert kept.tolist() == dpkit.keep_kcenter(final.features, 2, rng=3).kept.tolist()
+
+
+def test_d2_takes_forgetting_aum_and_the_final_features():
+    rng, record = np.random.default_rng(1), dynamics(40)
+    record = replace(record, labels=np.arange(40) % 2)
+    early, final = (Snapshot(np.full((1, 40, 2), 0.5), rng.random((40, 3)), record.labels) for _ in range(2))
+    seen = SimpleNamespace(dynamics=record, snapshot=early, final=final)
+    kept = catalog.select("d2", catalog.score("d2", seen), 10, evidence=seen, rng=0)
+    expected = dpkit.keep_d2(
+        dpkit.forgetting(record), 10, features=final.features, difficulty=dpkit.aum(record, scale="probability"),
+        cutoff="cifar10", labels=record.labels, per_class="proportional", rng=0)
+    assert kept.kept.tolist() == expected.kept.tolist() and kept.params == expected.params
+
+
+def test_labels_that_disagree_between_a_snapshot_and_the_record_are_refused():
+    record = dynamics()
+    final = Snapshot(np.full((1, 4, 4), 0.25), np.random.default_rng(0).random((4, 3)), [0, 1, 3, 3])
+    seen, scores = SimpleNamespace(dynamics=record, snapshot=None, final=final), dpkit.forgetting(record)
+    with pytest.raises(ValueError, match=r"d2 reads dynamics and final of the same samples, and the labels of dynamics and "
+                                         r"final differ in 1 of 4 rows \(first: row 2\): take all of them from one training"):
+        catalog.select("d2", scores, 2, evidence=seen, rng=0, neighbours=1)
+    with pytest.raises(ValueError, match="the labels of labels= and dynamics differ in 4 of 4 rows"):
+        catalog.select("dual", scores, 2, evidence=record, labels=record.labels + 1, rng=0)
+    with pytest.raises(ValueError, match="differ in number"):
+        catalog.select("dual", scores, 2, evidence=record, labels=[0, 1], rng=0)
 
 
 def test_a_methods_own_settings_reach_its_scorer_until_overridden():

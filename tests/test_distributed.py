@@ -124,7 +124,7 @@ def logging(self, epoch, index, logits, labels):
     found["log"].append(index.tolist())
     update(self, epoch, index, logits, labels)
 training.Recorder.update = logging
-found["plain"] = run(net_for(images, seed=rank), images, RECIPE, seed=1, loss=of_exits)  # process 0's weights count
+found["plain"] = run(net_for(images, seed=rank), images, RECIPE, seed=1, loss=of_exits, tdds=True)  # process 0's weights count
 training.Recorder.update = update
 
 def dropped_out(net, x, y):
@@ -193,6 +193,7 @@ found["told"] = {name: told(run) for name, run in {
     "twice": lambda: given(index=(1, 2)), "never": lambda: given(index=(1,), labels=(0,), logits=((0.0, 1.0),)),
     "epoch": lambda: given(epoch=1), "n": lambda: given(n=5), "expected": lambda: given(expect=[0, 1]),
     "loss": starting(loss=lost_in_process_1), "seed": starting(seed=rank), "record": starting(record=rank == 0),
+    "tdds": starting(tdds=rank == 0),
     "folder": starting(checkpoint="here" if rank else None), "small": starting(recipe=Recipe(batch_size=3)),
     "alone": starting(checkpoint=sys.argv[1]), "disk": full_disk, "disks": other_disk, "idle": starting(half_used()),
 }.items()}
@@ -249,8 +250,9 @@ def test_both_processes_report_the_same_and_hold_the_same_network(both, name):
 
 def test_two_processes_learn_and_record_what_one_does(both, small):
     net = net_for(small)
-    for alone, (report, state) in zip(train(net, small, RECIPE, seed=1, loss=of_exits), both[0]["plain"], strict=True):
-        for name in ("loss", "target_prob", "margin"):
+    trained = train(net, small, RECIPE, seed=1, loss=of_exits, tdds=True)
+    for alone, (report, state) in zip(trained, both[0]["plain"], strict=True):
+        for name in ("loss", "target_prob", "margin", "divergence"):
             np.testing.assert_allclose(report[name], getattr(alone, name), rtol=1e-4, atol=1e-5)
         assert (report["correct"] != alone.correct).sum() <= 1  # a tie may be broken by rounding
         assert (report["epoch"], report["lr"], report["steps"]) == (alone.epoch, alone.lr, alone.steps)
@@ -283,6 +285,7 @@ def test_a_loop_of_ones_own_is_merged_into_the_record_of_one_process(both):
     ("expected", "ValueError", r"every process must make the same Recorder"),
     ("loss", "FloatingPointError", r"the loss became nan in epoch 0"),
     ("seed", "ValueError", r"need the same arguments; they differ in seed: give each the whole set"),
+    ("tdds", "ValueError", r"they differ in tdds"),
     ("record", "ValueError", r"they differ in record"), ("folder", "ValueError", r"they differ in checkpoint"),
     ("small", "ValueError", r"2 processes need batches of at least 4 samples, 2 for each; the smallest has 3: use a larger"),
     ("alone", "ValueError", r"holds the checkpoint of a training by 1 processes, and this one has 2, .*: start 1, name"),

@@ -119,7 +119,7 @@ def d2_by_definition(s, features, keep, k, gamma, mode):
 
 
 @pytest.mark.parametrize("mode", ["sum", "product"])
-@pytest.mark.parametrize("n, k, gamma", [(40, 3, 0.1), (60, 5, 1.0), (30, 29, 0.1), (50, 5, 0.0), (8, 20, 0.1)])
+@pytest.mark.parametrize("n, k, gamma", [(40, 3, 0.1), (60, 5, 1.0), (30, 29, 0.1), (50, 5, 0.0), (8, 7, 0.1)])
 def test_d2_is_its_definition(mode, n, k, gamma):
     s, features = np.random.default_rng(n).random(n) ** 3, table(n, 3)
     for keep in (1, n // 3, n - 1):
@@ -192,10 +192,19 @@ def test_d2_s_params_hold_its_settings():
 @pytest.mark.parametrize("settings, message", [
     ({"mode": "max"}, 'mode must be "sum" or "product"; got \'max\''), ({"gamma": -1}, "gamma must be a number from 0"),
     ({"gamma": np.nan}, "gamma must be a number from 0 .*; got nan"), ({"neighbours": 0}, "neighbours must be a whole number"),
+    ({"gamma": np.inf}, "gamma must be a number from 0 .*; got inf"),
+    ({"neighbours": 3}, "neighbours must be below 3, the set's size, as no sample is its own neighbour; got 3"),
     ({"neighbours": 2.0}, "neighbours must be .*; got 2.0"), ({"neighbours": True}, "neighbours must be .*; got True")])
 def test_settings_d2_cannot_use_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         keep_d2(scores(1, 2, 3), 1, features=table(3), rng=0, **settings)
+
+
+def test_d2_cuts_off_class_by_class_under_quotas():
+    hard = scores(*range(12))  # class 1 is the harder one: a cutoff over all would take it away whole
+    labels = np.repeat([0, 1], 6)
+    kept = keep_d2(hard, 6, features=table(12), rng=0, neighbours=2, cutoff=0.5, labels=labels, per_class="balanced").kept
+    assert kept.tolist() == [0, 1, 2, 6, 7, 8]
 
 
 # ---- herding ---------------------------------------------------------------------------------------------------
@@ -207,6 +216,12 @@ def herded_by_definition(x, keep):
         away = {i: np.linalg.norm(x[[*picked, i]].mean(axis=0) - mean) for i in range(len(x)) if i not in picked}
         picked.append(min(away, key=away.get))
     return picked
+
+
+def test_herding_tells_apart_what_float32_cannot():
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    x = np.concatenate([x, x + 1e-9 * np.random.default_rng(1).normal(size=x.shape)])  # near twins
+    assert _herd(x, 30).tolist() == herded_by_definition(x, 30)
 
 
 @pytest.mark.parametrize("n, keep", [(40, 2), (40, 20), (200, 5), (200, 60), (7, 6), (1, 1)])  # few picks and many: both ways

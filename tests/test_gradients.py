@@ -82,6 +82,28 @@ class Tied(nn.Module):
         return self.head(self.back(self.there(x.flatten(1)).tanh()))
 
 
+class Beside(Odd):
+    """An exit that is computed and not used."""
+
+    def __init__(self):
+        super().__init__()
+        self.aside = nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = self.first(x)
+        self.aside(x.mean((2, 3)))
+        return self.head(torch.tanh(self.mix(F.relu_(self.norm(self.apart(F.relu_(self.second(x))))).flatten(2).mT)).mean(1))
+
+
+class Fixed(Odd):
+    """A part that is computed under no_grad."""
+
+    def forward(self, x):
+        with torch.no_grad():
+            x = self.first(x)
+        return self.head(torch.tanh(self.mix(F.relu_(self.norm(self.apart(F.relu_(self.second(x))))).flatten(2).mT)).mean(1))
+
+
 def layered():
     return nn.Sequential(nn.Conv2d(1, 4, 3, padding="same"), nn.GroupNorm(2, 4), nn.Flatten(), nn.Linear(400, 3))
 
@@ -99,9 +121,10 @@ def rows_of_pixels():
     return nn.Sequential(nn.Flatten(0, 2), nn.Linear(10, 6), nn.Tanh(), whole, nn.Flatten(), nn.Linear(60, 3))
 
 
-BY_LAYER = {"small_cnn": lambda: small_cnn(1, 3), "resnet18": lambda: resnet18(1, 3), "odd": Odd}
-BY_SAMPLE = {"twice": Twice, "tied": Tied, "layered": layered, "normalised": normalised, "batch": batch_statistics,
-             "rows": rows_of_pixels}
+BY_LAYER = {"small_cnn": lambda: small_cnn(1, 3), "resnet18": lambda: resnet18(1, 3), "odd": Odd,
+            "beside": Beside}
+BY_SAMPLE = {"fixed": Fixed, "twice": Twice, "tied": Tied, "layered": layered, "normalised": normalised,
+             "batch": batch_statistics, "rows": rows_of_pixels}
 
 
 @pytest.mark.parametrize("name", BY_LAYER | BY_SAMPLE)
@@ -125,6 +148,13 @@ def test_a_norm_does_not_depend_on_the_batch_or_its_neighbours(images, name):
     for batch_size in (1, 7, 19):  # 19: the last batch is one image
         np.testing.assert_allclose(gradient_norms(net, images, batch_size=batch_size).values, whole, rtol=2e-5)
     np.testing.assert_allclose(gradient_norms(net, images.first(3)).values, whole[:3], rtol=2e-5)
+
+
+def test_a_network_that_diverged_is_told(images):
+    net = made(small_cnn, 1, 3)
+    net.head.weight.data[:] = torch.nan
+    with pytest.raises(ValueError, match=r"gradients are numbers; 20 of 20 are NaN \(first: row 0\): it diverged"):
+        gradient_norms(net, images)
 
 
 def test_where_only_the_head_has_parameters_it_is_the_closed_form_of_grand(images):

@@ -272,6 +272,10 @@ def test_any_setting_of_a_method_can_be_named(watched, tmp_path, capsys):
     assert (params["cutoff"], params["per_class"], params["strata"]) == (0.25, "balanced", 7)
     assert prune(watched, tmp_path / "usual", "--method", "ccs") == 0
     assert "% went first, CCS's cutoff for cifar10; where more labels are wrong" in capsys.readouterr().err
+    assert prune(watched, tmp_path / "mixed", "--method", "d2", "--set", "per_class=none", "--set", "neighbours=3") == 0
+    assert dpkit.Selection.load(tmp_path / "mixed" / "selection").params["per_class"] is None
+    assert prune(watched, tmp_path / "twice", "--set", "c_d=3", "--c-d", "4") == 2
+    assert "every setting is named once; got c_d, c_d" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         prune(watched, tmp_path / "out", "--set", "cutoff")
     assert "expected NAME=VALUE, e.g. cutoff=0.2; got 'cutoff'" in capsys.readouterr().err
@@ -354,6 +358,9 @@ def test_a_record_serves_images_that_are_no_bytes(tmp_path):
     (lambda labels: made_up_record(labels[::-1]), [], "rows .*: it is of another set, or of this one in another order"),
     (lambda labels: made_up_record(labels), ["--method", "el2n"], "el2n looks at a snapshot, and .* leave --dynamics out"),
     (lambda labels: made_up_record(labels, epochs=5), [], r"window must be 2\.\.5 epochs \(this record has 5\); got 10"),
+    (lambda labels: made_up_record(labels), ["--method", "d2"], "d2 looks at a snapshot, and .* leave --dynamics out"),
+    (lambda labels: made_up_record(labels), ["--set", "c_d=abc"], r"dual\+beta cannot use the settings c_d=abc"),
+    (lambda labels: made_up_record(labels), ["--method", "dual", "--set", "protect_inf=maybe"], "protect_inf must be true or"),
     (lambda labels: made_up_record(labels), ["--method", "dual", "--c-d", "3"], "dual takes the settings window.*; got c_d"),
     (lambda labels: Scores(np.arange(90), "mine"), [], "expected a saved TrainingDynamics in .*record; it holds a Scores"),
     (lambda labels: None, [], "expected a saved TrainingDynamics in .*record; there is no manifest.json"),

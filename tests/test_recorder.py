@@ -83,6 +83,20 @@ def test_saturated_probabilities_diverge_by_a_finite_amount():
     assert recorder.dynamics().divergence.tolist() == [[200.0], [0.0]]
 
 
+def test_epochs_out_of_order_are_not_compared():
+    recorder = Recorder(3, 3, tdds=True)
+    recorder.update(0, *batch(0, 1, 2))
+    with pytest.raises(ValueError, match="they are recorded in order; got epoch 2 after 1 epochs"):
+        recorder.update(2, *batch(0, 1, 2))
+
+
+def test_a_class_that_is_masked_out_is_no_move():
+    recorder = Recorder(1, 2, tdds=True)
+    for epoch in range(2):
+        recorder.update(epoch, torch.tensor([0]), torch.tensor([[0.0, 1.0 + epoch, -torch.inf]]), torch.tensor([0]))
+    np.testing.assert_allclose(recorder.dynamics().divergence, divergence_of([[[0.0, 1.0]], [[0.0, 2.0]]]), rtol=1e-5)
+
+
 def test_without_tdds_no_divergence_is_recorded():
     recorder = Recorder(3, 1)
     recorder.update(0, *batch(0, 1, 2))

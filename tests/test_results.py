@@ -1,6 +1,7 @@
 """A published table can be read back, checked, and computed again from its own rows."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,11 @@ import pandas
 import pytest
 from scipy.stats import ttest_rel
 
-from dpkit import publishing, results, store
+from dpkit import catalog, publishing, results, stages, store
+from dpkit.data import load
 from dpkit.records import Scores, Selection
-from dpkit.trials import Outcome
+from dpkit.training import Recipe
+from dpkit.trials import Outcome, Trial, settings_of
 
 PUBLISHED = [path.parent for path in (Path(__file__).parents[1] / "results").glob("*/manifest.json")
              if json.loads(path.read_text())["kind"] == results.KIND]
@@ -227,6 +230,77 @@ def test_a_folder_that_is_no_table_and_a_row_that_is_not_there_are_refused(publi
             results.results_table(folder)
     with pytest.raises(ValueError, match=r"has the rows 0\.\.7; got 8"):
         results.kept_set(published, 8)
+
+
+# ---- what is published is not run again ------------------------------------------------------------------------
+
+
+TRIAL = Trial("digits", "dual", 0.5, 0, Recipe(epochs=12), 10, Recipe(budget="steps", steps=5), num_samples=N)
+EARLY = replace(TRIAL, method="el2n")
+
+
+@pytest.fixture
+def few():
+    return load("digits", device="cpu").first(N)
+
+
+@pytest.fixture
+def done(tmp_path, few):
+    """A published table of two trials, one of which reads an early snapshot."""
+    def finished(trial):
+        own = {name: getattr(trial, name) for name in ("dataset", "num_samples", "model", "method", "prune_ratio", "seed",
+                                                       "record_epochs", "snapshot_epoch", "best_every")}
+        row = own | {"options": "", "keep": 6, "accuracy": 0.5, "record": trial.record.worded(),
+                     "retrain": trial.retrain.worded(), "settings": settings_of(trial), "versions": stages.worded_versions()}
+        return Outcome(row, Selection(np.arange(6), N, "top"), Scores(np.arange(N), trial.method))
+
+    return publishing.publish(tmp_path / "done", [finished(TRIAL), finished(EARLY)], title="Mine", command="-",
+                              settings={"data": few.fingerprint})
+
+
+def test_a_published_trial_is_not_run_again(done, few):
+    there, left = publishing.published([EARLY, TRIAL], [done.with_name("none"), done], few)
+    assert [one.row["method"] for one in there] == ["el2n", "dual"] and left == []
+    assert there[1].selection.kept.tolist() == list(range(6)) and there[1].scores.values.tolist() == list(range(N))
+    again = publishing.publish(done, there, title="Mine", command="-", settings={"data": few.fingerprint})
+    assert publishing.published([TRIAL, EARLY], [again], few)[1] == []
+
+
+@pytest.mark.parametrize("changes", [
+    {"prune_ratio": 0.6}, {"seed": 1}, {"method": "aum"}, {"method": "random"}, {"model": "resnet18"}, {"num_samples": N - 1},
+    {"record": Recipe(epochs=13)}, {"record_epochs": 11}, {"retrain": Recipe(budget="steps", steps=6)}, {"best_every": 1},
+    {"options": {"window": 9}}, {"options": {"per_class": "balanced"}},
+], ids=lambda changes: "-".join(changes))
+def test_a_trial_that_differs_from_the_published_one_is_run(done, few, changes):
+    assert publishing.published([replace(TRIAL, **changes)], [done], few)[0] == []
+
+
+def test_the_early_snapshot_counts_where_it_is_read(done, few):
+    there, left = publishing.published([replace(trial, snapshot_epoch=3) for trial in (TRIAL, EARLY)], [done], few)
+    assert [one.row["method"] for one in there] == ["dual"] and [trial.method for trial in left] == ["el2n"]
+
+
+def test_a_table_of_other_images_or_older_numbers_counts_for_nothing(done, few, monkeypatch):
+    assert publishing.published([TRIAL], [done], load("digits", device="cpu").first(N + 1))[0] == []
+    monkeypatch.setitem(stages.VERSIONS, "select", 1000)
+    assert publishing.published([TRIAL], [done], few)[0] == []
+
+
+def test_a_setting_whose_usual_value_changed_since_is_another(done, few, monkeypatch):
+    usual = catalog.defaults
+    monkeypatch.setattr(catalog, "defaults", lambda method: usual(method) | {"window": 9})
+    assert publishing.published([replace(TRIAL, options={"window": 10})], [done], few)[1] == []
+    assert publishing.published([TRIAL], [done], few)[0] == []
+
+
+def test_rows_from_before_they_told_their_settings_count_where_the_manifest_tells_the_rest(tmp_path, few):
+    row = {"dataset": "digits", "num_samples": N, "model": "small_cnn", "method": "dual", "options": "window=10",
+           "prune_ratio": 0.5, "seed": 0, "record": "12 epochs", "record_epochs": 10, "retrain": "5 steps", "accuracy": 0.5,
+           "keep": 6}
+    old = [Outcome(row, Selection(np.arange(6), N, "top"), None)]
+    for said, count in (({"best_every": 0}, 1), ({"best_every": 2}, 0), ({}, 0)):
+        table = publishing.publish(tmp_path / "old", old, title="Mine", command="-", settings={"data": few.fingerprint} | said)
+        assert len(publishing.published([TRIAL], [table], few)[0]) == count
 
 
 # ---- what lies in results/ -------------------------------------------------------------------------------------

@@ -368,6 +368,8 @@ def test_another_test_set_is_another_result(tmp_path):
     ({"method": "random", "options": {"window": 2}}, "random takes the settings per_class; got window"),
     ({"num_samples": 1298}, r"first\(n\) needs 1\.\.1297"), ({"num_samples": -1}, "got -1"),
     ({"options": {"c_d": 4}}, "dual takes the settings window, .*; got c_d"),
+    ({"method": "ccs", "prune_ratio": 0.25, "options": {"cutoff": 0.2501}}, "cutoff must not be above the prune ratio: it "),
+    ({"method": "ccs", "options": {"cutoff": "mnist"}}, "cutoff must be a fraction .* or one of 'cifar10'"),
 ])
 def test_a_trial_that_cannot_be_is_refused_before_any_training(tmp_path, no_training, changes, message):
     with pytest.raises(ValueError, match=message):
@@ -431,6 +433,9 @@ def test_a_record_has_the_divergence_unless_all_probabilities_are_too_many(tmp_p
     assert evidence.dynamics.divergence is None
     with pytest.raises(ValueError, match="tdds"):
         stages.score_of("tdds", evidence, window=3)
+    with pytest.raises(ValueError, match=r"120 samples of 10 classes have more than the 1,199 that are held: choose another"):
+        run(tmp_path / "c", method="tdds")
+    assert not (tmp_path / "c").exists()
 
 
 def test_a_record_that_goes_on_after_its_snapshot_keeps_the_early_one(tmp_path, every_epoch):
