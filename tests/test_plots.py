@@ -8,6 +8,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.text import Text
@@ -456,3 +457,41 @@ def test_in_a_report_a_sentence_stands_in_an_explorers_place(explorers, monkeypa
 def test_plots_load_neither_torch_nor_a_drawing_backend(python):
     done = python("import sys, dpkit.plots; print([m for m in ('torch', 'matplotlib.pyplot') if m in sys.modules])")
     assert done.stdout.strip() == "[]", done.stderr
+
+
+# ---- differences to a reference --------------------------------------------------------------------------------
+
+
+def lines_of(**differences):
+    """What results.summary gives: {method: (difference, low, high)}; the reference itself has no pairs."""
+    lines = [{"method": "random", "difference": np.nan, "low": np.nan, "high": np.nan, "pairs": 0}]
+    return pandas.DataFrame(lines + [{"method": name, "difference": d, "low": low, "high": high, "pairs": 3}
+                                     for name, (d, low, high) in differences.items()])
+
+
+def test_differences_stand_in_order_with_their_intervals_and_the_reference_is_the_line_at_0(ax):
+    plots.differences(lines_of(aum=(-2.0, -3.0, -1.0), ccs=(1.5, 1.0, 2.0), d2=(0.5, -1.0, 2.0)), ax=ax)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["ccs", "d2", "aum"]
+    bars = [list(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
+    assert bars == [[0, 0], [1, 2], [-1, 2], [-3, -1]]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the largest is on top
+
+
+def test_a_difference_that_may_be_nothing_is_open(ax):
+    plots.differences(lines_of(ccs=(1.5, 1.0, 2.0), d2=(0.5, -1.0, 2.0), aum=(9.0, np.nan, np.nan)), ax=ax)
+    points = {float(line.get_xdata()[0]): line.get_markerfacecolor() for line in ax.lines if len(line.get_xdata()) == 1}
+    assert points[1.5] == plots.method_style("ccs")["color"] and points[0.5] == "white"
+    assert points[9.0] == "white"  # a single pair has no interval
+
+
+def test_panels_of_several_ratios_share_their_lines(ax):
+    plots.differences(lines_of(aum=(1.0, 0.5, 1.5)), ax=ax, order=["ccs", "aum"])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["ccs", "aum"]
+    assert [line.get_ydata()[0] for line in ax.lines if len(line.get_xdata()) == 1] == [1]
+
+
+def test_many_methods_stay_beside_their_ratio(ax):
+    rows = [{"method": f"m{k}", "prune_ratio": r, "accuracy": 0.5} for k in range(18) for r in (0.5, 0.9)]
+    plots.accuracy_against_ratio(rows, ax=ax)
+    xs = [x for line in ax.lines if len(line.get_xdata()) == 2 for x in line.get_xdata()[:1]]
+    assert max(xs) < 0.5 and min(xs) > -0.5
