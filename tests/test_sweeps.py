@@ -262,7 +262,7 @@ def test_rows_of_an_older_stage_are_left_out_and_said_so_and_run_again(client, p
         with pytest.warns(UserWarning, match=f"{older} rows in .*out were made by an older version of a stage: they are left"):
             again = sweep(GRID | {"prune_ratio": 0.5}, client, **place)
         assert [numbers(row) for row in rows_of(again)] == [numbers(row) for row in rows_of(first.assign(**{
-            name: again[name] for name in ("scores", "selection")}))]
+            name: again[name] for name in ("scores", "selection", "versions")}))]
         assert len(begun) == {"record": 1, "retrain": 3}[stage]
 
 
