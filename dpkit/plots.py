@@ -144,7 +144,7 @@ def accuracy_against_ratio(rows, *, ax, whole=None):
     """
     methods = list(dict.fromkeys(row["method"] for row in rows))
     ratios = sorted({row["prune_ratio"] for row in rows})
-    beside = min(0.12, 0.8 / len(methods)) if methods else 0  # so that bars stay readable
+    beside = min(0.12, 0.5 / len(methods)) if methods else 0  # so that bars stay readable
     if whole is not None:
         ax.axhline(100 * np.mean(whole), color="0.6", linestyle=":", label="nothing pruned")
     for k, method in enumerate(methods):

@@ -124,7 +124,7 @@ def _write_scores(part, outcome, known) -> str:
 def _page(rows, title, command, notes) -> str:
     seeds = sorted({row["seed"] for row in rows})
     cells = [f"# {title}", f"`{command}`", f"Test accuracy in percent after the last step, mean ± standard deviation over "
-             f"{len(seeds)} seeds of recording, selection and retraining.", _markdown(accuracy_table(rows))]
+             f"{len(seeds)} seeds of recording, selection and retraining.", _markdown(accuracy_table(rows, seeds=len(seeds)))]
     gaps = [{"pruned": f"{100 * line.prune_ratio:g} %", "method": line.method, "minus random": _difference(line)}
             for line in summary(rows).itertuples() if line.pairs]
     if gaps:

@@ -96,6 +96,7 @@ def watched_cluster(tmp_path_factory):
 def stages_watched(watched_cluster):
     """The same, with an empty log and nothing held."""
     watched_cluster[1].forget()
+    watched_cluster[0].wait_for_workers(2, timeout=180)  # of those that an earlier test killed; or say so, and not wait forever
     yield watched_cluster
     watched_cluster[1].let_go()
 

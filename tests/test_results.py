@@ -201,7 +201,7 @@ def test_the_manifest_says_how_it_was_made(published):
     page = (published / "table.md").read_text()
     assert page.startswith("# Mine\n")
     assert page.endswith("\n`dual+beta` with no setting named has the usual c_d=4.\n\nA footnote.\n")
-    assert "| 50 % | 6 | 65.0 ± 7.1 | 57.0 ± 9.9 | 65.0 | 66.0 |" in page
+    assert "| 50 % | 6 | 65.0 ± 7.1 | 57.0 ± 9.9 | 65.0 (1 of 2) | 66.0 (1 of 2) |" in page
     assert "| 50 % | dual | -8.0 ± 2.8 [-33.4, +17.4] |" in page
     assert (published / "accuracy.png").read_bytes().startswith(b"\x89PNG")
 

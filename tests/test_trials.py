@@ -76,8 +76,8 @@ def test_a_row_says_what_was_done_and_what_came_of_it(finished):
     assert json.loads(json.dumps(row)) == row and set(row) == {
         "dataset", "num_samples", "model", "method", "options", "prune_ratio", "keep", "empty_classes", "seed", "budget",
         "accuracy", "best_accuracy", "test_loss", "record", "retrain", "scores", "selection", "retrain_steps", "device",
-        "processor", "threads", "precision", "torch", "dpkit", "from_cache",
-        *(f"{stage}_{what}" for stage in STAGES for what in ("seconds", "epochs", "samples", "peak_memory"))}
+        "processor", "threads", "precision", "torch", "dpkit", "from_cache", "snapshot_epoch", "best_every", "settings",
+        "versions", *(f"{stage}_{what}" for stage in STAGES for what in ("seconds", "epochs", "samples", "peak_memory"))}
 
 
 def test_a_row_names_the_stages_that_hold_its_scores_and_its_selection(finished):
