@@ -6,13 +6,13 @@ array and a manifest with checksums; `Type.load(folder)` memory-maps them, and w
 so what was seen epoch by epoch may be larger than memory.
 """
 
-import mmap
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from dpkit import store
+from dpkit.blocks import give_back, mean_over_epochs, row_blocks
 
 
 def keep_count(n: int, prune_ratio: float) -> int:
@@ -103,13 +103,13 @@ class TrainingDynamics(_Saved):
         unseen = np.isnan(prob[:, 0])
         for t in range(prob.shape[1]):  # column by column: no (n, T) temporaries
             _check_epoch(t, prob[:, t], margin[:, t], correct[:, t], unseen)
-            _give_back(prob, margin, correct)
+            give_back(prob, margin, correct)
         if self.divergence is not None:
             divergence = _shaped("divergence", self.divergence, (len(prob), prob.shape[1] - 1), np.float32,
                                  like="a column between every two epochs, shape")
             for t in range(divergence.shape[1]):
                 _check_divergence(t, divergence[:, t], unseen)
-                _give_back(divergence)
+                give_back(divergence)
             self._set(divergence=divergence)
 
     @property
@@ -275,54 +275,6 @@ class Selection(_Saved):
     def prune_ratio(self) -> float:
         """The fraction removed, as achieved."""
         return 1 - len(self.kept) / self.num_samples if self.num_samples else 0.0
-
-
-# ---- rows a block at a time ------------------------------------------------------------------------------------
-
-
-def row_blocks(n: int, *arrays, size: int = 65536):
-    """Yield the rows 0..n-1 as slices of at most `size`; after each, the pages read of memory-mapped `arrays` are given back.
-
-    What is computed row by row under this needs memory for one block, however large the record. No result may
-    depend on where the blocks end.
-    """
-    for start in range(0, n, size):
-        yield slice(start, min(start + size, n))
-        _give_back(*arrays)
-
-
-def unfit_rows(features: np.ndarray) -> np.ndarray:
-    """The rows of (n, d) features that hold NaN or infinity, ascending."""
-    wrong = [rows.start + np.flatnonzero(~np.isfinite(features[rows]).all(axis=1))
-             for rows in row_blocks(len(features), features, size=2048)]
-    return np.concatenate(wrong or [np.empty(0, np.int64)])
-
-
-def by_label(labels: np.ndarray):
-    """Yield (label, its places, ascending) for every label that is there, in order. O(n log n) for all of them."""
-    order = np.argsort(labels, kind="stable")
-    starts = np.flatnonzero(np.diff(labels[order], prepend=labels[order[0]] - 1)) if len(order) else ()
-    for start, end in zip(starts, [*starts[1:], len(order)], strict=False):
-        yield int(labels[order[start]]), order[start:end]
-
-
-def mean_over_epochs(array: np.ndarray) -> np.ndarray:
-    """The mean of each row of a record's (n, T) array, summed epoch after epoch. (n,) float64."""
-    total = np.zeros(len(array))
-    for rows in row_blocks(len(array), array):
-        for t in range(array.shape[1]):  # not np.mean: it adds in another order where a block has one row
-            total[rows] += array[rows, t]
-    return total / array.shape[1]
-
-
-def _give_back(*arrays):
-    """Free the pages held of memory-mapped arrays; reading them again fetches them again."""
-    for array in arrays:
-        while isinstance(array, np.ndarray):
-            array = array.base
-        # a page of a writable map may hold the only copy of what was written
-        if isinstance(array, mmap.mmap) and memoryview(array).readonly and hasattr(mmap, "MADV_DONTNEED"):
-            array.madvise(mmap.MADV_DONTNEED)
 
 
 # ---- checks shared by the records ------------------------------------------------------------------------------

@@ -9,9 +9,7 @@ The stages (records, scores, selections, trained results) lie in the cache, whic
 import errno
 import json
 import math
-import os
 import socket
-import sys
 import threading
 import time
 import uuid
@@ -20,8 +18,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from dpkit import catalog, clusters, grids, results, stages, store, trials
+from dpkit.progress import Clock, Line, Progress
 from dpkit.records import keep_count
-from dpkit.report_result import ENVIRONMENT
 
 PASSING = ("KilledWorker", "MemoryError", "OutOfMemoryError", "OSError", "CancelledError")  # worth another try by themselves
 
@@ -65,41 +63,6 @@ def sweep(grid, client=None, *, out=None, cache=None, workers: int | None = None
                 _run(own, [cell], out, cache, device, progress, watch, until, alone=True)
     watch(progress, last=True)
     return results.results_table(out)
-
-
-@dataclass
-class Progress:
-    """Counts of trials: total = done (failed among them) + those to come; running now; seconds_left, None: not known yet."""
-
-    total: int
-    done: int = 0
-    failed: int = 0
-    running: int = 0
-    seconds_left: float | None = None
-
-    def __str__(self):
-        left = "" if self.done == self.total else "  time left: " + (
-            "not known yet" if self.seconds_left is None else _clock(self.seconds_left))
-        return f"{self.done}/{self.total} done, {self.running} running, {self.failed} failed{left}"
-
-
-class Line:
-    """Progress as one line that is written over, on a terminal and in a notebook; elsewhere a line every half minute.
-
-    A notebook that runs as a report writes it over every half minute: its page has the last, its terminal all of them.
-    """
-
-    def __init__(self):
-        self.over = sys.stdout.isatty() or type(sys.stdout).__module__.startswith("ipykernel")
-        self.pause = 30 if not self.over or ENVIRONMENT in os.environ else 0
-        self.told, self.width = -math.inf, 0
-
-    def __call__(self, progress, last=False):
-        if not last and time.monotonic() - self.told < self.pause:
-            return
-        text = str(progress)
-        print("\r" + text.ljust(self.width) if self.over else text, end="\n" if last or not self.over else "", flush=True)
-        self.told, self.width = time.monotonic(), len(text)
 
 
 @dataclass
@@ -236,7 +199,7 @@ def _run(client, todo, out, cache, device, progress, watch, until, alone=False):
         before = submit("select", cell, before, cell.name)
         rows[submit("retrain", cell, before, cell.name)] = cell
     waiting = as_completed([*records.values(), *rows], raise_errors=False)
-    clock = _Clock(len(records), len(rows))
+    clock = Clock(len(records), len(rows))
     try:
         while not waiting.is_empty() and time.monotonic() < until:
             batch = _within(waiting, 1.0)
@@ -287,29 +250,6 @@ def _busy(client):
     return sum(n > 0 for n in busy), max(1, len(busy))
 
 
-class _Clock:
-    """Guesses the time left from what this run's recordings and retrainings took."""
-
-    def __init__(self, records, rows):
-        self.records, self.rows = records, rows
-        self.record_seconds, self.row_seconds = [], []
-
-    def record(self, found):
-        self.records -= 1
-        self.record_seconds.append(found.get("seconds", 0.0))
-
-    def row(self, found):
-        self.rows -= 1
-        if not found.get("row", {}).get("from_cache"):  # which say nothing about those to come
-            self.row_seconds.append(found.get("seconds", 0.0))
-
-    def left(self, workers):
-        if (self.records and not self.record_seconds) or (self.rows and not self.row_seconds):
-            return None
-        mean = [sum(seconds) / max(1, len(seconds)) for seconds in (self.record_seconds, self.row_seconds)]
-        return (self.records * mean[0] + self.rows * mean[1]) / workers
-
-
 def _write_row(out, cell, found):
     file = results.row_file(out, cell.name)
     if found.get("passing"):
@@ -323,12 +263,6 @@ def _write_row(out, cell, found):
         why = "no space left" if error.errno == errno.ENOSPC else str(error)
         raise OSError(error.errno or errno.EIO, f"could not write a row to {out} ({why}); free space, and the same sweep goes "
                                                 "on: nothing that was trained is lost") from error
-
-
-def _clock(seconds):
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
 
 
 # ---- on the workers --------------------------------------------------------------------------------------------

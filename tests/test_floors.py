@@ -97,7 +97,7 @@ def test_imports_point_only_down(path):
 
 @pytest.mark.parametrize("path", files_of("scorers", "selectors"), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_scorers_and_selectors_stand_on_records_and_numbers_alone(path):
-    assert inside(path) <= {"records"} and outside(path) <= NUMERIC
+    assert inside(path) <= {"records", "blocks"} and outside(path) <= NUMERIC
 
 
 @pytest.mark.parametrize("path", files_of("plots"), ids=lambda path: path.name)
@@ -105,7 +105,7 @@ def test_plots_stand_on_records_alone(path):
     assert inside(path) <= {"records"} and "torch" not in outside(path)
 
 
-@pytest.mark.parametrize("path", files_of("store", "records", "two_point"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", files_of("store", "records", "blocks", "two_point"), ids=lambda path: path.name)
 def test_the_ground_floor_needs_numpy_and_a_place_on_disk_with_locks(path):
     assert outside(path) <= {"numpy", "platformdirs", "filelock"}
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpkit import records
+from dpkit import blocks
 from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics
 from dpkit.scorers import aum, dual, dyn_unc, el2n, forgetting
 from dpkit.selectors import keep_beta
@@ -28,7 +28,7 @@ def a_record(n, epochs, seed=0):
 def everything(record, keep, size):
     """Bytes of all that is computed row by row, in blocks of `size` rows."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(records.row_blocks.__kwdefaults__, "size", size)
+        patch.setitem(blocks.row_blocks.__kwdefaults__, "size", size)
         probs = np.stack([record.target_prob[:, :1], 1 - record.target_prob[:, :1]], axis=2).transpose(1, 0, 2)
         scores = [dual(record, window=2), dyn_unc(record, window=2), aum(record), forgetting(record),
                   el2n(Snapshot(probs, None, record.labels))]

@@ -19,7 +19,8 @@ import yaml
 
 from dpkit import clusters, publishing, results, stages
 from dpkit.__main__ import main
-from dpkit.sweeps import Line, Progress, sweep
+from dpkit.progress import Line, Progress
+from dpkit.sweeps import sweep
 from dpkit.training import Recipe
 from dpkit.trials import Trial, run_trial
 

@@ -3,7 +3,8 @@
 import numpy as np
 from numba import njit
 
-from dpkit.records import TrainingDynamics, require_kind, row_blocks
+from dpkit.blocks import row_blocks
+from dpkit.records import TrainingDynamics, require_kind
 
 _BLOCK = 1024  # samples per block: five float64 rows of it stay in the nearest cache
 

@@ -1,6 +1,7 @@
 import numpy as np
 
-from dpkit.records import Scores, TrainingDynamics, mean_over_epochs, require_kind, row_blocks
+from dpkit.blocks import mean_over_epochs, row_blocks
+from dpkit.records import Scores, TrainingDynamics, require_kind
 
 
 def aum(dynamics: TrainingDynamics, *, scale: str = "logit") -> Scores:

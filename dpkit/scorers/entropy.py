@@ -1,7 +1,8 @@
 import numpy as np
 from scipy.special import entr
 
-from dpkit.records import Scores, Snapshot, row_blocks
+from dpkit.blocks import row_blocks
+from dpkit.records import Scores, Snapshot
 from dpkit.scorers._snapshots import exit_probs
 
 

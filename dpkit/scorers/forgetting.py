@@ -1,6 +1,7 @@
 import numpy as np
 
-from dpkit.records import Scores, TrainingDynamics, require_kind, row_blocks
+from dpkit.blocks import row_blocks
+from dpkit.records import Scores, TrainingDynamics, require_kind
 
 
 def forgetting(dynamics: TrainingDynamics) -> Scores:

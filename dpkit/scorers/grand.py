@@ -1,6 +1,7 @@
 import numpy as np
 
-from dpkit.records import Scores, Snapshot, row_blocks
+from dpkit.blocks import row_blocks
+from dpkit.records import Scores, Snapshot
 from dpkit.scorers._snapshots import FEATURE_ROWS, error_lengths, require_features, require_one_set
 
 

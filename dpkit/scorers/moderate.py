@@ -1,7 +1,8 @@
 import numpy as np
 from scipy.stats import rankdata
 
-from dpkit.records import Scores, Snapshot, by_label, require_kind, row_blocks
+from dpkit.blocks import by_label, row_blocks
+from dpkit.records import Scores, Snapshot, require_kind
 from dpkit.scorers._snapshots import FEATURE_ROWS, require_features
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 
-from dpkit.records import Scores, TrainingDynamics, require_kind, row_blocks
+from dpkit.blocks import row_blocks
+from dpkit.records import Scores, TrainingDynamics, require_kind
 
 
 def tdds(dynamics: TrainingDynamics, *, window: int = 10, decay: float = 0.9) -> Scores:

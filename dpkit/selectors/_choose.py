@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dpkit.records import by_label, unfit_rows, whole_labels
+from dpkit.blocks import by_label, unfit_rows
+from dpkit.records import whole_labels
 
 
 def generator(rng) -> tuple[np.random.Generator, dict]:

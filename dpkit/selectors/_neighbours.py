@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from dpkit.records import row_blocks
+from dpkit.blocks import row_blocks
 from dpkit.selectors._choose import check_features
 
 _BLOCK = 1024  # rows: the inner products of a pair of blocks are 4 MB

@@ -1,6 +1,7 @@
 import numpy as np
 
-from dpkit.records import Scores, Selection, require_kind, row_blocks
+from dpkit.blocks import row_blocks
+from dpkit.records import Scores, Selection, require_kind
 from dpkit.selectors._choose import by_class, check_keep, generator, gumbel_top, take_top_of
 
 _C = 15  # alpha + beta in the paper's convention: how narrow the Beta density is

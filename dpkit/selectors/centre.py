@@ -1,6 +1,7 @@
 import numpy as np
 
-from dpkit.records import Selection, by_label, row_blocks
+from dpkit.blocks import by_label, row_blocks
+from dpkit.records import Selection
 from dpkit.selectors._choose import by_class, check_features, check_keep, check_labels, generator, take_top
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 
-from dpkit.records import Selection, row_blocks
+from dpkit.blocks import row_blocks
+from dpkit.records import Selection
 from dpkit.selectors._choose import by_class, check_features, check_keep, generator
 
 _ROUNDING = 2.0**-24

@@ -1,0 +1,16 @@
+"""Pictures of records: every function takes `ax`, draws on it and returns it.
+
+One colour means one thing everywhere: blue is kept, pale orange is pruned, dark is hard. All pairs stay apart for
+colour-blind readers (Okabe and Ito's palette, and viridis).
+"""
+
+from dpkit.plots._style import HARDNESS, KEPT, PRUNED, method_style
+from dpkit.plots.accuracy import accuracy_against_cost, accuracy_against_ratio, differences
+from dpkit.plots.kept import beta_densities, kept_by_ease, plane
+from dpkit.plots.moon import moon_evolution, moon_plot, trajectories
+from dpkit.plots.pictures import image_grid
+from dpkit.plots.theorem import crossings, two_points
+
+__all__ = ["HARDNESS", "KEPT", "PRUNED", "accuracy_against_cost", "accuracy_against_ratio", "beta_densities",
+           "crossings", "differences", "image_grid", "kept_by_ease", "method_style", "moon_evolution", "moon_plot",
+           "plane", "trajectories", "two_points"]
