@@ -29,7 +29,7 @@ def rank_agreement(a, b, *, top: int | None = None) -> Agreement:
     a, b: Scores, or (n,) numbers measured of the same samples in the same order; infinities rank first or last.
     top:  how many of the highest to compare, 1..n; default a tenth of n, at least 1.
     Returns Agreement. Both correlations are NaN if a or b is constant: it has no order to compare.
-    TypeError for a Selection or a mask; ValueError for NaN, no samples, different lengths, or a top that does not fit.
+    TypeError for a Selection, a mask or words; ValueError for NaN, no samples, different lengths, a top that does not fit.
     Source: Spearman (1904); Kendall (1945).
     """
     a, b = _numbers(a, "a"), _numbers(b, "b")
@@ -56,6 +56,9 @@ def _numbers(values, name):
     if isinstance(values, Selection) or np.asarray(values).dtype == bool:
         raise TypeError(f"rank_agreement needs Scores or numbers, one per sample; {name} says which are kept: pass the scores "
                         "behind it")
+    if np.asarray(values).dtype.kind not in "iuf":
+        raise TypeError(f"rank_agreement needs numbers, one per sample; {name} holds {np.asarray(values).dtype.name}: turn it "
+                        "into numbers first, higher = more")
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or not len(values):
         raise ValueError(f"rank_agreement needs one number per sample; {name} has shape {values.shape}: pass Scores or (n,)")

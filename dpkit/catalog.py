@@ -19,7 +19,8 @@ class Method:
 
     evidence: what the scorer reads: "dynamics", "snapshot" (an early one) or "final" (that of the network as recording left
               it); None: the method looks at nothing. A selector without a scorer judges the final snapshot's features.
-    extras:   names of what the selector takes besides the scores, a row of EXTRAS each.   options: settings of its own.
+    extras:   names of what the selector takes besides the scores, a row of EXTRAS each.   options: settings of its own;
+    of_set:   those of them that were published with other values for a set: {"cifar100": {"cutoff": "cifar100"}}.
     """
 
     evidence: str | None
@@ -27,6 +28,7 @@ class Method:
     selector: Callable
     extras: tuple = ()
     options: dict = field(default_factory=dict)
+    of_set: dict = field(default_factory=dict)
 
 
 # what a selector can take besides scores: whose it is, and how it is read
@@ -35,6 +37,7 @@ EXTRAS = {
     "features": ("final", lambda snapshot: snapshot.features),
     "difficulty": ("dynamics", lambda dynamics: scorers.aum(dynamics, scale="probability")),
 }
+_CUTOFFS = {"cifar100": {"cutoff": "cifar100"}}
 METHODS = {
     "random": Method(None, None, selectors.keep_random),
     "dual": Method("dynamics", scorers.dual, selectors.keep_top),
@@ -49,18 +52,18 @@ METHODS = {
     "least_confidence": Method("final", scorers.least_confidence, selectors.keep_top),
     "margin": Method("final", scorers.margin, selectors.keep_top),
     "moderate": Method("final", scorers.moderate, selectors.keep_top),
-    "ccs": Method("dynamics", scorers.aum, selectors.keep_ccs, options={"cutoff": "cifar10", "scale": "probability"}),
+    "ccs": Method("dynamics", scorers.aum, selectors.keep_ccs, (), {"cutoff": "cifar10", "scale": "probability"}, _CUTOFFS),
     "d2": Method("dynamics", scorers.forgetting, selectors.keep_d2, ("features", "difficulty"),
                  # differs from paper, which searched a cutoff for each ratio (.4 at .9 in its example): these are CCS's
-                 {"cutoff": "cifar10", "per_class": "proportional"}),
+                 {"cutoff": "cifar10", "per_class": "proportional"}, _CUTOFFS),
     "herding": Method("final", None, selectors.keep_herding),
     "nearest_to_centre": Method("final", None, selectors.keep_nearest_to_centre),
     "kcenter": Method("final", None, selectors.keep_kcenter),
 }
 MODELS = {"small_cnn": models.small_cnn, "resnet18": models.resnet18}
 
-__all__ = ["DATASETS", "EXTRAS", "METHODS", "MODELS", "Method", "defaults", "find", "fitting", "make_net", "needs", "score",
-           "select", "settings", "worded"]
+__all__ = ["DATASETS", "EXTRAS", "METHODS", "MODELS", "Method", "choose", "defaults", "find", "fitting", "make_net", "needs",
+           "routed", "score", "select", "settings", "worded"]
 
 
 def find(table: dict, name: str, what: str):
@@ -94,14 +97,14 @@ def settings(method: str) -> tuple[tuple, tuple]:
                        and p.name not in taken) if step else () for step in (entry.scorer, entry.selector))
 
 
-def defaults(method: str) -> dict:
-    """A method's settings and what they are unless given: {"window": 10, "c_d": 4.0, "convention": "paper"}."""
+def defaults(method: str, dataset: str | None = None) -> dict:
+    """A method's settings and what they are unless given, on that set: {"window": 10, "c_d": 4.0, "convention": "paper"}."""
     entry = find(METHODS, method, "method")
     found = {}
     for step, names in zip((entry.scorer, entry.selector), settings(method), strict=True):
         parameters = inspect.signature(step).parameters if names else {}
         found |= {name: parameters[name].default for name in names if parameters[name].default is not inspect.Parameter.empty}
-    return found | entry.options
+    return found | entry.options | entry.of_set.get(dataset, {})
 
 
 def worded(settings: dict) -> str:
@@ -120,10 +123,10 @@ def score(method: str, evidence, **options) -> Scores | None:
     """The method's Scores; None for methods without a score.
 
     evidence: what stages.record left, with its dynamics, snapshot and final; or the one of them that the method reads.
-    options:  override the method's own.
+    options:  settings of the method where they are not the usual ones; those of its selector are passed over.
     """
-    entry = find(METHODS, method, "method")
-    return None if entry.scorer is None else entry.scorer(_part(evidence, entry.evidence), **(_own(method, 0) | options))
+    entry, own = find(METHODS, method, "method"), routed(method, options)[0]
+    return None if entry.scorer is None else entry.scorer(_part(evidence, entry.evidence), **(_own(method, 0) | own))
 
 
 def select(method: str, scores: Scores | None, keep: int, *, evidence=None, num_samples: int | None = None, labels=None, rng,
@@ -132,9 +135,9 @@ def select(method: str, scores: Scores | None, keep: int, *, evidence=None, num_
 
     evidence: what the scores were made of, for the selector's extras, as `score` takes it.
     num_samples: the set's size, needed if the method looks at nothing.   labels: (n,), for class quotas; where there is
-    evidence, they are read from that.   options: override the method's own, e.g. c_d=5.5 for "dual+beta".
+    evidence, they are read from that.   options: as of `score`, e.g. c_d=5.5 for "dual+beta"; the scorer's are passed over.
     """
-    entry = find(METHODS, method, "method")
+    entry, own = find(METHODS, method, "method"), routed(method, options)[1]
     parts = {name: _part(evidence, EXTRAS[name][0]) for name in entry.extras}
     lacking = [name for name, part in parts.items() if not isinstance(part, _KINDS[EXTRAS[name][0]])]
     if lacking:
@@ -152,7 +155,22 @@ def select(method: str, scores: Scores | None, keep: int, *, evidence=None, num_
     if entry.evidence and entry.scorer is None:
         require_kind(seen, Snapshot, method)
         judgement = seen.features
-    return entry.selector(judgement, keep, rng=rng, **extras, **(_own(method, 1) | options))
+    return entry.selector(judgement, keep, rng=rng, **extras, **(_own(method, 1) | own))
+
+
+def choose(method: str, evidence, keep: int, *, num_samples: int | None = None, labels=None, rng, **options) -> Selection:
+    """score and select at once, with one set of options: the Selection of `keep` samples, from what stages.record left."""
+    return select(method, score(method, evidence, **options), keep, evidence=evidence, num_samples=num_samples, labels=labels,
+                  rng=rng, **options)
+
+
+def routed(method: str, options: dict) -> tuple[dict, dict]:
+    """(the scorer's, the selector's) of these settings; ValueError for one that the method does not take."""
+    names = settings(method)
+    unknown = sorted(set(options) - set(names[0]) - set(names[1]))
+    if unknown:
+        raise ValueError(f"{method} takes the settings {', '.join(names[0] + names[1]) or 'none'}; got {', '.join(unknown)}")
+    return tuple({name: options[name] for name in group if name in options} for group in names)
 
 
 def _one_set_of_labels(method, told):

@@ -21,8 +21,9 @@ from dpkit.costs import Cost
 from dpkit.data import labels_of, load, set_name
 from dpkit.predict import picked_precision
 from dpkit.records import TrainingDynamics, keep_count
+from dpkit.refusals import check_settings, check_size
 from dpkit.report_result import machine, versions
-from dpkit.stages import VERSIONS, Evidence, check_settings, check_size, choose, place_of_record, record, score_of
+from dpkit.stages import VERSIONS, Evidence, place_of_record, record
 from dpkit.training import Recipe
 
 KIND = "Pruning"
@@ -82,8 +83,9 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
     if watched:
         evidence, origin = _watched(images, method, model, recipe, epochs, seed, cache, say)
 
-    scores = score_of(method, evidence, **options)
-    selection = choose(method, evidence, keep, num_samples=len(labels), rng=seed, scores=scores, labels=labels, **options)
+    scores = catalog.score(method, evidence, **options)
+    selection = catalog.select(method, scores, keep, evidence=evidence, num_samples=len(labels), rng=seed, labels=labels,
+                               **options)
     if "published" in selection.params:
         share = 100 * selection.params["cutoff"]
         say(f"the hardest {share:.0f} % went first, CCS's cutoff for {selection.params['published']}; where more labels are "

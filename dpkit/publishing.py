@@ -55,18 +55,19 @@ def publish(folder, outcomes, *, title: str, command: str, notes=(), settings=No
     return folder
 
 
-def published(trials, folders, images) -> tuple[list[Outcome], list[Trial]]:
+def published(trials, folders, images, test) -> tuple[list[Outcome], list[Trial]]:
     """(outcomes of those trials that stand in published tables, the trials that are left to run).
 
     So that finished work is never done again, whatever the machine, precision and torch it was done with: its row says so.
     folders: of publish; one that is not there is passed over.   images: the ImageSet of the trials; a table that was made
     of other images, or by stages whose numbers have changed since, counts for nothing. A trial is a row's if all that the
     row depends on is the same; what a table does not say counts as different. Where two rows fit, the first counts.
+    test:    the ImageSet that they are tested on; the first tables did not tell theirs.
     """
     found = {}
     for folder in filter(lambda folder: (Path(folder) / "manifest.json").exists(), folders):
         said = store.read_manifest(folder).get("settings", {})
-        if said.get("data") == images.fingerprint:
+        if said.get("data") == images.fingerprint and said.get("test", test.fingerprint) == test.fingerprint:
             for outcome in outcomes_of(folder):
                 told = {name: value for name, value in outcome.row.items() if value not in (None, "")}
                 row = {"versions": "record 1 score 1 select 1 retrain 1", "options": ""} | said | told  # as before rows told it

@@ -8,6 +8,8 @@ import torch
 
 from dpkit.records import TrainingDynamics
 
+MOST_PROBS = 2**28  # n * classes up to which the stages hold an epoch's probabilities for TDDS: 1 GiB
+
 
 class Recorder:
     """Collects target_prob, margin and correct of every sample, from the logits a training computes anyway.

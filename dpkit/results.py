@@ -92,7 +92,7 @@ def is_older(trial) -> bool:
 
 def label(row) -> str:
     """The method's name, with its settings where they are not the usual ones: "dual+beta, c_d=5.5"."""
-    usual = catalog.worded(catalog.defaults(row["method"])).split()
+    usual = catalog.worded(catalog.defaults(row["method"], row.get("dataset"))).split()
     return ", ".join([row["method"], *(word for word in row["options"].split() if word not in usual)])
 
 

@@ -11,7 +11,6 @@ import math
 import os
 import shutil
 import time
-import warnings
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -22,11 +21,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dpkit import catalog, scorers, store
+from dpkit import catalog, store
 from dpkit.costs import Cost, measured
 from dpkit.data import ImageSet, auto_device, load
 from dpkit.predict import evaluate, picked_precision, take_snapshot
-from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics, keep_count
+from dpkit.recorder import MOST_PROBS
+from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics
 from dpkit.report_result import machine
 from dpkit.training import Recipe, train
 
@@ -52,8 +52,6 @@ class Evidence:
 
 # ---- record ----------------------------------------------------------------------------------------------------
 
-_MOST_PROBS = 2**28  # n * C up to which all probabilities of an epoch are held for TDDS: 1 GiB
-
 
 def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: int, cache, snapshot_epoch: int = 10,
            parts=("dynamics", "snapshot", "final"), watch=None) -> Evidence:
@@ -74,7 +72,7 @@ def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: i
         reports = []
         looks = {snapshot_epoch: partial / "snapshot", epochs: partial / "final"}  # one, if both are the same epoch
         with measured(images.device) as cost:
-            tdds = len(images) * images.num_classes <= _MOST_PROBS
+            tdds = len(images) * images.num_classes <= MOST_PROBS
             for report in islice(train(net, images, recipe, seed=_derived(seed, 1), checkpoint=partial, tdds=tdds), epochs):
                 reports.append(report)
                 look = looks.get(report.epoch + 1)
@@ -89,7 +87,7 @@ def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: i
         params = {"seed": seed, "model": model, "recipe": recipe.settings(), "set": images.name}
         TrainingDynamics.from_reports(reports, images.labels.cpu().numpy(), params=params).save(part / "dynamics")
         for look in looks.values():
-            Snapshot.load(look).save(part / look.name)
+            shutil.copytree(look, part / look.name)
         return cost
 
     cost = _done_once(folder, key, work)
@@ -107,14 +105,6 @@ def place_of_record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int
     return key, Path(cache) / f"record-{store.key_hash(key)}"
 
 
-def check_size(method: str, n: int, num_classes: int) -> None:
-    """ValueError, before any training, if the set is too large to record what the method needs."""
-    if catalog.METHODS[method].scorer is scorers.tdds and n * num_classes > _MOST_PROBS:
-        raise ValueError(f"{method} compares all probabilities with those of the epoch before, and {n:,} samples of "
-                         f"{num_classes:,} classes have more than the {_MOST_PROBS:,} that are held: choose another method, or "
-                         "record with Recorder(..., tdds=True) in a loop of your own")
-
-
 def worded_versions() -> str:
     """The stages' versions for a row: "record 2 score 1 select 1 retrain 1"."""
     return " ".join(f"{stage} {number}" for stage, number in VERSIONS.items())
@@ -130,27 +120,8 @@ def as_now(worded: str) -> bool:
 # ---- score and select ------------------------------------------------------------------------------------------
 
 
-def score_of(method: str, evidence: Evidence | None, **options) -> Scores | None:
-    """The Scores that `choose` selects by with the same options; None for methods without a score."""
-    return catalog.score(method, evidence, **routed(method, options)[0])
-
-
-def choose(method: str, evidence: Evidence | None, keep: int, *, num_samples: int, rng, scores=None, labels=None,
-           **options) -> Selection:
-    """Score and select with a catalog method from what was recorded (None will do for methods that look at nothing).
-
-    options: settings of the scorer (window) and of the selector (c_d), each given to whom it belongs.
-    labels:  (n,), for methods that look at nothing and are asked for class quotas; others find them in the evidence.
-    scores:  those that score_of gave for the same method, evidence and options, if they are there already.
-    """
-    if scores is None:
-        scores = score_of(method, evidence, **options)
-    return catalog.select(method, scores, keep, evidence=evidence, num_samples=num_samples, labels=labels, rng=rng,
-                          **routed(method, options)[1])
-
-
 def score(method: str, evidence: Evidence | None, *, options: dict, cache) -> tuple[Scores | None, Cost, Path | None]:
-    """score_of, kept in the cache: (scores, what they cost, where they lie). (None, no cost, None) where there is no score."""
+    """catalog.score, kept in the cache: (scores, what they cost, where they lie); (None, no cost, None) without a score."""
     entry = catalog.METHODS[method]
     if entry.scorer is None:
         return None, Cost(), None
@@ -160,7 +131,7 @@ def score(method: str, evidence: Evidence | None, *, options: dict, cache) -> tu
 
     def work(part):
         with measured() as cost:
-            found = score_of(method, evidence, **options)
+            found = catalog.score(method, evidence, **options)
         found.save(part / "scores")
         return cost
 
@@ -170,7 +141,7 @@ def score(method: str, evidence: Evidence | None, *, options: dict, cache) -> tu
 
 def select(method: str, evidence: Evidence | None, keep: int, *, labels, seed: int, options: dict,
            cache) -> tuple[Selection, Cost, Path]:
-    """choose from samples with these given labels (n,), kept in the cache: (selection, what selecting cost, where it lies)."""
+    """catalog.select from samples with these given labels (n,), kept: (selection, what selecting cost, where it lies)."""
     scores, _, scored = score(method, evidence, options=options, cache=cache)
     key = {"stage": "select", "version": VERSIONS["select"], "evidence": evidence.folder.name if evidence else None,
            "scores": scored.name if scored else None, "selector": catalog.METHODS[method].selector.__name__,
@@ -181,7 +152,8 @@ def select(method: str, evidence: Evidence | None, keep: int, *, labels, seed: i
 
     def work(part):
         with measured() as cost:
-            found = choose(method, evidence, keep, num_samples=len(labels), rng=seed, scores=scores, labels=labels, **options)
+            found = catalog.select(method, scores, keep, evidence=evidence, num_samples=len(labels), labels=labels, rng=seed,
+                                   **options)
         found.save(part / "selection")
         return cost
 
@@ -189,49 +161,9 @@ def select(method: str, evidence: Evidence | None, keep: int, *, labels, seed: i
     return Selection.load(folder / "selection"), cost, folder
 
 
-def routed(method, options):
-    """(the scorer's, the selector's) of these settings; ValueError for one that the method does not take."""
-    names = catalog.settings(method)
-    unknown = sorted(set(options) - set(names[0]) - set(names[1]))
-    if unknown:
-        raise ValueError(f"{method} takes the settings {', '.join(names[0] + names[1]) or 'none'}; got {', '.join(unknown)}")
-    return tuple({name: options[name] for name in group if name in options} for group in names)
-
-
-def check_settings(method, options, epochs, prune_ratio=0.5) -> None:
-    """ValueError if the method, with these settings, could not choose from a record of so many epochs."""
-    usual = catalog.defaults(method)
-    cutoff = options.get("cutoff")
-    if isinstance(cutoff, (int, float)) and not isinstance(cutoff, bool) and cutoff > prune_ratio:
-        raise ValueError(f"cutoff must not be above the prune ratio: it removes the hardest {cutoff:g} of all samples, and "
-                         f"only {prune_ratio:g} of them may go")
-    unfit = [name for name, value in options.items() if isinstance(usual.get(name), bool) and not isinstance(value, bool)]
-    if unfit:
-        raise ValueError(f"{method}'s {unfit[0]} must be true or false; got {options[unfit[0]]!r}")
-    made_up = _made_up(min(epochs, 10_000))  # windows are shorter
-    n = made_up.dynamics.num_samples
-    try:
-        with warnings.catch_warnings():  # about samples that are made up
-            warnings.simplefilter("ignore")
-            # the method itself judges them
-            keep, labels = keep_count(n, prune_ratio), made_up.dynamics.labels
-            choose(method, made_up, keep, num_samples=n, rng=0, labels=labels, **options)
-    except TypeError as error:
-        raise ValueError(f"{method} cannot use the settings {catalog.worded(options)}: {error}") from None
-
-
-@lru_cache(maxsize=4)
-def _made_up(epochs, n=200):
-    rng, labels = np.random.default_rng(0), np.arange(n) % 2
-    prob = rng.random((n, epochs), np.float32)
-    looked = Snapshot(np.stack([prob[:, 0], 1 - prob[:, 0]], axis=1)[None], rng.random((n, 4), np.float32), labels)
-    dynamics = TrainingDynamics(prob, prob - 0.5, prob > 0.5, labels, divergence=prob[:, 1:])
-    return Evidence(dynamics, looked, Cost(), final=looked)
-
-
 def _in_full(method, options, which):
     """The scorer's (0) or selector's (1) settings with the usual ones filled in: a changed default is another stage."""
-    return routed(method, catalog.defaults(method) | options)[which]
+    return catalog.routed(method, catalog.defaults(method) | options)[which]
 
 
 # ---- retrain ---------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from dpkit import catalog, clusters, grids, results, stages, store, trials
+from dpkit import catalog, clusters, grids, refusals, results, stages, store, trials
 from dpkit.progress import Clock, Line, Progress
 from dpkit.records import keep_count
 
@@ -100,7 +100,7 @@ def _facts_of(asked, client, device):
             mistakes += [found["mistake"]] if "mistake" in found else []
         n = facts[which].get("n")
         try:
-            stages.check_size(trial.method, n or 0, facts[which].get("classes", 0))
+            refusals.check_size(trial.method, n or 0, facts[which].get("classes", 0))
         except ValueError as error:
             mistakes.append(str(error))
         if n and keep_count(n, trial.prune_ratio) == 0:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dpkit import catalog, stages, store
+from dpkit import catalog, refusals, stages, store
 from dpkit.costs import Cost
 from dpkit.records import Scores, Selection, keep_count
 from dpkit.training import Recipe
@@ -25,7 +25,8 @@ class Trial:
     snapshot_epoch: epochs after which the watched network is looked at for the early scores, EL2N and GraNd; the last
                    recorded epoch, if that is sooner. Other snapshots are of the network as recording left it.
     best_every:    also test every so many epochs of the retraining, for the best epoch beside the last one (0: don't).
-    options:       settings of the scorer and the selector where they differ from the catalog's, e.g. {"c_d": 5.5}.
+    options:       settings of the scorer and the selector where they differ from the catalog's, e.g. {"c_d": 5.5}. What
+                   was published for this very set is filled in: CCS's and D2's cutoffs on CIFAR-100.
     """
 
     dataset: str
@@ -44,6 +45,7 @@ class Trial:
     def __post_init__(self):
         catalog.find(catalog.METHODS, self.method, "method")
         catalog.find(catalog.MODELS, self.model, "model")
+        object.__setattr__(self, "options", catalog.METHODS[self.method].of_set.get(self.dataset, {}) | self.options)
         keep_count(1, self.prune_ratio)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ValueError(f"seed must be a whole number from 0; got {self.seed!r}")
@@ -56,7 +58,7 @@ class Trial:
         if not 1 <= self.record_epochs <= self.record.epochs:
             raise ValueError(f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); "
                              f"got {self.record_epochs}")
-        stages.check_settings(self.method, self.options, self.record_epochs, self.prune_ratio)
+        refusals.check_settings(self.method, self.options, self.record_epochs, self.prune_ratio)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +87,7 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcom
     """As run_trial, with the scores and the selection beside the row: what a published table needs."""
     cache = Path(cache or store.cache_folder())
     images, test = stages.load_sets(trial.dataset, trial.num_samples, device)
-    stages.check_size(trial.method, len(images), images.num_classes)
+    refusals.check_size(trial.method, len(images), images.num_classes)
     evidence = record_of(trial, images, cache=cache, watch=watch)
     scores, score_cost, scored = stages.score(trial.method, evidence, options=trial.options, cache=cache)
     keep = keep_count(len(images), trial.prune_ratio)

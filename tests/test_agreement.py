@@ -83,6 +83,11 @@ def test_infinite_scores_rank_first_and_last():
     assert (found.spearman, found.kendall, found.overlap) == (pytest.approx(1), pytest.approx(1), 1)
 
 
+def test_words_are_no_scores():
+    with pytest.raises(TypeError, match="needs numbers, one per sample; a holds str"):
+        rank_agreement(["high", "low"], [1, 2])
+
+
 @pytest.mark.parametrize("kept", [Selection([0, 2], 3, "top"), np.array([True, False, True])])
 def test_what_says_who_is_kept_is_not_taken_for_scores(kept):
     with pytest.raises(TypeError, match="needs Scores or numbers, one per sample; b says which are kept: pass the scores"):

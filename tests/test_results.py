@@ -245,6 +245,11 @@ def few():
 
 
 @pytest.fixture
+def held_out():
+    return load("digits", split="test", device="cpu")
+
+
+@pytest.fixture
 def done(tmp_path, few):
     """A published table of two trials, one of which reads an early snapshot."""
     def finished(trial):
@@ -258,12 +263,19 @@ def done(tmp_path, few):
                               settings={"data": few.fingerprint})
 
 
-def test_a_published_trial_is_not_run_again(done, few):
-    there, left = publishing.published([EARLY, TRIAL], [done.with_name("none"), done], few)
+def test_a_table_that_was_tested_on_other_images_counts_for_nothing(done, few, held_out):
+    there, _ = publishing.published([TRIAL], [done], few, held_out)
+    for tested, count in ((held_out.fingerprint, 1), ("another", 0)):
+        told = publishing.publish(done, there, title="Mine", command="-", settings={"data": few.fingerprint, "test": tested})
+        assert len(publishing.published([TRIAL], [told], few, held_out)[0]) == count
+
+
+def test_a_published_trial_is_not_run_again(done, few, held_out):
+    there, left = publishing.published([EARLY, TRIAL], [done.with_name("none"), done], few, held_out)
     assert [one.row["method"] for one in there] == ["el2n", "dual"] and left == []
     assert there[1].selection.kept.tolist() == list(range(6)) and there[1].scores.values.tolist() == list(range(N))
     again = publishing.publish(done, there, title="Mine", command="-", settings={"data": few.fingerprint})
-    assert publishing.published([TRIAL, EARLY], [again], few)[1] == []
+    assert publishing.published([TRIAL, EARLY], [again], few, held_out)[1] == []
 
 
 @pytest.mark.parametrize("changes", [
@@ -271,36 +283,36 @@ def test_a_published_trial_is_not_run_again(done, few):
     {"record": Recipe(epochs=13)}, {"record_epochs": 11}, {"retrain": Recipe(budget="steps", steps=6)}, {"best_every": 1},
     {"options": {"window": 9}}, {"options": {"per_class": "balanced"}},
 ], ids=lambda changes: "-".join(changes))
-def test_a_trial_that_differs_from_the_published_one_is_run(done, few, changes):
-    assert publishing.published([replace(TRIAL, **changes)], [done], few)[0] == []
+def test_a_trial_that_differs_from_the_published_one_is_run(done, few, held_out, changes):
+    assert publishing.published([replace(TRIAL, **changes)], [done], few, held_out)[0] == []
 
 
-def test_the_early_snapshot_counts_where_it_is_read(done, few):
-    there, left = publishing.published([replace(trial, snapshot_epoch=3) for trial in (TRIAL, EARLY)], [done], few)
+def test_the_early_snapshot_counts_where_it_is_read(done, few, held_out):
+    there, left = publishing.published([replace(trial, snapshot_epoch=3) for trial in (TRIAL, EARLY)], [done], few, held_out)
     assert [one.row["method"] for one in there] == ["dual"] and [trial.method for trial in left] == ["el2n"]
 
 
-def test_a_table_of_other_images_or_older_numbers_counts_for_nothing(done, few, monkeypatch):
-    assert publishing.published([TRIAL], [done], load("digits", device="cpu").first(N + 1))[0] == []
+def test_a_table_of_other_images_or_older_numbers_counts_for_nothing(done, few, held_out, monkeypatch):
+    assert publishing.published([TRIAL], [done], load("digits", device="cpu").first(N + 1), held_out)[0] == []
     monkeypatch.setitem(stages.VERSIONS, "select", 1000)
-    assert publishing.published([TRIAL], [done], few)[0] == []
+    assert publishing.published([TRIAL], [done], few, held_out)[0] == []
 
 
-def test_a_setting_whose_usual_value_changed_since_is_another(done, few, monkeypatch):
+def test_a_setting_whose_usual_value_changed_since_is_another(done, few, held_out, monkeypatch):
     usual = catalog.defaults
-    monkeypatch.setattr(catalog, "defaults", lambda method: usual(method) | {"window": 9})
-    assert publishing.published([replace(TRIAL, options={"window": 10})], [done], few)[1] == []
-    assert publishing.published([TRIAL], [done], few)[0] == []
+    monkeypatch.setattr(catalog, "defaults", lambda method, *dataset: usual(method, *dataset) | {"window": 9})
+    assert publishing.published([replace(TRIAL, options={"window": 10})], [done], few, held_out)[1] == []
+    assert publishing.published([TRIAL], [done], few, held_out)[0] == []
 
 
-def test_rows_from_before_they_told_their_settings_count_where_the_manifest_tells_the_rest(tmp_path, few):
+def test_rows_from_before_they_told_their_settings_count_where_the_manifest_tells_the_rest(tmp_path, few, held_out):
     row = {"dataset": "digits", "num_samples": N, "model": "small_cnn", "method": "dual", "options": "window=10",
            "prune_ratio": 0.5, "seed": 0, "record": "12 epochs", "record_epochs": 10, "retrain": "5 steps", "accuracy": 0.5,
            "keep": 6}
     old = [Outcome(row, Selection(np.arange(6), N, "top"), None)]
     for said, count in (({"best_every": 0}, 1), ({"best_every": 2}, 0), ({}, 0)):
         table = publishing.publish(tmp_path / "old", old, title="Mine", command="-", settings={"data": few.fingerprint} | said)
-        assert len(publishing.published([TRIAL], [table], few)[0]) == count
+        assert len(publishing.published([TRIAL], [table], few, held_out)[0]) == count
 
 
 # ---- what lies in results/ -------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dpkit import stages, store
+from dpkit import catalog, refusals, stages, store
 from dpkit.catalog import METHODS, make_net
 from dpkit.costs import Cost
 from dpkit.data import load
@@ -381,20 +381,29 @@ def test_settings_reach_whom_they_belong_to():
     rng = np.random.default_rng(0)
     prob = rng.random((30, 12))
     evidence = stages.Evidence(TrainingDynamics(prob, prob, prob > 0.5, np.arange(30)), None, Cost())
-    chosen = stages.choose("dual+beta", evidence, 10, num_samples=30, rng=0, window=12, c_d=5.5)
+    chosen = catalog.choose("dual+beta", evidence, 10, num_samples=30, rng=0, window=12, c_d=5.5)
     assert chosen.params["c_d"] == 5.5
-    tops = {tuple(stages.choose("dual", evidence, 10, num_samples=30, rng=0, window=window).kept) for window in (2, 12)}
+    tops = {tuple(catalog.choose("dual", evidence, 10, num_samples=30, rng=0, window=window).kept) for window in (2, 12)}
     assert len(tops) == 2
+
+
+def test_a_set_with_cutoffs_of_its_own_gets_them_unless_others_are_named():
+    own = {"ccs": {"cutoff": "cifar100"}, "d2": {"cutoff": "cifar100"}, "dual": {}, "random": {}}
+    for method, options in own.items():
+        assert replace(CELL, method=method, dataset="cifar100").options == options
+        assert replace(CELL, method=method, dataset="cifar10").options == {}
+    named = replace(CELL, method="ccs", dataset="cifar100", options={"cutoff": 0.1, "strata": 20})
+    assert named.options == {"cutoff": 0.1, "strata": 20}
 
 
 def test_scores_are_those_that_choose_selects_by():
     prob = np.random.default_rng(0).random((30, 12))
     evidence = stages.Evidence(TrainingDynamics(prob, prob, prob > 0.5, np.arange(30)), None, Cost())
-    scores = stages.score_of("dual", evidence, window=5)
-    kept = stages.choose("dual", evidence, 10, num_samples=30, rng=0, window=5).kept
+    scores = catalog.score("dual", evidence, window=5)
+    kept = catalog.choose("dual", evidence, 10, num_samples=30, rng=0, window=5).kept
     assert np.array_equal(kept, np.sort(np.argsort(scores.values)[-10:])) and scores.params["window"] == 5
-    assert np.array_equal(stages.choose("dual", evidence, 10, num_samples=30, rng=0, scores=scores).kept, kept)
-    assert stages.score_of("random", None) is None
+    assert np.array_equal(catalog.select("dual", scores, 10, evidence=evidence, rng=0, window=5).kept, kept)
+    assert catalog.score("random", None) is None
 
 
 # ---- the snapshot on the way -----------------------------------------------------------------------------------
@@ -428,11 +437,12 @@ def test_the_final_snapshot_is_of_the_network_as_recording_left_it(tmp_path):
 
 def test_a_record_has_the_divergence_unless_all_probabilities_are_too_many(tmp_path, monkeypatch):
     assert record_of_toys(tmp_path / "a", 2).dynamics.divergence.shape == (N, 3)
-    monkeypatch.setattr(stages, "_MOST_PROBS", 10 * N - 1)
+    for module in (stages, refusals):
+        monkeypatch.setattr(module, "MOST_PROBS", 10 * N - 1)
     evidence = record_of_toys(tmp_path / "b", 2)
     assert evidence.dynamics.divergence is None
     with pytest.raises(ValueError, match="tdds"):
-        stages.score_of("tdds", evidence, window=3)
+        catalog.score("tdds", evidence, window=3)
     with pytest.raises(ValueError, match=r"120 samples of 10 classes have more than the 1,199 that are held: choose another"):
         run(tmp_path / "c", method="tdds")
     assert not (tmp_path / "c").exists()
