@@ -4,13 +4,14 @@ from importlib import import_module
 
 _PUBLIC = {
     "records": ["Scores", "Selection", "Snapshot", "TrainingDynamics", "keep_count"],
-    "scorers": ["aum", "dual", "dyn_unc", "el2n", "entropy", "forgetting", "grand", "least_confidence", "margin", "moderate",
-                "tdds"],
+    "scorers": ["aum", "dual", "dyn_unc", "eeprune", "el2n", "entropy", "forgetting", "grand", "least_confidence", "margin",
+                "moderate", "tdds"],
     "selectors": ["beta_parameters", "keep_above", "keep_beta", "keep_ccs", "keep_d2", "keep_herding", "keep_kcenter",
                   "keep_nearest_to_centre", "keep_random", "keep_top"],
     "agreement": ["rank_agreement"],
     "data": ["ImageSet", "load"],
     "toys": ["toy_images"],
+    "exits": ["EarlyExitNet", "exit_loss", "leave_early"],
     "recorder": ["Recorder", "indexed"],
     "predict": ["evaluate", "take_snapshot"],
     "gradients": ["gradient_norms"],

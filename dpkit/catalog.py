@@ -10,6 +10,7 @@ import torch
 
 from dpkit import models, scorers, selectors
 from dpkit.data import DATASETS, ImageSet
+from dpkit.exits import EarlyExitNet
 from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics, require_kind
 
 
@@ -17,8 +18,9 @@ from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics, require
 class Method:
     """What a method looks at, how it scores, how it selects, and what else its selector reads from the evidence.
 
-    evidence: what the scorer reads: "dynamics", "snapshot" (an early one) or "final" (that of the network as recording left
-              it); None: the method looks at nothing. A selector without a scorer judges the final snapshot's features.
+    evidence: what the scorer reads: "dynamics", "snapshot" (an early one), "final" (that of the network as recording left
+              it) or "exits" (the same, of a network with early exits); None: the method looks at nothing. A selector without
+              a scorer judges the final snapshot's features.
     extras:   names of what the selector takes besides the scores, a row of EXTRAS each.   options: settings of its own;
     of_set:   those of them that were published with other values for a set: {"cifar100": {"cutoff": "cifar100"}}.
     """
@@ -52,6 +54,7 @@ METHODS = {
     "least_confidence": Method("final", scorers.least_confidence, selectors.keep_top),
     "margin": Method("final", scorers.margin, selectors.keep_top),
     "moderate": Method("final", scorers.moderate, selectors.keep_top),
+    "eeprune": Method("exits", scorers.eeprune, selectors.keep_top, options={"protect_inf": True}),
     "ccs": Method("dynamics", scorers.aum, selectors.keep_ccs, (), {"cutoff": "cifar10", "scale": "probability"}, _CUTOFFS),
     "d2": Method("dynamics", scorers.forgetting, selectors.keep_d2, ("features", "difficulty"),
                  # differs from paper, which searched a cutoff for each ratio (.4 at .9 in its example): these are CCS's
@@ -60,7 +63,8 @@ METHODS = {
     "nearest_to_centre": Method("final", None, selectors.keep_nearest_to_centre),
     "kcenter": Method("final", None, selectors.keep_kcenter),
 }
-MODELS = {"small_cnn": models.small_cnn, "resnet18": models.resnet18}
+MODELS = {build.__name__: build for build in (models.small_cnn, models.resnet18, models.resnet34, models.resnet50,
+                                              models.mobilenet_v3_small, models.mobilenet_v3_large)}
 
 __all__ = ["DATASETS", "EXTRAS", "METHODS", "MODELS", "Method", "choose", "defaults", "find", "fitting", "make_net", "needs",
            "routed", "score", "select", "settings", "worded"]
@@ -75,16 +79,20 @@ def find(table: dict, name: str, what: str):
     return table[name]
 
 
-def make_net(model: str, images: ImageSet, *, seed: int) -> torch.nn.Module:
-    """A fresh network for these images, its weights decided by seed alone; global random state is left alone."""
+def make_net(model: str, images: ImageSet, *, seed: int, exits=()) -> torch.nn.Module:
+    """A fresh network for these images, its weights decided by seed alone; global random state is left alone.
+
+    exits: stages after which it has an early exit; the rest of it has the weights that it has without.
+    """
     build = find(MODELS, model, "model")
     with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU: the same on every device
         torch.default_generator.manual_seed(seed)
-        return build(images.in_channels, images.num_classes).to(images.device)
+        net = build(images.in_channels, images.num_classes)
+        return (EarlyExitNet(net, exits) if exits else net).to(images.device)
 
 
 def needs(method: str) -> set[str]:
-    """What a method reads of a watched training: any of "dynamics", "snapshot" and "final"."""
+    """What a method reads of a watched training: any of "dynamics", "snapshot", "final" and "exits"."""
     entry = find(METHODS, method, "method")
     return {kind for kind in (entry.evidence, *(EXTRAS[name][0] for name in entry.extras)) if kind}
 
@@ -123,6 +131,7 @@ def score(method: str, evidence, **options) -> Scores | None:
     """The method's Scores; None for methods without a score.
 
     evidence: what stages.record left, with its dynamics, snapshot and final; or the one of them that the method reads.
+              What reads exits reads final, of a record made with exits.
     options:  settings of the method where they are not the usual ones; those of its selector are passed over.
     """
     entry, own = find(METHODS, method, "method"), routed(method, options)[0]
@@ -191,7 +200,9 @@ _KINDS = {"dynamics": TrainingDynamics, "snapshot": Snapshot, "final": Snapshot}
 
 def _part(evidence, kind):
     """The dynamics, the early or the final snapshot of what stages.record left; one record stands for itself."""
-    return evidence if isinstance(evidence, (TrainingDynamics, Snapshot)) else getattr(evidence, kind, None)
+    if isinstance(evidence, (TrainingDynamics, Snapshot)):
+        return evidence
+    return getattr(evidence, "final" if kind == "exits" else kind, None)
 
 
 def _own(method, which):

@@ -10,7 +10,8 @@
     retrain: {budget: steps, steps: 3900}                       # a Recipe: the training on what was kept
     retrain_at: {0.8: {batch_size: 64}, 0.9: {batch_size: 32}}  # what is different at some ratios
 
-num_samples, snapshot_epoch and best_every are as in Trial. A list of such grids is all of their trials.
+num_samples, snapshot_epoch, best_every, exits and exit_weights (one list each) are as in Trial. A list of such grids is all of
+their trials.
 """
 
 import difflib
@@ -27,7 +28,8 @@ from dpkit.trials import Trial
 WHOLE, NUMBERS = ("epochs", "batch_size", "steps"), ("lr", "momentum", "weight_decay")  # a recipe's settings
 MANY = ("dataset", "model", "method", "num_samples", "seed", "prune_ratio", "retrain")  # may be lists
 NEEDED = ("dataset", "method", "prune_ratio", "record", "retrain")
-KEYS = (*MANY, "record", "record_epochs", "retrain_at", "snapshot_epoch", "best_every")
+LISTS = ("exits", "exit_weights")  # are lists themselves
+KEYS = (*MANY, "record", "record_epochs", "retrain_at", "snapshot_epoch", "best_every", *LISTS)
 
 
 class Refused(ValueError):
@@ -106,7 +108,7 @@ def _trials(grid, mistakes):
         if name in grid and not _listed(grid[name]):
             mistakes.append(f"{name} must have at least one value; the list is empty")
     axes.setdefault("seed", [0])
-    more = {name: grid[name] for name in ("snapshot_epoch", "best_every", "record_epochs") if name in grid}
+    more = {name: grid[name] for name in ("snapshot_epoch", "best_every", "record_epochs", *LISTS) if name in grid}
     probes = _probes(axes, more, methods, ratios, record, mistakes)
     if len(mistakes) > before:
         return probes

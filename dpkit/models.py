@@ -1,5 +1,7 @@
 """Staged networks: a list of stages and a head, so that exits and features need no hooks."""
 
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -23,17 +25,32 @@ class StagedNet(nn.Module):
         return x.mean(dim=(2, 3))
 
     def look(self, x):
-        h = self.features(x)
-        # float32 whatever the autocast: bfloat16 logits would quantise the recorded probabilities
-        with torch.autocast(h.device.type, enabled=False):
-            h = h.float()
-            return h, [self.head(h)]
+        h = self.features(x).float()
+        return h, [read(self.head, h)]
 
     def exits(self, x):
         return self.look(x)[1]
 
     def forward(self, x):
         return self.exits(x)[-1]
+
+
+def read(head: nn.Linear, h):
+    """The logits of a head, in float32 whatever the autocast: bfloat16 would quantise the recorded probabilities."""
+    with torch.autocast(h.device.type, enabled=False):
+        return head(h.float())
+
+
+@contextmanager
+def eval_mode(net):
+    """Every module of the net in eval mode inside, and as it was afterwards."""
+    modes = {module: module.training for module in net.modules()}  # a frozen part may be in eval mode by itself
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def _conv(inside, outside, *, stride=1, pool=False):
@@ -53,24 +70,97 @@ def small_cnn(in_channels: int, num_classes: int) -> StagedNet:
     return StagedNet(stages, nn.Linear(widths[-1], num_classes))
 
 
-class _BasicBlock(nn.Module):
-    def __init__(self, inside, outside, stride):
+class _Residual(nn.Module):
+    """ReLU(body(x) + x), the short way by a 1x1 convolution where the shape changes."""
+
+    def __init__(self, body, inside, outside, stride):
         super().__init__()
-        self.first = _conv(inside, outside, stride=stride)
-        self.second = nn.Sequential(
-            nn.Conv2d(outside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside))
+        self.body = body
         self.short = nn.Identity()
         if stride != 1 or inside != outside:
             self.short = nn.Sequential(nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
 
     def forward(self, x):
-        return F.relu(self.second(self.first(x)) + self.short(x))
+        return F.relu(self.body(x) + self.short(x))
+
+
+def _basic(inside, width, stride):
+    body = _conv(inside, width, stride=stride)
+    body.extend([nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)])
+    return _Residual(body, inside, width, stride)
+
+
+def _bottleneck(inside, width, stride):
+    body = nn.Sequential(nn.Conv2d(inside, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+    # the stride is the 3x3's, as in torchvision: the paper's 1x1 of stride 2 would skip three pixels of four
+    body.extend([*_conv(width, width, stride=stride), nn.Conv2d(width, 4 * width, 1, bias=False), nn.BatchNorm2d(4 * width)])
+    return _Residual(body, inside, 4 * width, stride)
+
+
+def _resnet(in_channels, num_classes, block, depths, times=1):
+    stages, inside = [_conv(in_channels, 64)], 64
+    for k, depth in enumerate(depths):
+        blocks = []
+        for i in range(depth):
+            blocks.append(block(inside, 64 * 2**k, 2 if k and not i else 1))
+            inside = 64 * 2**k * times
+        stages.append(nn.Sequential(*blocks))
+    return StagedNet(stages, nn.Linear(inside, num_classes))
 
 
 def resnet18(in_channels: int, num_classes: int) -> StagedNet:
     """ResNet-18 with the CIFAR stem: one 3x3 convolution of stride 1, no pooling (He et al., 2016). 11.2 M parameters."""
-    stages, inside = [_conv(in_channels, 64)], 64
-    for outside, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
-        stages.append(nn.Sequential(_BasicBlock(inside, outside, stride), _BasicBlock(outside, outside, 1)))
-        inside = outside
-    return StagedNet(stages, nn.Linear(512, num_classes))
+    return _resnet(in_channels, num_classes, _basic, (2, 2, 2, 2))
+
+
+def resnet34(in_channels: int, num_classes: int) -> StagedNet:
+    """ResNet-34 with the CIFAR stem, as resnet18. 21.3 M parameters; stages: the stem and four of 3, 4, 6 and 3 blocks."""
+    return _resnet(in_channels, num_classes, _basic, (3, 4, 6, 3))
+
+
+def resnet50(in_channels: int, num_classes: int) -> StagedNet:
+    """ResNet-50 with the CIFAR stem, as resnet18, of bottleneck blocks. 23.5 M parameters; stages as resnet34's."""
+    return _resnet(in_channels, num_classes, _bottleneck, (3, 4, 6, 3), times=4)
+
+
+def mobilenet_v3_small(in_channels: int, num_classes: int) -> StagedNet:
+    """torchvision's MobileNetV3-Small for 32x32 images, in five stages (Howard et al., 2019). 1.5 M parameters, C = 10.
+
+    differs from paper: the stem and the first block that halves have stride 1, or 32x32 images would end as one pixel.
+    """
+    from torchvision.models import mobilenet_v3_small as build
+
+    return _mobilenet(build(num_classes=num_classes), in_channels, (2, 4, 7, 9, 13))
+
+
+def mobilenet_v3_large(in_channels: int, num_classes: int) -> StagedNet:
+    """torchvision's MobileNetV3-Large, changed as mobilenet_v3_small. 4.2 M parameters, C = 10; six stages."""
+    from torchvision.models import mobilenet_v3_large as build
+
+    return _mobilenet(build(num_classes=num_classes), in_channels, (2, 4, 7, 11, 13, 17))
+
+
+def _mobilenet(net, in_channels, ends):
+    """torchvision's blocks as stages that end before these numbers; the classifier's first layer goes to the last stage."""
+    blocks = list(net.features)
+    stem = blocks[0][0]
+    blocks[0][0] = nn.Conv2d(in_channels, stem.out_channels, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(blocks[0][0].weight, mode="fan_out")
+    strided = next(layer for block in blocks[1:] for layer in block.modules()
+                   if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2))
+    strided.stride = (1, 1)
+    stages = [nn.Sequential(*blocks[start:end]) for start, end in zip((0, *ends), ends, strict=False)]
+    wide, activation, dropout, head = net.classifier
+    stages[-1].extend([nn.AdaptiveAvgPool2d(1), _Pointwise(wide), activation, dropout])
+    return StagedNet(stages, head)
+
+
+class _Pointwise(nn.Module):
+    """A linear layer over the channels of (B, channels, 1, 1)."""
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, x):
+        return self.linear(x.flatten(1))[:, :, None, None]

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from dpkit.data import ImageSet
+from dpkit.models import eval_mode
 from dpkit.records import Snapshot
 
 
@@ -56,18 +57,6 @@ def _passes(net, look, images, batch_size, precision):
             with torch.no_grad(), autocast(images, precision):
                 found = look(images.clean(rows))
             yield rows, found
-
-
-@contextmanager
-def eval_mode(net):
-    """Every module of the net in eval mode inside, and as it was afterwards."""
-    modes = {module: module.training for module in net.modules()}  # a frozen part may be in eval mode by itself
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def autocast(images: ImageSet, precision: str = "auto"):

@@ -20,7 +20,7 @@ from dpkit import catalog, plots, stages, store
 from dpkit.report_result import machine, versions
 from dpkit.results import KIND, accuracy_table, label, labelled, summary
 from dpkit.results import outcomes as outcomes_of
-from dpkit.trials import Outcome, Trial, settings_of
+from dpkit.trials import Outcome, Trial, settings_of, worded_exits
 
 SCHEMA = 1
 
@@ -76,7 +76,7 @@ def published(trials, folders, images, test) -> tuple[list[Outcome], list[Trial]
     there, left = [], []
     for trial in trials:
         own = {"snapshot_epoch": trial.snapshot_epoch, "best_every": trial.best_every, "settings": settings_of(trial),
-               "versions": stages.worded_versions()}
+               "versions": stages.worded_versions(), "exits": worded_exits(trial)}
         what = _what_was_run(vars(trial) | own | {"num_samples": trial.num_samples or len(images),
                                                   "record": trial.record.worded(), "retrain": trial.retrain.worded()})
         if what in found:
@@ -90,6 +90,7 @@ def _what_was_run(row) -> tuple:
     needed = catalog.needs(row["method"])
     names = ["dataset", "num_samples", "model", "method", "prune_ratio", "seed", "retrain", "best_every"]
     names += ["record", "record_epochs"] * bool(needed) + ["snapshot_epoch"] * ("snapshot" in needed)
+    names += ["exits"] * ("exits" in needed)
     if "settings" in row:
         settings = json.loads(row["settings"])
     else:  # what was given, and the usual ones

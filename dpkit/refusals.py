@@ -5,8 +5,10 @@ from functools import lru_cache
 from types import SimpleNamespace
 
 import numpy as np
+import torch
 
 from dpkit import catalog, scorers
+from dpkit.exits import EarlyExitNet, exit_loss
 from dpkit.recorder import MOST_PROBS
 from dpkit.records import Snapshot, TrainingDynamics, keep_count
 
@@ -19,8 +21,24 @@ def check_size(method: str, n: int, num_classes: int) -> None:
                          "record with Recorder(..., tdds=True) in a loop of your own")
 
 
-def check_settings(method, options, epochs, prune_ratio=0.5) -> None:
-    """ValueError if the method, with these settings, could not choose from a record of so many epochs."""
+def check_exits(method: str, model: str, exits: tuple, weights: tuple) -> None:
+    """ValueError if the method reads exits and this network cannot have them there, trained with these weights."""
+    if "exits" in catalog.needs(method):
+        _with_exits(model, exits)
+        if weights and len(weights) != len(exits) + 1:
+            raise ValueError(f"exit_weights must be one per exit and one for the final exit, {len(exits) + 1} here; got "
+                             f"{len(weights)}")
+        exit_loss(weights or None)
+
+
+@lru_cache
+def _with_exits(model, exits):
+    with torch.random.fork_rng(devices=[]):
+        EarlyExitNet(catalog.find(catalog.MODELS, model, "model")(3, 2), exits)
+
+
+def check_settings(method, options, epochs, prune_ratio=0.5, exits=1) -> None:
+    """ValueError if the method, with these settings, could not choose from a record of so many epochs and early exits."""
     usual = catalog.defaults(method)
     cutoff = options.get("cutoff")
     if isinstance(cutoff, (int, float)) and not isinstance(cutoff, bool) and cutoff > prune_ratio:
@@ -29,7 +47,7 @@ def check_settings(method, options, epochs, prune_ratio=0.5) -> None:
     unfit = [name for name, value in options.items() if isinstance(usual.get(name), bool) and not isinstance(value, bool)]
     if unfit:
         raise ValueError(f"{method}'s {unfit[0]} must be true or false; got {options[unfit[0]]!r}")
-    made_up = _made_up(min(epochs, 10_000))  # windows are shorter
+    made_up = _made_up(min(epochs, 10_000), exits)  # windows are shorter
     n = made_up.dynamics.num_samples
     try:
         with warnings.catch_warnings():  # about samples that are made up
@@ -42,9 +60,10 @@ def check_settings(method, options, epochs, prune_ratio=0.5) -> None:
 
 
 @lru_cache(maxsize=4)
-def _made_up(epochs, n=200):
+def _made_up(epochs, exits, n=200):
     rng, labels = np.random.default_rng(0), np.arange(n) % 2
     prob = rng.random((n, epochs), np.float32)
-    looked = Snapshot(np.stack([prob[:, 0], 1 - prob[:, 0]], axis=1)[None], rng.random((n, 4), np.float32), labels)
+    probs = np.stack([prob[:, 0], 1 - prob[:, 0]], axis=1)
+    looked = Snapshot(np.stack([probs] * (exits + 1)), rng.random((n, 4), np.float32), labels)
     dynamics = TrainingDynamics(prob, prob - 0.5, prob > 0.5, labels, divergence=prob[:, 1:])
     return SimpleNamespace(dynamics=dynamics, snapshot=looked, final=looked)

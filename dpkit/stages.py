@@ -24,11 +24,12 @@ import torch
 from dpkit import catalog, store
 from dpkit.costs import Cost, measured
 from dpkit.data import ImageSet, auto_device, load
+from dpkit.exits import exit_loss
 from dpkit.predict import evaluate, picked_precision, take_snapshot
 from dpkit.recorder import MOST_PROBS
 from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics
 from dpkit.report_result import machine
-from dpkit.training import Recipe, train
+from dpkit.training import Recipe, cross_entropy, train
 
 # Bump a stage's version when what it leaves changes (also in CHANGELOG.md): older results are then left unused.
 VERSIONS = {"record": 2, "score": 1, "select": 1, "retrain": 1}
@@ -53,27 +54,30 @@ class Evidence:
 # ---- record ----------------------------------------------------------------------------------------------------
 
 
-def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: int, cache, snapshot_epoch: int = 10,
-           parts=("dynamics", "snapshot", "final"), watch=None) -> Evidence:
+def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: int, cache, snapshot_epoch: int = 10, exits=(),
+           exit_weights=(), parts=("dynamics", "snapshot", "final"), watch=None) -> Evidence:
     """Train a fresh network for `epochs` of the recipe's schedule, watched; or read that from the cache.
 
     snapshot_epoch: epochs after which the network is looked at for the early Snapshot; the last one, if that is sooner.
     The dynamics have the divergence for TDDS where samples * classes is at most 2**28.
+    exits:  stages after which the network has early exits, trained jointly with these weights (none: all alike).
     parts:  what to read of it afterwards; large snapshots take their time.
     watch:  called as watch("record", report) after every epoch that is run or read from a checkpoint.
     """
     snapshot_epoch = min(snapshot_epoch, epochs)
     key, folder = place_of_record(images, model=model, recipe=recipe, epochs=epochs, seed=seed, cache=cache,
-                                  snapshot_epoch=snapshot_epoch)
+                                  snapshot_epoch=snapshot_epoch, exits=exits, exit_weights=exit_weights)
     partial = _partial(folder)
 
     def work(part):
-        net = catalog.make_net(model, images, seed=_derived(seed, 0))
+        net = catalog.make_net(model, images, seed=_derived(seed, 0), exits=exits)
+        loss = exit_loss(exit_weights or None) if exits else cross_entropy
         reports = []
         looks = {snapshot_epoch: partial / "snapshot", epochs: partial / "final"}  # one, if both are the same epoch
         with measured(images.device) as cost:
             tdds = len(images) * images.num_classes <= MOST_PROBS
-            for report in islice(train(net, images, recipe, seed=_derived(seed, 1), checkpoint=partial, tdds=tdds), epochs):
+            for report in islice(train(net, images, recipe, seed=_derived(seed, 1), loss=loss, checkpoint=partial, tdds=tdds),
+                                 epochs):
                 reports.append(report)
                 look = looks.get(report.epoch + 1)
                 if look and not look.exists():  # kept at once: a training that goes on from a checkpoint is past this network
@@ -99,9 +103,11 @@ def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: i
 
 
 def place_of_record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: int, cache,
-                    snapshot_epoch: int = 10) -> tuple[dict, Path]:
+                    snapshot_epoch: int = 10, exits=(), exit_weights=()) -> tuple[dict, Path]:
     """(everything that `record` with these arguments depends on, the folder that is there once it is finished)."""
     key = _key("record", images, model, recipe, seed) | {"epochs": epochs, "snapshot_epoch": min(snapshot_epoch, epochs)}
+    if exits:
+        key |= {"exits": list(exits), "exit_weights": list(exit_weights)}
     return key, Path(cache) / f"record-{store.key_hash(key)}"
 
 

@@ -130,10 +130,12 @@ def _cell(trial, facts):
     in_full = {"options": catalog.defaults(trial.method) | trial.options,  # a changed default is another row
                "scorer": getattr(method.scorer, "__name__", None), "selector": method.selector.__name__,
                "reads": [method.evidence, *method.extras]}
-    key = {"trial": asdict(trial) | in_full, "versions": used, "images": facts["images"], "test": facts["test"],
+    exits = trials.exits_of(trial)
+    plain = {name: value for name, value in asdict(trial).items() if name not in ("exits", "exit_weights")}
+    key = {"trial": plain | exits | in_full, "versions": used, "images": facts["images"], "test": facts["test"],
            "around": facts["around"][trial.retrain.precision]} | ({"record": seen} if watched else {})
     name = store.key_hash(key)
-    shared = store.key_hash(record | {"recipe": asdict(trial.record)}) if watched else None
+    shared = store.key_hash(record | exits | {"recipe": asdict(trial.record)}) if watched else None
     here = {"images": facts["images"], "test": facts["test"], "around": facts["around"][trial.retrain.precision]}
     return _Cell(trial, name, shared, facts["n"], here, dict(used))
 

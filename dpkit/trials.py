@@ -24,6 +24,8 @@ class Trial:
     retrain:       recipe of the training on the kept samples.
     snapshot_epoch: epochs after which the watched network is looked at for the early scores, EL2N and GraNd; the last
                    recorded epoch, if that is sooner. Other snapshots are of the network as recording left it.
+    exits:         stages after which the watched network has early exits, for methods that read them (eeprune); the others
+                   watch it without.   exit_weights: of the joint loss, the final exit's last (none: all alike).
     best_every:    also test every so many epochs of the retraining, for the best epoch beside the last one (0: don't).
     options:       settings of the scorer and the selector where they differ from the catalog's, e.g. {"c_d": 5.5}. What
                    was published for this very set is filled in: CCS's and D2's cutoffs on CIFAR-100.
@@ -39,6 +41,8 @@ class Trial:
     model: str = "small_cnn"
     num_samples: int = 0
     snapshot_epoch: int = 10
+    exits: tuple = (1,)
+    exit_weights: tuple = ()
     best_every: int = 0
     options: dict = field(default_factory=dict)
 
@@ -49,6 +53,8 @@ class Trial:
         keep_count(1, self.prune_ratio)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ValueError(f"seed must be a whole number from 0; got {self.seed!r}")
+        object.__setattr__(self, "exits", tuple(self.exits))
+        object.__setattr__(self, "exit_weights", tuple(self.exit_weights))
         for name, least in (("num_samples", 0), ("snapshot_epoch", 1), ("best_every", 0), ("record_epochs", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -58,7 +64,8 @@ class Trial:
         if not 1 <= self.record_epochs <= self.record.epochs:
             raise ValueError(f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); "
                              f"got {self.record_epochs}")
-        refusals.check_settings(self.method, self.options, self.record_epochs, self.prune_ratio)
+        refusals.check_exits(self.method, self.model, self.exits, self.exit_weights)
+        refusals.check_settings(self.method, self.options, self.record_epochs, self.prune_ratio, len(self.exits))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +108,8 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcom
         "options": catalog.worded(catalog.METHODS[trial.method].options | trial.options),
         "prune_ratio": trial.prune_ratio, "keep": len(selection.kept), "empty_classes": _empty_classes(images, selection),
         "seed": trial.seed, "budget": trial.retrain.length, "snapshot_epoch": trial.snapshot_epoch,
-        "best_every": trial.best_every, "settings": settings_of(trial), "versions": stages.worded_versions(),
+        "exits": worded_exits(trial), "best_every": trial.best_every, "settings": settings_of(trial),
+        "versions": stages.worded_versions(),
         "accuracy": result["accuracy"], "best_accuracy": None, "test_loss": result["test_loss"],
         **{f"{stage}_{what.name}": getattr(cost, what.name) for stage, cost in costs.items() for what in fields(Cost)},
         "retrain_peak_memory": None, **result,
@@ -114,6 +122,18 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcom
 def settings_of(trial: Trial) -> str:
     """All settings of the trial's method as JSON, those too that are as usual: what is usual may change."""
     return json.dumps(catalog.defaults(trial.method) | trial.options, sort_keys=True)
+
+
+def exits_of(trial: Trial) -> dict:
+    """The trial's exits and exit_weights, if its method reads exits; else nothing, for it watches a plain network."""
+    return {"exits": trial.exits, "exit_weights": trial.exit_weights} if "exits" in catalog.needs(trial.method) else {}
+
+
+def worded_exits(trial: Trial) -> str:
+    """Where the watched network had exits and how they were weighted: "after 0 1 weights 1 1 2"; "" if it had none."""
+    found = exits_of(trial)
+    words = ["after", *found["exits"]] if found else []
+    return " ".join(map(str, words + (["weights", *found["exit_weights"]] if found and found["exit_weights"] else [])))
 
 
 def _empty_classes(images, selection) -> int:
@@ -129,6 +149,6 @@ def record_of(trial: Trial, images, *, cache, parts=None, watch=None) -> stages.
     """
     if not catalog.needs(trial.method):
         return None
+    parts = parts or {"final" if kind == "exits" else kind for kind in catalog.needs(trial.method)}
     return stages.record(images, model=trial.model, recipe=trial.record, epochs=trial.record_epochs, seed=trial.seed,
-                         cache=cache, snapshot_epoch=trial.snapshot_epoch, parts=parts or catalog.needs(trial.method),
-                         watch=watch)
+                         cache=cache, snapshot_epoch=trial.snapshot_epoch, parts=parts, watch=watch, **exits_of(trial))

@@ -32,7 +32,7 @@ def evidence_for(n, *, rows=None, constant=False):
     def looked():
         probs = like(2, CLASSES, n).transpose(0, 2, 1)
         if constant:  # the same probability of the own label for every class
-            probs = np.stack([np.roll([0.5, 0.3, 0.2], label) for label in labels])[None]
+            probs = np.stack([[np.roll([0.5, 0.3, 0.2], label) for label in labels]] * 2)
         return Snapshot((probs / probs.sum(-1, keepdims=True))[:, rows], like(5, n).T[rows], labels[rows])
 
     prob, margin, moved = like(EPOCHS, n).T, like(EPOCHS, n).T * 4 - 2, like(EPOCHS - 1, n).T
@@ -44,6 +44,8 @@ def select(method, evidence, keep, rng, **options):
     scores, labels = catalog.score(method, evidence), evidence.dynamics.labels
     if "neighbours" in catalog.defaults(method) and len(labels) < 7:
         options["neighbours"] = 1  # there are no five
+    if catalog.defaults(method).get("protect_inf"):
+        options["protect_inf"] = False  # the one way to keep more than was asked, tested by itself
     if "cutoff" in catalog.defaults(method) and keep == 21:
         options["cutoff"] = 0.1  # the same number of each class goes first
     return catalog.select(method, scores, keep, evidence=evidence, num_samples=len(labels), labels=labels, rng=rng, **options)

@@ -3,14 +3,16 @@
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 
 from dpkit import models
 from dpkit.catalog import MODELS
 
 SMALL = {"small_cnn": models.small_cnn, "resnet18": models.resnet18}
+ALL = SMALL | {name: getattr(models, name) for name in ("resnet34", "resnet50", "mobilenet_v3_small", "mobilenet_v3_large")}
 
 
-@pytest.mark.parametrize("build", SMALL.values(), ids=SMALL)
+@pytest.mark.parametrize("build", ALL.values(), ids=ALL)
 @pytest.mark.parametrize("channels, side", [(1, 8), (3, 12)])
 def test_logits_are_the_head_on_averaged_features(build, channels, side):
     net = build(channels, 5).eval()
@@ -28,21 +30,34 @@ def test_logits_are_the_head_on_averaged_features(build, channels, side):
     assert net(x).shape == (2, 5) and features.shape[1] == net.head.in_features
 
 
-@pytest.mark.parametrize("name, parameters", [("small_cnn", 0.24), ("resnet18", 11.17)])
+@pytest.mark.parametrize("name, parameters", [
+    ("small_cnn", 0.24), ("resnet18", 11.17), ("resnet34", 21.28), ("resnet50", 23.52), ("mobilenet_v3_small", 1.53),
+    ("mobilenet_v3_large", 4.21)])
 def test_sizes_are_as_stated(name, parameters):
-    count = sum(p.numel() for p in SMALL[name](3, 10).parameters()) / 1e6
+    count = sum(p.numel() for p in ALL[name](3, 10).parameters()) / 1e6
     assert count == pytest.approx(parameters, abs=0.006)
 
 
-def test_resnet18_is_torchvisions_with_the_stem_for_small_images():
-    from torchvision.models import resnet18
-
-    theirs = resnet18(num_classes=10)
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50"])
+def test_a_resnet_is_torchvisions_with_the_stem_for_small_images(name):
+    theirs = getattr(torchvision.models, name)(num_classes=10)
     theirs.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
     theirs.maxpool = torch.nn.Identity()
-    ours = models.resnet18(3, 10)
+    assert_same_function(ALL[name](3, 10), theirs)
 
-    def in_order(net):  # both list a block as conv, norm, conv, norm, shortcut
+
+@pytest.mark.parametrize("name, strided", [("mobilenet_v3_small", 1), ("mobilenet_v3_large", 2)])
+def test_a_mobilenet_is_torchvisions_with_two_halvings_less(name, strided):
+    theirs = getattr(torchvision.models, name)(num_classes=10)
+    theirs.features[0][0].stride = (1, 1)
+    depthwise = next(layer for layer in theirs.features[strided].modules() if getattr(layer, "stride", None) == (2, 2))
+    depthwise.stride = (1, 1)
+    assert_same_function(ALL[name](3, 10), theirs)
+
+
+def assert_same_function(ours, theirs):
+    """The same logits with the same weights; both list a block as conv, norm, conv, norm, shortcut."""
+    def in_order(net):
         return [(key, value) for key, value in net.state_dict().items() if "num_batches" not in key]
 
     renamed = dict(zip((key for key, _ in in_order(ours)), (value for _, value in in_order(theirs)), strict=True))
@@ -69,4 +84,4 @@ def test_what_forward_returns_does_not_depend_on_the_mode(build):
 
 
 def test_every_model_of_the_catalog_is_tested_here():
-    assert set(MODELS) == set(SMALL)
+    assert set(MODELS) == set(ALL)

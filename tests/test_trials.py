@@ -14,10 +14,10 @@ from dpkit.catalog import METHODS, make_net
 from dpkit.costs import Cost
 from dpkit.data import load
 from dpkit.predict import evaluate, take_snapshot
-from dpkit.records import Scores, Selection, TrainingDynamics
+from dpkit.records import Scores, Selection, TrainingDynamics, keep_count
 from dpkit.selectors import keep_random
 from dpkit.training import Recipe, train
-from dpkit.trials import Trial, run_trial
+from dpkit.trials import Trial, record_of, run_trial
 
 N, EPOCHS = 120, 10
 CELL = Trial("digits", "dual", 0.5, seed=0, record=Recipe(epochs=12, batch_size=60, lr=0.05), record_epochs=EPOCHS,
@@ -461,3 +461,33 @@ def test_a_record_that_goes_on_after_its_snapshot_keeps_the_early_one(tmp_path, 
     assert np.array_equal(resumed.snapshot.probs, undisturbed.snapshot.probs)
     assert np.array_equal(resumed.final.probs, undisturbed.final.probs)
     assert not list((tmp_path / "b").glob("*-partial"))
+
+
+# ---- early exits -----------------------------------------------------------------------------------------------
+
+
+def test_only_methods_that_read_exits_watch_a_network_with_them(tmp_path):
+    cell = replace(CELL, exits=(0, 1), exit_weights=(1, 1, 2), prune_ratio=0.2)
+    early, plain = (run_trial(replace(cell, method=method), cache=tmp_path, device="cpu") for method in ("eeprune", "el2n"))
+    assert early["exits"] == "after 0 1 weights 1 1 2" and plain["exits"] == ""
+    said = [json.loads(file.read_text())["key"] for file in tmp_path.glob("record-*/manifest.json")]
+    assert sorted(key.get("exits", []) for key in said) == [[], [0, 1]]
+    images, _ = stages.load_sets("digits", N, "cpu")
+    seen = record_of(replace(cell, method="eeprune"), images, cache=tmp_path)
+    assert seen.final.probs.shape == (3, N, 10)
+    assert early["keep"] >= keep_count(N, 0.2)
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"exits": (3,)}, r"after must be stages of 0\.\.2 .*; got \(3,\)"),
+    ({"exits": ()}, "after must be stages"),
+    ({"exit_weights": (1,)}, "exit_weights must be one per exit and one for the final exit, 2 here; got 1"),
+    ({"exit_weights": (0, 0)}, "exit weights must be 0 or more, and not all 0"),
+    ({"options": {"exit": 1}}, r"exit must be 0\.\.0 here; got 1"),
+    ({"options": {"exit": 2}}, "needs a Snapshot with at least three exits"),
+])
+def test_exits_that_cannot_be_are_refused_before_any_training(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(CELL, method="eeprune", **changes)
+    if "options" not in changes:
+        replace(CELL, method="dual", **changes)  # which looks at no exits

@@ -3,6 +3,7 @@
 from dpkit.scorers.aum import aum
 from dpkit.scorers.dual import dual
 from dpkit.scorers.dyn_unc import dyn_unc
+from dpkit.scorers.eeprune import eeprune
 from dpkit.scorers.el2n import el2n
 from dpkit.scorers.entropy import entropy
 from dpkit.scorers.forgetting import forgetting
@@ -12,4 +13,5 @@ from dpkit.scorers.margin import margin
 from dpkit.scorers.moderate import moderate
 from dpkit.scorers.tdds import tdds
 
-__all__ = ["aum", "dual", "dyn_unc", "el2n", "entropy", "forgetting", "grand", "least_confidence", "margin", "moderate", "tdds"]
+__all__ = ["aum", "dual", "dyn_unc", "eeprune", "el2n", "entropy", "forgetting", "grand", "least_confidence", "margin",
+           "moderate", "tdds"]

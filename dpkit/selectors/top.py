@@ -35,10 +35,14 @@ def keep_top(scores: Scores, keep: int, *, rng, labels=None, per_class=None, pro
 def keep_above(scores: Scores, threshold: float) -> Selection:
     """Keep every sample with a score >= threshold, however many those are.
 
-    A rule of literal thresholds (EEPrune at confidence t is keep_above(eeprune(...), 1 - t)). ValueError on NaN.
+    A rule of literal thresholds: EEPrune at confidence t, in [0, 1), is keep_above(eeprune(...), 1 - t).
+    ValueError on NaN, and for a threshold that no confidence has.
     """
     require_kind(scores, Scores, "keep_above")
     if np.isnan(threshold):
         raise ValueError("threshold must be a number; got NaN")
+    if scores.name == "eeprune" and not 0 < threshold <= 1:
+        raise ValueError("eeprune's scores are 1 - confidence, so the threshold is 1 - t for a confidence t in [0, 1); got "
+                         f"{threshold:g}, which is t = {1 - threshold:g}")
     params = {"scores": scores.name, "threshold": float(threshold)}
     return Selection(np.flatnonzero(scores.values >= threshold), scores.num_samples, "above", params)
