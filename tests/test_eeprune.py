@@ -106,8 +106,9 @@ def test_what_neither_exit_has_learned_is_kept_a_wrong_label_above_all():
 
 @pytest.mark.parametrize("exit, message", [
     (2, r"exit must be 0\.\.1 here; got 2"), (-1, r"exit must be 0\.\.1 here; got -1"),
-    (3, "needs a Snapshot with at least 4 exits; this one has three"), (-4, "needs a Snapshot with at least 4 exits; this one has three"), (True, "exit must be a whole number"),
-    (0.0, "exit must be a whole number"),
+    (3, "needs a Snapshot with at least 4 exits; this one has three"),
+    (-4, "needs a Snapshot with at least 4 exits; this one has three"),
+    (True, "exit must be a whole number"), (0.0, "exit must be a whole number"),
 ])
 def test_an_exit_that_is_not_there_or_not_early_is_refused(exit, message):
     with pytest.raises(ValueError, match=message):
