@@ -34,7 +34,7 @@ def _add_prune(commands) -> None:
     prune.add_argument("--out", metavar="DIR", required=True, help="folder to write")
     prune.add_argument("--method", default="dual+beta", metavar="NAME",
                        help="random, dual, dual+beta (default), dyn_unc, forgetting, aum, tdds, el2n, grand, entropy, "
-                            "least_confidence, margin, moderate, ccs, d2, herding, nearest_to_centre or kcenter")
+                            "least_confidence, margin, moderate, eeprune, ccs, d2, herding, nearest_to_centre or kcenter")
     prune.add_argument("--size", type=int, metavar="PIXELS", help="resize images to PIXELS x PIXELS; for files of mixed sizes")
     prune.add_argument("--mirror", action="store_true", help="mirror images left-right while training; not for text or digits")
     prune.add_argument("--dynamics", metavar="FOLDER", help="prune from training dynamics recorded elsewhere; trains "
@@ -44,7 +44,10 @@ def _add_prune(commands) -> None:
     prune.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", type=_setting, dest="settings",
                        help="any other setting of the method, e.g. --set per_class=balanced, or for ccs --set cutoff=0.2")
     prune.add_argument("--epochs", type=int, default=30, metavar="T", help="epochs to watch (default: 30)")
-    prune.add_argument("--model", default="small_cnn", metavar="NAME", help="network to watch: small_cnn (default) or resnet18")
+    prune.add_argument("--model", default="small_cnn", metavar="NAME", help="network to watch: small_cnn (default), resnet18, "
+                       "resnet34, resnet50, mobilenet_v3_small or mobilenet_v3_large")
+    prune.add_argument("--exits", type=int, nargs="+", default=[1], metavar="STAGE",
+                       help="eeprune: stages of the network after which it has an early exit, counted from 0 (default: 1)")
     prune.add_argument("--batch-size", type=int, default=128, metavar="N", help="images per step (default: 128)")
     prune.add_argument("--lr", type=float, default=0.1, metavar="RATE", help="learning rate at the start (default: 0.1)")
     prune.add_argument("--seed", type=int, default=0, metavar="N", help="of training and drawing (default: 0)")
@@ -89,8 +92,8 @@ def _prune(arguments) -> int:
             recipe = Recipe(epochs=arguments.epochs, batch_size=arguments.batch_size, lr=arguments.lr)
             done = prune(arguments.data, arguments.out, method=arguments.method, prune_ratio=arguments.ratio,
                          dynamics=arguments.dynamics, seed=arguments.seed, epochs=arguments.epochs, recipe=recipe,
-                         model=arguments.model, size=arguments.size, mirror=arguments.mirror, options=options,
-                         overwrite=arguments.overwrite, device=arguments.device, say=say)
+                         model=arguments.model, size=arguments.size, mirror=arguments.mirror, exits=arguments.exits,
+                         options=options, overwrite=arguments.overwrite, device=arguments.device, say=say)
     except KeyboardInterrupt:
         return _say(128 + signal.SIGINT, "interrupted; the same command goes on from here")
     except (ValueError, FileExistsError, FileNotFoundError, NotADirectoryError, FloatingPointError) as error:

@@ -67,7 +67,7 @@ MODELS = {build.__name__: build for build in (models.small_cnn, models.resnet18,
                                               models.mobilenet_v3_small, models.mobilenet_v3_large)}
 
 __all__ = ["DATASETS", "EXTRAS", "METHODS", "MODELS", "Method", "choose", "defaults", "find", "fitting", "make_net", "needs",
-           "routed", "score", "select", "settings", "worded"]
+           "parts", "routed", "score", "select", "settings", "worded"]
 
 
 def find(table: dict, name: str, what: str):
@@ -95,6 +95,11 @@ def needs(method: str) -> set[str]:
     """What a method reads of a watched training: any of "dynamics", "snapshot", "final" and "exits"."""
     entry = find(METHODS, method, "method")
     return {kind for kind in (entry.evidence, *(EXTRAS[name][0] for name in entry.extras)) if kind}
+
+
+def parts(method: str) -> set[str]:
+    """Which parts of a record a method reads: its needs, where the exits are those of the final snapshot."""
+    return {_PLACES.get(kind, kind) for kind in needs(method)}
 
 
 def settings(method: str) -> tuple[tuple, tuple]:
@@ -195,6 +200,7 @@ def _one_set_of_labels(method, told):
     return next(iter(told.values()), None)
 
 
+_PLACES = {"exits": "final"}
 _KINDS = {"dynamics": TrainingDynamics, "snapshot": Snapshot, "final": Snapshot}
 
 
@@ -202,7 +208,7 @@ def _part(evidence, kind):
     """The dynamics, the early or the final snapshot of what stages.record left; one record stands for itself."""
     if isinstance(evidence, (TrainingDynamics, Snapshot)):
         return evidence
-    return getattr(evidence, "final" if kind == "exits" else kind, None)
+    return getattr(evidence, _PLACES.get(kind, kind), None)
 
 
 def _own(method, which):

@@ -17,6 +17,8 @@ def flip_labels(labels, fraction: float, *, num_classes: int, seed: int) -> tupl
     if num_classes < 2 or (len(labels) and not 0 <= labels.min() <= labels.max() < num_classes):
         raise ValueError(f"labels must be in 0..{num_classes - 1}, of at least two classes; got "
                          f"{labels.min(initial=0)}..{labels.max(initial=0)}")
+    if not 0 <= fraction < 1:
+        raise ValueError(f"fraction, the share of labels to flip, must be in [0, 1); got {fraction!r}")
     # a stream of its own: plain default_rng(seed) would draw the very rows that keep_random(rng=seed) keeps
     n, rng = len(labels), np.random.default_rng([seed, 1])
     flipped = np.sort(rng.choice(n, n - keep_count(n, fraction), replace=False))

@@ -27,7 +27,7 @@ def gradient_norms(net, images: ImageSet, *, batch_size: int | None = None, prec
     depend on the others. One network is a noisy estimate; the paper averages ten or more, a few epochs old.
 
     Convolutions, linear layers and batch norms give their samples' gradients from what one backward pass leaves at their
-    ends; a net with parameters elsewhere, or with shared ones, goes through torch.func, sample by sample inside one call.
+    ends; a net with parameters elsewhere, or used in other ways, goes through torch.func, sample by sample inside one call.
 
     net: net(x) -> logits (B, C).   images: the whole set; the score of row i is that of images.ids[i].
     batch_size: images at a time; None takes as many, up to 64, as keep what is held of them below about 512 MB.
@@ -76,14 +76,18 @@ def _by_layer(net, modules, x, y):
 
     In eval mode samples do not meet, so one backward pass of the summed loss holds every sample's own.
     """
+    return sum(_squares(net, modules, x, y).values(), torch.zeros(len(x), device=x.device)).sqrt()
+
+
+def _squares(net, modules, x, y) -> dict:
+    """The squared length of each sample's gradient in every module that the loss depends on: {module: (B,)}."""
     seen = []
     # the edge, not the output: a ReLU in place may change that before its gradient is asked for
     with _hooks(modules, lambda module, args, output: seen.append((module, args[0].detach(), get_gradient_edge(output)))):
         logits = net(x.requires_grad_().clone())  # so that frozen layers have gradients at their ends too
     loss = F.cross_entropy(logits.float(), y, reduction="sum")
     gradients = torch.autograd.grad(loss, [edge for _, _, edge in seen], allow_unused=True)  # an exit that is not the final one
-    squares = [_RULES[type(module)](module, inside, g) for (module, inside, _), g in zip(seen, gradients) if g is not None]
-    return sum(squares, torch.zeros(len(x), device=x.device)).sqrt()
+    return {module: _RULES[type(module)](module, inside, g) for (module, inside, _), g in zip(seen, gradients) if g is not None}
 
 
 def _conv2d(conv, x, g):
@@ -133,7 +137,23 @@ def _try_one(net, x):
     # an output without a gradient: the net computes a part of itself under no_grad
     known = once and not shared and all(_has_rule(module, args) and output.requires_grad
                                         for module, args, output in calls if module in set(owners))
-    return owners if known else None, max(floats, x.numel())
+    return owners if known and _is_all(net, owners, x.detach()) else None, max(floats, x.numel())
+
+
+def _is_all(net, modules, x):
+    """Whether these modules' rules see the whole gradient of an image: a weight may also be used beside its module's call."""
+    y = net(x).argmin(1)  # a label whose loss is not near 0
+    parameters = {name: parameter.detach().requires_grad_() for name, parameter in net.named_parameters()}
+    loss = F.cross_entropy(functional_call(net, parameters, (x,)).float(), y)
+    gradients = torch.autograd.grad(loss, [*parameters.values()], allow_unused=True)
+    own = {name: float(g.square().sum()) if g is not None else 0.0 for name, g in zip(parameters, gradients, strict=True)}
+    seen, largest = _squares(net, modules, x, y), max(own.values())
+    for name, module in net.named_modules():
+        if module in modules:
+            whole = sum(own[f"{name}.{part}".lstrip(".")] for part, _ in module.named_parameters(recurse=False))
+            if abs(float(seen.get(module, 0.0)) - whole) > 1e-3 * whole + 1e-6 * largest:
+                return False
+    return True
 
 
 def _has_rule(module, args):

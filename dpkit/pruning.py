@@ -21,7 +21,7 @@ from dpkit.costs import Cost
 from dpkit.data import labels_of, load, set_name
 from dpkit.predict import picked_precision
 from dpkit.records import TrainingDynamics, keep_count
-from dpkit.refusals import check_settings, check_size
+from dpkit.refusals import check_exits, check_settings, check_size
 from dpkit.report_result import machine, versions
 from dpkit.stages import VERSIONS, Evidence, place_of_record, record
 from dpkit.training import Recipe
@@ -30,7 +30,7 @@ KIND = "Pruning"
 
 
 def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, epochs=30, recipe=None, model="small_cnn",
-          size=None, mirror=False, options=None, overwrite=False, cache=None, device="auto", say=print) -> dict:
+          size=None, mirror=False, exits=(1,), options=None, overwrite=False, cache=None, device="auto", say=print) -> dict:
     """Choose which samples of `data` to keep and write the folder `out`; return its manifest.
 
     data:        what dpkit.load takes: a name, an .npz, or a folder of class folders (then perhaps with size=64).
@@ -39,17 +39,21 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
                  is watched here for `epochs` of the recipe (default: a schedule of that many). That record lies in the
                  cache: the same set and training with another method or ratio trains nothing.
     mirror:      mirror images left-right at random while training, for sets where that changes no class.
+    exits:       stages of the network after which it has early exits, for a method that reads them (eeprune).
     overwrite:   replace what an earlier pruning wrote into `out`. Without it, the same run is left as it lies.
     say:         called with each line of progress.
     Nothing is written if something is wrong: ValueError, or FileExistsError if `out` is taken.
     """
     out, cache = Path(os.path.abspath(out)), Path(cache or store.cache_folder())
     entry = catalog.find(catalog.METHODS, method, "method")
-    options = dict(options or {})
+    options = entry.of_set.get(set_name(data), {}) | dict(options or {})
     watched = dynamics is None and entry.evidence is not None
     keep_count(1, prune_ratio)
     recipe = recipe or Recipe(epochs=max(epochs, 1))
-    _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched)
+    exits = tuple(exits) if "exits" in catalog.needs(method) else ()
+    if watched:
+        check_exits(method, model, exits, ())
+    _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched, len(exits))
     _check_free(out, data, overwrite)
     if "c_d" in catalog.settings(method)[1] and "c_d" not in options:
         options["c_d"] = entry.options["c_d"]
@@ -62,9 +66,10 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         images = _loaded(data, size, mirror, device, say)
         labels, paths, used = images.labels.cpu().numpy(), images.paths, str(images.device)
         _check_net(images, model)
-        check_size(method, len(images), images.num_classes)
+        check_size(method, len(images), images.num_classes, options)
         request |= {"data": images.fingerprint, "model": model, "recipe": recipe.settings(), "epochs": epochs,
                     "device": images.device.type, "precision": picked_precision(images, recipe.precision)}
+        request |= {"exits": list(exits)} if exits else {}
     else:
         labels, paths = labels_of(data)
         request["labels"] = hashlib.sha256(labels.tobytes()).hexdigest()
@@ -81,7 +86,7 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         say(f"{out} holds this very run; nothing to do")
         return json.loads((out / "manifest.json").read_text())
     if watched:
-        evidence, origin = _watched(images, method, model, recipe, epochs, seed, cache, say)
+        evidence, origin = _watched(images, method, model, recipe, epochs, seed, exits, cache, say)
 
     scores = catalog.score(method, evidence, **options)
     selection = catalog.select(method, scores, keep, evidence=evidence, num_samples=len(labels), rng=seed, labels=labels,
@@ -121,7 +126,7 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
 # ---- refused before any work -----------------------------------------------------------------------------------
 
 
-def _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched):
+def _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched, exits):
     """ValueError for settings that would be refused after the training, or lead nowhere."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be a whole number from 0; got {seed!r}")
@@ -129,7 +134,7 @@ def _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched)
         return check_settings(method, options, 1, prune_ratio) if not catalog.needs(method) else None
     if not (recipe.budget == "epochs" and 1 <= epochs <= recipe.epochs):
         raise ValueError(f"epochs must be 1..{recipe.epochs} (the recipe's); got {epochs}")
-    check_settings(method, options, epochs, prune_ratio)
+    check_settings(method, options, epochs, prune_ratio, exits)
 
 
 def _check_net(images, model):
@@ -160,7 +165,7 @@ def _loaded(data, size, mirror, device, say):
     return replace(images, mirror=True) if mirror else images
 
 
-def _watched(images, method, model, recipe, epochs, seed, cache, say):
+def _watched(images, method, model, recipe, epochs, seed, exits, cache, say):
     """(Evidence, what the manifest says of it): recorded now, or found in the cache."""
     seconds = []
 
@@ -170,14 +175,14 @@ def _watched(images, method, model, recipe, epochs, seed, cache, say):
         say(f"epoch {len(seconds)}/{epochs}: training accuracy {100 * report.correct.mean():.1f} %, loss {report.loss:.3f}, "
             f"{_duration(left)} left")
 
-    settings = {"model": model, "recipe": recipe, "epochs": epochs, "seed": seed, "cache": cache}
+    settings = {"model": model, "recipe": recipe, "epochs": epochs, "seed": seed, "exits": exits, "cache": cache}
     if place_of_record(images, **settings)[1].exists():
         say("found the record of an earlier run: no training needed")
     else:
         height, width = images.images.shape[2:]
         say(f"watching {model} learn {len(images):,} images ({width}x{height}, {images.num_classes} classes) for {epochs} "
             f"epochs on the {images.device}; stopped, it goes on from here")
-    evidence = record(images, **settings, parts={"dynamics", *catalog.needs(method)}, watch=watch)
+    evidence = record(images, **settings, parts={"dynamics", *catalog.parts(method)}, watch=watch)
     dynamics = evidence.dynamics
     learned, chance = dynamics.correct[:, -1].mean(), np.bincount(dynamics.labels).max() / dynamics.num_samples
     if learned < chance + 0.1 * (1 - chance):

@@ -23,6 +23,7 @@ from dpkit.results import outcomes as outcomes_of
 from dpkit.trials import Outcome, Trial, settings_of, worded_exits
 
 SCHEMA = 1
+_BEFORE = "record 1 score 1 select 1 retrain 1"  # what made the rows that do not tell their stages' versions
 
 
 def publish(folder, outcomes, *, title: str, command: str, notes=(), settings=None, device="cpu") -> Path:
@@ -70,17 +71,19 @@ def published(trials, folders, images, test) -> tuple[list[Outcome], list[Trial]
         if said.get("data") == images.fingerprint and said.get("test", test.fingerprint) == test.fingerprint:
             for outcome in outcomes_of(folder):
                 told = {name: value for name, value in outcome.row.items() if value not in (None, "")}
-                row = {"versions": "record 1 score 1 select 1 retrain 1", "options": ""} | said | told  # as before rows told it
+                row = {"versions": _BEFORE, "options": ""} | said | told
                 if row["method"] in catalog.METHODS and stages.as_now(row["versions"]):
                     found.setdefault(_what_was_run(row), outcome)
     there, left = [], []
     for trial in trials:
         own = {"snapshot_epoch": trial.snapshot_epoch, "best_every": trial.best_every, "settings": settings_of(trial),
-               "versions": stages.worded_versions(), "exits": worded_exits(trial)}
+               "exits": worded_exits(trial)}
         what = _what_was_run(vars(trial) | own | {"num_samples": trial.num_samples or len(images),
                                                   "record": trial.record.worded(), "retrain": trial.retrain.worded()})
         if what in found:
-            there.append(replace(found[what], row=found[what].row | own))  # an older row did not tell these
+            told = {name: value for name, value in found[what].row.items() if value not in (None, "")}
+            # what the row itself tells stays; an older one lacks some
+            there.append(replace(found[what], row=found[what].row | {"versions": _BEFORE} | own | told))
         else:
             left.append(trial)
     return there, left

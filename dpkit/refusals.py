@@ -13,8 +13,11 @@ from dpkit.recorder import MOST_PROBS
 from dpkit.records import Snapshot, TrainingDynamics, keep_count
 
 
-def check_size(method: str, n: int, num_classes: int) -> None:
-    """ValueError, before any training, if the set is too large to record what the method needs."""
+def check_size(method: str, n: int, num_classes: int, options=None) -> None:
+    """ValueError, before any training, if the set is too large to record what the method needs, or too small to choose from."""
+    neighbours = (options or {}).get("neighbours", 0)
+    if neighbours >= max(n, 2):
+        raise ValueError(f"{method}'s neighbours must be below {n}, the set's size; got {neighbours}")
     if catalog.METHODS[method].scorer is scorers.tdds and n * num_classes > MOST_PROBS:
         raise ValueError(f"{method} compares all probabilities with those of the epoch before, and {n:,} samples of "
                          f"{num_classes:,} classes have more than the {MOST_PROBS:,} that are held: choose another method, or "
@@ -54,6 +57,8 @@ def check_settings(method, options, epochs, prune_ratio=0.5, exits=1) -> None:
             warnings.simplefilter("ignore")
             # the method itself judges them
             keep, labels = keep_count(n, prune_ratio), made_up.dynamics.labels
+            if isinstance(options.get("neighbours"), int):  # check_size knows how many there are
+                options = options | {"neighbours": min(options["neighbours"], n - 1)}
             catalog.choose(method, made_up, keep, num_samples=n, rng=0, labels=labels, **options)
     except TypeError as error:
         raise ValueError(f"{method} cannot use the settings {catalog.worded(options)}: {error}") from None

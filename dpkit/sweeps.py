@@ -100,7 +100,7 @@ def _facts_of(asked, client, device):
             mistakes += [found["mistake"]] if "mistake" in found else []
         n = facts[which].get("n")
         try:
-            refusals.check_size(trial.method, n or 0, facts[which].get("classes", 0))
+            refusals.check_size(trial.method, n or 0, facts[which].get("classes", 0), trial.options if n else None)
         except ValueError as error:
             mistakes.append(str(error))
         if n and keep_count(n, trial.prune_ratio) == 0:

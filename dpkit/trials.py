@@ -94,7 +94,7 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcom
     """As run_trial, with the scores and the selection beside the row: what a published table needs."""
     cache = Path(cache or store.cache_folder())
     images, test = stages.load_sets(trial.dataset, trial.num_samples, device)
-    refusals.check_size(trial.method, len(images), images.num_classes)
+    refusals.check_size(trial.method, len(images), images.num_classes, trial.options)
     evidence = record_of(trial, images, cache=cache, watch=watch)
     scores, score_cost, scored = stages.score(trial.method, evidence, options=trial.options, cache=cache)
     keep = keep_count(len(images), trial.prune_ratio)
@@ -149,6 +149,6 @@ def record_of(trial: Trial, images, *, cache, parts=None, watch=None) -> stages.
     """
     if not catalog.needs(trial.method):
         return None
-    parts = parts or {"final" if kind == "exits" else kind for kind in catalog.needs(trial.method)}
     return stages.record(images, model=trial.model, recipe=trial.record, epochs=trial.record_epochs, seed=trial.seed,
-                         cache=cache, snapshot_epoch=trial.snapshot_epoch, parts=parts, watch=watch, **exits_of(trial))
+                         cache=cache, snapshot_epoch=trial.snapshot_epoch, parts=parts or catalog.parts(trial.method),
+                         watch=watch, **exits_of(trial))

@@ -24,7 +24,7 @@ def dynamics(n=4, epochs=12):
 
 def test_every_scorer_and_selector_of_a_method_is_public():
     for name, method in catalog.METHODS.items():
-        assert method.evidence in (None, "dynamics", "snapshot", "final") and (method.evidence or not method.scorer)
+        assert method.evidence in (None, "dynamics", "snapshot", "final", "exits") and (method.evidence or not method.scorer)
         assert set(method.options) <= {setting for part in catalog.settings(name) for setting in part}
         for step in filter(None, (method.scorer, method.selector)):
             assert getattr(dpkit, step.__name__) is step, name
@@ -40,7 +40,7 @@ def test_every_public_scorer_stands_in_the_catalog():
     (lambda: catalog.score("duel", None), "unknown method 'duel'; there are random, dual, .*kcenter: did you mean dual?"),
     (lambda: catalog.select("best", None, 1, rng=0), "unknown method 'best'; there are random, dual, dual"),
     (lambda: catalog.settings("dule"), "unknown method 'dule'"),
-    (lambda: catalog.find(catalog.MODELS, "resnet", "model"), "unknown model 'resnet'; .*did you mean resnet18?"),
+    (lambda: catalog.find(catalog.MODELS, "resnet1", "model"), "unknown model 'resnet1'; .*did you mean resnet18?"),
     (lambda: catalog.make_net("vgg", None, seed=0), "unknown model 'vgg'; there are small_cnn, resnet18"),
 ])
 def test_an_unknown_name_is_told_what_there_is(call, message):

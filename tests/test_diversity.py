@@ -83,6 +83,28 @@ def test_neighbours_are_found_without_a_matrix_of_all_pairs():
     assert peak < 60_000_000  # 12,000 x 12,000 numbers in float32 are 576 MB
 
 
+@pytest.mark.parametrize("rule", ["d2", "herding", "kcenter", "nearest_to_centre"])
+def test_no_rule_makes_a_matrix_of_all_pairs(rule):
+    n, given = 12_000, np.arange(12_000) % 3
+    features = table(n, 8, dtype=np.float32)
+
+    def choose(rows):
+        if rule == "d2":
+            keep_d2(Scores(np.arange(len(rows)), "mine"), len(rows) // 2, features=rows, rng=0)
+        elif rule == "kcenter":
+            keep_kcenter(rows, 100, rng=0)
+        else:
+            within = keep_herding if rule == "herding" else keep_nearest_to_centre
+            within(rows, 600, labels=given[: len(rows)], rng=0)
+
+    choose(features[:100] if rule == "d2" else features[:1200])
+    tracemalloc.start()
+    choose(features)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60_000_000  # 12,000 x 12,000 numbers in float32 are 576 MB, those of a class 64 MB
+
+
 @pytest.mark.parametrize("k", [0, 5, 6, -1, 2.0, True, None])
 def test_a_sample_has_n_minus_one_others(k):
     with pytest.raises(ValueError, match=rf"k must be 1\.\.4: each of the 5 samples has 4 others; got {k}"):

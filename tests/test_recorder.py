@@ -66,6 +66,13 @@ def test_the_divergence_by_hand():
     np.testing.assert_allclose(recorder.dynamics().divergence, [[moved]], rtol=1e-6)
 
 
+def test_the_divergence_is_of_probabilities_not_of_logits():
+    recorder, logits = Recorder(1, 3, tdds=True), torch.tensor([[1.0, -2.0, 0.5]])
+    for epoch, moved in enumerate((0.0, 7.0, -40.0)):  # adding a number to all logits leaves the probabilities
+        recorder.update(epoch, torch.tensor([0]), logits + moved, torch.tensor([0]))
+    np.testing.assert_allclose(recorder.dynamics().divergence, [[0, 0]], atol=1e-5)
+
+
 def test_the_divergence_is_the_samples_own_in_whatever_order_it_is_shown():
     generator = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(5, 40, 7, generator=generator)

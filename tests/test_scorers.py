@@ -94,7 +94,10 @@ def test_aum_by_probability_is_the_given_probability_minus_the_largest_other(spr
     found = aum(dynamics(p, margin=m), scale="probability").values
     held = (p > np.finfo(np.float32).tiny).all(1)
     np.testing.assert_allclose(found[held], expected[held], atol=2e-5)
-    assert held.sum() >= 20 and np.all(found <= 1) and (spread < 60 or not held.all())
+    # of a probability that float32 does not hold nothing is known but that the largest other is between 1/4 and 1
+    lost = (p <= np.finfo(np.float32).tiny).mean(1)
+    assert np.all(np.abs(found - expected) <= 0.75 * lost + 2e-5)
+    assert held.sum() >= 20 and (spread < 60 or not held.all())
 
 
 def test_the_scale_of_the_margin_orders_samples_differently():

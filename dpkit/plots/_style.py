@@ -7,6 +7,7 @@ _METHODS = {"random": ("#7F7F7F", "o"), "dual": ("#D55E00", "s"), "dual+beta": (
             # the rest, in Tol's palettes: colours that colour-blind readers may confuse differ in marker and in the line
             "tdds": ("#332288", "p"), "grand": ("#117733", "h", "-."), "entropy": ("#882255", "d", ":"),
             "least_confidence": ("#999933", (4, 1, 0), ":"), "margin": ("#44AA99", "x", ":"), "moderate": ("#664400", "8", ":"),
+            "eeprune": ("#EE3377", (6, 2, 0), ":"),
             "ccs": ("#DDCC77", "<", "-."), "d2": ("#AA4499", ">", "-."),
             **{name: (colour, marker, (0, (5, 1, 1, 1, 1, 1))) for name, colour, marker in
                [("herding", "#661100", "+"), ("nearest_to_centre", "#99AA00", "1"), ("kcenter", "#000099", "2")]}}

@@ -23,7 +23,8 @@ def accuracy_against_ratio(rows, *, ax, whole=None):
             x = place + beside * (k - (len(methods) - 1) / 2)
             if found:
                 ax.scatter([x] * len(found), found, s=12, color=style["color"], alpha=0.45, linewidths=0)
-                at, mean, spread = [*at, x], [*mean, np.mean(found)], [*spread, np.std(found, ddof=1) if len(found) > 1 else 0]
+                bar = np.std(found, ddof=1) if len(found) > 1 else np.nan  # one seed has no spread, which is not a spread of 0
+                at, mean, spread = [*at, x], [*mean, np.mean(found)], [*spread, bar]
         ax.errorbar(at, mean, spread, label=method, capsize=3, markersize=6, linewidth=1.5, **style)
     ax.set_xticks(range(len(ratios)), [f"{100 * ratio:g} %" for ratio in ratios])
     ax.set(xlabel="pruned", ylabel="test accuracy (%)")

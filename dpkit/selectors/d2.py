@@ -16,6 +16,8 @@ def keep_d2(scores: Scores, keep: int, *, features, rng, neighbours: int = 5, ga
         forward:  v_i = s_i + sum_j exp(-d_ij) s_j           mode="sum", the paper's
                   v_i = s_i * sum_j exp(-d_ij) s_j           mode="product", in the released code
         reverse:  pick p of highest v;  v_j -= exp(-gamma d_jp) v_p for its neighbours j;  `keep` times, v_p as it now stands.
+    Once all that is left has been lowered below 0 (a fifth to a half of the picks, when half the set is kept), a pick lifts its
+    neighbours: so does the released code.
 
     scores:     s, Scores (n,); forgetting on CIFAR, AUM on ImageNet in the paper. An infinite one counts as the largest (+inf:
                 never learned) or smallest finite one left. If any is negative all are raised until the lowest is 0.
@@ -47,7 +49,7 @@ def keep_d2(scores: Scores, keep: int, *, features, rng, neighbours: int = 5, ga
     rng, params = generator(rng)
     left, settings = cut(scores, difficulty, cutoff, keep, labels, per_class, rng)
     s = bounded(scores.values[left])
-    # differs from paper: it does not say what a negative message does; one that lifts its neighbours would gather, not spread
+    # differs from paper: it does not say what a negative score does, which would turn the forward pass around
     values = np.zeros(n)
     values[left] = s - min(s.min(initial=0), 0)
 
