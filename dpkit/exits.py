@@ -30,11 +30,8 @@ class EarlyExitNet(StagedNet):
             raise TypeError("EarlyExitNet needs a staged network, to know where exits can be; got "
                             f"{type(net).__name__}: list its layers as models.StagedNet([stage, stage, ...], head), each stage "
                             "(B, c, H, W) -> (B, c', H', W'), the head a Linear over the last one's channels")
-        after, last = tuple(after), len(stages) - 1
-        wrong = [k for k in after if isinstance(k, bool) or not isinstance(k, int) or not 0 <= k < last]
-        if wrong or not after or sorted(set(after)) != list(after):
-            raise ValueError(f"after must be stages of 0..{last - 1} in ascending order (stage {last} is the last one and has "
-                             f"the final exit already); got {after}")
+        after = tuple(after)
+        check_after(after, len(stages))
         super().__init__(stages, net.head)
         self.after = after
         self.heads = nn.ModuleList(nn.Linear(width, net.head.out_features) for width in _widths(stages, after))
@@ -49,6 +46,14 @@ class EarlyExitNet(StagedNet):
         return h, [*found, read(self.head, h)]
 
 
+def check_after(after: tuple, stages: int) -> None:
+    """ValueError unless a network of so many stages can have early exits after these."""
+    last = stages - 1
+    if not after or any(type(k) is not int or not 0 <= k < last for k in after) or sorted(set(after)) != list(after):
+        raise ValueError(f"after must be stages of 0..{last - 1} in ascending order (stage {last} is the last one and has the "
+                         f"final exit already); got {after}")
+
+
 def exit_loss(weights=None):
     """The joint loss that `train` takes: the mean over the exits of their cross-entropies, or one with these weights.
 
@@ -57,9 +62,10 @@ def exit_loss(weights=None):
     weights: one number >= 0 per exit, the final one included.   ValueError when they do not fit the network.
     """
     if weights is not None:
-        weights = tuple(float(weight) for weight in weights)
-        if not weights or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
-            raise ValueError(f"exit weights must be 0 or more, and not all 0; got {weights}")
+        weights = tuple(weights)
+        numbers = all(isinstance(weight, (int, float)) and weight >= 0 for weight in weights)
+        if not weights or not numbers or not 0 < sum(weights) < float("inf"):
+            raise ValueError(f"exit weights must be numbers from 0, and not all 0; got {weights}")
 
     def loss(net, x, y):
         exits = net.exits(x)

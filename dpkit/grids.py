@@ -28,7 +28,7 @@ from dpkit.trials import Trial
 WHOLE, NUMBERS = ("epochs", "batch_size", "steps"), ("lr", "momentum", "weight_decay")  # a recipe's settings
 MANY = ("dataset", "model", "method", "num_samples", "seed", "prune_ratio", "retrain")  # may be lists
 NEEDED = ("dataset", "method", "prune_ratio", "record", "retrain")
-LISTS = ("exits", "exit_weights")  # are lists themselves
+LISTS = {"exits": "stages, as in [0, 1]", "exit_weights": "numbers, as in [1, 1, 2]"}  # are lists themselves
 KEYS = (*MANY, "record", "record_epochs", "retrain_at", "snapshot_epoch", "best_every", *LISTS)
 
 
@@ -87,6 +87,9 @@ def _trials(grid, mistakes):
     for name in ("record_epochs", "snapshot_epoch", "best_every"):
         if isinstance(grid.get(name), list):
             mistakes.append(f"{name} must be one whole number; got a list")
+    lists = {name: grid[name] for name in LISTS if isinstance(grid.get(name), (list, tuple))}
+    mistakes += [f"{name} must be a list of {what}; got {grid[name]!r}" for name, what in LISTS.items()
+                 if name in grid and name not in lists]
     axes = {name: _listed(grid[name]) for name in MANY if name in grid and name not in ("method", "prune_ratio", "retrain")}
     for name in ("dataset", "model"):
         mistakes += [f"{name} must be a name; got {value!r}" for value in axes.get(name, []) if not isinstance(value, str)]
@@ -108,7 +111,7 @@ def _trials(grid, mistakes):
         if name in grid and not _listed(grid[name]):
             mistakes.append(f"{name} must have at least one value; the list is empty")
     axes.setdefault("seed", [0])
-    more = {name: grid[name] for name in ("snapshot_epoch", "best_every", "record_epochs", *LISTS) if name in grid}
+    more = {name: grid[name] for name in ("snapshot_epoch", "best_every", "record_epochs") if name in grid} | lists
     probes = _probes(axes, more, methods, ratios, record, mistakes)
     if len(mistakes) > before:
         return probes
@@ -146,12 +149,13 @@ def _probes(axes, more, methods, ratios, record, mistakes):
             if name not in ("dataset", "model") or (name == "model" and isinstance(value, str)):
                 fits(**{name: value})
     for name, value in more.items():
-        if name != "record_epochs" and not isinstance(value, list):
+        if name not in ("record_epochs", *LISTS) and not isinstance(value, list):
             fits(**{name: value})
     epochs = more.get("record_epochs", record.epochs if record else 1)
     if record and not isinstance(epochs, list) and fits(record=record, record_epochs=epochs):
         for method, options in methods:
-            fits(method=method, options=options, record=record, record_epochs=epochs)
+            fits(method=method, options=options, record=record, record_epochs=epochs,
+                 **{name: more[name] for name in LISTS if name in more})
     return [Trial(**sound | {"dataset": name}) for name in axes.get("dataset", []) if isinstance(name, str)]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from dpkit import catalog, scorers
-from dpkit.exits import EarlyExitNet, exit_loss
+from dpkit.exits import check_after, exit_loss
 from dpkit.recorder import MOST_PROBS
 from dpkit.records import Snapshot, TrainingDynamics, keep_count
 
@@ -27,7 +27,7 @@ def check_size(method: str, n: int, num_classes: int, options=None) -> None:
 def check_exits(method: str, model: str, exits: tuple, weights: tuple) -> None:
     """ValueError if the method reads exits and this network cannot have them there, trained with these weights."""
     if "exits" in catalog.needs(method):
-        _with_exits(model, exits)
+        check_after(exits, _stages(model))
         if weights and len(weights) != len(exits) + 1:
             raise ValueError(f"exit_weights must be one per exit and one for the final exit, {len(exits) + 1} here; got "
                              f"{len(weights)}")
@@ -35,9 +35,9 @@ def check_exits(method: str, model: str, exits: tuple, weights: tuple) -> None:
 
 
 @lru_cache
-def _with_exits(model, exits):
+def _stages(model) -> int:
     with torch.random.fork_rng(devices=[]):
-        EarlyExitNet(catalog.find(catalog.MODELS, model, "model")(3, 2), exits)
+        return len(catalog.find(catalog.MODELS, model, "model")(3, 2).stages)
 
 
 def check_settings(method, options, epochs, prune_ratio=0.5, exits=1) -> None:

@@ -102,9 +102,9 @@ def test_weights_of_the_wrong_length_are_refused_at_the_first_step():
         exit_loss((1, 1))(net_with_exits(), torch.randn(2, 1, 16, 16), torch.tensor([0, 1]))
 
 
-@pytest.mark.parametrize("weights", [(), (0, 0, 0), (1, -1, 1), (float("nan"), 1, 1), (float("inf"), 1, 1)])
+@pytest.mark.parametrize("weights", [(), (0, 0, 0), (1, -1, 1), (float("nan"), 1, 1), (float("inf"), 1, 1), ("1", 1, 1)])
 def test_weights_that_weigh_nothing_are_refused(weights):
-    with pytest.raises(ValueError, match="exit weights must be 0 or more, and not all 0"):
+    with pytest.raises(ValueError, match="exit weights must be numbers from 0, and not all 0"):
         exit_loss(weights)
 
 

@@ -52,6 +52,16 @@ def test_lists_multiply():
     assert len(trials) == len(told) == 2**7
 
 
+def test_exits_are_one_list_for_the_methods_that_read_them():
+    trials = trials_of(GRID | {"method": ["random", "eeprune"], "exits": [0, 2], "exit_weights": [1, 1, 2.5]})
+    assert [(t.method, t.exits, t.exit_weights) for t in trials] == [(m, (0, 2), (1, 1, 2.5)) for m in ("random", "eeprune")]
+    assert mistakes_of(GRID | {"method": "eeprune", "exits": 1}) == ["exits must be a list of stages, as in [0, 1]; got 1"]
+    [mistake] = mistakes_of(GRID | {"method": ["dual", "eeprune"], "exits": [3]})
+    assert "after must be stages of 0..2 in ascending order" in mistake
+    [mistake] = mistakes_of(GRID | {"method": "eeprune", "exits": [0], "exit_weights": [1]})
+    assert "exit_weights must be one per exit and one for the final exit, 2 here; got 1" in mistake
+
+
 def test_settings_of_a_method_multiply_too():
     trials = trials_of(GRID | {"method": [{"dual+beta": {"c_d": [5.5, 4], "window": [3, 5]}}, {"dual": None}]})
     assert [(t.method, t.options) for t in trials] == [
@@ -114,6 +124,7 @@ def test_a_ratio_that_is_none_is_refused(ratio):
     ({"record_epochs": 0}, "record_epochs must be a whole number from 1; got 0"), ({"record_epochs": "5"}, "got '5'"),
     ({"record_epochs": [3, 4]}, "record_epochs must be one whole number; got a list"), ({"record_epochs": 2.5}, r"got 2\.5"),
     ({"record_epochs": None}, "record_epochs must be a whole number from 1; got None"),
+    ({"exits": [[0], [1]], "method": "eeprune"}, r"after must be stages of 0\.\.2"),
     ({"best_every": {}}, "best_every must be a whole number"), ({"snapshot_epoch": True}, "snapshot_epoch must be"),
     ({"seed": -1}, "seed must be a whole number from 0; got -1"), ({"seed": 0.5}, r"got 0\.5"), ({"seed": "a"}, "got 'a'"),
     ({"seed": None}, "got None"), ({"seed": [[0]]}, r"got \[0\]"), ({"seed": []}, "seed must have at least one value"),

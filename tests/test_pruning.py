@@ -281,6 +281,19 @@ def test_any_setting_of_a_method_can_be_named(watched, tmp_path, capsys):
     assert "expected NAME=VALUE, e.g. cutoff=0.2; got 'cutoff'" in capsys.readouterr().err
 
 
+def test_eeprune_watches_a_network_with_exits_and_may_keep_more_than_asked(tmp_path, capsys):
+    images, labels = toys()
+    data = write_npz(tmp_path / "toys.npz", images=images, labels=labels)
+    assert prune(data, tmp_path / "out", "--method", "eeprune", "--exits", "0", "2") == 0
+    assert dpkit.Scores.load(tmp_path / "out" / "scores").params == {"exit": 0}
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["request"]["exits"] == [0, 2]
+    assert prune(data, tmp_path / "most", "--method", "eeprune", "--exits", "0", "2", ratio=0.95) == 0
+    kept, told = len(lines(tmp_path / "most")), capsys.readouterr()
+    assert kept > keep_count(N, 0.95) and f"kept {kept:,} of {N} samples" in told.err
+    assert f"careful: kept {kept} samples instead of {keep_count(N, 0.95)}: samples scored +inf are protected" in told.err
+    assert "found the record of an earlier run: no training needed" in told.err
+
+
 def test_the_help_names_every_method(capsys):
     with pytest.raises(SystemExit):
         main(["prune", "--help"])
@@ -413,6 +426,8 @@ def test_a_file_that_cannot_be_pruned_is_told_why(tmp_path, capsys, no_training,
     ([], 1.0, r"fraction removed and must be in \[0, 1\); got 1\.0"), ([], -0.1, r"in \[0, 1\); got -0\.1"),
     ([], "nan", r"in \[0, 1\); got nan"),
     ([], 0.999, "prune_ratio 0.999 would keep none of 90 samples: choose a smaller one"),
+    (["--method", "eeprune", "--exits", "3"], 0.3, r"after must be stages of 0\.\.2 .*; got \(3,\)"),
+    (["--method", "eeprune", "--set", "exit=1"], 0.3, r"exit must be 0\.\.0 here; got 1"),
     (["--epochs", "5"], 0.3, r"window must be 2\.\.5 epochs \(this record has 5\); got 10: record longer or choose a shorter"),
     (["--window", "11"], 0.3, r"window must be 2\.\.10 epochs"), (["--window", "1"], 0.3, r"window must be 2\.\.10 .*got 1:"),
     (["--method", "dual", "--c-d", "3"], 0.3, "dual takes the settings window.*; got c_d"),

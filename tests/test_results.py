@@ -292,6 +292,28 @@ def test_the_early_snapshot_counts_where_it_is_read(done, few, held_out):
     assert [one.row["method"] for one in there] == ["dual"] and [trial.method for trial in left] == ["el2n"]
 
 
+def test_exits_count_where_they_are_read(few, held_out, tmp_path):
+    exits = replace(TRIAL, method="eeprune", exits=(0,))
+    row = {name: getattr(exits, name) for name in ("dataset", "num_samples", "model", "method", "prune_ratio", "seed",
+                                                   "record_epochs", "snapshot_epoch", "best_every")}
+    row |= {"options": "protect_inf=True", "keep": 6, "accuracy": 0.5, "record": exits.record.worded(), "exits": "after 0",
+            "retrain": exits.retrain.worded(), "settings": settings_of(exits), "versions": stages.worded_versions()}
+    table = publishing.publish(tmp_path / "t", [Outcome(row, Selection(np.arange(6), N, "top"), None)], title="Mine",
+                               command="-", settings={"data": few.fingerprint})
+    for trial, count in ((exits, 1), (replace(exits, exits=(1,)), 0), (replace(exits, exit_weights=(1, 2)), 0)):
+        assert len(publishing.published([trial], [table], few, held_out)[0]) == count
+
+
+def test_a_row_keeps_the_versions_it_was_made_with(done, few, held_out):
+    first = "record 1 score 1 select 1 retrain 1"
+    told = publishing.published([TRIAL], [done], few, held_out)[0][0]
+    silent = {name: value for name, value in told.row.items() if name != "versions"}
+    for row in (told.row | {"versions": first}, silent):
+        older = publishing.publish(done.parent / "older", [replace(told, row=row)], title="Mine", command="-",
+                                   settings={"data": few.fingerprint})
+        assert publishing.published([TRIAL], [older], few, held_out)[0][0].row["versions"] == first
+
+
 def test_a_table_of_other_images_or_older_numbers_counts_for_nothing(done, few, held_out, monkeypatch):
     assert publishing.published([TRIAL], [done], load("digits", device="cpu").first(N + 1), held_out)[0] == []
     monkeypatch.setitem(stages.VERSIONS, "select", 1000)
