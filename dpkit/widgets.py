@@ -12,9 +12,10 @@ from IPython.display import Markdown
 from ipywidgets import FloatSlider, IntSlider, interactive
 
 from dpkit import plots, two_point
-from dpkit.records import TrainingDynamics
+from dpkit.records import Snapshot, TrainingDynamics
 from dpkit.report_result import ENVIRONMENT
-from dpkit.selectors import beta_parameters
+from dpkit.scorers import eeprune
+from dpkit.selectors import beta_parameters, keep_above
 
 
 def _explorer(draw, **sliders):
@@ -45,6 +46,24 @@ def window_explorer(dynamics: TrainingDynamics, row: int, *, window: int):
         plt.show()
 
     return _explorer(draw, start=IntSlider(value=1, min=1, max=dynamics.num_epochs - window + 1, description="first epoch"))
+
+
+def threshold_explorer(snapshot: Snapshot, *, exit=0, threshold=0.9):
+    """EEPrune's threshold: what becomes of the samples, and how much of each class is pruned."""
+    def draw(t):
+        fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+        plots.rule_by_threshold(snapshot, ax=left, exit=exit, threshold=t)
+        pruned = keep_above(eeprune(snapshot, exit=exit), 1 - t).pruned
+        of_class, whole = (np.bincount(labels, minlength=snapshot.probs.shape[2])
+                           for labels in (snapshot.labels[pruned], snapshot.labels))
+        right.bar(np.arange(len(whole)), 100 * of_class / np.maximum(whole, 1), color=plots.PRUNED)
+        right.set(xlabel="class", ylabel="pruned (% of the class)", ylim=(0, 100))
+        n = snapshot.num_samples
+        right.set_title(f"{len(pruned):,} of {n:,} pruned ({100 * len(pruned) / n:.1f} %)")
+        fig.tight_layout()
+        plt.show()
+
+    return _explorer(draw, t=FloatSlider(value=threshold, min=0, max=0.99, step=0.01, description="threshold"))
 
 
 def beta_explorer(*, mu_d: float, c_d: float):

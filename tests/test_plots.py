@@ -15,8 +15,9 @@ from matplotlib.text import Text
 from scipy import stats
 
 from dpkit import catalog, plots, two_point
-from dpkit.records import Selection, TrainingDynamics
-from dpkit.selectors import beta_parameters
+from dpkit.records import Selection, Snapshot, TrainingDynamics
+from dpkit.scorers import eeprune
+from dpkit.selectors import beta_parameters, keep_above
 
 # four samples over three epochs: easy, hard, wavering, learned late
 PROB = np.array([[0.9, 1.0, 0.8], [0.1, 0.1, 0.1], [0.0, 0.9, 0.3], [0.2, 0.5, 0.8]])
@@ -53,6 +54,13 @@ def half():
     return Selection(np.array([1, 2]), 4, "top")
 
 
+@pytest.fixture
+def exits():
+    """Five samples of class 0 at two exits: sure and right, unsure and right, right early only, right late only, never."""
+    first_of_two = np.array([[0.95, 0.6, 0.8, 0.3, 0.2], [0.9, 0.9, 0.4, 0.9, 0.1]])
+    return Snapshot(np.stack([first_of_two, 1 - first_of_two], axis=-1), np.zeros((5, 1)), np.zeros(5, int))
+
+
 def dots(ax):
     """Positions of all scattered dots, in the order drawn."""
     return np.concatenate([collection.get_offsets() for collection in ax.collections])
@@ -60,6 +68,11 @@ def dots(ax):
 
 def legend(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def legend_of(ax):
+    """What a legend would say, where the caller draws it."""
+    return ax.get_legend_handles_labels()[1]
 
 
 DRAWN = {
@@ -71,6 +84,9 @@ DRAWN = {
     "beta_densities": lambda ax, dynamics, half: plots.beta_densities({0.5: (4.5, 10.5)}, ax=ax),
     "kept_by_ease": lambda ax, dynamics, half: plots.kept_by_ease(dynamics.mean_prob(), {"dual": half}, ax=ax),
     "plane": lambda ax, dynamics, half: plots.plane(PROB[:, :2], half, ax=ax),
+    "pruned_in_plane": lambda ax, dynamics, half: plots.pruned_in_plane(PROB[:, :2], half, ax=ax, classes=[0, 0, 1, 1]),
+    "rule_by_threshold": lambda ax, dynamics, half: plots.rule_by_threshold(Snapshot(np.full((2, 4, 2), 0.5), np.zeros((4, 1)),
+                                                                                     np.zeros(4, int)), ax=ax, threshold=0.9),
     "accuracy_against_ratio": lambda ax, dynamics, half: plots.accuracy_against_ratio(ROWS, ax=ax),
     "accuracy_against_cost": lambda ax, dynamics, half: plots.accuracy_against_cost(BILLS, ax=ax),
     "two_points": lambda ax, dynamics, half: plots.two_points([[0.5, 0.5], [2, 1]], [0.1, 0.1], ax=ax),
@@ -187,6 +203,49 @@ def test_a_plane_shows_every_sample_once_where_it_lies_and_the_kept_on_top(ax, h
     assert [to_hex(each.get_facecolor()[0]) for each in ax.collections[-2:]] == [plots.KEPT.lower()] * 2  # drawn last
     circle, triangle = (ax.collections[k].get_paths()[0] for k in (2, 3))
     assert len(circle) != len(triangle)  # one marker a class
+
+
+def heights(ax):
+    """{part: its share (%) at t} of a stack of areas, by their own vertices."""
+    def at(area, t):
+        points = area.get_paths()[0].vertices
+        ys = points[np.isclose(points[:, 0], t), 1]
+        return ys.max() - ys.min()
+
+    return {area.get_label(): lambda t, area=area: at(area, t) for area in ax.collections}
+
+
+def test_the_rules_areas_count_what_it_prunes_and_why_the_rest_is_kept(ax, exits):
+    plots.rule_by_threshold(exits, ax=ax, threshold=0.7)
+    parts = list(heights(ax).values())  # pruned, not sure, only the early exit right, the early exit wrong
+    for t in (0.5, 0.7, 0.9, 0.975):
+        pruned = 100 * keep_above(eeprune(exits), 1 - t).prune_ratio
+        assert np.allclose([part(t) for part in parts], [pruned, 40 - pruned, 20, 40])
+    assert legend(ax)[0] == "pruned" and list(ax.lines[0].get_xdata()) == [0.7, 0.7]
+
+
+def test_what_the_plane_shows_as_pruned_is_red_and_may_stand_alone(ax, half):
+    points = np.array([[0.0, 0.0], [1.0, 2.0], [3.0, 1.0], [2.0, 2.0]])
+    plots.pruned_in_plane(points, half, ax=ax, classes=[5, 5, 9, 9])
+    drawn = {(*point, to_hex(each.get_facecolor()[0])) for each in ax.collections for point in each.get_offsets()}
+    blue, red = plots.KEPT.lower(), "#c1121f"
+    assert drawn == {(1.0, 2.0, blue), (3.0, 1.0, blue), (0.0, 0.0, red), (2.0, 2.0, red)}
+    assert legend_of(ax) == ["kept (2)", "pruned (2)"]
+    for only, rows in (("kept", [1, 2]), ("pruned", [0, 3])):
+        _, other = plt.subplots()
+        plots.pruned_in_plane(points, half, ax=other, classes=[5, 5, 9, 9], only=only)
+        assert sorted(map(tuple, dots(other))) == sorted(map(tuple, points[rows]))
+
+
+def test_a_classifiers_boundary_runs_between_its_answers(ax, half):
+    grid = np.arange(5.0)
+    answer = np.tile([0, 0, 1, 1, 2], (5, 1))  # by column: between 1 and 2, and between 3 and 4
+    answers = {"early": answer, "final": answer.T}
+    plots.pruned_in_plane(np.zeros((4, 2)), half, ax=ax, classes=np.zeros(4), grid=grid, answers=answers)
+    early, final = (np.concatenate([path.vertices for each in some for path in each.get_paths()])
+                    for some in (ax.collections[2:4], ax.collections[4:6]))  # after the dots: two lines a classifier
+    assert set(early[:, 0]) == {1.5, 3.5} == set(final[:, 1])
+    assert legend_of(ax)[-2:] == ["early", "final"] and ax.lines[0].get_linestyle() != ax.lines[1].get_linestyle()
 
 
 def test_kept_by_ease_counts_every_kept_sample_once(ax):
@@ -402,17 +461,18 @@ def test_image_grid_puts_picture_k_in_its_place(ax, channels):
 
 
 @pytest.fixture
-def explorers(dynamics):
+def explorers(dynamics, exits):
     pytest.importorskip("ipywidgets")
     from dpkit import widgets
 
     return {"moon": lambda: widgets.moon_explorer(dynamics, rows=[1]),
             "window": lambda: widgets.window_explorer(dynamics, 2, window=2),
+            "threshold": lambda: widgets.threshold_explorer(exits, threshold=0.7),
             "beta": lambda: widgets.beta_explorer(mu_d=0.65, c_d=4.0),
             "two_point": lambda: widgets.two_point_explorer((0.5, 0.5), (2, 1), learning_rate=0.1, window=4, steps=20)}
 
 
-@pytest.mark.parametrize("name", ["moon", "window", "beta", "two_point"])
+@pytest.mark.parametrize("name", ["moon", "window", "threshold", "beta", "two_point"])
 def test_an_explorer_draws_at_its_start_and_at_every_sliders_ends(name, explorers, monkeypatch):
     monkeypatch.setattr(plt, "show", lambda: plt.gcf().canvas.draw())
     explorer = explorers[name]()
@@ -429,6 +489,15 @@ def test_the_window_explorer_computes_one_window_of_dual(explorers, monkeypatch)
     monkeypatch.setattr(plt, "show", lambda: None)
     explorers["window"]().f(start=2)  # 0.9, 0.3: mean 0.6, std 0.4243
     assert plt.gca().get_title().endswith("(1 - mean) · std = 0.1697")
+
+
+def test_the_threshold_explorer_counts_what_the_rule_prunes(explorers, monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: None)
+    draw = explorers["threshold"]().f
+    for t, pruned in ((0, 2), (0.7, 1), (0.95, 0)):  # 0.95 is not above 0.95
+        plt.close("all")
+        draw(t=t)
+        assert plt.gca().get_title() == f"{pruned} of 5 pruned ({20 * pruned:.1f} %)"
 
 
 def test_the_two_point_explorer_marks_the_times_and_shows_the_step_asked_for(explorers, monkeypatch):
