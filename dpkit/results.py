@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dpkit import catalog, stages, store
-from dpkit.records import Scores, Selection
+from dpkit.records import Scores, Selection, keep_count
 from dpkit.training import Recipe
 from dpkit.trials import Outcome
 
@@ -97,16 +97,31 @@ def label(row) -> str:
 
 
 def labelled(rows) -> list[dict]:
-    """The rows that did not fail, with label(row) as their method, so that tables and figures keep variants apart."""
-    rows = rows.to_dict("records") if hasattr(rows, "to_dict") else rows
-    return [dict(row) | {"method": label(row)} for row in rows if not row.get("failed")]
+    """The rows that did not fail, with label(row) as their method, so that tables and figures keep variants apart.
+
+    Where a method chose from recordings of several lengths, the shorter ones are named too: "eeprune, T=5".
+    """
+    return [row for row in _all_labelled(rows) if not row.get("failed")]
+
+
+def _all_labelled(rows) -> list[dict]:
+    rows = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
+    found, most = [], {}
+    for row in rows:
+        count, kind = row.get("record_epochs"), (row.get("dataset"), row.get("model"), label(row))
+        count = int(count) if count and count == count and catalog.needs(row["method"]) else 0  # NaN: the row does not tell
+        most[kind] = max(count, most.get(kind, 0))
+        found.append((row, count, kind))
+    return [dict(row) | {"method": f"{kind[-1]}, T={count}" if 0 < count < most[kind] else kind[-1]}
+            for row, count, kind in found]
 
 
 def accuracy_table(rows, *, seeds: int | None = None) -> list[dict]:
     """A line per prune ratio, a column per method: test accuracy in percent, "mean ± standard deviation" over the seeds.
 
     rows:  as run_trial returns them, or a results_table. Rows with prune_ratio 0 are the line "nothing", whatever their
-           method. A cell with fewer seeds than others says so: "75.1 ± 0.3 (2 of 3)".
+           method. A cell with fewer seeds than others says so: "75.1 ± 0.3 (2 of 3)"; and so does one that could not prune
+           what was asked: "75.1 ± 0.3 (pruned 43 %)".
     seeds: how many were asked for, where some are still to come: then a cell with one of them says "75.1 (1 of 3)".
     """
     rows = labelled(rows)
@@ -116,9 +131,10 @@ def accuracy_table(rows, *, seeds: int | None = None) -> list[dict]:
         here = [row for row in rows if row["prune_ratio"] == ratio]
         line = {"pruned": f"{100 * ratio:g} %" if ratio else "nothing", "kept": here[0]["keep"]}
         for method in methods if ratio else methods[:1]:
-            found = [*_by_seed(row for row in here if row["method"] == method or not ratio).values()]
+            cell = [row for row in here if row["method"] == method or not ratio]
+            found = [*_by_seed(cell).values()]
             few = f" ({len(found)} of {wanted})" if least <= len(found) < wanted else ""
-            line[method] = _mean_and_spread(found) + few if found else ""
+            line[method] = _mean_and_spread(found) + few + _short_of(cell) if found else ""
         table.append(line)
     return table
 
@@ -136,8 +152,7 @@ def summary(rows, *, to: str = "random", confidence: float = 0.95):
     import pandas
     from scipy.stats import t
 
-    every = rows.to_dict("records") if hasattr(rows, "to_dict") else rows
-    every = [dict(row) | {"method": label(row)} for row in every]
+    every = _all_labelled(rows)
     kind = [name for name in ("dataset", "num_samples", "model", "budget", "prune_ratio") if every and name in every[0]]
     cells = {}
     for row in every:
@@ -219,6 +234,13 @@ def _by_seed(rows) -> dict:
     return found
 
 
+def _short_of(rows) -> str:
+    """" (pruned 43 %)", where the rule let less go than was asked, as EEPrune's may; else nothing."""
+    if not any("num_samples" in row and row["keep"] > keep_count(int(row["num_samples"]), row["prune_ratio"]) for row in rows):
+        return ""
+    return f" (pruned {100 * _mean([1 - row['keep'] / row['num_samples'] for row in rows]):.0f} %)"
+
+
 def _mean(values):
     return float(np.mean(values)) if len(values) else np.nan
 
@@ -276,7 +298,8 @@ def _read(file) -> dict | None:
 
 def _parameters(trial) -> dict:
     """What a failed trial's row can say: its parameters."""
-    row = {name: trial.get(name) for name in ("dataset", "num_samples", "model", "method", "prune_ratio", "keep", "seed")}
+    row = {name: trial.get(name) for name in ("dataset", "num_samples", "model", "method", "prune_ratio", "keep", "seed",
+                                              "record_epochs")}
     recipes = {name: Recipe(**trial[name]) for name in ("record", "retrain")}
     return row | {"options": catalog.worded(catalog.METHODS[trial["method"]].options | trial["options"]), "accuracy": None,
                   "budget": recipes["retrain"].length, **{name: recipe.worded() for name, recipe in recipes.items()}}

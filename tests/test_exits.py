@@ -141,6 +141,18 @@ def test_who_has_left_does_no_more_work():
     assert seen == [40] and where.tolist() == [0] * 40
 
 
+def test_leaving_is_the_same_in_either_memory_layout():
+    net, x = net_with_exits().eval(), 3 * torch.randn(40, 1, 16, 16)
+    with torch.no_grad():
+        sure = net.exits(x)[0].softmax(-1).amax(-1).sort().values
+    threshold = float(sure[19] + sure[20]) / 2  # between two samples, so that rounding moves none
+    logits, where = leave_early(net, x, threshold=threshold)
+    net.to(memory_format=torch.channels_last)
+    again, there = leave_early(net, x.contiguous(memory_format=torch.channels_last), threshold=threshold)
+    assert torch.equal(where, there) and len(set(where.tolist())) > 1
+    torch.testing.assert_close(logits, again)
+
+
 def test_an_empty_batch_leaves_too():
     logits, where = leave_early(net_with_exits().eval(), torch.zeros(0, 1, 16, 16), threshold=0.5)
     assert logits.shape == (0, 5) and where.shape == (0,)

@@ -401,6 +401,28 @@ def test_colours_that_a_colour_blind_reader_confuses_have_different_lines(seen):
         assert apart or one.get("linestyle", "-") != other.get("linestyle", "-"), (a, b)
 
 
+def test_accuracy_against_epochs_marks_where_less_went_than_was_asked(ax):
+    rows = [row | {"record_epochs": 0, "num_samples": 10, "keep": 5} for row in ROWS if row["prune_ratio"] == 0.5][:3]
+    rows += [{"method": "eeprune", "prune_ratio": 0.5, "record_epochs": epochs, "accuracy": accuracy, "num_samples": 10,
+              "keep": keep} for epochs, keep in ((5, 5), (1, 8)) for accuracy in (0.5, 0.7)]
+    plots.accuracy_against_epochs(rows, ax=ax)
+    chance, curve = ax.lines[0], ax.lines[1]
+    assert chance.get_ydata()[0] == pytest.approx(100 * np.mean([row["accuracy"] for row in rows[:3]]))
+    assert curve.get_xdata().tolist() == [1, 5] and curve.get_ydata().tolist() == pytest.approx([60, 60])
+    faces = [container.lines[0].get_markerfacecolor() for container in ax.containers]
+    assert faces[0] == "white" and faces[1] == plots.method_style("eeprune")["color"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "5"]
+
+
+def test_the_share_of_each_class_that_goes_is_counted_by_hand(ax):
+    labels = np.array([0, 0, 0, 0, 1, 1])
+    one, other = Selection(np.array([0, 1, 2, 3, 4]), 6, "top"), Selection(np.array([2, 3, 4]), 6, "top")
+    plots.pruned_by_class({"both": [one, other], "other": other}, labels, ax=ax, class_names=["cat", "dog"])
+    assert ax.images[0].get_array().tolist() == [[25, 50], [50, 50]]  # (0 + 2) / 2 of 4 cats, (1 + 1) / 2 of 2 dogs
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["cat", "dog"]
+    assert sorted(text.get_text() for text in ax.texts) == ["25", "50", "50", "50"]
+
+
 # ---- two points ------------------------------------------------------------------------------------------------
 
 

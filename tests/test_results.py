@@ -72,6 +72,25 @@ def test_accuracies_of_several_recipes_are_not_averaged_as_if_they_were_seeds():
     assert len(results.summary([*ROWS, ROWS[4]])) == len(results.summary(ROWS))  # the same row twice is one
 
 
+def test_recordings_of_several_lengths_are_kept_apart():
+    rows = [row("random", 0.5, 0, 0.5) | {"record_epochs": 0}]
+    rows += [row("eeprune", 0.5, 0, 0.5 + epochs / 100) | {"record_epochs": epochs} for epochs in (10, 1, 5)]
+    rows.append(row("eeprune", 0.5, 1, None) | {"record_epochs": 1, "failed": "it diverged"})
+    for given in (rows, pandas.DataFrame([{"failed": ""} | one for one in rows])):
+        (half,) = results.accuracy_table(given, seeds=1)
+        assert half == {"pruned": "50 %", "kept": 6, "random": "50.0", "eeprune": "60.0", "eeprune, T=1": "51.0",
+                        "eeprune, T=5": "55.0"}
+        table = results.summary(given).set_index("method")
+        assert table.difference["eeprune, T=5"] == pytest.approx(5) and table.failed["eeprune, T=1"] == 1
+
+
+def test_a_cell_that_could_not_prune_what_was_asked_says_what_it_did():
+    rows = [row("random", 0.5, seed, 0.5) for seed in (0, 1)]
+    rows += [row("eeprune", 0.5, 0, 0.6), row("eeprune", 0.5, 1, 0.6) | {"keep": 9}]  # 6 and 9 of 11 are kept
+    (half,) = results.accuracy_table(rows)
+    assert half["eeprune"] == "60.0 ± 0.0 (pruned 32 %)" and half["random"] == "50.0 ± 0.0"
+
+
 def test_a_summarys_interval_is_that_of_scipys_paired_t_test():
     rng = np.random.default_rng(0)
     here, there = rng.random((2, 5))
@@ -349,7 +368,9 @@ def test_a_committed_table_is_whole_and_follows_from_its_rows(folder):
     assert (folder / "table.md").read_text() == page
     assert manifest["seeds"] == sorted({row["seed"] for row in rows})
     for k, row in enumerate(rows):
-        assert len(results.kept_set(folder, k).kept) == row["keep"] == round(row["num_samples"] * (1 - row["prune_ratio"]))
+        asked = round(row["num_samples"] * (1 - row["prune_ratio"]))
+        assert len(results.kept_set(folder, k).kept) == row["keep"]
+        assert row["keep"] == asked or (row["method"] == "eeprune" and row["keep"] > asked)  # whom it may not prune stay
         if row["method"] == "dual":  # the published scores give the published set, but for what float32 made equal
             values = np.load(folder / row["scores"]).astype(float)
             kept = results.kept_set(folder, k)

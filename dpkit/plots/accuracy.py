@@ -3,6 +3,7 @@
 import numpy as np
 
 from dpkit.plots._style import method_style
+from dpkit.records import keep_count
 
 
 def accuracy_against_ratio(rows, *, ax, whole=None):
@@ -28,6 +29,38 @@ def accuracy_against_ratio(rows, *, ax, whole=None):
         ax.errorbar(at, mean, spread, label=method, capsize=3, markersize=6, linewidth=1.5, **style)
     ax.set_xticks(range(len(ratios)), [f"{100 * ratio:g} %" for ratio in ratios])
     ax.set(xlabel="pruned", ylabel="test accuracy (%)")
+    ax.legend(frameon=False)
+    return ax
+
+
+def accuracy_against_epochs(rows, *, ax):
+    """Mean test accuracy against the epochs that a method was watched for, with one dot a seed and the spread as a bar.
+
+    rows: dicts with method, prune_ratio, record_epochs, accuracy, keep and num_samples (as run_trial returns). Those that
+    were not watched (record_epochs 0) are horizontal lines. An open mark: less was pruned than was asked.
+    """
+    ratios = sorted({row["prune_ratio"] for row in rows})
+    lengths = sorted({row["record_epochs"] for row in rows} - {0})
+    for method, ratio in dict.fromkeys((row["method"], row["prune_ratio"]) for row in rows):
+        style = method_style(method) | {"linestyle": ["-", "--", "-.", ":"][ratios.index(ratio) % 4], "marker": "o"}
+        at = {}
+        for row in rows:
+            if (row["method"], row["prune_ratio"]) == (method, ratio):
+                at.setdefault(row["record_epochs"], []).append(row)
+        values = {epochs: [100 * row["accuracy"] for row in some] for epochs, some in sorted(at.items())}
+        name = f"{method}, {100 * ratio:g} %"
+        if 0 in values:
+            ax.axhline(np.mean(values.pop(0)), color=style["color"], linestyle=style["linestyle"], label=name)
+        elif values:
+            ax.plot(list(values), [np.mean(found) for found in values.values()], label=name, linewidth=1.5, **style)
+        for epochs, found in values.items():
+            short = any(row["keep"] > keep_count(int(row["num_samples"]), ratio) for row in at[epochs])
+            ax.scatter([epochs] * len(found), found, s=12, color=style["color"], alpha=0.45, linewidths=0)
+            ax.errorbar(epochs, np.mean(found), np.std(found, ddof=1) if len(found) > 1 else np.nan, capsize=3, markersize=7,
+                        markerfacecolor="white" if short else style["color"], **style)
+    ax.set(xscale="log", xlabel="epochs watched", ylabel="test accuracy (%)")
+    ax.set_xticks(lengths, [str(epochs) for epochs in lengths])
+    ax.minorticks_off()
     ax.legend(frameon=False)
     return ax
 

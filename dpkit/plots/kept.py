@@ -49,3 +49,30 @@ def plane(points, selection: Selection, *, ax, classes=None):
                        rasterized=True, label=f"{name} ({chosen.sum():,})" if c == 0 else None)
     ax.set(aspect="equal", xlabel="first axis", ylabel="second axis")
     return ax
+
+
+def pruned_by_class(selections: dict, labels, *, ax, class_names=None):
+    """A heat map of the share of each class that is pruned: a line per selection, classes in the order of the last line.
+
+    selections: {name: Selection, or a list of them, say of several seeds, whose mean is drawn}.   labels: (n,).
+    """
+    labels = np.asarray(labels)
+    sizes = np.bincount(labels)
+    gone = {}
+    for name, some in selections.items():
+        some = [some] if isinstance(some, Selection) else some
+        counts = [np.bincount(labels[one.pruned], minlength=len(sizes)) for one in some]
+        gone[name] = np.mean(counts, axis=0) / np.maximum(sizes, 1)
+    table = 100 * np.stack([*gone.values()])
+    order = np.argsort(table[-1], kind="stable")
+    drawn = ax.imshow(table[:, order], cmap="Oranges", vmin=0, vmax=100, aspect="auto")
+    ax.figure.colorbar(drawn, ax=ax, label="pruned (%)")
+    names = [str(c) if class_names is None else str(class_names[c])[:12] for c in order]
+    if len(names) <= 20:  # more cannot be read
+        ax.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
+        for (y, x), value in np.ndenumerate(table[:, order]):
+            ax.text(x, y, f"{value:.0f}", ha="center", va="center", fontsize=8, color="white" if value > 65 else "black")
+    else:
+        ax.set(xticks=[], xlabel=f"{len(names)} classes")
+    ax.set_yticks(range(len(gone)), list(gone))
+    return ax
