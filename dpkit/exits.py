@@ -88,6 +88,9 @@ def leave_early(net: EarlyExitNet, x, *, threshold: float):
     ValueError for another threshold or a network in training mode, whose batch norm would mix the samples.
     """
     check_threshold(threshold)
+    if not isinstance(net, EarlyExitNet):
+        raise TypeError(f"leave_early needs a network with exits; got {type(net).__name__}: wrap it before training, "
+                        "EarlyExitNet(net, after=(1,))")
     if net.training:
         raise ValueError("leave_early is for a network in eval mode, where a sample's answer is its own; call net.eval() first")
     with torch.no_grad():

@@ -166,6 +166,11 @@ def test_a_threshold_that_is_no_confidence_is_refused(threshold):
         leaves_at(Snapshot(np.full((2, 1, 2), 0.5), None, [0]), threshold)
 
 
+def test_a_network_without_exits_is_told_how_to_have_them():
+    with pytest.raises(TypeError, match=r"needs a network with exits; got StagedNet: wrap it before training, EarlyExitNet\("):
+        leave_early(models.small_cnn(1, 5).eval(), torch.zeros(1, 1, 16, 16), threshold=0.5)
+
+
 def test_a_network_in_training_mode_is_refused():
     with pytest.raises(ValueError, match=r"eval mode, .* call net.eval\(\) first"):
         leave_early(net_with_exits().train(), torch.zeros(1, 1, 16, 16), threshold=0.5)
