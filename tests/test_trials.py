@@ -468,6 +468,7 @@ def test_a_record_that_goes_on_after_its_snapshot_keeps_the_early_one(tmp_path, 
 # ---- early exits -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:kept .* samples instead of")
 def test_only_methods_that_read_exits_watch_a_network_with_them(tmp_path):
     cell = replace(CELL, exits=(0, 1), exit_weights=(1, 1, 2), prune_ratio=0.2)
     early, plain = (run_trial(replace(cell, method=method), cache=tmp_path, device="cpu") for method in ("eeprune", "el2n"))

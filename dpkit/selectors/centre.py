@@ -18,7 +18,7 @@ def keep_nearest_to_centre(features, keep: int, *, labels, rng, per_class: str |
     n = len(features)
     keep = check_keep(keep, n)
     rng, params = generator(rng)
-    if labels is None:
+    if labels is None and per_class is None:
         raise ValueError(f"keep_nearest_to_centre measures from the classes' means: it needs labels=, ({n},) whole numbers; "
                          "got none")
     labels = check_labels(labels, n, per_class)
