@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from dpkit import models, scorers, selectors
+from dpkit import by_influence, models, scorers, selectors
 from dpkit.data import DATASETS, ImageSet
 from dpkit.exits import EarlyExitNet
 from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics, require_kind
@@ -20,9 +20,10 @@ class Method:
 
     evidence: what the scorer reads: "dynamics", "snapshot" (an early one), "final" (that of the network as recording left
               it) or "exits" (the same, of a network with early exits); None: the method looks at nothing. A selector without
-              a scorer judges the final snapshot's features.
+              a scorer judges the final snapshot, or its features.
     extras:   names of what the selector takes besides the scores, a row of EXTRAS each.   options: settings of its own;
     of_set:   those of them that were published with other values for a set: {"cifar100": {"cutoff": "cifar100"}}.
+    judges:   what a selector without a scorer is given of the evidence: its "features", or the "snapshot" itself.
     """
 
     evidence: str | None
@@ -31,6 +32,7 @@ class Method:
     extras: tuple = ()
     options: dict = field(default_factory=dict)
     of_set: dict = field(default_factory=dict)
+    judges: str = "features"
 
 
 # what a selector can take besides scores: whose it is, and how it is read
@@ -62,6 +64,8 @@ METHODS = {
     "herding": Method("final", None, selectors.keep_herding),
     "nearest_to_centre": Method("final", None, selectors.keep_nearest_to_centre),
     "kcenter": Method("final", None, selectors.keep_kcenter),
+    "influence_norm": Method("final", by_influence.lone_influence, selectors.keep_top),
+    "influence": Method("final", None, by_influence.anneal_influence, judges="snapshot"),
 }
 MODELS = {build.__name__: build for build in (models.small_cnn, models.resnet18, models.resnet34, models.resnet50,
                                               models.mobilenet_v3_small, models.mobilenet_v3_large)}
@@ -168,7 +172,7 @@ def select(method: str, scores: Scores | None, keep: int, *, evidence=None, num_
     judgement = num_samples if entry.evidence is None else scores
     if entry.evidence and entry.scorer is None:
         require_kind(seen, Snapshot, method)
-        judgement = seen.features
+        judgement = seen.features if entry.judges == "features" else seen
     return entry.selector(judgement, keep, rng=rng, **extras, **(_own(method, 1) | own))
 
 

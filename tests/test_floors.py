@@ -97,7 +97,7 @@ def test_imports_point_only_down(path):
 
 @pytest.mark.parametrize("path", files_of("scorers", "selectors"), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_scorers_and_selectors_stand_on_records_and_numbers_alone(path):
-    assert inside(path) <= {"records", "blocks"} and outside(path) <= NUMERIC
+    assert inside(path) <= {"records", "blocks", "vectors"} and outside(path) <= NUMERIC
 
 
 @pytest.mark.parametrize("path", files_of("plots"), ids=lambda path: path.name)

@@ -1,0 +1,318 @@
+"""How each training sample holds the last layer in place (Yang et al., "Dataset Pruning: Reducing Training Data by Examining
+Generalization Influence", ICLR 2023; influence functions: Koh & Liang, ICML 2017).
+
+The last layer of a network, weight (C, d) and bias (C,), is a softmax regression on the features h: with h~ = [h, 1] and
+p = softmax(theta h~) the loss of sample i has the gradient and the Hessian of the mean loss
+
+    g_i = (p_i - onehot(y_i)) (x) h~_i,          H = 1/n sum_i (diag p_i - p_i p_i^T) (x) h~_i h~_i^T + damping I .
+
+If sample i is taken away, the minimiser of 1/n sum L + damping/2 |theta|^2 moves, to first order, by
+
+    S_i = H^-1 g_i / n  =  -I_param(z_i) / n ,
+
+and if a group is taken away by the sum of its S_i. H without damping is singular always: adding one vector to the weights of
+every class changes no probability. So damping is required. The weight decay of the training is the value for which theta is
+the minimiser. (The paper names no damping.) Everything here reads a Snapshot: probs of the final exit, features and labels.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import LinAlgError, blas, cho_factor, cho_solve
+
+from dpkit.blocks import row_blocks, unfit_rows
+from dpkit.records import Snapshot, require_kind
+from dpkit.solvers import conjugate_gradients, lissa
+from dpkit.vectors import OuterVectors
+
+METHODS = ("auto", "exact", "cg", "kronecker", "lissa")
+_ROWS = 2048  # samples looked at together
+_RIGHT = 64  # right-hand sides that cg and lissa solve for together
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which way influence_vectors goes, and why: `print` it.
+
+    method: the way.   parameters: C d + C.   needed: bytes, by way.   memory: bytes that were allowed.
+    """
+
+    method: str
+    parameters: int
+    needed: dict
+    memory: float
+
+    def __str__(self):
+        needs = ", ".join(f"{name} {_size(count)}" for name, count in self.needed.items())
+        return f"{self.method}: {self.parameters:,} parameters in {_size(self.memory)} of memory (needed: {needs})"
+
+
+def plan_influence(snapshot: Snapshot, *, memory: float = 8e9, rows: int | None = None) -> Plan:
+    """Where influence_vectors(method="auto") goes: "exact" if that fits into `memory` bytes, else "kronecker" if that does.
+
+    "cg" needs little memory but, for all samples, n times the time: it is for some `rows`, and never chosen by itself.
+    """
+    require_kind(snapshot, Snapshot, "influence")
+    n, classes, width = _shape(snapshot)
+    count = classes * width
+    block = 4 * 8 * min(_ROWS, n) * count  # a few blocks of rows in float64
+    result = 4 * (n if rows is None else rows) * count
+    features = 8 * n * width
+    needed = {"exact": 8 * count**2 + block + result, "cg": features + 10 * 8 * _RIGHT * (count + n * classes // 8) + result,
+              "kronecker": 16 * (classes**2 + width**2) + 12 * n * (classes + width) + result,
+              "OuterVectors": 16 * (classes**2 + width**2) + 12 * n * (classes + width)}
+    fits = [name for name in ("exact", "kronecker") if needed[name] <= memory]
+    return Plan(fits[0] if fits else "none", count, needed, memory)
+
+
+def influence_vectors(snapshot: Snapshot, *, damping: float, method: str = "auto", memory: float = 8e9, rows=None,
+                      tolerance: float = 1e-6, depth: int = 2000, batch_size: int = 128, scale: float | None = None,
+                      rng=None) -> np.ndarray:
+    """S_i = (H + damping I)^-1 g_i / n of every sample: what taking it away adds to the last layer's parameters.
+
+    snapshot: features (n, d), labels and the final exit's probs: those of one linear layer on these features.
+    damping:  above 0, in the unit of H; the weight decay of the training, 5e-4 in most recipes, makes theta a minimiser.
+    method:   "exact"      the Hessian written out, one Cholesky factor, one solve for all: 8 P^2 bytes, O(n P^2), P = C d + C;
+              "cg"         conjugate gradients on exact Hessian-vector products, preconditioned by the Kronecker product: no
+                           P x P matrix, but O(n P) an iteration for every right-hand side: for some `rows`;
+              "kronecker"  H as the product of its class part and its feature part, an approximation; see outer_influence;
+              "lissa"      the paper's own, Agarwal et al. (2016): H^-1 g by a recursion over random batches;
+              "auto"       what plan_influence says. It warns if that is not "exact".
+    memory:   bytes that may be used, the result among them.
+    rows:     only of these samples (default: all); H is of all samples in any case.
+    tolerance: of cg: the residual's length over the right-hand side's.
+    depth, batch_size, scale, rng: of lissa: steps, samples in each, what H is divided by (default: a bound of its largest
+              eigenvalue, so that the recursion cannot diverge), and the seed.
+    Returns S (n, C d + C) float32, order [weight.flatten(), bias]; in the unit of the parameters.
+    ValueError for damping not above 0, a snapshot without features, memory that does not suffice.
+    """
+    n, _, _ = _check(snapshot, damping)
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+    rows = _check_rows(rows, n)
+    plan = plan_influence(snapshot, memory=memory, rows=None if rows is None else len(rows))
+    chosen = plan.method if method == "auto" else method
+    if chosen == "none" or plan.needed.get(chosen, 0) > memory:
+        _refuse_memory(plan, method)
+    if method == "auto" and chosen != "exact":
+        warnings.warn(f'influence by the {chosen} approximation, as "exact" needs {_size(plan.needed["exact"])} and memory is '
+                      f'{_size(memory)}: pass a larger memory=, or method="{chosen}" if that is meant', stacklevel=2)
+    if chosen == "exact":
+        return _exact(snapshot, damping, rows)
+    if chosen == "kronecker":
+        return outer_influence(snapshot, damping=damping).dense(slice(None) if rows is None else rows)
+    if chosen == "lissa":
+        return _lissa(snapshot, damping, rows, depth, batch_size, scale, rng)
+    return _cg(snapshot, damping, rows, tolerance)
+
+
+def outer_influence(snapshot: Snapshot, *, damping: float) -> OuterVectors:
+    """influence_vectors(method="kronecker") in the form it truly has: (n, C) and (n, d + 1) instead of (n, C d + C).
+
+    H is taken for A (x) B, A = mean of diag p - p p^T, B = mean of h~ h~^T, as if the two were independent; the damping goes
+    into the factors, (A + sqrt(damping) / s I) (x) (B + s sqrt(damping) I) with s^2 = mean eigenvalue of B / that of A
+    (Martens & Grosse, ICML 2015), so that the inverse, too, is a product and S_i = (A^-1 (p_i - onehot)) (x) (B^-1 h~_i) / n.
+    """
+    n, _, _ = _check(snapshot, damping)
+    inverse = [np.linalg.inv(factor) for factor in _kronecker(snapshot, damping)]
+    left, right = (np.empty((n, len(part)), np.float32) for part in inverse)
+    for rows in _blocks(snapshot):
+        left[rows], right[rows] = errors(snapshot, rows) @ inverse[0] / n, inputs(snapshot, rows) @ inverse[1]
+    return OuterVectors(left, right)
+
+
+def gradients(snapshot: Snapshot, rows=slice(None)) -> np.ndarray:
+    """g_i of these samples, in float64: (rows, C d + C), order [weight.flatten(), bias]."""
+    return OuterVectors(errors(snapshot, rows), inputs(snapshot, rows)).dense()
+
+
+def hessian(snapshot: Snapshot, *, damping: float = 0.0) -> np.ndarray:
+    """H + damping I written out: (P, P) float64, P = C d + C, order [weight.flatten(), bias]."""
+    lower = _lower_hessian(snapshot, damping)
+    return np.tril(lower) + np.tril(lower, -1).T
+
+
+def hessian_product(snapshot: Snapshot, vectors, *, damping: float = 0.0) -> np.ndarray:
+    """(H + damping I) v of every row v of (k, P) vectors, without writing H out. (k, P) float64."""
+    _, classes, width = _shape(snapshot)
+    vectors = np.asarray(vectors, np.float64)
+    split = _split(vectors, classes, width)
+    return _joined(_product(snapshot, split)) + damping * vectors
+
+
+# ---- the pieces ------------------------------------------------------------------------------------------------
+
+
+def errors(snapshot, rows=slice(None)):
+    """p - onehot(y) at the final exit. (rows, C) float64."""
+    error = snapshot.probs[-1][rows].astype(np.float64)
+    error[np.arange(len(error)), snapshot.labels[rows]] -= 1
+    return error
+
+
+def inputs(snapshot, rows=slice(None)):
+    """h~ = [h, 1]. (rows, d + 1) float64."""
+    features = snapshot.features[rows].astype(np.float64)
+    return np.concatenate([features, np.ones((len(features), 1))], axis=1)
+
+
+def _shape(snapshot):
+    if snapshot.features is None:
+        raise ValueError("influence reads features, and this Snapshot kept none: pass take_snapshot(net, images)")
+    return snapshot.num_samples, snapshot.num_classes, snapshot.features.shape[1] + 1
+
+
+def _blocks(snapshot, size=_ROWS):
+    return row_blocks(snapshot.num_samples, snapshot.features, snapshot.probs, size=size)
+
+
+def _lower_hessian(snapshot, damping):
+    """The lower triangle of H + damping I, in Fortran order. What is above the diagonal means nothing."""
+    n, classes, width = _shape(snapshot)
+    total = np.zeros((classes * width, classes * width), order="F")
+    own = np.zeros((classes, width, width))
+    for rows in _blocks(snapshot):
+        x, p = inputs(snapshot, rows), snapshot.probs[-1][rows].astype(np.float64)
+        outer = OuterVectors(p, x).dense()
+        total = blas.dsyrk(-1.0 / n, outer.T, beta=1.0, c=total, lower=1, overwrite_c=1)
+        for c in range(classes):
+            own[c] += (x * (p[:, c : c + 1] / n)).T @ x
+    for c in range(classes):
+        place = np.append(np.arange(c * (width - 1), (c + 1) * (width - 1)), classes * (width - 1) + c)
+        total[np.ix_(place, place)] += own[c]
+    total[np.diag_indices_from(total)] += damping
+    return total
+
+
+def _exact(snapshot, damping, rows):
+    n, classes, width = _shape(snapshot)
+    try:
+        factor = cho_factor(_lower_hessian(snapshot, damping), lower=True, overwrite_a=True, check_finite=False)
+    except LinAlgError:
+        raise ValueError(f"the Hessian is singular to working precision with damping {damping:g}, as a softmax Hessian is "
+                         "without damping: take more, e.g. the weight decay of the training, 5e-4") from None
+    rows = np.arange(n) if rows is None else rows
+    found = np.empty((len(rows), classes * width), np.float32)
+    for block in row_blocks(len(rows), snapshot.features, snapshot.probs, size=_ROWS):
+        found[block] = cho_solve(factor, gradients(snapshot, rows[block]).T, overwrite_b=True, check_finite=False).T / n
+    return found
+
+
+def _kronecker(snapshot, damping):
+    """(A + ..., B + ...): the two factors, each with its part of the damping."""
+    n, classes, width = _shape(snapshot)
+    first, second = np.zeros((classes, classes)), np.zeros((width, width))
+    for rows in _blocks(snapshot):
+        x, p = inputs(snapshot, rows), snapshot.probs[-1][rows].astype(np.float64)
+        first += np.diag(p.sum(0)) - p.T @ p
+        second += x.T @ x
+    first, second = first / n, second / n
+    balance = np.sqrt(np.trace(second) / width / max(np.trace(first) / classes, np.finfo(float).tiny))
+    return first + np.sqrt(damping) / balance * np.eye(classes), second + np.sqrt(damping) * balance * np.eye(width)
+
+
+def _iterated(snapshot, rows, solve):
+    """S of these samples, a block of right-hand sides at a time: solve((k, C, d + 1)) -> the same shape."""
+    n, classes, width = _shape(snapshot)
+    rows = np.arange(n) if rows is None else rows
+    found = np.empty((len(rows), classes * width), np.float32)
+    for block in row_blocks(len(rows), size=_RIGHT):
+        right = errors(snapshot, rows[block])[:, :, None] * inputs(snapshot, rows[block])[:, None, :]
+        found[block] = _joined(solve(right)) / n
+    return found
+
+
+def _cg(snapshot, damping, rows, tolerance):
+    first, second = (np.linalg.inv(factor) for factor in _kronecker(snapshot, damping))
+    return _iterated(snapshot, rows, lambda right: conjugate_gradients(
+        lambda v: _product(snapshot, v) + damping * v, right, precondition=lambda v: first @ v @ second, tolerance=tolerance))
+
+
+def _lissa(snapshot, damping, rows, depth, batch_size, scale, rng):
+    if rng is None:
+        raise ValueError('method="lissa" draws batches: pass rng=, a seed or a numpy Generator')
+    rng, n = np.random.default_rng(rng), snapshot.num_samples
+    if scale is None:  # diag p - p p^T has no eigenvalue above 1/2
+        longest = max((inputs(snapshot, part) ** 2).sum(1).max() for part in _blocks(snapshot))
+        scale = longest / 2 + damping
+
+    def solve(right):
+        batches = (rng.integers(0, n, batch_size) for _ in range(depth))
+        with np.errstate(over="ignore", invalid="ignore"):
+            x = lissa(lambda v, batch: _product(snapshot, v, batch) + damping * v, right, batches=batches, scale=scale)
+        left_over = right[:8] - _product(snapshot, x[:8]) - damping * x[:8]
+        far.append(np.linalg.norm(left_over) / max(np.linalg.norm(right[:8]), np.finfo(float).tiny))
+        return x
+
+    far = []
+    found = _iterated(snapshot, rows, solve)
+    if not np.isfinite(far).all():
+        raise ArithmeticError(f"lissa diverged with scale {scale:g}: leave scale out, or take a larger one")
+    if max(far, default=0) > 0.1:
+        warnings.warn(f"lissa left a residual of {max(far):.0%} of g after {depth} steps; it needs some {scale / damping:,.0f} "
+                      '(scale / damping) and more, or method="exact" or "cg"', stacklevel=3)
+    return found
+
+
+def _product(snapshot, split, only=None):
+    """H v for (k, C, d + 1) vectors, in one pass over the samples, or H of `only` these."""
+    k, classes, width = split.shape
+    flat, total = split.reshape(k * classes, width), np.zeros((k * classes, width))
+    for rows in _blocks(snapshot, size=max(64, 2**23 // (k * classes))) if only is None else [only]:
+        x, p = inputs(snapshot, rows), snapshot.probs[-1][rows].astype(np.float64)[:, None]
+        moved = (x @ flat.T).reshape(len(x), k, classes)
+        moved = p * (moved - (p * moved).sum(2, keepdims=True))
+        total += moved.reshape(len(x), -1).T @ x
+    return total.reshape(split.shape) / (snapshot.num_samples if only is None else len(only))
+
+
+def _split(vectors, classes, width):
+    """(k, C d + C) -> (k, C, d + 1)."""
+    weight, bias = vectors[:, : classes * (width - 1)], vectors[:, classes * (width - 1) :]
+    return np.concatenate([weight.reshape(len(vectors), classes, width - 1), bias[:, :, None]], axis=2)
+
+
+def _joined(split):
+    """(k, C, d + 1) -> (k, C d + C)."""
+    return np.concatenate([split[:, :, :-1].reshape(len(split), -1), split[:, :, -1]], axis=1)
+
+
+# ---- what is refused -------------------------------------------------------------------------------------------
+
+
+def _check(snapshot, damping):
+    require_kind(snapshot, Snapshot, "influence")
+    shape = _shape(snapshot)
+    if isinstance(damping, bool) or not 0 < damping < np.inf:  # also NaN
+        raise ValueError(f"damping must be above 0; got {damping}: a softmax Hessian is singular without it (the same vector "
+                         "added to the weights of every class changes no probability); try the weight decay of the training, "
+                         "5e-4")
+    wrong = unfit_rows(snapshot.features)
+    if len(wrong):
+        raise ValueError(f"influence needs finite features; {len(wrong)} of {shape[0]} rows hold NaN or infinity (first: row "
+                         f"{wrong[0]}): the network diverged, so train it again at a lower rate")
+    return shape
+
+
+def _check_rows(rows, n):
+    if rows is None:
+        return None
+    rows = np.asarray(rows)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu" or (rows.size and not 0 <= rows.min() <= rows.max() < n):
+        raise ValueError(f"rows must be row numbers in 0..{n - 1}; got shape {rows.shape} of {rows.dtype}")
+    return rows.astype(np.int64)
+
+
+def _refuse_memory(plan, method):
+    fitting = [name for name, count in plan.needed.items() if count <= plan.memory and name != method]
+    words = {"OuterVectors": "outer_influence(snapshot, damping=...), which never writes the vectors out",
+             "cg": 'method="cg", slow for many rows'}
+    ways = " or ".join(words.get(name, f'method="{name}"') for name in fitting)
+    needed = _size(plan.needed["exact" if method == "auto" else method])
+    raise ValueError(f"influence of {plan.parameters:,} parameters needs {needed} of memory and {_size(plan.memory)} was "
+                     f"allowed: {f'{ways} fits' if ways else 'pass fewer rows='}, or allow more with memory=")
+
+
+def _size(count):
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

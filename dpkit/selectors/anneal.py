@@ -1,0 +1,239 @@
+"""Simulated annealing over which samples go: the vectors of the PRUNED shall add up to little (Yang et al., ICLR 2023).
+
+A state is a set of m pruned samples, u the sum of their vectors. A proposal takes a pruned sample a and one b that is kept,
+both drawn uniformly, and swaps them with probability min(1, exp(-change / temperature)), where
+
+    change = |u - S_a + S_b|^2 - |u|^2 = |S_a|^2 + |S_b|^2 - 2 <S_a, S_b> + 2 <u, S_b - S_a>
+
+costs O(p), whatever n and m are: u is carried along and never summed anew. The paper gives no schedule. Ours is geometric,
+from `hottest` to `coldest`, both in units of the mean |change| of a random proposal at the start.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from dpkit.blocks import by_label
+from dpkit.records import Selection, require_kind
+from dpkit.selectors._choose import by_class, check_keep, check_labels, generator
+from dpkit.vectors import check_vectors, factors, norms, sum_of
+
+_CHUNK = 8192  # proposals between two reports, fewer where a proposal is long
+_LEAST = 20_000  # proposals where a set is small
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Annealed:
+    """Where an annealing stands after `step` proposals of restart number `restart`.
+
+    temperature: the squared length at which a rise of it is taken with probability 1/e.   accepted: the share of the proposals
+    since the last report that were.   objective: |u| now.   best: the smallest |u| of all restarts so far, that of `pruned`.
+    pruned: (m,) int64, the samples that go in that best state, ascending.   seconds: since the start.
+    """
+
+    step: int
+    restart: int
+    temperature: float
+    accepted: float
+    objective: float
+    best: float
+    pruned: np.ndarray
+    seconds: float
+
+
+def anneal(vectors, keep: int, *, rng, labels=None, per_class: str | None = None, steps: int | None = None,
+           seconds: float | None = None, restarts: int = 1, hottest: float = 1.0, coldest: float = 1e-4,
+           start: Selection | None = None) -> Selection:
+    """Keep `keep` samples so that the vectors of the PRUNED add up to little (Eq. 4; Yang et al., ICLR 2023).
+
+    Minimises |sum of S_i over the pruned| with n - keep of them. For influence vectors that is, to first order, how far the
+    parameters of the last layer move when the pruned are taken away.
+
+    vectors:  (n, p) float32 or float64, influence_vectors(snapshot, ...), or OuterVectors.
+    keep:     how many are KEPT, 0..n.   rng: seed or numpy Generator.
+    labels:   (n,) whole numbers, with per_class "proportional" | "balanced": swaps then stay within a class. The paper's rule
+              knows no classes: None.
+    steps:    proposals in each restart; 50 n if nothing is said, 20,000 at least.   seconds: of all restarts together; the
+              temperature then falls with the clock, and the answer depends on the machine. With both, the first to be over
+              ends it.
+    restarts: independent annealings; the best state of all is returned, whenever it was met.
+    hottest, coldest: first and last temperature, in units of the mean |change| of a random swap at the start; 0 and 0 is
+              descent, which takes only what is better.
+    start:    a Selection to start from instead of a random one; `keep` must be its size.
+    Returns a Selection of exactly `keep` samples; params hold the objective of the start and of the end. The same vectors, rng
+    and steps give the same answer. ValueError for vectors that are not finite, keep outside 0..n, a limit that is not above 0.
+    Source: "Dataset Pruning: Reducing Training Data by Examining Generalization Influence"; schedule and moves are ours.
+    """
+    rng, params = generator(rng)
+    first = last = None
+    for last in annealing(vectors, keep, rng=rng, labels=labels, per_class=per_class, steps=steps, seconds=seconds,
+                          restarts=restarts, hottest=hottest, coldest=coldest, start=start):
+        first = first or last
+    found = {"per_class": per_class, "start_norm": first.objective, "norm": last.best, "steps": last.step, "restarts": restarts}
+    return without(last.pruned, len(vectors), "anneal", params | found)
+
+
+def annealing(vectors, keep: int, *, rng, labels=None, per_class: str | None = None, steps: int | None = None,
+              seconds: float | None = None, restarts: int = 1, hottest: float = 1.0, coldest: float = 1e-4,
+              start: Selection | None = None) -> Iterator[Annealed]:
+    """What `anneal` iterates over, with its arguments: an Annealed before the first proposal of each restart, and every few
+    thousand proposals. Stopping early loses nothing: the last report holds the best state met."""
+    vectors = check_vectors(vectors, "anneal")
+    n = len(vectors)
+    keep = check_keep(keep, n)
+    check_limits(steps, seconds, restarts, hottest, coldest)
+    if start is not None:
+        require_kind(start, Selection, "anneal's start")
+        if (start.num_samples, len(start.kept)) != (n, keep):
+            raise ValueError(f"start must keep {keep} of {n} samples, as asked; it keeps {len(start.kept)} of "
+                             f"{start.num_samples}")
+    labels = np.zeros(n, np.int64) if per_class is None else check_labels(labels, n, per_class)
+    if steps is None and seconds is None:
+        steps = max(50 * n, _LEAST)
+    rng, _ = generator(rng)
+    return _annealing(vectors, keep, rng, labels, per_class, steps, seconds, restarts, hottest, coldest, start)
+
+
+# ---- one annealing ---------------------------------------------------------------------------------------------
+
+
+def _annealing(vectors, keep, rng, labels, per_class, steps, seconds, restarts, hottest, coldest, start):
+    left, right = factors(vectors)
+    n, begun = len(left), time.monotonic()
+    square = norms(vectors) ** 2
+    chunk = int(np.clip(2**26 // (left.shape[1] * right.shape[1]), 256, _CHUNK))
+    chunk = min(chunk, max(steps // 20, 64)) if steps else chunk
+    best, chosen = np.inf, None
+    for restart in range(restarts):
+        go, stay, pools = _first_state(n, keep, rng, labels, per_class, start)
+        u = sum_of(vectors, go)
+        carried = u.astype(right.dtype)
+        objective = float((u**2).sum())
+        if objective < best:
+            best, chosen = objective, np.sort(go)
+        movable = len(pools) > 0
+        unit = _mean_change(left, right, square, u, go, stay, pools, rng) if movable else 0.0
+        yield Annealed(0, restart, hottest * unit, 0.0, objective**0.5, best**0.5, chosen, time.monotonic() - begun)
+        step, done, start_of = 0, 0.0, time.monotonic()
+        while movable and done < 1:
+            size = min(chunk, steps - step) if steps else chunk
+            hot = hottest * unit * _cooled(hottest, coldest, done)
+            done = _progress(step + size, steps, time.monotonic() - start_of, seconds and seconds / restarts)
+            cold = hottest * unit * _cooled(hottest, coldest, done)
+            first, second = _proposals(pools, size, rng)
+            swaps = np.empty(size, np.int32)
+            objective, lowest, at, taken = _swap(left, right, square, u, carried, go, stay, first, second,
+                                                 rng.exponential(size=size), hot, cold, objective, best, swaps)
+            if at >= 0:
+                best, chosen = lowest, _state_at(go, stay, first, second, swaps[at:taken])
+            step += size
+            yield Annealed(step, restart, cold, taken / size, objective**0.5, best**0.5, chosen, time.monotonic() - begun)
+
+
+def _first_state(n, keep, rng, labels, per_class, start):
+    """(pruned, kept, pools): the rows of both class by class, and of each class that can swap where its rows stand."""
+    if start is None:
+        kept, _ = by_class(labels, n, keep, per_class, rng, lambda rows, count: rng.choice(rows, count, replace=False))
+    else:
+        kept = start.kept
+    stays = np.zeros(n, bool)
+    stays[kept] = True
+    order = np.argsort(labels, kind="stable")
+    go, stay = order[~stays[order]], order[stays[order]]
+    places = [{label: (rows[0], len(rows)) for label, rows in by_label(labels[part])} for part in (go, stay)]
+    return go, stay, [(*places[0][label], *places[1][label]) for label in sorted(places[0].keys() & places[1].keys())]
+
+
+def _proposals(pools, size, rng):
+    """Places among the pruned and the kept, uniform within a class; classes by the rows they have. Two (size,) int64."""
+    pools = np.array(pools)
+    shares = (pools[:, 1] + pools[:, 3]) / (pools[:, 1] + pools[:, 3]).sum()
+    pool = pools[rng.choice(len(pools), size, p=shares)] if len(pools) > 1 else np.broadcast_to(pools[0], (size, 4))
+    return pool[:, 0] + rng.integers(0, pool[:, 1]), pool[:, 2] + rng.integers(0, pool[:, 3])
+
+
+def _mean_change(left, right, square, u, go, stay, pools, rng):
+    """Mean |change| of random swaps: the unit of the temperatures."""
+    first, second = _proposals(pools, 256, rng)
+    swapped = [(left[go[a]], right[go[a]], left[stay[b]], right[stay[b]]) for a, b in zip(first, second, strict=True)]
+    moves = (np.outer(lb, rb).astype(np.float64) - np.outer(la, ra) for la, ra, lb, rb in swapped)
+    return float(np.mean([abs((move * (move + 2 * u)).sum()) for move in moves]))
+
+
+def _cooled(hottest, coldest, done):
+    """What fraction of the hottest temperature is left when `done` of the way is gone."""
+    return (coldest / hottest) ** done if hottest and coldest else float(hottest > 0 and done < 1)
+
+
+def _progress(step, steps, seconds, limit):
+    return min(max(step / steps if steps else 0, seconds / limit if limit else 0), 1)
+
+
+def _state_at(go, stay, first, second, later):
+    """The pruned rows as they were before the swaps `later`, ascending."""
+    go, stay = go.copy(), stay.copy()
+    for t in later[::-1]:
+        go[first[t]], stay[second[t]] = stay[second[t]], go[first[t]]
+    return np.sort(go)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"reassoc", "contract"})
+def _swap(left, right, square, u, carried, go, stay, first, second, luck, hot, cold, objective, best, swaps):
+    """Proposals one after another; go, stay, u, carried change in place. (|u|^2, best, swaps taken until it or -1, taken)."""
+    size, parts, width = len(first), left.shape[1], right.shape[1]
+    temperature, falls = hot, (cold / hot) ** (1 / size) if hot > 0 and cold > 0 else 1.0
+    taken, at = 0, -1
+    for t in range(size):
+        a, b = go[first[t]], stay[second[t]]
+        ra, rb = right[a], right[b]
+        inner, both = right.dtype.type(0), right.dtype.type(0)
+        row, la, lb = carried[0], left[a, 0], left[b, 0]
+        for k in range(width):  # one pass over the two rows: fetching them is what takes the time
+            inner += ra[k] * rb[k]
+            both += row[k] * (lb * rb[k] - la * ra[k])
+        for c in range(1, parts):
+            row, la, lb = carried[c], left[a, c], left[b, c]
+            for k in range(width):
+                both += row[k] * (lb * rb[k] - la * ra[k])
+        alike = right.dtype.type(0)
+        for c in range(parts):
+            alike += left[a, c] * left[b, c]
+        if square[a] + square[b] - 2.0 * inner * alike + 2.0 * both < temperature * luck[t]:
+            objective = 0.0
+            for c in range(parts):
+                la, lb = left[a, c], left[b, c]
+                for k in range(width):
+                    u[c, k] += np.float64(lb * rb[k]) - np.float64(la * ra[k])
+                    carried[c, k] = u[c, k]
+                    objective += u[c, k] * u[c, k]
+            go[first[t]], stay[second[t]] = b, a
+            swaps[taken] = t
+            taken += 1
+            if objective < best:
+                best, at = objective, taken
+        temperature *= falls
+    return objective, best, at, taken
+
+
+# ---- what is refused, what is returned --------------------------------------------------------------------------
+
+
+def check_limits(steps, seconds, restarts, hottest, coldest) -> None:
+    """ValueError for limits or temperatures that no annealing can have."""
+    for name, value in (("steps", steps), ("restarts", restarts)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1):
+            raise ValueError(f"{name} must be a whole number from 1; got {value!r}")
+    if seconds is not None and not 0 < seconds < np.inf:
+        raise ValueError(f"seconds must be above 0; got {seconds!r}")
+    if not 0 <= coldest <= hottest < np.inf:
+        raise ValueError(f"temperatures must fall, 0 <= coldest <= hottest; got hottest {hottest!r}, coldest {coldest!r}")
+
+
+def without(pruned, n, method, params) -> Selection:
+    """The Selection of all n samples but the pruned."""
+    kept = np.ones(n, bool)
+    kept[pruned] = False
+    return Selection(np.flatnonzero(kept), n, method, params)
