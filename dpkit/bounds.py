@@ -1,10 +1,11 @@
 """The generalisation bound of optimisation-based pruning, with the factor n in its place (Yang et al., ICLR 2023, Theorem 1).
 
-Taking D away moves the parameters, to first order, by sum of S_i over D = -(1/n) sum of I_param(z_i). The test loss then moves
-by <grad L_test, sum of S>, which is at most |sum of S| |grad L_test|. The paper's Theorem 1 supposes |sum of I_param| <= epsilon,
-and writes that bound as (epsilon / n) |grad L_test|; its Eq. 3 bounds |sum of S|, which carries the 1/n already: with the epsilon
-of Eq. 3 the bound is epsilon |grad L_test|. Both are the same number: here the two epsilons have names of their own. The rest of
-Theorem 1, O(m / n^2), has an unknown constant (a bound on the second derivative): only m / n^2 is told.
+Taking D away moves the parameters, to first order, by sum of S_i over D = -(1/n) sum of I_param(z_i). The test loss then
+moves by <grad L_test, sum of S>, which is at most |sum of S| |grad L_test|. The paper's Theorem 1 supposes that
+|sum of I_param| <= epsilon, and writes that bound as (epsilon / n) |grad L_test|; its Eq. 3 bounds |sum of S|, which carries
+the 1/n already, so with the epsilon of Eq. 3 the bound is epsilon |grad L_test|. Both are the same number: here the two
+epsilons have names of their own. The rest of Theorem 1, O(m / n^2), has an unknown constant (a bound on the second
+derivative): only m / n^2 is told.
 """
 
 from dataclasses import dataclass

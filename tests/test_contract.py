@@ -46,6 +46,8 @@ def select(method, evidence, keep, rng, **options):
         options["neighbours"] = 1  # there are no five
     if catalog.defaults(method).get("protect_inf"):
         options["protect_inf"] = False  # the one way to keep more than was asked, tested by itself
+    if "steps" in catalog.defaults(method):
+        options["steps"] = 300  # what must hold of any search holds of a short one
     if "cutoff" in catalog.defaults(method) and keep == 21:
         options["cutoff"] = 0.1  # the same number of each class goes first
     return catalog.select(method, scores, keep, evidence=evidence, num_samples=len(labels), labels=labels, rng=rng, **options)
