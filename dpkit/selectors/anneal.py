@@ -23,6 +23,7 @@ from dpkit.vectors import check_vectors, factors, norms, sum_of
 
 _CHUNK = 8192  # proposals between two reports, fewer where a proposal is long
 _LEAST = 20_000  # proposals where a set is small
+_SAMPLED = 512  # proposals that tell how much one changes
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -115,7 +116,7 @@ def _annealing(vectors, keep, rng, labels, per_class, steps, seconds, restarts, 
         if objective < best:
             best, chosen = objective, np.sort(go)
         movable = len(pools) > 0
-        unit = _mean_change(left, right, square, u, go, stay, pools, rng) if movable else 0.0
+        unit = _mean_change(left, right, square, carried, go, stay, *_proposals(pools, _SAMPLED, rng)) if movable else 0.0
         yield Annealed(0, restart, hottest * unit, 0.0, objective**0.5, best**0.5, chosen, time.monotonic() - begun)
         step, done, start_of = 0, 0.0, time.monotonic()
         while movable and done < 1:
@@ -155,17 +156,9 @@ def _proposals(pools, size, rng):
     return pool[:, 0] + rng.integers(0, pool[:, 1]), pool[:, 2] + rng.integers(0, pool[:, 3])
 
 
-def _mean_change(left, right, square, u, go, stay, pools, rng):
-    """Mean |change| of random swaps: the unit of the temperatures."""
-    first, second = _proposals(pools, 256, rng)
-    swapped = [(left[go[a]], right[go[a]], left[stay[b]], right[stay[b]]) for a, b in zip(first, second, strict=True)]
-    moves = (np.outer(lb, rb).astype(np.float64) - np.outer(la, ra) for la, ra, lb, rb in swapped)
-    return float(np.mean([abs((move * (move + 2 * u)).sum()) for move in moves]))
-
-
 def _cooled(hottest, coldest, done):
     """What fraction of the hottest temperature is left when `done` of the way is gone."""
-    return (coldest / hottest) ** done if hottest and coldest else float(hottest > 0 and done < 1)
+    return (coldest / hottest) ** done if hottest else 0.0
 
 
 def _progress(step, steps, seconds, limit):
@@ -181,6 +174,32 @@ def _state_at(go, stay, first, second, later):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"reassoc", "contract"})
+def _change(left, right, square, carried, a, b):
+    """By how much |u|^2 rises when a, which is pruned, and b, which is kept, are swapped."""
+    ra, rb, row, la, lb = right[a], right[b], carried[0], left[a, 0], left[b, 0]
+    inner, alike, both = right.dtype.type(0), right.dtype.type(0), right.dtype.type(0)
+    for k in range(right.shape[1]):  # one pass over the two rows: fetching them is what takes the time
+        inner += ra[k] * rb[k]
+        both += row[k] * (lb * rb[k] - la * ra[k])
+    for c in range(1, left.shape[1]):
+        row, la, lb = carried[c], left[a, c], left[b, c]
+        for k in range(right.shape[1]):
+            both += row[k] * (lb * rb[k] - la * ra[k])
+    for c in range(left.shape[1]):
+        alike += left[a, c] * left[b, c]
+    return square[a] + square[b] - 2.0 * inner * alike + 2.0 * both
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"reassoc", "contract"})
+def _mean_change(left, right, square, carried, go, stay, first, second):
+    """Mean |change| of these proposals: the unit of the temperatures."""
+    total = 0.0
+    for t in range(len(first)):
+        total += abs(_change(left, right, square, carried, go[first[t]], stay[second[t]]))
+    return total / len(first)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"reassoc", "contract"})
 def _swap(left, right, square, u, carried, go, stay, first, second, luck, hot, cold, objective, best, swaps):
     """Proposals one after another; go, stay, u, carried change in place. (|u|^2, best, swaps taken until it or -1, taken)."""
     size, parts, width = len(first), left.shape[1], right.shape[1]
@@ -188,25 +207,13 @@ def _swap(left, right, square, u, carried, go, stay, first, second, luck, hot, c
     taken, at = 0, -1
     for t in range(size):
         a, b = go[first[t]], stay[second[t]]
-        ra, rb = right[a], right[b]
-        inner, both = right.dtype.type(0), right.dtype.type(0)
-        row, la, lb = carried[0], left[a, 0], left[b, 0]
-        for k in range(width):  # one pass over the two rows: fetching them is what takes the time
-            inner += ra[k] * rb[k]
-            both += row[k] * (lb * rb[k] - la * ra[k])
-        for c in range(1, parts):
-            row, la, lb = carried[c], left[a, c], left[b, c]
-            for k in range(width):
-                both += row[k] * (lb * rb[k] - la * ra[k])
-        alike = right.dtype.type(0)
-        for c in range(parts):
-            alike += left[a, c] * left[b, c]
-        if square[a] + square[b] - 2.0 * inner * alike + 2.0 * both < temperature * luck[t]:
+        if _change(left, right, square, carried, a, b) < temperature * luck[t]:
+            ra, rb = right[a], right[b]
             objective = 0.0
             for c in range(parts):
                 la, lb = left[a, c], left[b, c]
                 for k in range(width):
-                    u[c, k] += np.float64(lb * rb[k]) - np.float64(la * ra[k])
+                    u[c, k] += np.float64(lb) * rb[k] - np.float64(la) * ra[k]
                     carried[c, k] = u[c, k]
                     objective += u[c, k] * u[c, k]
             go[first[t]], stay[second[t]] = b, a
@@ -228,8 +235,9 @@ def check_limits(steps, seconds, restarts, hottest, coldest) -> None:
             raise ValueError(f"{name} must be a whole number from 1; got {value!r}")
     if seconds is not None and not 0 < seconds < np.inf:
         raise ValueError(f"seconds must be above 0; got {seconds!r}")
-    if not 0 <= coldest <= hottest < np.inf:
-        raise ValueError(f"temperatures must fall, 0 <= coldest <= hottest; got hottest {hottest!r}, coldest {coldest!r}")
+    if not 0 < coldest <= hottest < np.inf and not coldest == hottest == 0:
+        raise ValueError("temperatures must fall, 0 < coldest <= hottest, or both be 0 for descent; got hottest "
+                         f"{hottest!r}, coldest {coldest!r}")
 
 
 def without(pruned, n, method, params) -> Selection:
