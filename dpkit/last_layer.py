@@ -35,9 +35,11 @@ def fit_last_layer(snapshot: Snapshot, *, damping: float, selection: Selection |
     lacking = np.setdiff1d(np.arange(classes), snapshot.labels[rows])
     if len(lacking):
         raise ValueError(f"every class needs a sample among the kept; class {lacking[0]} has none: keep more, or by class")
-    solver = LogisticRegression(C=1 / (n * damping), fit_intercept=False, solver="newton-cholesky", tol=tolerance, max_iter=200)
+    # of two classes scikit-learn fits the difference w of the weights, w/2 and -w/2, whose squares add up to half of |w|^2
+    solver = LogisticRegression(C=(2 if classes == 2 else 1) / (n * damping), fit_intercept=False, solver="newton-cholesky",
+                                tol=tolerance, max_iter=200)
     fitted = solver.fit(inputs(snapshot, rows), snapshot.labels[rows]).coef_
-    weights = np.vstack([-fitted, fitted]) / 2 if classes == 2 else fitted  # of two classes scikit-learn fits the difference
+    weights = np.vstack([-fitted, fitted]) / 2 if classes == 2 else fitted
     return np.concatenate([weights[:, :-1].ravel(), weights[:, -1]])
 
 

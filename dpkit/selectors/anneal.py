@@ -22,7 +22,7 @@ from dpkit.selectors._choose import by_class, check_keep, check_labels, generato
 from dpkit.vectors import check_vectors, factors, norms, sum_of
 
 _CHUNK = 8192  # proposals between two reports, fewer where a proposal is long
-_LEAST = 20_000  # proposals where a set is small
+_LEAST = 100_000  # proposals where a set is small, and they are quick
 _SAMPLED = 512  # proposals that tell how much one changes
 
 
@@ -57,7 +57,7 @@ def anneal(vectors, keep: int, *, rng, labels=None, per_class: str | None = None
     keep:     how many are KEPT, 0..n.   rng: seed or numpy Generator.
     labels:   (n,) whole numbers, with per_class "proportional" | "balanced": swaps then stay within a class. The paper's rule
               knows no classes: None.
-    steps:    proposals in each restart; 50 n if nothing is said, 20,000 at least.   seconds: of all restarts together; the
+    steps:    proposals in each restart; 50 n if nothing is said, 100,000 at least.   seconds: of all restarts together; the
               temperature then falls with the clock, and the answer depends on the machine. With both, the first to be over
               ends it.
     restarts: independent annealings; the best state of all is returned, whenever it was met.
