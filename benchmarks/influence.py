@@ -1,0 +1,167 @@
+"""Influence of all samples against a sample at a time, and annealing against the ways it is written first."""
+
+import time
+from itertools import islice
+from multiprocessing import get_context
+
+import numpy as np
+
+from benchmarks._compare import compare
+from benchmarks.dual import _peak
+from benchmarks.selectors import features_of
+from dpkit import Snapshot, anneal, annealing, influence_vectors, outer_influence
+from dpkit.influence import _product, _split, gradients
+from dpkit.last_layer import with_last_layer
+from dpkit.selectors.anneal import _proposals, _swap
+from dpkit.solvers import conjugate_gradients, lissa
+from dpkit.vectors import factors, norms, sum_of
+
+N, D, C, DAMPING = 50_000, 512, 10, 5e-4
+
+
+def looked_at(n=N, d=D) -> Snapshot:
+    """Features in clusters under a random head, nine in ten labels drawn from its probabilities."""
+    rng = np.random.default_rng(0)
+    blank = Snapshot(np.full((1, n, C), 1 / C), features_of(n, d), np.zeros(n, int))
+    probs = with_last_layer(blank, np.append(rng.normal(0, 0.6, C * d), np.zeros(C))).probs
+    labels = (probs[0].cumsum(axis=1) < rng.random((n, 1))).sum(axis=1).clip(max=C - 1)
+    return Snapshot(probs, blank.features, labels)
+
+
+class Chain:
+    """One sequence of proposals, and where it starts: what all ways of annealing are given."""
+
+    def __init__(self, vectors, size, keep=0.7, seed=0):
+        rng, n = np.random.default_rng(seed), len(vectors)
+        rows, m = rng.permutation(n), n - round(keep * n)
+        self.go, self.stay = rows[:m], rows[m:]
+        self.first, self.second = _proposals([(0, m, 0, n - m)], size, rng)
+        self.u = sum_of(vectors, self.go)
+        self.luck, self.temperature = rng.exponential(size=size), float((norms(vectors) ** 2).mean()) / 10
+
+
+def compiled(vectors, chain) -> float:
+    """|u| after the chain, by the loop that anneal runs."""
+    left, right = factors(vectors)
+    u, go, stay = chain.u.copy(), chain.go.copy(), chain.stay.copy()
+    squared, *_ = _swap(left, right, norms(vectors) ** 2, u, u.astype(right.dtype), go, stay, chain.first, chain.second,
+                        chain.luck, chain.temperature, chain.temperature, float((u**2).sum()), np.inf,
+                        np.empty(len(chain.first), np.int32))
+    return squared**0.5
+
+
+def incremental(vectors, chain) -> float:
+    """In numpy, the sum carried along."""
+    u, go, stay = chain.u[0].astype(np.float32), chain.go.copy(), chain.stay.copy()
+    now = float(u @ u)
+    for a, b, luck in zip(chain.first, chain.second, chain.luck, strict=True):
+        moved = u - vectors[go[a]] + vectors[stay[b]]
+        length = float(moved @ moved)
+        if length - now < chain.temperature * luck:
+            u, now = moved, length
+            go[a], stay[b] = stay[b], go[a]
+    return now**0.5
+
+
+def recomputed(vectors, chain) -> float:
+    """W^T S for every proposal."""
+    w = np.zeros(len(vectors), np.float32)
+    w[chain.go] = 1
+    go, stay = chain.go.copy(), chain.stay.copy()
+    now = float(np.sum(chain.u**2))
+    for a, b, luck in zip(chain.first, chain.second, chain.luck, strict=True):
+        w[go[a]], w[stay[b]] = 0, 1
+        length = float(np.sum((w @ vectors) ** 2))
+        if length - now < chain.temperature * luck:
+            now = length
+            go[a], stay[b] = stay[b], go[a]
+        else:
+            w[go[a]], w[stay[b]] = 1, 0
+    return now**0.5
+
+
+def per_proposal(vectors, plain, size, repeats) -> dict:
+    """Seconds of a proposal: anneal's own generator, random draws and all, against `plain` on `size` of them."""
+    chain, ours = Chain(vectors, size), 100_000
+    assert np.isclose(compiled(vectors, chain), plain(vectors, chain), rtol=1e-3)
+    reports = annealing(vectors, round(0.7 * len(vectors)), rng=0, steps=10**9)
+    next(reports)
+    count = next(reports).step
+
+    def proposals():
+        for _ in islice(reports, -(-ours // count)):
+            pass
+
+    row, made = compare(proposals, lambda: plain(vectors, chain), repeats=repeats), -(-ours // count) * count
+    scale = made / size
+    return {"ours_per_second": made / row["ours_s"], "plain_per_second": size / row["plain_s"],
+            **{name: row[name] * scale for name in ("ratio", "ratio_min", "ratio_max")}, "repeats": repeats}
+
+
+def outer(snapshot, steps=200_000) -> dict:
+    """The same annealing of vectors that are outer products, written out and not."""
+    factored = outer_influence(snapshot, damping=DAMPING)
+    dense, keep = factored.dense(), round(0.7 * snapshot.num_samples)
+    one, other = (anneal(vectors, keep, rng=0, steps=steps).params["norm"] for vectors in (factored, dense))
+    assert np.isclose(one, other, rtol=0.02), (one, other)
+    row = compare(*(lambda vectors=vectors: anneal(vectors, keep, rng=0, steps=steps) for vectors in (factored, dense)), repeats=5)
+    return row | {"ours_norm": one, "plain_norm": other}
+
+
+def plain_cg(snapshot, rows, tolerance=1e-4):
+    """A sample at a time, without a preconditioner."""
+    g = gradients(snapshot, rows)
+    return np.concatenate([conjugate_gradients(
+        lambda v: _product(snapshot, v.reshape(-1, C, D + 1)).reshape(len(v), -1) + DAMPING * v,
+        _split(g[k : k + 1], C, D + 1).reshape(1, -1), precondition=lambda v: v, tolerance=tolerance, most=20_000)
+        for k in range(len(rows))])
+
+
+def plain_lissa(snapshot, rows, depth=5000, batch_size=128):
+    """A sample at a time: 5,000 steps, as is usual in code for influence."""
+    g, rng = gradients(snapshot, rows), np.random.default_rng(0)
+    scale = float((snapshot.features.astype(np.float64) ** 2).sum(axis=1).max() + 1) / 2
+    return np.concatenate([lissa(lambda v, batch: _product(snapshot, v, batch) + DAMPING * v, _split(g[k : k + 1], C, D + 1),
+                                 batches=(rng.integers(0, snapshot.num_samples, batch_size) for _ in range(depth)), scale=scale)
+                           for k in range(len(rows))])
+
+
+def all_at_once(snapshot, plain, rows, repeats=3) -> dict:
+    """Seconds a sample: all of them exactly, against `plain` for some rows."""
+    def ours():
+        return influence_vectors(snapshot, damping=DAMPING)
+
+    exact, found = ours()[rows] * len(snapshot.labels), plain(snapshot, rows[:1])
+    far = np.linalg.norm(_split(exact[:1], C, D + 1).ravel() - found.ravel()) / np.linalg.norm(exact[0])
+    assert plain is not plain_cg or far < 0.02, far
+    row, scale = compare(ours, lambda: plain(snapshot, rows), repeats=repeats), snapshot.num_samples / len(rows)
+    return {"ours_s": row["ours_s"], "plain_s_a_sample": row["plain_s"] / len(rows), "plain_far_from_exact": far,
+            **{name: row[name] * scale for name in ("ratio", "ratio_min", "ratio_max")}, "repeats": repeats}
+
+
+def whole() -> dict:
+    """Seconds and peak memory of a process that finds all N influence vectors and anneals them for 10 s."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(_whole)
+
+
+def _whole():
+    snapshot = looked_at()
+    begun = time.perf_counter()
+    vectors = influence_vectors(snapshot, damping=DAMPING)
+    influence = time.perf_counter() - begun
+    found = anneal(vectors, round(0.7 * N), rng=0, seconds=10)
+    return {"influence_s": influence, "start_norm": found.params["start_norm"], "norm": found.params["norm"],
+            "proposals": found.params["steps"], "peak_GB": _peak() / 1e9}
+
+
+def run():
+    snapshot = looked_at()
+    dense = outer_influence(snapshot, damping=DAMPING).dense()
+    yield "annealing, a proposal of 50,000 x 5,130, against W^T S anew", per_proposal(dense, recomputed, 20, repeats=3)
+    yield "annealing, a proposal, against numpy with the sum carried", per_proposal(dense, incremental, 5000, repeats=5)
+    del dense
+    yield "annealing outer products, against the same written out", outer(snapshot)
+    yield "influence of 50,000, 512 features, against CG a sample", all_at_once(snapshot, plain_cg, np.array([11, 4711]))
+    yield "influence of 50,000, 512 features, against LiSSA a sample", all_at_once(snapshot, plain_lissa, np.array([11, 4711]))
+    yield "influence of 50,000 and 10 s of annealing, one process", whole()
