@@ -1,7 +1,6 @@
 """Influence of all samples against a sample at a time, and annealing against the ways it is written first."""
 
 import time
-from itertools import islice
 from multiprocessing import get_context
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy as np
 from benchmarks._compare import compare
 from benchmarks.dual import _peak
 from benchmarks.selectors import features_of
-from dpkit import Snapshot, anneal, annealing, influence_vectors, outer_influence
+from dpkit import Snapshot, anneal, influence_vectors, outer_influence
 from dpkit.influence import _product, _split, gradients
 from dpkit.last_layer import with_last_layer
 from dpkit.selectors.anneal import _proposals, _swap
@@ -37,24 +36,27 @@ class Chain:
         self.go, self.stay = rows[:m], rows[m:]
         self.first, self.second = _proposals([(0, m, 0, n - m)], size, rng)
         self.u = sum_of(vectors, self.go)
-        self.luck, self.temperature = rng.exponential(size=size), float((norms(vectors) ** 2).mean()) / 10
+        self.square = norms(vectors) ** 2
+        self.luck, self.temperature = rng.exponential(size=size), float(self.square.mean()) / 10
 
 
 def compiled(vectors, chain) -> float:
     """|u| after the chain, by the loop that anneal runs."""
     left, right = factors(vectors)
     u, go, stay = chain.u.copy(), chain.go.copy(), chain.stay.copy()
-    squared, *_ = _swap(left, right, norms(vectors) ** 2, u, u.astype(right.dtype), go, stay, chain.first, chain.second,
+    squared, *_ = _swap(left, right, chain.square, u, u.astype(right.dtype), go, stay, chain.first, chain.second,
                         chain.luck, chain.temperature, chain.temperature, float((u**2).sum()), np.inf,
                         np.empty(len(chain.first), np.int32))
     return squared**0.5
 
 
-def incremental(vectors, chain) -> float:
-    """In numpy, the sum carried along."""
+def incremental(vectors, chain, rng=None) -> float:
+    """In numpy, the sum carried along; with rng, each proposal drawn where it is needed, as such a loop is written."""
     u, go, stay = chain.u[0].astype(np.float32), chain.go.copy(), chain.stay.copy()
     now = float(u @ u)
     for a, b, luck in zip(chain.first, chain.second, chain.luck, strict=True):
+        if rng is not None:
+            a, b, luck = rng.integers(len(go)), rng.integers(len(stay)), rng.exponential()
         moved = u - vectors[go[a]] + vectors[stay[b]]
         length = float(moved @ moved)
         if length - now < chain.temperature * luck:
@@ -81,20 +83,13 @@ def recomputed(vectors, chain) -> float:
 
 
 def per_proposal(vectors, plain, size, repeats) -> dict:
-    """Seconds of a proposal: anneal's own generator, random draws and all, against `plain` on `size` of them."""
-    chain, ours = Chain(vectors, size), 100_000
+    """The loop that anneal runs against `plain`, which makes `size` of its proposals and comes to the same sum."""
+    chain, many = Chain(vectors, size), Chain(vectors, 100_000)
     assert np.isclose(compiled(vectors, chain), plain(vectors, chain), rtol=1e-3)
-    reports = annealing(vectors, round(0.7 * len(vectors)), rng=0, steps=10**9)
-    next(reports)
-    count = next(reports).step
-
-    def proposals():
-        for _ in islice(reports, -(-ours // count)):
-            pass
-
-    row, made = compare(proposals, lambda: plain(vectors, chain), repeats=repeats), -(-ours // count) * count
-    scale = made / size
-    return {"ours_per_second": made / row["ours_s"], "plain_per_second": size / row["plain_s"],
+    drawing = {"rng": np.random.default_rng(0)} if plain is incremental else {}
+    row = compare(lambda: compiled(vectors, many), lambda: plain(vectors, chain, **drawing), repeats=repeats)
+    scale = len(many.first) / size
+    return {"ours_per_second": len(many.first) / row["ours_s"], "plain_per_second": size / row["plain_s"],
             **{name: row[name] * scale for name in ("ratio", "ratio_min", "ratio_max")}, "repeats": repeats}
 
 
@@ -104,7 +99,7 @@ def outer(snapshot, steps=200_000) -> dict:
     dense, keep = factored.dense(), round(0.7 * snapshot.num_samples)
     one, other = (anneal(vectors, keep, rng=0, steps=steps).params["norm"] for vectors in (factored, dense))
     assert np.isclose(one, other, rtol=0.02), (one, other)
-    row = compare(*(lambda vectors=vectors: anneal(vectors, keep, rng=0, steps=steps) for vectors in (factored, dense)), repeats=5)
+    row = compare(*(lambda v=v: anneal(v, keep, rng=0, steps=steps) for v in (factored, dense)), repeats=5)
     return row | {"ours_norm": one, "plain_norm": other}
 
 
