@@ -65,7 +65,7 @@ def mean_loss(snapshot: Snapshot, *, shift: np.ndarray | None = None) -> float:
         if matrix is not None:
             logits = logits + inputs(snapshot, rows) @ matrix.T
         total -= np.take_along_axis(log_softmax(logits, axis=1), snapshot.labels[rows][:, None], axis=1).sum()
-    return total / snapshot.num_samples
+    return float(total / snapshot.num_samples)
 
 
 def _matrix(snapshot, theta):
