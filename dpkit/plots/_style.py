@@ -10,7 +10,9 @@ _METHODS = {"random": ("#7F7F7F", "o"), "dual": ("#D55E00", "s"), "dual+beta": (
             "eeprune": ("#EE3377", (6, 2, 0), ":"),
             "ccs": ("#DDCC77", "<", "-."), "d2": ("#AA4499", ">", "-."),
             **{name: (colour, marker, (0, (5, 1, 1, 1, 1, 1))) for name, colour, marker in
-               [("herding", "#661100", "+"), ("nearest_to_centre", "#99AA00", "1"), ("kcenter", "#000099", "2")]}}
+               [("herding", "#661100", "+"), ("nearest_to_centre", "#99AA00", "1"), ("kcenter", "#000099", "2")]},
+            **{name: (colour, marker, (0, (7, 1, 2, 1))) for name, colour, marker in
+               [("influence", "#BB0011", (3, 1, 0)), ("influence_norm", "#FF9988", (8, 1, 0))]}}
 
 
 def method_style(method: str) -> dict:
