@@ -14,6 +14,7 @@ _PUBLIC = {
     "influence": ["influence_vectors", "outer_influence", "plan_influence"],
     "last_layer": ["fit_last_layer", "with_last_layer"],
     "bounds": ["bound"],
+    "by_influence": ["anneal_influence", "lone_influence"],
     "data": ["ImageSet", "load"],
     "toys": ["toy_images"],
     "exits": ["EarlyExitNet", "exit_loss", "leave_early"],

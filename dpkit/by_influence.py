@@ -1,32 +1,39 @@
 """The two ways of pruning by influence, from a snapshot: each sample by itself, or all that go together."""
 
+import warnings
+
 from dpkit.influence import influence_vectors, outer_influence, plan_influence
 from dpkit.records import Scores, Selection, Snapshot
 from dpkit.scorers.influence_norm import influence_norm
 from dpkit.selectors.anneal import anneal
 
 
-def lone_influence(snapshot: Snapshot, *, damping: float = 5e-4, route: str = "auto") -> Scores:
+def lone_influence(snapshot: Snapshot, *, damping: float = 5e-4, route: str = "auto", memory: float = 8e9) -> Scores:
     """influence_norm of the snapshot's influence vectors: the scalar baseline, which keeps the samples of most influence.
 
     damping: 5e-4 is the weight decay of Recipe.   route: influence_vectors' method; "auto" takes the Kronecker product,
-    and says so, where the exact Hessian would not fit into 8 GB.
+    and says so, where the exact Hessian would not fit into `memory` bytes.
     """
-    return influence_norm(_vectors(snapshot, damping, route))
+    return influence_norm(_vectors(snapshot, damping, route, memory))
 
 
 def anneal_influence(snapshot: Snapshot, keep: int, *, rng, labels=None, per_class: str | None = None, damping: float = 5e-4,
-                     route: str = "auto", steps: int | None = None, hottest: float = 1.0, coldest: float = 1e-4) -> Selection:
+                     route: str = "auto", memory: float = 8e9, steps: int | None = None, hottest: float = 1.0,
+                     coldest: float = 1e-4) -> Selection:
     """anneal the snapshot's influence vectors: optimisation-based pruning (Eq. 4; Yang et al., ICLR 2023).
 
-    damping, route: as for lone_influence.   The rest as for anneal; labels (n,) are read only with per_class.
+    damping, route, memory: as for lone_influence.   The rest as for anneal; labels (n,) are read only with per_class.
     """
-    return anneal(_vectors(snapshot, damping, route), keep, rng=rng, labels=labels, per_class=per_class, steps=steps,
+    return anneal(_vectors(snapshot, damping, route, memory), keep, rng=rng, labels=labels, per_class=per_class, steps=steps,
                   hottest=hottest, coldest=coldest)
 
 
-def _vectors(snapshot, damping, route):
-    # never written out where they need not be: of a hundred classes they would take most of the memory
-    if route == "kronecker" or (route == "auto" and plan_influence(snapshot).method == "none"):
-        return outer_influence(snapshot, damping=damping)
-    return influence_vectors(snapshot, damping=damping, method=route)
+def _vectors(snapshot, damping, route, memory):
+    plan = plan_influence(snapshot, memory=memory)
+    if route == "kronecker" or (route == "auto" and plan.method != "exact"):
+        if route == "auto":
+            warnings.warn("influence by the Kronecker approximation, as the exact Hessian needs "
+                          f'{plan.needed["exact"] / 1e9:.1f} GB and memory is {memory / 1e9:.1f} GB: set memory, or '
+                          'route="kronecker" if that is meant', stacklevel=3)
+        return outer_influence(snapshot, damping=damping)  # never written out: of a hundred classes they would fill the memory
+    return influence_vectors(snapshot, damping=damping, method=route, memory=memory)

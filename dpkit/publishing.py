@@ -137,7 +137,7 @@ def _page(rows, title, command, notes) -> str:
                   "(Student's t):", _markdown(gaps)]
     varied = {row["method"] for row in rows if label(row) != row["method"]} & {label(row) for row in rows}
     usual = [f"`{method}` with no setting named has the usual {catalog.worded(catalog.METHODS[method].options)}."
-             for method in sorted(varied)]
+             for method in sorted(varied) if catalog.METHODS[method].options]
     return "\n\n".join([*cells, *usual, *notes]) + "\n"
 
 

@@ -35,8 +35,8 @@ def test_classes_keep_their_shares_if_that_is_asked(snapshot):
     assert np.abs(kept - sizes / 2).max() <= 1
 
 
-def test_vectors_that_would_not_fit_are_never_written_out(snapshot, monkeypatch):
-    monkeypatch.setattr(by_influence, "plan_influence", lambda snapshot: type("Plan", (), {"method": "none"}))
+def test_where_the_exact_hessian_does_not_fit_its_approximation_is_never_written_out(snapshot, monkeypatch):
     monkeypatch.setattr(by_influence, "influence_vectors", None)
-    found = catalog.choose("influence", snapshot, 50, rng=3, damping=0.02, steps=2000)
+    with pytest.warns(UserWarning, match="influence by the Kronecker approximation, as the exact Hessian needs .* set memory"):
+        found = catalog.choose("influence", snapshot, 50, rng=3, damping=0.02, steps=2000, memory=1e4)
     assert found.params == anneal(outer_influence(snapshot, damping=0.02), 50, rng=3, steps=2000).params

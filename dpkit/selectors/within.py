@@ -31,7 +31,8 @@ def anneal_within(vectors, epsilon: float, *, rng, max_prune_ratio: float = 0.9,
 
     Maximises m, the number pruned, subject to |sum of S_i over the pruned| <= epsilon. At an optimum the vectors of ALL samples
     add up to about nothing, so without a cap Eq. 3 prunes everything: at most max_prune_ratio of the set may go.
-    Sizes are tried from the cap down, by bisection where there are many; for each a set is annealed until it is short enough.
+    Sizes are tried from the cap down; for each a set is annealed until it is short enough. Where there are many, the cap is
+    tried and then sizes by bisection, as if below a size that fits all fit. They need not, so another cap may find more.
 
     epsilon:  the bound, >= 0, in the unit of `vectors`: S, which carries 1 / n.
     max_prune_ratio: the cap, a fraction of the set, in [0, 1).   rng, hottest, coldest: as in anneal.
