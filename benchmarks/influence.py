@@ -9,7 +9,7 @@ from benchmarks._compare import compare
 from benchmarks.dual import _peak
 from benchmarks.selectors import features_of
 from dpkit import Snapshot, anneal, influence_vectors, outer_influence
-from dpkit.influence import _product, _split, gradients
+from dpkit.curvature import gradients, product_with, split_rows
 from dpkit.last_layer import with_last_layer
 from dpkit.selectors.anneal import _proposals, _swap
 from dpkit.solvers import conjugate_gradients, lissa
@@ -107,8 +107,8 @@ def plain_cg(snapshot, rows, tolerance=1e-4):
     """A sample at a time, without a preconditioner."""
     g = gradients(snapshot, rows)
     return np.concatenate([conjugate_gradients(
-        lambda v: _product(snapshot, v.reshape(-1, C, D + 1)).reshape(len(v), -1) + DAMPING * v,
-        _split(g[k : k + 1], C, D + 1).reshape(1, -1), precondition=lambda v: v, tolerance=tolerance, most=20_000)
+        lambda v: product_with(snapshot, v.reshape(-1, C, D + 1)).reshape(len(v), -1) + DAMPING * v,
+        split_rows(g[k : k + 1], C, D + 1).reshape(1, -1), precondition=lambda v: v, tolerance=tolerance, most=20_000)
         for k in range(len(rows))])
 
 
@@ -116,9 +116,9 @@ def plain_lissa(snapshot, rows, depth=5000, batch_size=128):
     """A sample at a time: 5,000 steps, as is usual in code for influence."""
     g, rng = gradients(snapshot, rows), np.random.default_rng(0)
     scale = float((snapshot.features.astype(np.float64) ** 2).sum(axis=1).max() + 1) / 2
-    return np.concatenate([lissa(lambda v, batch: _product(snapshot, v, batch) + DAMPING * v, _split(g[k : k + 1], C, D + 1),
-                                 batches=(rng.integers(0, snapshot.num_samples, batch_size) for _ in range(depth)), scale=scale)
-                           for k in range(len(rows))])
+    return np.concatenate([lissa(
+        lambda v, batch: product_with(snapshot, v, batch) + DAMPING * v, split_rows(g[k : k + 1], C, D + 1), scale=scale,
+        batches=(rng.integers(0, snapshot.num_samples, batch_size) for _ in range(depth))) for k in range(len(rows))])
 
 
 def all_at_once(snapshot, plain, rows, repeats=3) -> dict:
@@ -127,7 +127,7 @@ def all_at_once(snapshot, plain, rows, repeats=3) -> dict:
         return influence_vectors(snapshot, damping=DAMPING)
 
     exact, found = ours()[rows] * len(snapshot.labels), plain(snapshot, rows[:1])
-    far = np.linalg.norm(_split(exact[:1], C, D + 1).ravel() - found.ravel()) / np.linalg.norm(exact[0])
+    far = np.linalg.norm(split_rows(exact[:1], C, D + 1).ravel() - found.ravel()) / np.linalg.norm(exact[0])
     assert plain is not plain_cg or far < 0.02, far
     row, scale = compare(ours, lambda: plain(snapshot, rows), repeats=repeats), snapshot.num_samples / len(rows)
     return {"ours_s": row["ours_s"], "plain_s_a_sample": row["plain_s"] / len(rows), "plain_far_from_exact": far,

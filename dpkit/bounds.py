@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dpkit.influence import errors, inputs
+from dpkit.curvature import errors, inputs, joined_rows
 from dpkit.last_layer import mean_loss
 from dpkit.records import Selection, Snapshot, require_kind
 from dpkit.vectors import OuterVectors, check_vectors, sum_of
@@ -59,16 +59,12 @@ def bound(vectors, selection: Selection, *, test: Snapshot) -> Bound:
     if test.features is None:
         raise ValueError("bound reads the test set's features, and this Snapshot kept none: pass take_snapshot(net, test)")
     outer = isinstance(vectors, OuterVectors)
-    shift = _row(sum_of(vectors, pruned)) if outer else sum_of(vectors, pruned)[0]
-    gradient = _row(errors(test).T @ inputs(test) / test.num_samples)
+    shift = sum_of(vectors, pruned)
+    shift = joined_rows(shift[None])[0] if outer else shift[0]
+    gradient = joined_rows((errors(test).T @ inputs(test) / test.num_samples)[None])[0]
     if gradient.shape != shift.shape:
         raise ValueError(f"the vectors have {len(shift)} parameters and the test snapshot's last layer {len(gradient)}: take "
                          "both of one network")
     length, steep = float(np.linalg.norm(shift)), float(np.linalg.norm(gradient))
     return Bound(n, len(pruned), length, n * length, steep, length * steep, float(gradient @ shift),
                  mean_loss(test, shift=shift) - mean_loss(test), len(pruned) / n**2)
-
-
-def _row(matrix):
-    """(C, d + 1) -> [weight.flatten(), bias]."""
-    return np.concatenate([matrix[:, :-1].ravel(), matrix[:, -1]])

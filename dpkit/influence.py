@@ -19,9 +19,10 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, blas, cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from dpkit.blocks import row_blocks, unfit_rows
+from dpkit.curvature import blocks_of, errors, gradients, inputs, joined_rows, lower_hessian, product_with, shape_of
 from dpkit.records import Snapshot, require_kind
 from dpkit.solvers import conjugate_gradients, lissa
 from dpkit.vectors import OuterVectors
@@ -54,7 +55,7 @@ def plan_influence(snapshot: Snapshot, *, memory: float = 8e9, rows: int | None 
     "cg" needs little memory but, for all samples, n times the time: it is for some `rows`, and never chosen by itself.
     """
     require_kind(snapshot, Snapshot, "influence")
-    n, classes, width = _shape(snapshot)
+    n, classes, width = shape_of(snapshot)
     count = classes * width
     block = 4 * 8 * min(_ROWS, n) * count  # a few blocks of rows in float64
     result = 4 * (n if rows is None else rows) * count
@@ -117,78 +118,18 @@ def outer_influence(snapshot: Snapshot, *, damping: float) -> OuterVectors:
     n, _, _ = _check(snapshot, damping)
     inverse = [np.linalg.inv(factor) for factor in _kronecker(snapshot, damping)]
     left, right = (np.empty((n, len(part)), np.float32) for part in inverse)
-    for rows in _blocks(snapshot):
+    for rows in blocks_of(snapshot):
         left[rows], right[rows] = errors(snapshot, rows) @ inverse[0] / n, inputs(snapshot, rows) @ inverse[1]
     return OuterVectors(left, right)
 
 
-def gradients(snapshot: Snapshot, rows=slice(None)) -> np.ndarray:
-    """g_i of these samples, in float64: (rows, C d + C), order [weight.flatten(), bias]."""
-    return OuterVectors(errors(snapshot, rows), inputs(snapshot, rows)).dense()
-
-
-def hessian(snapshot: Snapshot, *, damping: float = 0.0) -> np.ndarray:
-    """H + damping I written out: (P, P) float64, P = C d + C, order [weight.flatten(), bias]."""
-    lower = _lower_hessian(snapshot, damping)
-    return np.tril(lower) + np.tril(lower, -1).T
-
-
-def hessian_product(snapshot: Snapshot, vectors, *, damping: float = 0.0) -> np.ndarray:
-    """(H + damping I) v of every row v of (k, P) vectors, without writing H out. (k, P) float64."""
-    _, classes, width = _shape(snapshot)
-    vectors = np.asarray(vectors, np.float64)
-    split = _split(vectors, classes, width)
-    return _joined(_product(snapshot, split)) + damping * vectors
-
-
-# ---- the pieces ------------------------------------------------------------------------------------------------
-
-
-def errors(snapshot, rows=slice(None)):
-    """p - onehot(y) at the final exit. (rows, C) float64."""
-    error = snapshot.probs[-1][rows].astype(np.float64)
-    error[np.arange(len(error)), snapshot.labels[rows]] -= 1
-    return error
-
-
-def inputs(snapshot, rows=slice(None)):
-    """h~ = [h, 1]. (rows, d + 1) float64."""
-    features = snapshot.features[rows].astype(np.float64)
-    return np.concatenate([features, np.ones((len(features), 1))], axis=1)
-
-
-def _shape(snapshot):
-    if snapshot.features is None:
-        raise ValueError("influence reads features, and this Snapshot kept none: pass take_snapshot(net, images)")
-    return snapshot.num_samples, snapshot.num_classes, snapshot.features.shape[1] + 1
-
-
-def _blocks(snapshot, size=_ROWS):
-    return row_blocks(snapshot.num_samples, snapshot.features, snapshot.probs, size=size)
-
-
-def _lower_hessian(snapshot, damping):
-    """The lower triangle of H + damping I, in Fortran order. What is above the diagonal means nothing."""
-    n, classes, width = _shape(snapshot)
-    total = np.zeros((classes * width, classes * width), order="F")
-    own = np.zeros((classes, width, width))
-    for rows in _blocks(snapshot):
-        x, p = inputs(snapshot, rows), snapshot.probs[-1][rows].astype(np.float64)
-        outer = OuterVectors(p, x).dense()
-        total = blas.dsyrk(-1.0 / n, outer.T, beta=1.0, c=total, lower=1, overwrite_c=1)
-        for c in range(classes):
-            own[c] += (x * (p[:, c : c + 1] / n)).T @ x
-    for c in range(classes):
-        place = np.append(np.arange(c * (width - 1), (c + 1) * (width - 1)), classes * (width - 1) + c)
-        total[np.ix_(place, place)] += own[c]
-    total[np.diag_indices_from(total)] += damping
-    return total
+# ---- the ways --------------------------------------------------------------------------------------------------
 
 
 def _exact(snapshot, damping, rows):
-    n, classes, width = _shape(snapshot)
+    n, classes, width = shape_of(snapshot)
     try:
-        factor = cho_factor(_lower_hessian(snapshot, damping), lower=True, overwrite_a=True, check_finite=False)
+        factor = cho_factor(lower_hessian(snapshot, damping), lower=True, overwrite_a=True, check_finite=False)
     except LinAlgError:
         raise ValueError(f"the Hessian is singular to working precision with damping {damping:g}, as a softmax Hessian is "
                          "without damping: take more, e.g. the weight decay of the training, 5e-4") from None
@@ -201,9 +142,9 @@ def _exact(snapshot, damping, rows):
 
 def _kronecker(snapshot, damping):
     """(A + ..., B + ...): the two factors, each with its part of the damping."""
-    n, classes, width = _shape(snapshot)
+    n, classes, width = shape_of(snapshot)
     first, second = np.zeros((classes, classes)), np.zeros((width, width))
-    for rows in _blocks(snapshot):
+    for rows in blocks_of(snapshot):
         x, p = inputs(snapshot, rows), snapshot.probs[-1][rows].astype(np.float64)
         first += np.diag(p.sum(0)) - p.T @ p
         second += x.T @ x
@@ -214,19 +155,20 @@ def _kronecker(snapshot, damping):
 
 def _iterated(snapshot, rows, solve):
     """S of these samples, a block of right-hand sides at a time: solve((k, C, d + 1)) -> the same shape."""
-    n, classes, width = _shape(snapshot)
+    n, classes, width = shape_of(snapshot)
     rows = np.arange(n) if rows is None else rows
     found = np.empty((len(rows), classes * width), np.float32)
     for block in row_blocks(len(rows), size=_RIGHT):
         right = errors(snapshot, rows[block])[:, :, None] * inputs(snapshot, rows[block])[:, None, :]
-        found[block] = _joined(solve(right)) / n
+        found[block] = joined_rows(solve(right)) / n
     return found
 
 
 def _cg(snapshot, damping, rows, tolerance):
     first, second = (np.linalg.inv(factor) for factor in _kronecker(snapshot, damping))
     return _iterated(snapshot, rows, lambda right: conjugate_gradients(
-        lambda v: _product(snapshot, v) + damping * v, right, precondition=lambda v: first @ v @ second, tolerance=tolerance))
+        lambda v: product_with(snapshot, v) + damping * v, right, precondition=lambda v: first @ v @ second,
+        tolerance=tolerance))
 
 
 def _lissa(snapshot, damping, rows, depth, batch_size, scale, rng):
@@ -234,14 +176,14 @@ def _lissa(snapshot, damping, rows, depth, batch_size, scale, rng):
         raise ValueError('method="lissa" draws batches: pass rng=, a seed or a numpy Generator')
     rng, n = np.random.default_rng(rng), snapshot.num_samples
     if scale is None:  # diag p - p p^T has no eigenvalue above 1/2
-        longest = max((inputs(snapshot, part) ** 2).sum(1).max() for part in _blocks(snapshot))
+        longest = max((inputs(snapshot, part) ** 2).sum(1).max() for part in blocks_of(snapshot))
         scale = longest / 2 + damping
 
     def solve(right):
         batches = (rng.integers(0, n, batch_size) for _ in range(depth))
         with np.errstate(over="ignore", invalid="ignore"):
-            x = lissa(lambda v, batch: _product(snapshot, v, batch) + damping * v, right, batches=batches, scale=scale)
-        left_over = right[:8] - _product(snapshot, x[:8]) - damping * x[:8]
+            x = lissa(lambda v, batch: product_with(snapshot, v, batch) + damping * v, right, batches=batches, scale=scale)
+        left_over = right[:8] - product_with(snapshot, x[:8]) - damping * x[:8]
         far.append(np.linalg.norm(left_over) / max(np.linalg.norm(right[:8]), np.finfo(float).tiny))
         return x
 
@@ -255,35 +197,12 @@ def _lissa(snapshot, damping, rows, depth, batch_size, scale, rng):
     return found
 
 
-def _product(snapshot, split, only=None):
-    """H v for (k, C, d + 1) vectors, in one pass over the samples, or H of `only` these."""
-    k, classes, width = split.shape
-    flat, total = split.reshape(k * classes, width), np.zeros((k * classes, width))
-    for rows in _blocks(snapshot, size=max(64, 2**23 // (k * classes))) if only is None else [only]:
-        x, p = inputs(snapshot, rows), snapshot.probs[-1][rows].astype(np.float64)[:, None]
-        moved = (x @ flat.T).reshape(len(x), k, classes)
-        moved = p * (moved - (p * moved).sum(2, keepdims=True))
-        total += moved.reshape(len(x), -1).T @ x
-    return total.reshape(split.shape) / (snapshot.num_samples if only is None else len(only))
-
-
-def _split(vectors, classes, width):
-    """(k, C d + C) -> (k, C, d + 1)."""
-    weight, bias = vectors[:, : classes * (width - 1)], vectors[:, classes * (width - 1) :]
-    return np.concatenate([weight.reshape(len(vectors), classes, width - 1), bias[:, :, None]], axis=2)
-
-
-def _joined(split):
-    """(k, C, d + 1) -> (k, C d + C)."""
-    return np.concatenate([split[:, :, :-1].reshape(len(split), -1), split[:, :, -1]], axis=1)
-
-
 # ---- what is refused -------------------------------------------------------------------------------------------
 
 
 def _check(snapshot, damping):
     require_kind(snapshot, Snapshot, "influence")
-    shape = _shape(snapshot)
+    shape = shape_of(snapshot)
     if isinstance(damping, bool) or not 0 < damping < np.inf:  # also NaN
         raise ValueError(f"damping must be above 0; got {damping}: a softmax Hessian is singular without it (the same vector "
                          "added to the weights of every class changes no probability); try the weight decay of the training, "

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 
 from dpkit.blocks import row_blocks
-from dpkit.influence import inputs
+from dpkit.curvature import inputs, joined_rows, split_rows
 from dpkit.records import Selection, Snapshot, require_kind
 
 
@@ -40,7 +40,7 @@ def fit_last_layer(snapshot: Snapshot, *, damping: float, selection: Selection |
                                 tol=tolerance, max_iter=200)
     fitted = solver.fit(inputs(snapshot, rows), snapshot.labels[rows]).coef_
     weights = np.vstack([-fitted, fitted]) / 2 if classes == 2 else fitted
-    return np.concatenate([weights[:, :-1].ravel(), weights[:, -1]])
+    return joined_rows(weights[None])[0]
 
 
 def with_last_layer(snapshot: Snapshot, theta: np.ndarray) -> Snapshot:
@@ -77,7 +77,7 @@ def _matrix(snapshot, theta):
     if theta.shape != (classes * width + classes,):
         raise ValueError(f"the last layer of {classes} classes and {width} features has {classes * width + classes} "
                          f"parameters, [weight.flatten(), bias]; got shape {theta.shape}")
-    return np.column_stack([theta[: classes * width].reshape(classes, width), theta[classes * width :]])
+    return split_rows(theta[None], classes, width + 1)[0]
 
 
 def _rows_of(selection, n):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
 from dpkit import OuterVectors, Selection, Snapshot, influence_norm, influence_vectors, outer_influence, plan_influence
-from dpkit.influence import gradients, hessian, hessian_product
+from dpkit.curvature import gradients, hessian, hessian_product
 from dpkit.last_layer import fit_last_layer, mean_loss, with_last_layer
 from dpkit.records import TrainingDynamics
 
