@@ -34,7 +34,8 @@ def _add_prune(commands) -> None:
     prune.add_argument("--out", metavar="DIR", required=True, help="folder to write")
     prune.add_argument("--method", default="dual+beta", metavar="NAME",
                        help="random, dual, dual+beta (default), dyn_unc, forgetting, aum, tdds, el2n, grand, entropy, "
-                            "least_confidence, margin, moderate, eeprune, ccs, d2, herding, nearest_to_centre or kcenter")
+                            "least_confidence, margin, moderate, eeprune, ccs, d2, herding, nearest_to_centre, kcenter, "
+                            "influence_norm or influence")
     prune.add_argument("--size", type=int, metavar="PIXELS", help="resize images to PIXELS x PIXELS; for files of mixed sizes")
     prune.add_argument("--mirror", action="store_true", help="mirror images left-right while training; not for text or digits")
     prune.add_argument("--dynamics", metavar="FOLDER", help="prune from training dynamics recorded elsewhere; trains "
