@@ -145,7 +145,7 @@ def test_all_methods_and_ratios_of_a_seed_cost_one_scoring_training(tmp_path):
     assert [epoch for stage, epoch in watched if stage == "record"] == list(range(EPOCHS))
     assert [(row["method"], row["keep"]) for row in rows] == [(method, keep) for method in plain for keep in (90, 60)]
     assert len(list(tmp_path.glob("record-*"))) == 1
-    # dual and dual+beta share theirs, so do forgetting and d2; random and the four that judge features or the snapshot itself have none
+    # dual and dual+beta share theirs, so do forgetting and d2; random and those that judge features or the snapshot have none
     assert len(list(tmp_path.glob("score-*"))) == len(plain) - 2 - 5
     assert len(list(tmp_path.glob("select-*"))) == 2 * len(plain)
 
