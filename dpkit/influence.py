@@ -60,7 +60,8 @@ def plan_influence(snapshot: Snapshot, *, memory: float = 8e9, rows: int | None 
     block = 4 * 8 * min(_ROWS, n) * count  # a few blocks of rows in float64
     result = 4 * (n if rows is None else rows) * count
     features = 8 * n * width
-    needed = {"exact": 8 * count**2 + block + result, "cg": features + 10 * 8 * _RIGHT * (count + n * classes // 8) + result,
+    needed = {"exact": 8 * (count**2 + classes * width**2) + block + result,
+              "cg": features + 10 * 8 * _RIGHT * (count + n * classes // 8) + result,
               "kronecker": 16 * (classes**2 + width**2) + 12 * n * (classes + width) + result,
               "OuterVectors": 16 * (classes**2 + width**2) + 12 * n * (classes + width)}
     fits = [name for name in ("exact", "kronecker") if needed[name] <= memory]

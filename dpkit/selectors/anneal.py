@@ -76,7 +76,7 @@ def anneal(vectors, keep: int, *, rng, labels=None, per_class: str | None = None
     vectors = check_vectors(vectors, "anneal")
     n, keep = len(vectors), check_keep(keep, len(vectors))
     check_limits(steps, seconds, restarts, hottest, coldest)
-    steps = max(50 * n, _LEAST) if steps is None and seconds is None else steps
+    steps = _usual_steps(n, steps, seconds)
     main, rest = (1, 0) if start is not None else (0.8, 0.2)
     common = {"rng": rng, "labels": labels, "per_class": per_class}
     first, last = _first_and_last(annealing(vectors, keep, **common, restarts=restarts, hottest=hottest, coldest=coldest,
@@ -108,9 +108,8 @@ def annealing(vectors, keep: int, *, rng, labels=None, per_class: str | None = N
             raise ValueError(f"start must keep {keep} of {n} samples, as asked; it keeps {len(start.kept)} of "
                              f"{start.num_samples}")
     labels = np.zeros(n, np.int64) if per_class is None else check_labels(labels, n, per_class)
-    if steps is None and seconds is None:
-        steps = max(50 * n, _LEAST)
     rng, _ = generator(rng)
+    steps = _usual_steps(n, steps, seconds)
     return _annealing(vectors, keep, rng, labels, per_class, steps, seconds, restarts, hottest, coldest, start)
 
 
@@ -119,6 +118,11 @@ def _first_and_last(reports):
     for last in reports:  # noqa: B007
         pass
     return first, last
+
+
+def _usual_steps(n, steps, seconds):
+    """The proposals of a restart: what was said, or the usual number if no limit was."""
+    return max(50 * n, _LEAST) if steps is None and seconds is None else steps
 
 
 def _share(part, steps, seconds):
