@@ -13,7 +13,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CONDA_NAME = {"torch": "pytorch"}  # where conda-forge calls a package otherwise
+CONDA_NAME = {"torch": "pytorch", "playwright": "playwright-python"}  # where conda-forge calls a package otherwise
 
 
 def split(requirement: str) -> tuple[str, str]:
@@ -24,7 +24,8 @@ def split(requirement: str) -> tuple[str, str]:
 
 def pip_requirements() -> dict[str, str]:
     extras = PROJECT["optional-dependencies"]
-    return dict(split(r) for r in PROJECT["dependencies"] + extras["notebooks"] + extras["scale"] + extras["dev"])
+    wanted = (extras[name] for name in ("notebooks", "classroom", "scale", "dev"))
+    return dict(split(r) for r in sum(wanted, PROJECT["dependencies"]))
 
 
 def conda_environment() -> dict:
@@ -43,7 +44,7 @@ def test_conda_asks_for_the_same_packages_within_the_same_bounds():
 def test_conda_uses_conda_forge_alone_and_installs_dpkit_itself():
     environment = conda_environment()
     assert environment["channels"] == ["conda-forge", "nodefaults"]
-    assert [d for d in environment["dependencies"] if isinstance(d, dict)] == [{"pip": ["-e .[notebooks,scale,dev]"]}]
+    assert [d for d in environment["dependencies"] if isinstance(d, dict)] == [{"pip": ["-e .[notebooks,classroom,scale,dev]"]}]
 
 
 @pytest.mark.parametrize("name", pip_requirements())
