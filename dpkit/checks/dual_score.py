@@ -1,0 +1,88 @@
+"""The exercises of lesson 02."""
+
+import numpy as np
+
+from dpkit.checks._answer import Verdict, judge
+from dpkit.records import Scores, keep_count
+
+PROBS = np.array([[0.1, 0.3, 0.2, 0.7, 0.4, 0.9],  # learned with ups and downs
+                  [0.9, 0.95, 0.97, 0.99, 0.99, 1.0],  # easy
+                  [0.1, 0.05, 0.1, 0.0, 0.1, 0.05],  # never learned
+                  [0.2, 0.8, 0.2, 0.8, 0.2, 0.8]])
+
+
+def _windows(target_prob, window, count=None):
+    """(n, windows, J)"""
+    return np.lib.stride_tricks.sliding_window_view(target_prob, window, axis=1)[:, :count]
+
+
+def _side_by_side(target_prob, window):
+    return np.stack([target_prob[:, k:k + window] for k in range(0, target_prob.shape[1] - window + 1, window)], 1)
+
+
+def _difficulty(p):
+    return 1 - p.mean(-1)
+
+
+def _std(p):
+    return p.std(-1, ddof=1)
+
+
+def _dual(factors=(_difficulty, _std), windows=_windows):
+    """DUAL, or what becomes of it with other factors and other windows."""
+    return lambda target_prob, window: np.prod([of(windows(target_prob, window)) for of in factors], axis=0).mean(1)
+
+
+def dual(answer) -> Verdict:
+    """DUAL by hand: `answer(target_prob, window)` with target_prob (n, T) and window J gives the scores (n,)."""
+    return judge(answer, [(PROBS, 2), (PROBS, 4), (PROBS[:, :5], 3)], _dual(), [
+        (_dual((_difficulty, lambda p: p.std(-1))),
+         "The divisor: `std` divides by J here, DUAL by J - 1. NumPy wants to be told: `std(..., ddof=1)`."),
+        (_dual((_difficulty, lambda p: p.var(-1, ddof=1))),
+         "The spread is the variance here. DUAL takes its root, the standard deviation."),
+        (_dual((lambda p: p.mean(-1), _std)),
+         "The direction: the mean itself is large for easy samples. Difficulty is 1 minus the mean."),
+        (_dual((_std,)),
+         "The uncertainty alone is Dyn-Unc. DUAL multiplies it, window by window, by the difficulty 1 - mean."),
+        (_dual((_difficulty,)),
+         "The difficulty alone is here. DUAL multiplies it, window by window, by the standard deviation."),
+        (lambda q, J: _difficulty(q) * _std(q),
+         "That is one window as long as the whole record. Take windows of J epochs, and the mean over the windows."),
+        (lambda q, J: _difficulty(q) * _std(_windows(q, J)).mean(1),
+         "The difficulty is that of the whole record. Both factors belong to one window: multiply first, then take the mean."),
+        (lambda q, J: _difficulty(_windows(q, J)).mean(1) * _std(_windows(q, J)).mean(1),
+         "The mean of a product is not the product of the means: multiply within each window, then take the mean over them."),
+        (_dual(windows=lambda q, J: _windows(q, J, -1)),
+         "One window is missing, the last: T epochs hold T - J + 1 windows. (`range(T - J)` stops one too early.)"),
+        (lambda q, J: _dual()(q, J) * (q.shape[1] - J + 1),
+         "The windows are added up. The score is their mean, so that records of different length compare."),
+        (_dual(windows=_side_by_side),
+         "The windows stand side by side. Let them slide: the next one begins one epoch later, not J."),
+        (lambda q, J: -_dual()(q, J),
+         "The order is reversed: a high score says keep it."),
+    ], "Difficulty times spread, in sliding windows: that is `dpkit.dual`.")
+
+
+def _best(scores, ratio):
+    """Ids of the highest scores, highest first."""
+    return np.argsort(-scores.values, kind="stable")[:keep_count(len(scores.values), ratio)]
+
+
+def most_wanted(answer) -> Verdict:
+    """Keep by score: `answer(scores, ratio)` with Scores (n,) and the fraction REMOVED gives the ids to keep, ascending."""
+    mixed = Scores(np.array([0.3, 0.1, 0.9, 0.5, 0.2, 0.8, 0.05, 0.6, 0.4, 0.7]), "dual")
+    return judge(answer, [(mixed, 0.5), (mixed, 0.7), (Scores(np.array([3.0, np.inf, 1.0, 2.0, 0.5]), "forgetting"), 0.4)],
+                 lambda scores, ratio: np.sort(_best(scores, ratio)), [
+        (_best,
+         "The right samples, but in the order of their scores. Ids come ascending, `np.sort(...)`: row i is sample i."),
+        (lambda scores, ratio: np.sort(_best(Scores(-scores.values, ""), ratio)),
+         "The order is reversed: these are the lowest scores. High means keep it."),
+        (lambda scores, ratio: np.sort(_best(scores, 1 - ratio)),
+         "The ratio is the fraction REMOVED; so many were kept here."),
+        (lambda scores, ratio: np.setdiff1d(np.arange(len(scores.values)), _best(scores, ratio)),
+         "These are the samples to prune. Asked for are those to keep."),
+        (lambda scores, ratio: np.isin(np.arange(len(scores.values)), _best(scores, ratio)),
+         "That is a mask, one True or False per sample. Asked for are the ids: `np.flatnonzero(mask)`."),
+        (lambda scores, ratio: scores.values[_best(scores, ratio)],
+         "These are scores. Asked for is where they stand: `np.argsort` gives ids."),
+    ], "The ids of the highest scores, ascending: that is what `dpkit.keep_top` puts into a Selection.")
