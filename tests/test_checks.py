@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import warnings
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -49,6 +50,21 @@ def test_a_wrong_answer_is_told_what_is_wrong(name, answer, words):
     verdict = check(name)(answer)
     assert not verdict
     assert words in verdict.message, verdict
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_mistake_of_a_list_is_told_in_its_own_words(name, monkeypatch):
+    module, listed = import_module(check(name).__module__), []
+
+    def heard(answer, cases, right, mistakes, *more, **named):
+        listed[:] = mistakes
+        return _answer.judge(answer, cases, right, mistakes, *more, **named)
+
+    monkeypatch.setattr(module, "judge", heard, raising=False)
+    check(name)(ANSWERS[name][0][0])
+    for mistake, sentence in list(listed):
+        with warnings.catch_warnings(action="ignore"):
+            assert check(name)(mistake).message == sentence
 
 
 def crooked(answer, bend):
@@ -112,6 +128,19 @@ def test_a_list_is_sent_back_for_an_array_and_an_unknown_mistake_is_shown_with_i
     assert "np.array(...)" in _answer.judge(lambda values: [2.0, 4.0], case, double, [], "").message
     message = _answer.judge(lambda values: values * 3, case, double, [], "").message
     assert message == "2 of 2 numbers differ, first [0]: yours is 3, expected was 2.\ntried with\nvalues = np.array([1., 2.])"
+
+
+def test_a_change_in_place_is_noticed_however_small():
+    with pytest.raises(_answer.Wrong, match="changes its input `p` in place"):
+        _answer.call(lambda p: np.clip(p, 1e-6, 1 - 1e-6, out=p), (np.array([0.5, 1.0]),))
+
+
+def test_one_of_several_values_may_be_none_and_a_wrong_shape_among_them_is_said():
+    judged = lambda answer: _answer.judge(answer, [(1,)], lambda n: (n, None), [(lambda n: (n, 0), "zero")], "done")  # noqa: E731
+    assert judged(lambda n: (n, None)) and judged(lambda n: (n, 0)).message == "zero"
+    assert "Value 1 of the result: The result is None; expected was 1." in judged(lambda n: (None, None)).message
+    assert "Value 2 of the result: The result is 3; expected was None." in judged(lambda n: (n, 3)).message
+    assert "Value 1 of the result: The result has shape (2,)" in judged(lambda n: (np.ones(2), None)).message
 
 
 def test_a_mistake_that_does_not_show_on_the_cases_is_not_told():

@@ -6,6 +6,10 @@ no marks; what it gives is true if the answer is right. The learner's function r
 """
 
 from dpkit.checks._answer import Verdict
+from dpkit.checks.beta_sampling import gumbel_draw, reached_ratio, sampling_shares
 from dpkit.checks.dual_score import dual, most_wanted
+from dpkit.checks.early_exits import early_exit_score, flops_saved, leaving_exit, prune_surest
+from dpkit.checks.two_point_theorem import descent_step, ratio_limits, turning_times
 
-__all__ = ["Verdict", "dual", "most_wanted"]
+__all__ = ["Verdict", "descent_step", "dual", "early_exit_score", "flops_saved", "gumbel_draw", "leaving_exit", "most_wanted",
+           "prune_surest", "ratio_limits", "reached_ratio", "sampling_shares", "turning_times"]

@@ -108,7 +108,8 @@ def call(answer, arguments, seconds=SECONDS):
         raise Wrong(f"`{name}` was not back after {seconds:g} seconds. Is there a loop that never ends?") from None
     except Exception as error:
         raise Wrong(f"`{name}` stopped with {type(error).__name__}: {error}{_where(answer, error)}") from None
-    changed = [word for word, mine, theirs in zip(_names(answer, len(arguments)), handed, arguments) if not same(mine, theirs)]
+    names = _names(answer, len(arguments))
+    changed = [word for word, mine, theirs in zip(names, handed, arguments) if not same(mine, theirs, 0, 0)]
     if changed:
         raise Wrong(f"`{name}` changes its input `{changed[0]}` in place, so whoever uses it afterwards gets other numbers. "
                     "Make a new array (`a = a + 1`, `np.sort(a)`) instead of changing the old one (`a += 1`, `a.sort()`).")
@@ -159,14 +160,15 @@ def _values(thing):
     return thing.values if isinstance(thing, Scores) else thing.kept if isinstance(thing, Selection) else thing
 
 
-def same(mine, theirs) -> bool:
+def same(mine, theirs, relative=RELATIVE, absolute=ABSOLUTE) -> bool:
     """Equal up to rounding, shapes included."""
     mine, theirs = _values(mine), _values(theirs)
     if isinstance(theirs, (tuple, list)):
-        return isinstance(mine, (tuple, list)) and len(mine) == len(theirs) and all(map(same, mine, theirs))
+        return isinstance(mine, (tuple, list)) and len(mine) == len(theirs) \
+            and all(same(*pair, relative, absolute) for pair in zip(mine, theirs))
     if is_dataclass(theirs):
-        return type(mine) is type(theirs) and all(same(getattr(mine, part.name), getattr(theirs, part.name))
-                                                  for part in fields(theirs))
+        return type(mine) is type(theirs) and all(
+            same(getattr(mine, part.name), getattr(theirs, part.name), relative, absolute) for part in fields(theirs))
     if isinstance(theirs, np.random.Generator):
         return True  # being drawn from is what it is for
     try:
@@ -174,7 +176,7 @@ def same(mine, theirs) -> bool:
         if mine.shape != theirs.shape:
             return False
         if theirs.dtype.kind in "biufc" and mine.dtype.kind in "biufc":
-            return bool(np.allclose(mine, theirs, RELATIVE, ABSOLUTE, equal_nan=True))
+            return bool(np.allclose(mine, theirs, relative, absolute, equal_nan=True))
         return bool(np.array_equal(mine, theirs))
     except (TypeError, ValueError):
         return mine == theirs
@@ -192,7 +194,8 @@ def _tried(mistake, case):
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             result = mistake(*copy.deepcopy(case))
-        return None if np.ndim(result) and np.isnan(np.asarray(result, float)).any() else result
+        parts = result if isinstance(result, tuple) else (result,)
+        return None if any(np.isnan(part).any() for part in parts if np.asarray(part).dtype.kind == "f") else result
     except (ArithmeticError, IndexError, TypeError, ValueError):
         return None
 
@@ -208,8 +211,9 @@ def _plain(given, expected):
             raise Wrong(f"The result should be {len(expected)} values, `return a, b{', ...' * (len(expected) > 2)}`; "
                         f"yours is {_kind(given)}.")
         return tuple(map(_plain, given, expected))
-    if isinstance(expected, (str, bool)):
+    if isinstance(expected, (str, bool)) or (given is None and np.ndim(expected) == 0):  # None: one of several values
         return given
+    expected = 0 if expected is None else expected
     wants_array = np.ndim(expected) > 0
     if wants_array and isinstance(given, (list, tuple)):
         raise Wrong(f"The result is a {type(given).__name__} of {len(given)}. Return an array, `np.array(...)`, "
@@ -234,7 +238,10 @@ def _kind(thing) -> str:
 
 def _misshapen(mine, theirs) -> str | None:
     mine, theirs = _values(mine), _values(theirs)
-    if isinstance(theirs, (tuple, str, bool)) or np.shape(mine) == np.shape(theirs):
+    if isinstance(theirs, tuple):
+        said = map(_misshapen, mine, theirs)
+        return next((f"Value {k + 1} of the result: {words}" for k, words in enumerate(said) if words), None)
+    if isinstance(theirs, (str, bool)) or np.shape(mine) == np.shape(theirs):
         return None
     return f"The result has shape {np.shape(mine)}; expected was {np.shape(theirs) or 'a single number, ()'}."
 
