@@ -50,7 +50,7 @@ class Verdict:
         colour, word = (GREEN, "✓ Right.") if self.right else (ORANGE, "✗ Not yet.")
         first, *rest = self.message.split("\n")
         more = f'<pre style="margin:.4em 0 0">{escape(chr(10).join(rest))}</pre>' if rest else ""
-        return f'<div style="border-left:4px solid {colour};padding:.3em .8em"><b style="color:{colour}">{word}</b> ' \
+        return f'<div style="max-width:44em;border-left:4px solid {colour};padding:.3em .8em"><b style="color:{colour}">{word}</b> ' \
                f"{_html(first)}{more}</div>"
 
 
@@ -88,8 +88,9 @@ def judge(answer, cases, right, mistakes, done, *, seconds=SECONDS) -> Verdict:
         for mistake, sentence in mistakes:
             if _made(mistake, cases, given, off):
                 raise Wrong(sentence)
-        _, shaped = next(((k, said) for k in off if (said := _misshapen(given[k], expected[k]))), (None, None))
-        raise Wrong(shaped or f"{_difference(given[off[0]], expected[off[0]])}\n{shown(answer, cases[off[0]])}")
+        shapes = {k: said for k in off if (said := _misshapen(given[k], expected[k]))}
+        k, said = next(iter(shapes.items())) if shapes else (off[0], _difference(given[off[0]], expected[off[0]]))
+        raise Wrong(f"{said}\n{shown(answer, cases[k])}")
 
     return examine(answer, look, done)
 
