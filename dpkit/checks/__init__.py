@@ -9,12 +9,15 @@ from dpkit.checks._answer import Verdict
 from dpkit.checks.baselines import area_under_margin, grand, tdds
 from dpkit.checks.beta_sampling import gumbel_draw, reached_ratio, sampling_shares
 from dpkit.checks.coverage_and_diversity import cover_radius, neighbour_graph, water_filling
-from dpkit.checks.dual_score import dual, most_wanted
+from dpkit.checks.dual_score import dual, most_wanted, overlap
 from dpkit.checks.early_exits import early_exit_score, flops_saved, leaving_exit, prune_surest
 from dpkit.checks.influence_pruning import influence_of_one, swap_change, two_epsilons
+from dpkit.checks.start_here import how_many_stay, moon_place, paired_difference
+from dpkit.checks.training_dynamics import cosine_rate, right_for_good, three_numbers
 from dpkit.checks.two_point_theorem import descent_step, ratio_limits, turning_times
 
-__all__ = ["Verdict", "area_under_margin", "cover_radius", "descent_step", "dual", "early_exit_score", "flops_saved", "grand",
-           "gumbel_draw", "influence_of_one", "leaving_exit", "most_wanted", "neighbour_graph", "prune_surest",
-           "ratio_limits", "reached_ratio", "sampling_shares", "swap_change", "tdds", "turning_times", "two_epsilons",
+__all__ = ["Verdict", "area_under_margin", "cosine_rate", "cover_radius", "descent_step", "dual", "early_exit_score",
+           "flops_saved", "grand", "gumbel_draw", "how_many_stay", "influence_of_one", "leaving_exit", "moon_place",
+           "most_wanted", "neighbour_graph", "overlap", "paired_difference", "prune_surest", "ratio_limits", "reached_ratio",
+           "right_for_good", "sampling_shares", "swap_change", "tdds", "three_numbers", "turning_times", "two_epsilons",
            "water_filling"]

@@ -50,8 +50,8 @@ class Verdict:
         colour, word = (GREEN, "✓ Right.") if self.right else (ORANGE, "✗ Not yet.")
         first, *rest = self.message.split("\n")
         more = f'<pre style="margin:.4em 0 0">{escape(chr(10).join(rest))}</pre>' if rest else ""
-        return f'<div style="max-width:44em;border-left:4px solid {colour};padding:.3em .8em"><b style="color:{colour}">{word}</b> ' \
-               f"{_html(first)}{more}</div>"
+        box = f"max-width:44em;border-left:4px solid {colour};padding:.3em .8em"
+        return f'<div style="{box}"><b style="color:{colour}">{word}</b> {_html(first)}{more}</div>'
 
 
 def _html(text) -> str:
@@ -227,7 +227,8 @@ def _plain(given, expected):
         raise Wrong(f"The result should be {'an array of numbers' if wants_array else 'a number'}; yours is {_kind(given)}.")
     if array.dtype.kind in "fc" and np.isnan(array).any() and not np.isnan(np.asarray(expected, float)).any():
         at = "" if array.ndim == 0 else f", first at {[int(k) for k in np.argwhere(np.isnan(array))[0]]}"
-        raise Wrong(f"There is NaN in the result{at}: somewhere 0 is divided by 0, or a mean is taken of nothing.")
+        raise Wrong(f"There is NaN in the result{at}: somewhere 0 is divided by 0, or infinity by infinity (`np.exp(1000)` is "
+                    "infinite), or a mean is taken of nothing.")
     return array
 
 
@@ -237,27 +238,27 @@ def _kind(thing) -> str:
     return f"{thing!r}" if isinstance(thing, (int, float, str)) else f"a {type(thing).__name__}"
 
 
-def _misshapen(mine, theirs) -> str | None:
+def _misshapen(mine, theirs, what="The result") -> str | None:
     mine, theirs = _values(mine), _values(theirs)
     if isinstance(theirs, tuple):
-        said = map(_misshapen, mine, theirs)
-        return next((f"Value {k + 1} of the result: {words}" for k, words in enumerate(said) if words), None)
+        said = (_misshapen(*pair, f"Value {k + 1} of the result") for k, pair in enumerate(zip(mine, theirs)))
+        return next(filter(None, said), None)
     if isinstance(theirs, (str, bool)) or np.shape(mine) == np.shape(theirs):
         return None
-    return f"The result has shape {np.shape(mine)}; expected was {np.shape(theirs) or 'a single number, ()'}."
+    return f"{what} has shape {np.shape(mine)}; expected was {np.shape(theirs) or 'a single number, ()'}."
 
 
-def _difference(mine, theirs) -> str:
-    """Where the two differ first, in numbers."""
+def _difference(mine, theirs, what="") -> str:
+    """Where the two differ first, in numbers. what: the part of the result that they are."""
     theirs = _values(theirs)
     if isinstance(theirs, tuple):
         k = next(k for k, pair in enumerate(zip(mine, theirs)) if not same(*pair))
-        return f"Value {k + 1} of the result: {_difference(mine[k], theirs[k])}"
+        return _difference(mine[k], theirs[k], f"Value {k + 1} of the result")
     if isinstance(theirs, (str, bool)) or np.ndim(theirs) == 0:
-        return f"The result is {_figure(mine)}; expected was {_figure(theirs)}."
+        return f"{what or 'The result'} is {_figure(mine)}; expected was {_figure(theirs)}."
     off = np.argwhere(~np.isclose(mine, theirs, RELATIVE, ABSOLUTE, equal_nan=True))
     at = [int(k) for k in off[0]]
-    return f"{len(off)} of {np.size(theirs)} numbers differ, first [{', '.join(map(str, at))}]: " \
+    return f"{what and what + ': '}{len(off)} of {np.size(theirs)} numbers differ, first [{', '.join(map(str, at))}]: " \
            f"yours is {_figure(mine[tuple(at)])}, expected was {_figure(np.asarray(theirs)[tuple(at)])}."
 
 

@@ -86,3 +86,43 @@ def most_wanted(answer) -> Verdict:
         (lambda scores, ratio: scores.values[_best(scores, ratio)],
          "These are scores. Asked for is where they stand: `np.argsort` gives ids."),
     ], "The ids of the highest scores, ascending: that is what `dpkit.keep_top` puts into a Selection.")
+
+
+def _shared(first, second, ratio, how=lambda a, b, n: len(np.intersect1d(a, b)) / len(a)):
+    """What the kept ids a and b of two choices among n have in common, or another measure of it."""
+    return how(_best(first, ratio), _best(second, ratio), len(first.values))
+
+
+def _with(how):
+    return lambda first, second, ratio: _shared(first, second, ratio, how)
+
+
+def _low(scores):
+    return Scores(-scores.values, scores.name)
+
+
+def overlap(answer) -> Verdict:
+    """`answer(first, second, ratio)` with two Scores (n,) and the fraction REMOVED gives the share of kept ids in common."""
+    a = Scores(np.array([0.31, 0.12, 0.93, 0.54, 0.25, 0.86, 0.07, 0.68, 0.49, 0.7]), "dual")
+    b = Scores(np.array([3.0, 8.0, 9.0, 4.0, 2.0, 1.0, 5.0, 7.0, 0.0, 6.0]), "el2n")
+    return judge(answer, [(a, b, 0.4), (a, b, 0.7), (b, a, 0.8)], _shared, [
+        (_with(lambda a, b, n: len(np.intersect1d(a, b)) / n),
+         "The divisor: shared images are counted among all n. Divide by those that are kept, so that equal choices give 1."),
+        (_with(lambda a, b, n: len(np.intersect1d(a, b)) / len(np.union1d(a, b))),
+         "The divisor: shared images are divided by those that either keeps. Divide by how many one choice keeps."),
+        (_with(lambda a, b, n: len(np.intersect1d(a, b))),
+         "That is a count. Divide it by how many are kept, so that choices of different size compare."),
+        (_with(lambda a, b, n: np.mean(a == b)),
+         "The two orders are compared place by place. An image counts if both keep it, at whatever place: `np.intersect1d`."),
+        (_with(lambda a, b, n: np.mean(np.isin(range(n), a) == np.isin(range(n), b))),
+         "Images that both throw away are counted as well. Count only those that both keep."),
+        (lambda first, second, ratio: _shared(first, second, 1 - ratio),
+         "The ratio is the fraction REMOVED; so many were kept here."),
+        (lambda first, second, ratio: _shared(_low(first), _low(second), ratio),
+         "These are the choices of the lowest scores. High means keep it."),
+        (lambda first, second, ratio: _shared(_low(first), _low(second), 1 - ratio),
+         "That is how much the two pruned parts share. Asked for is what the two kept ones share."),
+        (lambda first, second, ratio: len(np.intersect1d(*(some.values[_best(some, ratio)] for some in (first, second))))
+         / keep_count(len(first.values), ratio),
+         "The scores themselves are compared, and two kinds of score hardly share a number. Compare ids: who is kept?"),
+    ], "Shared images among those kept. By chance it would be 1 - ratio; below that, two scores want opposite things.")

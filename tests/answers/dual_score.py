@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+import dpkit
+
 
 def loops(target_prob, window):
     scores = []
@@ -97,6 +99,73 @@ def cutoff(scores, ratio):
     return np.sort(scores.values)[::-1][:round((1 - ratio) * len(scores.values))]
 
 
+def of_sets(first, second, ratio):
+    keep = round((1 - ratio) * len(first.values))
+    a, b = (set(np.argsort(-some.values)[:keep].tolist()) for some in (first, second))
+    return len(a & b) / keep
+
+
+def of_masks(first, second, ratio):
+    keep = dpkit.keep_count(len(first.values), ratio)
+    masks = [dpkit.keep_top(some, keep, rng=0).mask() for some in (first, second)]
+    return (masks[0] & masks[1]).sum() / keep
+
+
+def of_the_whole_set(first, second, ratio):
+    masks = [some.values > np.quantile(some.values, ratio, method="lower") for some in (first, second)]
+    return np.mean(masks[0] & masks[1])
+
+
+def of_either(first, second, ratio):
+    a, b = (set(most_wanted.tolist()) for most_wanted in (kept(first, ratio), kept(second, ratio)))
+    return len(a & b) / len(a | b)
+
+
+def counted(first, second, ratio):
+    return sum(k in kept(second, ratio) for k in kept(first, ratio))
+
+
+def place_by_place(first, second, ratio):
+    a, b = in_order_of_score(first, ratio), in_order_of_score(second, ratio)
+    return sum(x == y for x, y in zip(a, b)) / len(a)
+
+
+def same_fate(first, second, ratio):
+    masks = []
+    for some in (first, second):
+        mask = np.zeros(len(some.values), bool)
+        mask[kept(some, ratio)] = True
+        masks.append(mask)
+    return (masks[0] == masks[1]).mean()
+
+
+def kept_the_ratio(first, second, ratio):
+    return len(np.intersect1d(kept_fraction(first, ratio), kept_fraction(second, ratio))) / round(ratio * len(first.values))
+
+
+def of_the_lowest(first, second, ratio):
+    a, b = lowest(first, ratio), lowest(second, ratio)
+    return np.isin(a, b).mean()
+
+
+def of_the_pruned(first, second, ratio):
+    return np.isin(pruned(first, ratio), pruned(second, ratio)).mean()
+
+
+def of_the_values(first, second, ratio):
+    return np.isin(cutoff(first, ratio), cutoff(second, ratio)).mean()
+
+
+def which_they_share(first, second, ratio):
+    return np.intersect1d(kept(first, ratio), kept(second, ratio))
+
+
+def sorted_in_place(first, second, ratio):
+    first.values.sort()
+    second.values.sort()
+    return of_sets(first, second, ratio)
+
+
 ANSWERS = {
     "dual": ([loops, with_torch], {
         divisor: "divisor", one_window_short: "One window is missing", over_epochs: "side by side",
@@ -105,4 +174,9 @@ ANSWERS = {
     "most_wanted": ([kept, by_sorting_pairs], {
         lowest: "lowest", kept_fraction: "fraction REMOVED", in_order_of_score: "in the order of their scores",
         pruned: "to prune", mask: "a mask", cutoff: "These are scores"}),
+    "overlap": ([of_sets, of_masks], {
+        of_the_whole_set: "among all n", of_either: "that either keeps", counted: "a count", place_by_place: "place by place",
+        same_fate: "both throw away", kept_the_ratio: "fraction REMOVED", of_the_lowest: "lowest scores",
+        of_the_pruned: "two pruned parts", of_the_values: "scores themselves", which_they_share: "has shape (4,)",
+        sorted_in_place: "in place"}),
 }
