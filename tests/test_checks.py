@@ -139,8 +139,8 @@ def test_one_of_several_values_may_be_none_and_a_wrong_shape_among_them_is_said(
     judged = lambda answer: _answer.judge(answer, [(1,)], lambda n: (n, None), [(lambda n: (n, 0), "zero")], "done")  # noqa: E731
     assert judged(lambda n: (n, None)) and judged(lambda n: (n, 0)).message == "zero"
     assert "Value 1 of the result is None; expected was 1." in judged(lambda n: (None, None)).message
-    assert "Value 2 of the result: The result is 3; expected was None." in judged(lambda n: (n, 3)).message
-    assert "Value 1 of the result: The result has shape (2,)" in judged(lambda n: (np.ones(2), None)).message
+    assert "Value 2 of the result is 3; expected was None." in judged(lambda n: (n, 3)).message
+    assert "Value 1 of the result has shape (2,)" in judged(lambda n: (np.ones(2), None)).message
 
 
 def test_a_mistake_that_does_not_show_on_the_cases_is_not_told():
