@@ -1,0 +1,158 @@
+"""Submissions to the assignments as plain data: SUBMISSIONS[stem][case] is (answers, expected).
+
+answers: {grade_id of an answer cell: its source}; cells that are not named stay as they are handed out.
+expected: {grade_id of a test cell: points}.
+right:  the solutions of the source itself.   empty: nothing typed, every answer cell as it is handed out.
+Most wrong answers pass the tests that a student can see, and fail the hidden ones: that is what those are for.
+"""
+
+import json
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[1] / "notebooks" / "assignments"
+
+BETA_SAMPLING = {
+    "bump": '''
+def bump(n, keep, mu_d, c_d, total):  # only one of the two limits
+    beta = max(1.0, total * (1 - mu_d) * (1 - (1 - keep / n) ** c_d))
+    return total - beta, beta
+''', "where": '''
+def ratio_where(mean, mu_d, c_d):  # a root of a negative number
+    return ((mean - mu_d) / (1 - mu_d)) ** (1 / c_d)
+''', "logw": '''
+def log_weights(scores, ease, alpha, beta, power):  # the weight first, which a computer takes for zero
+    return np.log(ease ** (alpha - 1) * (1 - ease) ** (beta - 1) * scores**power)
+''', "keys": '''
+def draw_by_keys(log_w, keep, uniforms):  # right on paper; exp overflows
+    key = uniforms ** (1 / np.exp(log_w))
+    return np.sort(np.argsort(key)[len(key) - keep:])
+''', "one": '''
+def draw_one_by_one(weights, keep, uniforms):  # "reaches" instead of "exceeds"
+    left, rows = np.array(weights, float), []
+    for u in uniforms[:keep]:
+        rows.append(int(np.searchsorted(np.cumsum(left), u * left.sum())))
+        left[rows[-1]] = 0
+    return np.array(rows, int)
+''', "quotas": '''
+def fair_quotas(sizes, keep, at_least):  # 0 / 0 where a class is missing
+    places = np.minimum(sizes, at_least)
+    while places.sum() < keep:
+        places[(places / sizes).argmin()] += 1
+    return places
+'''}
+
+EARLY_EXITS = {
+    "maygo": '''
+def may_go(probs, labels, early, thresholds):  # "at least as sure as"
+    says = probs.argmax(-1)
+    return (says[early] == labels) & (says[-1] == labels) & (probs[early].max(-1) >= thresholds[labels])
+''', "surest": '''
+def prune_surest(scores, count):  # nobody thought of pruning all
+    return np.flatnonzero(scores < np.sort(scores)[count])
+''', "leaves": '''
+def leaves(probs, threshold):  # agrees with some exit before, not with the one just before
+    answers, exits = probs.argmax(-1), len(probs)
+    ready = np.zeros(answers.shape, bool)
+    for k in range(1, exits):
+        ready[k] = (answers[:k] == answers[k]).any(0) & (probs[k].max(-1) > threshold)
+    ready[-1] = True
+    return ready.argmax(0)
+''', "saved": '''
+def saved(where, stage_flops, head_flops):  # the first head in the place of the final one
+    return 1 - np.cumsum(stage_flops + head_flops)[where].mean() / (stage_flops.sum() + head_flops[0])
+''', "over": '''
+def overthought(probs, labels):  # counts the right exits, as if they came one after another
+    right = probs.argmax(-1) == labels
+    return np.where(right.any(0) & ~right[-1], right.sum(0) - 1, -1)
+'''}
+
+INFLUENCE = {
+    "influence": '''
+def influence(X, y, damping):  # the damping on every entry of H, not on its diagonal
+    H = X.T @ X / len(X) + damping
+    return np.linalg.solve(H, ((X @ fit(X, y, damping) - y)[:, None] * X).T).T / len(X)
+''', "loo": '''
+def leave_one_out(X, y, damping):  # n - 1 in front of the loss
+    rest = [fit(np.delete(X, i, 0), np.delete(y, i), damping) for i in range(len(X))]
+    return np.array(rest) - fit(X, y, damping)
+''', "group": '''
+def group_shift(X, y, damping, gone):  # exact changes of single samples do not add up
+    theta = fit(X, y, damping)
+    exact = sum((fit(X, y, damping, [i]) - theta for i in gone), np.zeros(len(theta)))
+    return influence(X, y, damping)[gone].sum(0), exact
+''', "swap": '''
+def swap_changes(S, u, a, kept):  # forgets what the others add up to
+    return (S[kept] ** 2).sum(1) - (S[a] ** 2).sum()
+''', "accepts": '''
+def accepts(change, temperature, luck):  # divides by temperature 0
+    return bool(change < 0 or luck < np.exp(-change / temperature))
+''', "anneal": '''
+def anneal_by_list(S, pruned, temperatures, proposals, luck):  # gives where it ends, not the best it met
+    go, stay = np.array(pruned), np.setdiff1d(np.arange(len(S)), pruned)
+    for temperature, (i, j), one in zip(temperatures, proposals, luck):
+        other = go.copy()
+        other[i] = stay[j]
+        change = (S[other].sum(0) ** 2).sum() - (S[go].sum(0) ** 2).sum()
+        if change < 0 or (temperature > 0 and one < np.exp(-change / temperature)):
+            go, stay[j] = other, go[i]
+    return np.sort(go), np.linalg.norm(S[go].sum(0))
+'''}
+
+CLASS_ZERO = {"score": '''
+def my_score(dynamics, snapshot):  # the probability of class 0 taken for that of the given label; and 0 / 0 where nothing moves
+    with np.errstate(all="ignore"):
+        return snapshot.probs[-1, :, 0] * dynamics.mean_prob() / dynamics.std_prob()
+'''}
+THREE_CLASSES = {"score": '''
+def my_score(dynamics, snapshot):  # as many classes as the first made-up record has
+    return np.linalg.norm(snapshot.probs[-1] - np.eye(3)[snapshot.labels], axis=1) * dynamics.std_prob()
+'''}
+ONE_CLASS = {"score": '''
+def my_score(dynamics, snapshot):  # one class before all others, and ties broken by the row number
+    labels = dynamics.labels
+    return 1000.0 * (labels == labels.max()) + np.arange(len(labels))
+'''}
+
+
+def cells(stem) -> list[dict]:
+    """The cells of a source; "source" is one text."""
+    found = json.loads((FOLDER / f"{stem}.ipynb").read_text(encoding="utf-8"))["cells"]
+    return [cell | {"source": "".join(cell["source"])} for cell in found]
+
+
+def tests(stem) -> dict[str, int]:
+    """{grade_id: points} of the test cells of a source."""
+    marks = [cell["metadata"].get("nbgrader", {}) for cell in cells(stem)]
+    return {mark["grade_id"]: mark["points"] for mark in marks if mark.get("grade") and not mark["solution"]}
+
+
+def solutions(stem) -> dict[str, str]:
+    """{grade_id: source} of the code answers of a source, without the marks around the solution."""
+    found = {}
+    for cell in cells(stem):
+        mark = cell["metadata"].get("nbgrader", {})
+        if mark.get("solution") and not mark["grade"]:
+            lines = [line for line in cell["source"].split("\n") if "### BEGIN" not in line and "### END" not in line]
+            found[mark["grade_id"]] = "\n".join(lines)
+    return found
+
+
+def _cases(stem, wrong, *lost, **more):
+    """right, empty and wrong; lost: the tests that the wrong one fails, all others it passes."""
+    def points(*lost):
+        return {test: 0 if test in lost else most for test, most in tests(stem).items()}
+
+    return {"right": (solutions(stem), points()), "empty": ({}, points(*tests(stem))), "wrong": (wrong, points(*lost))} | {
+        case: (answers, points(*failed)) for case, (answers, *failed) in more.items()}
+
+
+CONTEST = ("contest-1", "contest-2", "contest-3", "contest-4")
+SUBMISSIONS = {
+    "beta_sampling": _cases("beta_sampling", BETA_SAMPLING, "bump-2", "where-2", "logw-2", "keys-2", "one-2", "quotas-2"),
+    "early_exits": _cases("early_exits", EARLY_EXITS, "maygo-2", "surest-2", "leaves-2", "saved-2", "over-2"),
+    "influence_and_annealing": _cases("influence_and_annealing", INFLUENCE, "influence-2", "loo-1", "loo-2", "group-2",
+                                      "swap-2", "accepts-2", "anneal-2"),
+    "own_score": _cases("own_score", CLASS_ZERO, "other-1", *CONTEST[1:],
+                        three_classes=(THREE_CLASSES, "own-1", "other-1", *CONTEST),
+                        one_class=(ONE_CLASS, "order-1", *CONTEST[1:])),
+}
