@@ -4,6 +4,7 @@ PRESET   ?= classroom
 NOTEBOOK ?= notebooks/00_start_here.ipynb
 PYTHON   ?=
 ARGS     ?=
+SUBMISSIONS ?=
 SOAK     ?= 20
 SEED     ?=
 
@@ -11,10 +12,10 @@ SEED     ?=
 OMP_WAIT_POLICY ?= PASSIVE
 export OMP_WAIT_POLICY
 
-.PHONY: help setup report test soak lint lab bench clean
+.PHONY: help setup report assignments grade test soak lint lab bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "Set-up is done once, by whichever comes first. Choose its Python: make report PYTHON=python3.12"
 
@@ -23,6 +24,13 @@ setup: ## make .venv and install dpkit, if that is not done yet
 
 report: setup ## run a notebook as a report: make report PRESET=cifar10-quick NOTEBOOK=notebooks/...
 	.venv/bin/dpkit report '$(NOTEBOOK)' --preset '$(PRESET)' $(ARGS)
+
+assignments: setup ## make the students' copies of the assignments, in classroom/
+	.venv/bin/dpkit assignments $(ARGS)
+
+grade: setup ## grade what students handed in: make grade SUBMISSIONS=folder
+	@test -n '$(SUBMISSIONS)' || { echo "make grade needs the folder with the students' folders: make grade SUBMISSIONS=folder" >&2; exit 2; }
+	.venv/bin/dpkit grade '$(SUBMISSIONS)' $(ARGS)
 
 test: setup ## run all tests: make test ARGS="-k dual"
 	.venv/bin/python -m pytest $(ARGS)

@@ -3,6 +3,8 @@
     dpkit prune DATA --ratio 0.9 --out DIR
     dpkit sweep GRID.yaml [--scheduler ADDRESS] [--out DIR]
     dpkit report NOTEBOOK [--preset NAME] [-p NAME VALUE] ...
+    dpkit assignments [--out DIR]
+    dpkit grade SUBMISSIONS [--out DIR] [--student NAME] [--trust]
 """
 
 import argparse
@@ -18,6 +20,8 @@ def main(argv=None) -> int:
     _add_prune(commands)
     _add_sweep(commands)
     _add_report(commands)
+    _add_assignments(commands)
+    _add_grade(commands)
     arguments = parser.parse_args(argv)
     return arguments.run(arguments)
 
@@ -210,6 +214,102 @@ def _report(arguments) -> int:
         print(f"\n{name}", reports.text_table(tables[name]), sep="\n")
     print(f"\n{verdict.folder / 'report.html'}")
     return PASSED
+
+
+def _add_assignments(commands) -> None:
+    assignments = commands.add_parser(
+        "assignments", help="make the students' copies of the assignments",
+        description="From every source notebook write DIR/handout/<name>/<name>.ipynb, for the students, and "
+                    "DIR/tutorials/<name>.ipynb, with solutions, for after the deadline. Exit code 0 if it was done, 2 if it "
+                    "was refused.")
+    assignments.add_argument("--out", default="classroom", metavar="DIR", help="folder to write (default: classroom)")
+    assignments.add_argument("--source", default="notebooks/assignments", metavar="DIR",
+                             help="folder of the source notebooks (default: notebooks/assignments)")
+    assignments.set_defaults(run=_assignments)
+
+
+def _assignments(arguments) -> int:
+    from dpkit.report_parameters import Refused
+
+    missing = _missing_for_class("nbgrader")
+    if missing:
+        return _say(REFUSED, missing)
+    try:
+        from dpkit.classroom import handouts
+
+        stems = handouts.make_assignments(arguments.source, arguments.out)
+    except Refused as refused:
+        return _say(REFUSED, *refused.mistakes)
+    except FileExistsError as error:
+        return _say(REFUSED, str(error))
+    except KeyboardInterrupt:
+        return _say(128 + signal.SIGINT, "interrupted; nothing was written")
+    except OSError as error:
+        return _say(FAILED, f"could not write {error.filename or arguments.out}: {error.strerror or error}")
+    for stem in stems:
+        print(f"{arguments.out}/handout/{stem}/{stem}.ipynb")
+    print(f"solutions, for after the deadline: {arguments.out}/tutorials")
+    return PASSED
+
+
+def _missing_for_class(*packages) -> str | None:
+    from importlib.util import find_spec
+
+    for package in packages:
+        if find_spec(package) is None:
+            extra = "classroom" if package == "nbgrader" else "notebooks"
+            return f"this command needs {package}, which is not installed: pip install 'dpkit[{extra}]'"
+    return None
+
+
+def _add_grade(commands) -> None:
+    grade = commands.add_parser(
+        "grade", help="grade what students handed in",
+        description="Grade SUBMISSIONS/<student>/<assignment>.ipynb and write grades.csv, a feedback page for each, and "
+                    "summary.html. Student code runs in a sandbox; the marks come from tests outside of it. What was graded "
+                    "before and has not changed is not graded again. Points on written answers are read from DIR/written.csv, "
+                    "with the columns of DIR/to_read.csv. Exit code 0 if it was done, 1 if some could not be graded through a "
+                    "fault of the assignment or of this machine, 2 if it was refused.")
+    grade.add_argument("submissions", metavar="SUBMISSIONS", help="folder with a folder for each student")
+    grade.add_argument("--out", default="grades", metavar="DIR", help="folder to write (default: grades)")
+    grade.add_argument("--source", default="notebooks/assignments", metavar="DIR",
+                       help="folder of the source notebooks (default: notebooks/assignments)")
+    grade.add_argument("--student", metavar="NAME", help="grade this student again, and nobody else")
+    grade.add_argument("--assignment", metavar="NAME", help="grade only this assignment")
+    grade.add_argument("--workers", type=int, default=1, metavar="N", help="submissions at a time (default: 1)")
+    grade.add_argument("--seconds", type=float, default=20, metavar="S",
+                       help="one cell or one call of a function may take so long (default: 20)")
+    grade.add_argument("--total", type=float, default=600, metavar="S", help="one submission, with its tests (default: 600)")
+    grade.add_argument("--memory", type=float, default=2, metavar="GB", help="of all a submission's processes (default: 2)")
+    grade.add_argument("--trust", action="store_true", help="run the students' code without a sandbox, as yourself: it can "
+                                                            "then read and write whatever you can")
+    grade.set_defaults(run=_grade)
+
+
+def _grade(arguments) -> int:
+    from dpkit.report_parameters import Refused
+
+    missing = _missing_for_class("nbgrader", "nbconvert", "latex2mathml", "IPython")
+    if missing:
+        return _say(REFUSED, missing)
+    for name in ("seconds", "total", "memory", "workers"):
+        if not 0 < getattr(arguments, name) < 10**6:
+            return _say(REFUSED, f"--{name} must be a number above 0; got {getattr(arguments, name):g}")
+    try:
+        from dpkit.classroom import grading, sandbox
+
+        limits = sandbox.Limits(arguments.seconds, arguments.total, int(arguments.memory * 2**30))
+        rows = grading.grade(arguments.submissions, out=arguments.out, source=arguments.source, student=arguments.student,
+                             assignment=arguments.assignment, workers=arguments.workers, trust=arguments.trust, limits=limits,
+                             say=lambda line: print(line, file=sys.stderr, flush=True))
+    except Refused as refused:
+        return _say(REFUSED, *refused.mistakes)
+    except KeyboardInterrupt:
+        return _say(128 + signal.SIGINT, "interrupted; the same command goes on from here")
+    except OSError as error:
+        return _say(FAILED, f"could not write {error.filename or arguments.out}: {error.strerror or error}")
+    print(f"{len(rows)} rows in {arguments.out}/grades.csv, pages in {arguments.out}/feedback, {arguments.out}/summary.html")
+    return FAILED if any(row["unfinished"] for row in rows) else PASSED
 
 
 def _say(code, *lines) -> int:

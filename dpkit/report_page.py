@@ -26,16 +26,20 @@ def page(notebook, *, folder, name, reasons=(), parameters=None, result=None, se
     reasons:  why it did not pass; empty if it passed.     result: result.json, if there is one.
     """
     headings = []
-    body = [_cell(cell, folder, headings) for cell in notebook.cells]
+    body = [cell_html(cell, folder, headings) for cell in notebook.cells]
     title = next((text for level, _, text in headings if level == 1), escape(name))
+    return document(title, _header(name, reasons, parameters or {}, result, seconds), body, headings)
+
+
+def document(title, header, body, headings=()) -> str:
+    """A whole page that loads nothing. title, header and the parts of body are HTML; headings: (level, anchor, text)."""
     contents = "".join(f'<li class="level{level}"><a href="#{anchor}">{text}</a></li>'
                        for level, anchor, text in headings if 2 <= level <= 3)
     return "\n".join([
         "<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{re.sub('<[^>]+>', '', title)}</title>", f"<style>{CSS}{_code_css()}</style>", "</head>", "<body>",
-        _header(name, reasons, parameters or {}, result, seconds),
+        f"<title>{re.sub('<[^>]+>', '', title)}</title>", f"<style>{CSS}{_code_css()}</style>", "</head>", "<body>", header,
         f"<nav><details><summary>Contents</summary><ol>{contents}</ol></details></nav>" if contents else "",
         "<main>", *body, "</main>", "</body>", "</html>", ""])
 
@@ -61,7 +65,8 @@ def _header(name, reasons, parameters, result, seconds) -> str:
 # ---- cells -----------------------------------------------------------------------------------------------------
 
 
-def _cell(cell, folder, headings) -> str:
+def cell_html(cell, folder, headings) -> str:
+    """One cell of a notebook; its headings are appended to `headings`."""
     if cell.cell_type == "markdown":
         html = _markdown(cell.source, folder, cell.get("attachments"), headings)
         return f'<section class="prose">{_offline(html)}</section>'

@@ -21,6 +21,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     "import runpy; sys.argv = ['dpkit', 'report', '--help']; runpy.run_module('dpkit', run_name='__main__')",
     "import runpy; sys.argv = ['dpkit', 'prune', '--help']; runpy.run_module('dpkit', run_name='__main__')",
     "import runpy; sys.argv = ['dpkit', 'sweep', '--help']; runpy.run_module('dpkit', run_name='__main__')",
+    "import runpy; sys.argv = ['dpkit', 'assignments', '--help']; runpy.run_module('dpkit', run_name='__main__')",
+    "import runpy; sys.argv = ['dpkit', 'grade', '--help']; runpy.run_module('dpkit', run_name='__main__')",
 ])
 def test_help_and_the_report_driver_load_no_torch(code):
     loaded = "print('torch' in sys.modules, 'pandas' in sys.modules)"

@@ -1,0 +1,234 @@
+"""A folder of submissions -> grades.csv, a feedback page for each, and a summary. What is done is not done again."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+
+from dpkit import store
+from dpkit.classroom import sandbox, tables
+from dpkit.classroom.merging import Unusable, merge, read_submission
+from dpkit.classroom.pages import feedback_page, summary_page
+from dpkit.classroom.source import find_sources, read_source
+from dpkit.classroom.submissions import find_submissions
+from dpkit.report_parameters import Refused
+
+GRACE = 30  # seconds beyond the limit, after which a marker itself is ended
+VERSION = 1  # of the marking; raised by hand when the same file would get other points
+DONE = ".graded"
+
+
+def grade(submissions, *, out="grades", source="notebooks/assignments", student=None, assignment=None, workers=1, trust=False,
+          limits=None, say=print) -> list[dict]:
+    """Grade what lies in `submissions` and write grades.csv, to_read.csv, feedback/ and summary.html into `out`.
+
+    student: grade this one's again, and nobody else's.   assignment: only this one.   trust: without a sandbox.
+    limits:  sandbox.Limits.   say: called with each line of progress.
+    Returns the rows of grades.csv.  Raises Refused; OSError if the results cannot be written.
+    """
+    limits, out, folder = limits or sandbox.Limits(), Path(out), Path(submissions)
+    sources = find_sources(source)
+    found = find_submissions(folder, sources, out=out)
+    _check_asked(found, sources, student, assignment)
+    _check_ours(out)
+    why = None if trust else sandbox.why_not()
+    if why:
+        raise Refused(why)
+    cells = {stem: read_source(path) for stem, path in sources.items()}
+    written, mistakes = tables.read_written(out / tables.WRITTEN, found, cells)
+    for mistake in mistakes:
+        say(f"careful: {mistake}")
+    (out / DONE).mkdir(parents=True, exist_ok=True)
+    hidden = [str(path.resolve()) for path in (folder, out, Path(source), *_beside_package()) if path.is_dir()]
+    job = {"limits": asdict(limits), "trust": trust, "hidden": hidden}
+    asked = [one for one in found if assignment in (None, one.assignment) and student in (None, one.student)]
+    todo = [one for one in asked if not one.refused]
+    rows, count = {}, 0
+    with ThreadPoolExecutor(max(1, workers)) as pool, _Running() as running:
+        mark = partial(_graded, cells=cells, sources=sources, job=job, out=out, again=student is not None, running=running)
+        for future in as_completed(waiting := {pool.submit(mark, one): one for one in todo}):
+            one, (record, fresh), count = waiting[future], future.result(), count + 1
+            rows[one] = _row(one, record, written)
+            say(f"[{count}/{len(todo)}] {one.student}, {one.assignment}: {tables.in_words(rows[one])}"
+                + ("" if fresh else " (graded before)"))
+    for one in found:
+        if one not in rows:
+            record = {"refused": one.refused} if one.refused else _before(out, one) or {"refused": "not graded yet"}
+            rows[one] = _row(one, record, written)
+    _write_pages(out, rows, written)
+    rows = [rows[one] for one in found]
+    tables.write_tables(out, rows)
+    with store.whole_file(out / "summary.html") as file:
+        file.write(summary_page(rows).encode())
+    return rows
+
+
+def _beside_package():
+    root = Path(__file__).resolve().parents[2]
+    return [root / "notebooks", root / "tests"] if (root / "pyproject.toml").is_file() else []
+
+
+def _check_asked(found, sources, student, assignment):
+    students = list(dict.fromkeys(one.student for one in found))
+    if student is not None and student not in students:
+        raise Refused(f"no student is called {student!r}; there are {', '.join(students)}")
+    if assignment is not None and assignment not in sources:
+        raise Refused(f"no assignment is called {assignment!r}; there are {', '.join(sources)}")
+
+
+def _check_ours(out):
+    if out.exists() and not out.is_dir():
+        raise Refused(f"{out} is a file; --out must name a folder")
+    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if names - {tables.WRITTEN} and DONE not in names:
+        raise Refused(f"{out} holds {min(names)} and no grades of ours; name another --out")
+
+
+# ---- one submission --------------------------------------------------------------------------------------------
+
+
+class _Running:
+    """The markers at work, so that none outlives the command."""
+
+    def __init__(self):
+        self.processes, self.over, self._lock = set(), False, threading.Lock()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        with self._lock:
+            self.over = True
+            for process in self.processes:
+                _kill(process)
+
+    def start(self, *words, **options):
+        with self._lock:
+            if self.over:
+                raise RuntimeError("the command is over")
+            process = subprocess.Popen(*words, **options)
+            self.processes.add(process)
+            return process
+
+
+def _kill(process):
+    with suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _place(out, one) -> Path:
+    return out / DONE / one.student / f"{one.assignment}.json"
+
+
+def _before(out, one) -> dict | None:
+    """What is known of this submission from an earlier run."""
+    try:
+        return json.loads(_place(out, one).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _graded(one, *, cells, sources, job, out, again, running) -> tuple[dict, bool]:
+    """(what was found out about a submission, whether just now): {"key", "steps", "results", "remark"} or {"refused"}."""
+    try:
+        theirs, data = read_submission(one.path)
+    except Unusable as unusable:
+        return {"refused": str(unusable)}, True
+    key = _key(data, sources[one.assignment].read_bytes(), job)
+    before = _before(out, one)
+    if before and before.get("key") == key and not again:
+        return before, False
+    steps = merge(cells[one.assignment], theirs)
+    results, remark, final = _run_marker(steps, job, running)
+    if running.over:  # it was ended by Ctrl-C: half a result must not take a whole one's place
+        raise RuntimeError("the command is over")
+    record = {"key": key if final else None, "steps": steps, "results": results, "remark": remark}
+    store.write_json(_place(out, one), record)
+    return record, True
+
+
+def _key(*parts) -> str:
+    parts = [part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode() for part in parts]
+    hashes = [hashlib.sha256(part).hexdigest() for part in [*parts, f"{VERSION} {metadata.version('dpkit')}".encode()]]
+    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+
+def _run_marker(steps, job, running):
+    """Mark in a process of its own. Returns (step -> what the marker said, a remark or "", whether that will stay so)."""
+    environment = {**os.environ, "MPLBACKEND": "Agg", "OMP_WAIT_POLICY": "PASSIVE",
+                   "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])}
+    total = job["limits"]["total"]
+    with tempfile.TemporaryDirectory(prefix="dpkit-marking-") as folder, tempfile.TemporaryFile() as told:
+        process = running.start([sys.executable, "-m", "dpkit.classroom.marker"], cwd=folder, env=environment, text=True,
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=told, start_new_session=True)
+        try:
+            said, _ = process.communicate(json.dumps({**job, "steps": steps}), timeout=total + GRACE)
+            late = False
+        except subprocess.TimeoutExpired:
+            _kill(process)
+            said, _ = process.communicate()
+            late = True
+        finally:
+            _kill(process)
+            running.processes.discard(process)
+        told.seek(0)
+        last = (told.read().decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+    results = {}
+    for line in said.splitlines():
+        with suppress(ValueError):  # the last line may be half a line
+            done = json.loads(line)
+            results[str(done["step"])] = done
+    broken = next((done["broken"] for done in results.values() if done["broken"]), None)
+    if broken:
+        return results, f"the assignment itself is at fault: {broken}", False
+    if late:
+        return results, f"the grading was ended after {total:g} seconds", True
+    if process.returncode:
+        return results, f"the grading of this notebook ended early: {last}", False
+    return results, "", True
+
+
+# ---- rows and pages --------------------------------------------------------------------------------------------
+
+
+def _row(one, record, written) -> dict:
+    row = {"student": one.student, "assignment": one.assignment, "total": 0.0, "max": 0.0, "to read": [], "remark": "",
+           "questions": {}, "messages": [], "unfinished": False}
+    if "refused" in record:
+        return {**row, "remark": record["refused"]}
+    for number, step in enumerate(record["steps"]):
+        if step["points"]:
+            done = record["results"].get(str(number))
+            step["got"] = tables.points_of(step, done, written.get((one.student, one.assignment, step["name"])))
+            tables.add_points(row, step, done)
+    empty = [step["name"] for step in record["steps"] if not step["answered"]]
+    remarks = [record["remark"]] if record["remark"] else []
+    remarks += [f"not answered: {', '.join(empty)}"] if empty else []
+    return {**row, "remark": "; ".join(remarks), "unfinished": record["key"] is None, "record": record}
+
+
+def _write_pages(out, rows, written):
+    for one, row in rows.items():
+        record = row.pop("record", None)
+        page = out / "feedback" / one.student / f"{one.assignment}.html"
+        if record is None:
+            page.unlink(missing_ok=True)  # it told of an earlier file
+            continue
+        comments = {name: comment for (student, stem, name), (_, comment) in written.items()
+                    if (student, stem) == (one.student, one.assignment)}
+        mark = _key(row, comments, record["results"])
+        if page.is_file() and _before(out, one).get("page") == mark:
+            continue
+        with store.whole_file(page) as file:
+            file.write(feedback_page(row, record["steps"], record["results"], comments).encode())
+        store.write_json(_place(out, one), {**record, "page": mark})

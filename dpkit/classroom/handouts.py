@@ -1,0 +1,114 @@
+"""What is given out: the students' copy of each assignment, by nbgrader, and the tutorial with its solutions for afterwards."""
+
+import io
+import json
+import logging
+import re
+import tempfile
+from pathlib import Path
+
+from dpkit import store
+from dpkit.classroom.source import find_sources, read_source, role_of
+from dpkit.report_parameters import Refused, read_notebook
+
+KIND, MANIFEST = "Handout", "manifest.json"
+
+
+def make_assignments(source="notebooks/assignments", out="classroom") -> list[str]:
+    """Write <out>/handout/<stem>/<stem>.ipynb and <out>/tutorials/<stem>.ipynb for every source notebook.
+
+    Whole or not at all; an earlier result of ours is replaced, anything else in `out` is refused. Returns the stems.
+    Raises Refused with every mistake in the sources, FileExistsError, OSError.
+    """
+    import nbformat
+
+    sources, mistakes = find_sources(source), []
+    for path in sources.values():
+        try:
+            read_source(path)
+        except Refused as refused:
+            mistakes += refused.mistakes
+    if mistakes:
+        raise Refused(*mistakes)
+    _check_ours(out)
+    with store.whole_folder(out, replaces=MANIFEST, kind=KIND) as part:
+        for stem, student in student_copies(sources).items():
+            (part / "handout" / stem).mkdir(parents=True)
+            nbformat.write(student, part / "handout" / stem / f"{stem}.ipynb")
+            (part / "tutorials").mkdir(exist_ok=True)
+            nbformat.write(tutorial(sources[stem]), part / "tutorials" / f"{stem}.ipynb")
+        files = sorted(path for path in part.rglob("*") if path.is_file())
+        store.write_json(part / MANIFEST, {"kind": KIND, "schema": 1, "sha256": {
+            path.relative_to(part).as_posix(): store.file_hash(path) for path in files}})
+    return list(sources)
+
+
+def _check_ours(out) -> None:
+    """Refuse to replace a folder in which there is anything that we did not write just so."""
+    out = Path(out)
+    if not (out / MANIFEST).is_file():
+        return  # whole_folder says what is wrong with it, if anything is
+    try:
+        known = json.loads((out / MANIFEST).read_text())["sha256"]
+    except (ValueError, KeyError, TypeError, OSError):
+        known = {}
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out).as_posix()
+        if path.is_file() and name != MANIFEST and ".ipynb_checkpoints" not in path.parts:
+            if name not in known or store.file_hash(path) != known[name]:
+                raise FileExistsError(f"{out} holds {name}, which dpkit did not write like this; move it away or name another "
+                                      "--out")
+
+
+def tutorial(path):
+    """The source without hidden tests and without the teacher's own cells: solutions and visible tests stay."""
+    from nbgrader.preprocessors import ClearHiddenTests
+
+    notebook = _without_teacher(path)
+    return ClearHiddenTests().preprocess(notebook, {})[0]
+
+
+def _without_teacher(path):
+    import nbformat
+
+    notebook = nbformat.from_dict(read_notebook(path))
+    notebook.cells = [cell for cell in notebook.cells if role_of(cell) != "teacher"]
+    return notebook
+
+
+def student_copies(sources) -> dict:
+    """stem -> the notebook for students, as nbgrader's generate_assignment makes it in a course folder of its own."""
+    import nbformat
+    from nbgrader.converters import GenerateAssignment
+    from nbgrader.coursedir import CourseDirectory
+    from traitlets.config import Config
+
+    copies = {}
+    with tempfile.TemporaryDirectory(prefix="dpkit-course-") as course:
+        for stem, path in sources.items():
+            folder = Path(course, "source", stem)
+            folder.mkdir(parents=True)
+            nbformat.write(_without_teacher(path), folder / f"{stem}.ipynb")
+            config = Config(CourseDirectory={"root": course, "assignment_id": stem}, SaveCells={"enabled": False},
+                            GenerateAssignment={"no_database": True})  # its database is for grading, which is ours
+            nbgrader = GenerateAssignment(coursedir=CourseDirectory(config=config), config=config)
+            told = _run_quietly(nbgrader)
+            if told:
+                raise Refused(f"nbgrader could not make the students' copy of {path}: {told}")
+            copies[stem] = nbformat.read(Path(course, "release", stem, f"{stem}.ipynb"), as_version=4)
+    return copies
+
+
+def _run_quietly(nbgrader) -> str | None:
+    """Run a converter of nbgrader's; what went wrong in its words, or None."""
+    from nbgrader.converters import NbGraderException
+
+    log = io.StringIO()
+    nbgrader.log = logging.Logger("dpkit.nbgrader", logging.ERROR)
+    nbgrader.log.addHandler(logging.StreamHandler(log))
+    try:
+        nbgrader.start()
+    except (NbGraderException, SystemExit, ValueError, RuntimeError) as error:
+        lines = [line for line in log.getvalue().splitlines() if re.match(r"\w*(Error|Exception): ", line)]
+        return lines[-1] if lines else str(error)
+    return None

@@ -1,0 +1,116 @@
+"""The pages of the grading: feedback for one student, and a summary that names no student. Neither loads anything."""
+
+import re
+import statistics
+from collections import Counter
+from html import escape
+
+from dpkit.classroom.marker import headline
+from dpkit.report_page import cell_html, document
+
+LARGEST = 50_000  # characters of one cell that are shown
+
+
+def feedback_page(row, steps, results, comments) -> str:
+    """What one student gets back.
+
+    row: the student's row.   steps: as merged.   results: number of a step, as text -> what the marker said of it.
+    comments: question -> the teacher's words on a written answer.
+    """
+    from nbformat.v4 import new_code_cell, new_markdown_cell
+
+    body, headings = [], []
+    for number, step in enumerate(steps):
+        done = results.get(str(number))
+        if step["kind"] == "code":
+            cell = new_code_cell(step["shown"][:LARGEST])
+            cell.outputs = [_node(output) for output in done["outputs"]] if done else []
+        elif step["kind"] == "markdown":
+            cell = new_markdown_cell(tame(step["shown"][:LARGEST]) if step["own"] else step["shown"])
+        else:
+            continue
+        body.append(cell_html(cell, ".", headings))
+        body.append(_mark(step, done, comments.get(step["name"])))
+    return document(escape(f"{row['student']}: {row['assignment']}"), _head(row), body, headings)
+
+
+def _node(output):
+    from nbformat import from_dict
+
+    return from_dict(output)
+
+
+def tame(text) -> str:
+    """A student's Markdown that shows its HTML instead of being it, and fetches no picture, from here or elsewhere."""
+    text = re.sub(r"<(?=[A-Za-z/!?])", "< ", text)
+    return re.sub(r"!(?=\s*\[)", "", text)
+
+
+def _mark(step, done, comment) -> str:
+    if not step["points"]:
+        return "" if step["answered"] else '<p class="note">not answered</p>'
+    points = step.get("got")
+    mark = "to be read" if points is None else f"{points:g} of {step['points']:g} {_points(step['points'])}"
+    words = f"<p>{escape(comment)}</p>" if comment else ""
+    if done is None and step["role"] == "test":
+        words += '<p class="note">not tested: the grading of this notebook ended before</p>'
+    return f'<p class="note"><strong>{escape(step["name"])}: {mark}</strong></p>{words}'
+
+
+def _points(count) -> str:
+    return "point" if count == 1 else "points"
+
+
+def _head(row) -> str:
+    rows = "".join(f"<tr><td>{escape(name)}</td><td>{'to be read' if got is None else f'{got:g}'}</td><td>{most:g}</td></tr>"
+                   for name, (got, most) in row["questions"].items())
+    still = ", more after reading" if row["to read"] else ""
+    remark = f'<p class="facts">{escape(row["remark"])}</p>' if row["remark"] else ""
+    return (f'<header><p class="verdict">{row["total"]:g} of {row["max"]:g} {_points(row["max"])}{still}</p>'
+            f'<p class="facts">{escape(row["student"])} · {escape(row["assignment"])}</p>{remark}'
+            f"<table><thead><tr><th>question</th><th>points</th><th>of</th></tr></thead><tbody>{rows}</tbody></table></header>")
+
+
+# ---- the summary -----------------------------------------------------------------------------------------------
+
+
+def summary_page(rows) -> str:
+    """For each assignment: how many handed in, the mean of every question, and the commonest messages."""
+    stems = list(dict.fromkeys(row["assignment"] for row in rows if row["questions"]))
+    body, headings = [], []
+    for stem in stems:
+        graded = [row for row in rows if row["assignment"] == stem and row["questions"]]
+        headings.append((2, f"a-{stem}", escape(stem)))
+        body.append(f'<section class="prose"><h2 id="a-{escape(stem)}">{escape(stem)}</h2>{_about(graded)}</section>')
+    refused = Counter(row["remark"].partition(":")[0] for row in rows if not row["questions"])  # names come after the colon
+    if refused:
+        headings.append((2, "not-graded", "Not graded"))
+        body.append('<section class="prose"><h2 id="not-graded">Not graded</h2>' + _table(
+            ["why", "submissions"], [[escape(why), str(count)] for why, count in refused.most_common()]) + "</section>")
+    header = f'<header><h1>Summary</h1><p class="facts">{len(rows)} submissions. No student is named on this page.</p></header>'
+    return document("Summary", header, body, headings)
+
+
+def _about(rows) -> str:
+    totals = [row["total"] for row in rows]
+    text = f"<p>{len(rows)} submissions; total {statistics.fmean(totals):.1f} of {rows[0]['max']:g} on average, " \
+           f"{min(totals):g} to {max(totals):g}.</p>"
+    lines = []
+    for name, (_, most) in rows[0]["questions"].items():
+        got = [row["questions"][name][0] for row in rows if name in row["questions"]]
+        read = [points for points in got if points is not None]
+        mean = f"{statistics.fmean(read):.2f}" if read else "not read yet"
+        lines.append([escape(name), mean, f"{most:g}", str(sum(points == most for points in read)), str(len(got) - len(read))])
+    text += _table(["question", "mean", "of", "full points", "to read"], lines)
+    said = Counter(message for row in rows for message in {(question, headline(told)) for question, told in row["messages"]})
+    if said:
+        text += "<h3>The commonest messages</h3>" + _table(
+            ["students", "question", "message"],
+            [[str(count), escape(question), escape(told)] for (question, told), count in said.most_common(20)])
+    return text
+
+
+def _table(names, lines) -> str:
+    head = "".join(f"<th>{name}</th>" for name in names)
+    rows = "".join("<tr>" + "".join(f"<td>{entry}</td>" for entry in line) + "</tr>" for line in lines)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"

@@ -1,0 +1,126 @@
+"""An assignment's source notebook, read: which cell plays which role, and what a student gets to see of it.
+
+Plain nbgrader metadata says it, so nbgrader itself can grade the same file:
+    setup    locked code, neither grade nor solution: runs before everything that needs it, in both processes
+    answer   code with solution, no grade: the student's
+    test     code with grade, no solution: points; may hold a hidden part; runs where no student code is
+    written  text with grade and solution: read by the teacher
+    teacher  tagged "teacher": the report's own cells; no student gets them
+    plain    anything else: text, and code to look at things with
+A question is all test and written cells of one name without its last number: dual-score-1 and dual-score-2 are dual-score.
+"""
+
+import ast
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from dpkit.report_parameters import Refused, read_notebook
+
+KERNEL = "python"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """key: the grade_id, or the cell's id where it has none.   source: the teacher's.   handed: as the student gets it."""
+
+    role: str
+    key: str
+    kind: str  # "code" or "markdown"
+    source: str
+    handed: str
+    points: float = 0.0
+
+    @property
+    def question(self) -> str:
+        return question(self.key)
+
+
+def question(key) -> str:
+    return re.sub(r"-\d+$", "", key)
+
+
+def find_sources(folder) -> dict[str, Path]:
+    """stem -> file, of the assignments in a folder. Raises Refused if there are none."""
+    found = {path.stem: path for path in sorted(Path(folder).glob("*.ipynb"))}
+    if not found:
+        raise Refused(f"there is no assignment in {folder}; run the command in dpkit's own folder, or name the one with the "
+                      "source notebooks by --source")
+    return found
+
+
+def read_source(path) -> list[Cell]:
+    """The cells of an assignment without the teacher's own. Raises Refused with every mistake in it."""
+    notebook = read_notebook(path)
+    mistakes, cells = [], []
+    for number, cell in enumerate(notebook["cells"]):
+        marks = cell["metadata"].get("nbgrader") or {}
+        role = role_of(cell)
+        key = marks.get("grade_id") or cell.get("id") or f"cell-{number}"
+        mistakes += [f"{path.name}, cell {key}: {mistake}" for mistake in _mistakes(cell, role, marks)]
+        if role == "teacher":
+            continue
+        try:
+            text = handed(cell["source"], cell["cell_type"], role)
+        except RuntimeError as error:  # nbgrader's, of a BEGIN without its END
+            mistakes.append(f"{path.name}, cell {key}: {error}; every ### BEGIN needs its ### END")
+            continue
+        points = float(marks.get("points", 0)) if role in ("test", "written") else 0.0
+        cells.append(Cell(role, key, cell["cell_type"], cell["source"], text, points))
+    keys = [cell.key for cell in cells]
+    mistakes += [f"{path.name}: two cells are called {key}; give each a grade_id of its own"
+                 for key in sorted({key for key in keys if keys.count(key) > 1})]
+    if not any(cell.points for cell in cells):
+        mistakes.append(f"{path.name} gives no points; an assignment needs test cells (see the teacher's page)")
+    if mistakes:
+        raise Refused(*mistakes)
+    return cells
+
+
+def role_of(cell) -> str:
+    if "teacher" in cell["metadata"].get("tags", []):
+        return "teacher"
+    marks = cell["metadata"].get("nbgrader") or {}
+    grade, solution, code = marks.get("grade"), marks.get("solution"), cell["cell_type"] == "code"
+    if grade and solution:
+        return "written"
+    if grade and code:
+        return "test"
+    if solution and code:
+        return "answer"
+    return "setup" if marks.get("locked") and code else "plain"
+
+
+def _mistakes(cell, role, marks):
+    """What would go wrong later, in words for whoever writes the assignment."""
+    if role == "written" and cell["cell_type"] != "markdown":
+        yield "an answer that is read by the teacher must be a text cell; split code into an answer cell and a test cell"
+    if role in ("test", "written") and not (isinstance(marks.get("points"), (int, float)) and marks["points"] > 0):
+        yield f"points must be a number above 0; got {marks.get('points')!r}"
+    if role in ("setup", "test"):
+        try:
+            ast.parse(cell["source"])
+        except SyntaxError as error:
+            yield f"setup and test cells must be plain Python without magics; line {error.lineno}: {error.msg}"
+    if role == "test" and not marks.get("locked"):
+        yield "a test cell must be locked"
+    if role != "test" and "BEGIN HIDDEN TESTS" in cell["source"]:
+        yield "hidden tests stand outside a test cell, where they would be given away"
+    if role not in ("answer", "written") and "BEGIN SOLUTION" in cell["source"]:
+        yield "a solution stands outside an answer cell, where it would be given away"
+    if marks and marks.get("schema_version") != 3:
+        yield f"nbgrader's schema_version must be 3; got {marks.get('schema_version')!r}"
+
+
+def handed(source, kind, role) -> str:
+    """A cell's text as nbgrader hands it out: without solutions, without hidden tests."""
+    from nbformat.v4 import new_code_cell, new_markdown_cell
+    from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions
+
+    marks = {"nbgrader": {"grade": role in ("test", "written"), "solution": role in ("answer", "written")}}
+    cell = (new_code_cell if kind == "code" else new_markdown_cell)(source, metadata=marks)
+    if role in ("answer", "written"):
+        ClearSolutions().preprocess_cell(cell, {"language": KERNEL}, 0)
+    if role == "test":
+        ClearHiddenTests().preprocess_cell(cell, {}, 0)
+    return cell.source

@@ -1,0 +1,67 @@
+"""What lies in a folder of submissions: <student>/<stem>.ipynb, or nbgrader's <student>/<stem>/<stem>.ipynb."""
+
+import os
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from dpkit.report_parameters import Refused
+
+
+@dataclass(frozen=True)
+class Submission:
+    """refused: why it is not graded, or empty.   assignment: empty where a student handed in no notebook at all."""
+
+    student: str
+    assignment: str
+    path: Path
+    refused: str = ""
+
+
+def find_submissions(folder, known, *, out=None) -> list[Submission]:
+    """Every submission in `folder`, by student and assignment. known: the stems that there are; out: a folder to pass over.
+
+    Raises Refused if there is no such folder, or nothing in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise Refused(f"there is no folder {folder}; give the one that holds a folder for each student")
+    found = []
+    for place in sorted(folder.iterdir()):
+        if place.is_dir() and not place.name.startswith(".") and (out is None or place.resolve() != Path(out).resolve()):
+            found += _of_student(place)
+    if not any(one.assignment for one in found):
+        loose = any(path.suffix == ".ipynb" for path in folder.iterdir())
+        raise Refused(f"there is no submission in {folder}; expected {folder}/<student>/<assignment>.ipynb"
+                      + (", a folder for each student: the notebooks lie beside each other" if loose else ""))
+    return _judged(found, known, folder)
+
+
+def _of_student(place) -> list[Submission]:
+    student = place.name.encode(errors="replace").decode()
+    paths = [*place.glob("*.ipynb"), *place.glob("*/*.ipynb")]
+    paths = sorted(path for path in paths if not any(part.startswith(".") for part in path.relative_to(place).parts))
+    return [Submission(student, path.stem.encode(errors="replace").decode(), path) for path in paths] or [
+        Submission(student, "", place, "no notebook was handed in")]
+
+
+def _judged(found, known, folder) -> list[Submission]:
+    together = {}
+    for one in found:
+        together.setdefault((_same(one.student), one.assignment), []).append(one)
+    judged = []
+    for several in together.values():
+        first = several[0]
+        refused = first.refused
+        if len(several) > 1:
+            names = " and ".join(os.fspath(one.path.relative_to(folder)).encode(errors="replace").decode() for one in several)
+            refused = f"handed in {len(several)} times: {names}; keep one"
+        elif first.assignment and first.assignment not in known:
+            refused = f"no such assignment: {first.assignment}; there are {', '.join(known)}"
+        judged.append(Submission(first.student, first.assignment, first.path, refused))
+    return judged
+
+
+def _same(name) -> str:
+    """Names that differ only in case, or in how an accent is written, are one student's."""
+    return unicodedata.normalize("NFC", name).casefold()

@@ -1,0 +1,113 @@
+"""Points, and the tables they stand in: grades.csv and to_read.csv, which we write, and written.csv, which the teacher does."""
+
+import csv
+import io
+import math
+
+from dpkit import store
+from dpkit.classroom.marker import headline
+from dpkit.classroom.source import question
+
+GRADES, TO_READ, WRITTEN = "grades.csv", "to_read.csv", "written.csv"
+COLUMNS = ("student", "assignment", "total", "max", "to read", "remark")
+READING = ("student", "assignment", "question", "points", "comment")
+
+
+def points_of(step, done, written) -> float | None:
+    """The points of a test or a written answer, by nbgrader's rules; None while the teacher has not read it.
+
+    done: what the marker said of a test, None if it did not get there.   written: (points, comment) by the teacher.
+    """
+    from nbformat import from_dict
+    from nbgrader.utils import determine_grade
+
+    if step["role"] == "written":
+        return 0.0 if not step["answered"] else written[0] if written else None
+    if done is None:
+        return 0.0
+    cell = from_dict({"cell_type": "code", "source": step["source"], "outputs": done["outputs"], "metadata": {
+        "nbgrader": {"grade": True, "solution": False, "points": step["points"]}}})
+    return float(determine_grade(cell)[0])
+
+
+def add_points(row, step, done) -> None:
+    """Enter a step's points into the student's row."""
+    name = question(step["name"])
+    got, most = row["questions"].get(name, (0.0, 0.0))
+    row["questions"][name] = (None if got is None or step["got"] is None else got + step["got"], most + step["points"])
+    row["max"] += step["points"]
+    row["total"] += step["got"] or 0.0
+    if step["got"] is None:
+        row["to read"].append(step["name"])
+    if done and done["failed"] and step["role"] == "test":
+        row["messages"].append((name, headline(done["failed"])))
+
+
+def in_words(row) -> str:
+    if not row["questions"]:
+        return row["remark"]
+    still = f", to read: {', '.join(row['to read'])}" if row["to read"] else ""
+    return f"{row['total']:g} of {row['max']:g}{still}" + (f"; {row['remark']}" if row["remark"] else "")
+
+
+def write_tables(out, rows) -> None:
+    """grades.csv, one row for each student and assignment, and to_read.csv, a line for each answer still to be read."""
+    names = list(dict.fromkeys(name for row in rows for name in row["questions"]))
+    lines = [[row["student"], row["assignment"], _number(row["total"]), _number(row["max"]), "; ".join(row["to read"]),
+              _safe(row["remark"]), *(_number(row["questions"].get(name, (None, 0))[0]) for name in names)] for row in rows]
+    _write(out / GRADES, [[*COLUMNS, *names], *lines])
+    unread = [[row["student"], row["assignment"], name, "", ""] for row in rows for name in row["to read"]]
+    _write(out / TO_READ, [READING, *unread])
+
+
+def _number(value) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def _safe(text) -> str:
+    """A spreadsheet would run a text that begins like a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+
+
+def _write(path, lines):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    with store.whole_file(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def read_written(path, found, cells) -> tuple[dict, list[str]]:
+    """The teacher's points on written answers. Returns ((student, assignment, question) -> (points, comment), mistakes).
+
+    cells: stem -> the source's cells.   Semicolons and decimal commas, as some spreadsheets write them, are read too.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return {}, []
+    except (OSError, ValueError) as error:
+        return {}, [f"{path} cannot be read ({error}); save it as CSV in UTF-8"]
+    first = text.partition("\n")[0]
+    lines = csv.DictReader(io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ",")
+    lacking = [name for name in READING if name not in (lines.fieldnames or ())]
+    if lacking:
+        return {}, [f"{path} must have the columns {', '.join(READING)}; it lacks {', '.join(lacking)}"]
+    students, points, mistakes = {one.student for one in found}, {}, []
+    worth = {(stem, cell.key): cell.points for stem, those in cells.items() for cell in those if cell.role == "written"}
+    for number, line in enumerate(lines, 2):
+        student, stem, name, mark = ((line[column] or "").strip() for column in READING[:4])
+        if not any((student, stem, name, mark)) or not mark:  # a line not filled in yet
+            continue
+        most = worth.get((stem, name))
+        if student not in students or most is None:
+            mistakes.append(f"{path.name}, line {number}: there is no student {student!r} with a question {name!r} in {stem!r}")
+            continue
+        try:
+            got = float(mark.replace(",", "."))
+        except ValueError:
+            got = math.nan
+        if not 0 <= got <= most:
+            mistakes.append(f"{path.name}, line {number}: points must be a number in 0..{most:g}; got {mark!r}")
+            continue
+        points[student, stem, name] = got, (line["comment"] or "").strip()
+    return points, mistakes

@@ -1,0 +1,179 @@
+"""One source for each assignment: what students get holds nothing of what they must not see."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+pytest.importorskip("nbgrader")
+
+import nbformat
+from submissions import DUAL, SOURCES, cell_called, key_of, solved, source
+from test_notebooks import FOLDER
+
+from dpkit.__main__ import main
+from dpkit.classroom import handouts
+from dpkit.classroom.source import find_sources, read_source, role_of
+from dpkit.report_parameters import Refused
+
+STEMS = sorted(path.stem for path in SOURCES.glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def classroom(tmp_path_factory):
+    out = tmp_path_factory.mktemp("course") / "classroom"
+    assert handouts.make_assignments(SOURCES, out) == STEMS
+    return out
+
+
+def lines_of(text, begin, end):
+    """The lines between two marks, without blank ones."""
+    inside, found = False, set()
+    for line in text.splitlines():
+        inside = inside and end not in line
+        if inside and line.strip():
+            found.add(line.strip())
+        inside = inside or begin in line
+    return found
+
+
+def secrets(stem):
+    """(lines of solutions, of hidden tests, of the teacher's own cells), as far as they stand nowhere in the open."""
+    cells = source(stem)["cells"]
+    solutions = set().union(*(lines_of(cell["source"], "BEGIN SOLUTION", "END SOLUTION") for cell in cells))
+    hidden = set().union(*(lines_of(cell["source"], "BEGIN HIDDEN TESTS", "END HIDDEN TESTS") for cell in cells))
+    teacher = {line.strip() for cell in cells if role_of(cell) == "teacher" for line in cell["source"].splitlines()} - {""}
+    open_cells = [cell.handed for cell in read_source(SOURCES / f"{stem}.ipynb")]
+    in_the_open = {line.strip() for text in open_cells for line in text.splitlines()}
+    return [found - in_the_open for found in (solutions, hidden, teacher)]
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_no_line_of_a_solution_or_a_hidden_test_reaches_the_students_copy(classroom, stem):
+    copied = nbformat.read(classroom / "handout" / stem / f"{stem}.ipynb", as_version=4)
+    nbformat.validate(copied)
+    given = {line.strip() for cell in copied.cells for line in cell.source.splitlines()}
+    solutions, hidden, teacher = secrets(stem)
+    assert len(solutions) > 5 and len(hidden) > 5 and teacher  # there is something to keep secret
+    assert not given & (solutions | hidden | teacher)
+    for mark in ("BEGIN SOLUTION", "END SOLUTION", "HIDDEN TESTS", "reports.begin"):
+        assert mark not in "\n".join(given)
+    assert not any(cell.get("outputs") or cell.get("attachments") for cell in copied.cells)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_the_tutorial_has_the_solutions_and_no_hidden_test(classroom, stem):
+    tutorial = nbformat.read(classroom / "tutorials" / f"{stem}.ipynb", as_version=4)
+    given = {line.strip() for cell in tutorial.cells for line in cell.source.splitlines()}
+    solutions, hidden, teacher = secrets(stem)
+    assert solutions <= given and not given & (hidden | teacher)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_an_assignment_has_small_tests_hidden_tests_and_something_to_read(stem):
+    cells = read_source(SOURCES / f"{stem}.ipynb")
+    tests = [cell for cell in cells if cell.role == "test"]
+    assert len(tests) >= 6 and max(cell.points for cell in tests) <= 4
+    assert sum("HIDDEN TESTS" in cell.source for cell in tests) >= 2
+    assert all(cell.handed.strip() for cell in tests), "a test that is hidden as a whole needs a comment that says so"
+    assert any(cell.role == "written" for cell in cells)
+    for cell in tests:  # the student can tell what is tested: every bare assert says what should hold
+        bare = [line for line in cell.source.splitlines() if re.match(r"\s*assert [^,\"]*$", line)]
+        assert not bare, cell.key
+
+
+def test_every_assignment_has_its_place_in_the_smoke_preset():
+    import yaml
+
+    assert set(STEMS) <= set(yaml.safe_load((FOLDER / "presets" / "smoke.yaml").read_text()))
+
+
+def test_nbgraders_own_validation_finds_what_fails_and_nothing_else(classroom, tmp_path):
+    """As the student's Validate button does it, in a kernel."""
+    from nbgrader.validator import Validator
+
+    copied = json.loads((classroom / "handout" / DUAL / f"{DUAL}.ipynb").read_text())
+    half = solved(copied, DUAL)
+    cell_called(half, "late-dual")["source"] = cell_called(copied, "late-dual")["source"]
+    (tmp_path / "half.ipynb").write_text(json.dumps(half))
+    done = Validator().validate(str(tmp_path / "half.ipynb"))
+    assert set(done) == {"failed"} and len(done["failed"]) == 2
+    assert all("late_dual" in cell["source"] for cell in done["failed"])
+
+
+# ---- the command -----------------------------------------------------------------------------------------------
+
+
+def edited(folder, edit):
+    """A folder of sources with one assignment, edited."""
+    notebook = source(DUAL)
+    edit(notebook)
+    folder.mkdir()
+    (folder / f"{DUAL}.ipynb").write_text(json.dumps(notebook))
+    return str(folder)
+
+
+def text(key, source):
+    return lambda notebook: cell_called(notebook, key).update(source=source)
+
+
+def marked(key, **marks):
+    return lambda notebook: cell_called(notebook, key)["metadata"]["nbgrader"].update(marks)
+
+
+def test_the_command_writes_a_folder_and_replaces_only_its_own(classroom, tmp_path, capsys):
+    out = tmp_path / "classroom"
+    shutil.copytree(classroom, out)
+    one = edited(tmp_path / "sources", lambda notebook: None)
+    assert main(["assignments", "--source", one, "--out", str(out)]) == 0
+    assert f"{out}/handout/{DUAL}/{DUAL}.ipynb" in capsys.readouterr().out
+    assert sorted(path.name for path in (out / "handout").iterdir()) == [DUAL]
+    before = (out / "handout" / DUAL / f"{DUAL}.ipynb").read_text()
+    (out / "handed_in").mkdir()
+    (out / "handed_in" / "work.ipynb").write_text("{}")
+    assert main(["assignments", "--source", one, "--out", str(out)]) == 2
+    assert "holds handed_in/work.ipynb, which dpkit did not write" in capsys.readouterr().err
+    assert (out / "handed_in" / "work.ipynb").exists() and (out / "handout" / DUAL / f"{DUAL}.ipynb").read_text() == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    assert main(["assignments", "--source", one, "--out", str(tmp_path / "mine")]) == 2
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize(("edit", "told"), [
+    (text("setup", "%matplotlib inline"), "cell setup: setup and test cells must be plain Python"),
+    (text("setup", "### BEGIN SOLUTION\n1\n### END SOLUTION"), "a solution stands outside"),
+    (text("setup", "### BEGIN HIDDEN TESTS\n### END HIDDEN TESTS"), "hidden tests stand outside"),
+    (text("late-dual", "### BEGIN SOLUTION\n1"), "every ### BEGIN needs its ### END"),
+    (text("late-dual-1", "### BEGIN HIDDEN TESTS\n1"), "every ### BEGIN needs its ### END"),
+    (marked("late-dual-1", points=0), "points must be a number above 0; got 0"),
+    (marked("late-dual-1", locked=False), "a test cell must be locked"),
+    (marked("late-dual-1", grade_id="setup"), "two cells are called setup"),
+    (marked("late-dual-1", schema_version=1), "schema_version must be 3; got 1"),
+    (lambda notebook: notebook.update(cells=[cell for cell in notebook["cells"] if not key_of(cell)]), "gives no points"),
+])
+def test_a_mistake_in_a_source_is_said_before_anything_is_written(tmp_path, capsys, edit, told):
+    out = tmp_path / "classroom"
+    assert main(["assignments", "--source", edited(tmp_path / "sources", edit), "--out", str(out)]) == 2
+    assert told in capsys.readouterr().err and not out.exists()
+
+
+def test_without_sources_or_without_nbgrader_one_line_says_what_to_do(tmp_path, capsys, monkeypatch):
+    assert main(["assignments", "--source", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "there is no assignment in" in capsys.readouterr().err
+    monkeypatch.setitem(__import__("sys").modules, "nbgrader", None)
+    for words in (["assignments"], ["grade", str(tmp_path)]):
+        assert main(words) == 2
+        told = capsys.readouterr().err.splitlines()
+        assert len(told) == 1 and "pip install 'dpkit[classroom]'" in told[0]
+
+
+def test_a_source_with_two_mistakes_is_told_both(tmp_path):
+    def edit(notebook):
+        cell_called(notebook, "late-dual-1")["metadata"]["nbgrader"].update(points=-1)
+        cell_called(notebook, "late-dual-2")["metadata"]["nbgrader"].update(locked=False)
+
+    with pytest.raises(Refused) as refused:
+        read_source(find_sources(edited(tmp_path / "sources", edit))[DUAL])
+    assert len(refused.value.mistakes) == 2
