@@ -1,10 +1,7 @@
 """Submissions as students hand them in, made by editing the students' copy, and what each is to get.
 
-To add cases for an assignment: a right one, an empty one and a typical wrong one in CASES, e.g.
-
-    Case("beta_right", "beta_sampling", points={"mu-d": 2, "parameters": 4})
-    Case("beta_empty", "beta_sampling", empty, points={"mu-d": 0, "parameters": 0}, remark="not answered")
-    Case("beta_ratio", "beta_sampling", answers({"parameters": "def parameters(...): ..."}), points={...}, says="...")
+The full dozen and more is about one assignment, in CASES. Of every other one there are three in submission_answers, whose
+tests run without a sandbox (test_assignment_sources); the typical wrong one is also graded as if it had been handed in.
 """
 
 import copy
@@ -14,8 +11,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from submission_answers import SUBMISSIONS
+
 from dpkit.classroom.handouts import student_copies
-from dpkit.classroom.source import find_sources
+from dpkit.classroom.source import find_sources, question
 
 SOURCES = Path(__file__).parents[1] / "notebooks" / "assignments"
 DUAL = "dynamics_and_dual"
@@ -306,6 +305,15 @@ SANDBOXED = [  # these would do harm without one
          says="this cell started more than 32 processes and was ended"),
     Case("looks_around", DUAL, added(LOOKS_AROUND, "setup"), points=ALL, shows="FOUND [] False"),
 ]
+
+
+def typical(stem) -> Case:
+    """The typical wrong answers to another assignment, in one submission."""
+    given, expected = SUBMISSIONS[stem]["wrong"]
+    points = {}
+    for key, got in expected.items():
+        points[question(key)] = points.get(question(key), 0) + got
+    return Case("typical", stem, answers(given), points=points)
 
 
 @cache

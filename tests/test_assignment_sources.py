@@ -1,13 +1,14 @@
-"""The assignments' sources: fit for nbgrader, nothing given away, and every hidden test has a wrong answer that it catches."""
+"""The assignments' sources: fit for nbgrader, and every hidden test has a wrong answer that it catches."""
 
 import ast
 import copy
-import json
 import types
 
 import numpy as np
 import pytest
 from submission_answers import FOLDER, SUBMISSIONS, cells, solutions
+
+from dpkit.classroom.source import role_of
 
 STEMS = sorted(SUBMISSIONS)
 CASES = [(stem, case) for stem in STEMS for case in SUBMISSIONS[stem]]
@@ -15,25 +16,6 @@ CASES = [(stem, case) for stem in STEMS for case in SUBMISSIONS[stem]]
 
 def mark_of(cell):
     return cell["metadata"].get("nbgrader", {})
-
-
-def role(cell):
-    mark = mark_of(cell)
-    if "teacher" in cell["metadata"].get("tags", []):
-        return "teacher"
-    if mark.get("grade"):
-        return "written" if mark["solution"] else "test"
-    return "answer" if mark.get("solution") else "setup" if mark.get("locked") else "plain"
-
-
-def between(source, begin, end):
-    """The lines of a cell between two marks, stripped; the short and the commonplace left out."""
-    inside, found = False, []
-    for line in source.split("\n"):
-        inside = (inside or begin in line) and end not in line
-        if inside and begin not in line and len(line.strip()) > 8:
-            found.append(line.strip())
-    return found
 
 
 # ---- metadata ----------------------------------------------------------------------------------------------------
@@ -57,7 +39,7 @@ def test_a_source_is_valid_nbgrader(stem):
 def test_every_answer_is_marked_and_in_small_steps(stem):
     waiting, points = None, []
     for cell in cells(stem):
-        kind, mark = role(cell), mark_of(cell)
+        kind, mark = role_of(cell), mark_of(cell)
         if kind == "answer":
             assert waiting is None, f"no test follows the answer {waiting}"
             waiting = mark["grade_id"]
@@ -71,45 +53,16 @@ def test_every_answer_is_marked_and_in_small_steps(stem):
         points.append(mark.get("points", 0))
     assert waiting is None and sum(points) == 20
     parameters = [cell for cell in cells(stem) if "parameters" in cell["metadata"].get("tags", [])]
-    assert len(parameters) == 1 and role(parameters[0]) == "setup"  # a grader runs it, and nobody changes it
-
-
-# ---- the student's copy ------------------------------------------------------------------------------------------
+    assert len(parameters) == 1 and role_of(parameters[0]) == "setup"  # a grader runs it, and nobody changes it
 
 
 @pytest.fixture(scope="module")
-def copies(tmp_path_factory):
-    """{stem: cells of the student's copy}, made by nbgrader itself in a course folder, without the teacher's cells."""
+def copies():
+    """{stem: cells of the student's copy}, made by nbgrader."""
     pytest.importorskip("nbgrader", reason="the extra [classroom] is not installed")
-    from nbgrader.converters import GenerateAssignment
-    from nbgrader.coursedir import CourseDirectory
-    from traitlets.config import Config
+    from submissions import students_copies
 
-    course, made = tmp_path_factory.mktemp("course"), {}
-    for stem in STEMS:
-        notebook = json.loads((FOLDER / f"{stem}.ipynb").read_text(encoding="utf-8"))
-        notebook["cells"] = [cell for cell in notebook["cells"] if role(cell) != "teacher"]
-        (course / "source" / stem).mkdir(parents=True)
-        (course / "source" / stem / f"{stem}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
-        config = Config(CourseDirectory={"root": str(course), "assignment_id": stem}, SaveCells={"enabled": False},
-                        GenerateAssignment={"no_database": True})
-        GenerateAssignment(coursedir=CourseDirectory(config=config), config=config).start()  # SystemExit if nbgrader refuses it
-        released = json.loads((course / "release" / stem / f"{stem}.ipynb").read_text(encoding="utf-8"))["cells"]
-        made[stem] = [cell | {"source": "".join(cell["source"])} for cell in released]
-    return made
-
-
-@pytest.mark.parametrize("stem", STEMS)
-def test_the_students_copy_gives_nothing_away(stem, copies):
-    handed = "\n".join(cell["source"] for cell in copies[stem])
-    secrets = [line for cell in cells(stem) for what in ("SOLUTION", "HIDDEN TESTS")
-               for line in between(cell["source"], f"### BEGIN {what}", f"### END {what}")]
-    secrets += [line.strip() for cell in cells(stem) if role(cell) == "teacher" for line in cell["source"].split("\n")
-                if "report" in line]
-    assert len(secrets) > 20
-    assert not [line for line in secrets if line in handed]
-    assert handed.count("raise NotImplementedError()") == len(solutions(stem))
-    assert "import reports" not in handed and "capture_output" not in handed
+    return {stem: [cell | {"source": "".join(cell["source"])} for cell in students_copies()[stem]["cells"]] for stem in STEMS}
 
 
 # ---- the marks ---------------------------------------------------------------------------------------------------
@@ -124,7 +77,7 @@ def ready():
         if stem not in made:
             made[stem] = {"__name__": "__main__"}
             for cell in cells(stem):
-                if role(cell) == "setup":
+                if role_of(cell) == "setup":
                     exec(cell["source"], made[stem])
         return dict(made[stem])
 
@@ -152,7 +105,7 @@ def points(stem, answers, namespace, wrap=lambda function: function):
            if isinstance(value, types.FunctionType) and any(f"def {name}(" in source for source in answers.values())}
     given = {}
     for cell in cells(stem):
-        if role(cell) == "test":
+        if role_of(cell) == "test":
             try:
                 with np.errstate(all="ignore"):
                     exec(cell["source"], namespace | own)
@@ -175,7 +128,7 @@ def test_a_submission_gets_the_points_it_deserves(stem, case, wrap, ready):
 def test_every_hidden_test_catches_a_wrong_answer_to_its_own_question(stem, ready):
     question, hidden, caught = None, {}, set()
     for cell in cells(stem):
-        question = mark_of(cell)["grade_id"] if role(cell) == "answer" else question
+        question = mark_of(cell)["grade_id"] if role_of(cell) == "answer" else question
         if "BEGIN HIDDEN TESTS" in cell["source"]:
             hidden[mark_of(cell)["grade_id"]] = question
     for case, (answers, _) in SUBMISSIONS[stem].items():
@@ -189,8 +142,8 @@ def test_every_hidden_test_catches_a_wrong_answer_to_its_own_question(stem, read
 def test_an_unanswered_copy_runs_and_says_what_is_missing(stem, copies, ready):
     namespace = ready(stem)
     for cell in copies[stem]:
-        if role(cell) == "answer":
+        if role_of(cell) == "answer":
             exec(cell["source"], namespace)
-        elif role(cell) == "test" and "(" in cell["source"]:  # with its hidden part taken out it may be a comment alone
+        elif role_of(cell) == "test" and "(" in cell["source"]:  # with its hidden part taken out it may be a comment alone
             with pytest.raises(NotImplementedError):
                 exec(cell["source"], dict(namespace))

@@ -12,7 +12,8 @@ pytest.importorskip("nbgrader")
 pytest.importorskip("IPython")
 
 import submissions
-from submissions import ALL, CASES, DUAL, SANDBOXED, Case, added, hand_in
+from submission_answers import SUBMISSIONS
+from submissions import ALL, CASES, DUAL, SANDBOXED, Case, added, hand_in, typical
 
 from dpkit.classroom import grading, sandbox
 from dpkit.classroom.source import read_source
@@ -121,6 +122,16 @@ def test_what_cannot_be_graded_is_a_row_with_a_remark(graded, case):
 
 
 # ---- what is shown, and to whom --------------------------------------------------------------------------------
+
+
+def test_typical_answers_to_the_other_assignments_get_their_points(tmp_path):
+    cases = [typical(stem) for stem in SUBMISSIONS]
+    hand_in(tmp_path / "handed_in", cases)
+    rows = grading.grade(tmp_path / "handed_in", out=tmp_path / "grades", source=submissions.SOURCES, workers=2,
+                         limits=sandbox.Limits(seconds=60), trust=bool(NO_SANDBOX), say=lambda line: None)
+    got = {row["assignment"]: row["questions"] for row in rows}
+    for case in cases:
+        assert {name: points for name, (points, _) in got[case.stem].items() if points is not None} == case.points, case.stem
 
 
 def test_no_page_shows_a_hidden_test_or_loads_anything(graded):
