@@ -83,6 +83,14 @@ def test_an_assignment_has_small_tests_hidden_tests_and_something_to_read(stem):
         assert not bare, cell.key
 
 
+@pytest.mark.parametrize("stem", STEMS)
+def test_no_link_of_the_copy_leads_out_of_the_students_folder(classroom, stem):
+    for folder in ("handout", "tutorials"):
+        (path,) = (classroom / folder).rglob(f"{stem}.ipynb")
+        assert "](../" in json.dumps(source(stem)) or stem == DUAL
+        assert "](../" not in path.read_text(encoding="utf-8")
+
+
 def test_every_assignment_has_its_place_in_the_smoke_preset():
     import yaml
 

@@ -73,6 +73,9 @@ def _without_teacher(path):
 
     notebook = nbformat.from_dict(read_notebook(path))
     notebook.cells = [cell for cell in notebook.cells if role_of(cell) != "teacher"]
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":  # links to the lessons lead nowhere from a student's folder
+            cell.source = re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", cell.source)
     return notebook
 
 
