@@ -17,7 +17,8 @@ SOURCE = Path(__file__).parents[1] / "notebooks" / "assignments"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 STEM = "dynamics_and_dual"
 WRONG = ["def window_means(curves, window):", "return curves[:, :window].mean(axis=1)"]
-RIGHT = ["def window_means(curves, window):", "return np.lib.stride_tricks.sliding_window_view(curves, window, axis=1).mean(axis=2)"]
+RIGHT = ["def window_means(curves, window):",
+         "return np.lib.stride_tricks.sliding_window_view(curves, window, axis=1).mean(axis=2)"]
 
 
 @contextmanager
