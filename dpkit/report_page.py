@@ -226,7 +226,7 @@ code, pre { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans 
 pre { margin: 0; line-height: 1.45; white-space: pre-wrap; overflow-wrap: anywhere; }
 .prose pre, .highlight { background: var(--tint); border-left: 3px solid var(--line); border-radius: 3px;
   padding: .6rem .9rem; margin: .7rem 0; font-size: .95rem; }
-.highlight pre, .prose .highlight pre { background: none; border: 0; padding: 0; margin: 0; }
+.highlight pre, .prose .highlight pre { background: none; border: 0; padding: 0; margin: 0; font-size: .86em; }
 .output { margin: .5rem 0 1rem; } pre.output { max-height: 26rem; overflow: auto; padding: .1rem .9rem;
   white-space: pre; overflow-wrap: normal; }
 pre.stderr { color: var(--soft); font-size: .78em; border-left: 3px solid var(--line); }
