@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import sys
 import warnings
 from importlib import import_module
 from itertools import pairwise
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import dpkit
 from dpkit import checks
@@ -62,6 +64,7 @@ def test_every_mistake_of_a_list_is_told_in_its_own_words(name, monkeypatch):
 
     monkeypatch.setattr(module, "judge", heard, raising=False)
     check(name)(ANSWERS[name][0][0])
+    assert len(listed) >= 4
     for mistake, sentence in list(listed):
         with warnings.catch_warnings(action="ignore"):
             assert check(name)(mistake).message == sentence
@@ -74,6 +77,11 @@ def crooked(answer, bend):
     return bent
 
 
+def each(result, bend):
+    """Every one of several values bent by itself."""
+    return tuple(map(bend, result)) if isinstance(result, (tuple, list)) else bend(result)
+
+
 def raises(*_):
     return {}["missing"]
 
@@ -83,15 +91,15 @@ def raises(*_):
     (lambda result: None, "gives nothing back yet"),
     (lambda result: ..., "gives nothing back yet"),
     (raises, "stopped with KeyError: 'missing'"),
-    (lambda result: object(), "a object"),
+    (lambda result: object(), "an object"),
     (lambda result: "0.5", "'0.5'"),
-    (lambda result: np.full((7, 7, 7), 0.5), "shape (7, 7, 7)"),
-    (lambda result: np.full(np.shape(_answer._values(result)), np.nan), "NaN"),
+    (lambda result: each(result, lambda part: np.full((7, 7, 7), 0.5)), "shape (7, 7, 7)"),
+    (lambda result: each(result, lambda part: np.full(np.shape(part), np.nan)), "NaN"),
 ], ids=["nothing", "stub", "raises", "object", "text", "shape", "NaN"])
 def test_what_is_no_answer_at_all_is_refused_in_words(name, bend, words):
     verdict = check(name)(crooked(ANSWERS[name][0][0], bend))
     assert not verdict
-    assert words in verdict.message or "should be" in verdict.message, verdict
+    assert words in verdict.message, verdict
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -122,10 +130,26 @@ def test_an_error_names_the_line_where_the_learner_wrote_it():
         _answer.call(divides, (1, 0))
 
 
+def test_an_error_without_words_and_an_exit_are_said_too():
+    def unfinished(a):
+        raise NotImplementedError
+
+    with pytest.raises(_answer.Wrong, match=r"stopped with NotImplementedError, in line \d+: `raise NotImplementedError`"):
+        _answer.call(unfinished, (1,))
+    with pytest.raises(_answer.Wrong, match="stopped with SystemExit: 0, in line"):
+        _answer.call(lambda a: sys.exit(a), (0,))
+
+
+def test_a_tensor_with_a_gradient_is_an_array():
+    double = lambda values: 2 * torch.from_numpy(values).requires_grad_()  # noqa: E731
+    assert _answer.judge(double, [(np.array([1.0, 2.0]),)], lambda values: 2 * values, [], "done")
+
+
 def test_a_list_is_sent_back_for_an_array_and_an_unknown_mistake_is_shown_with_its_input():
     double = lambda values: values * 2  # noqa: E731
     case = [(np.array([1.0, 2.0]),)]
     assert "np.array(...)" in _answer.judge(lambda values: [2.0, 4.0], case, double, [], "").message
+    assert "shape (2,), of type object." in _answer.judge(lambda values: values.astype(object), case, double, [], "").message
     message = _answer.judge(lambda values: values * 3, case, double, [], "").message
     assert message == "2 of 2 numbers differ, first [0]: yours is 3, expected was 2.\ntried with\nvalues = np.array([1., 2.])"
 

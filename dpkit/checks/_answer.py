@@ -16,8 +16,6 @@ from html import escape
 
 import numpy as np
 
-from dpkit.records import Scores, Selection
-
 SECONDS = 10.0  # for one call
 RELATIVE, ABSOLUTE = 1e-5, 1e-7  # float32 passes, a wrong divisor does not
 GREEN, ORANGE = "#1b7837", "#b35806"  # apart for the colour-blind too; the words say it as well
@@ -71,19 +69,23 @@ def examine(answer, look, done) -> Verdict:
     return Verdict(True, done)
 
 
-def judge(answer, cases, right, mistakes, done, *, seconds=SECONDS) -> Verdict:
+def judge(answer, cases, right, mistakes, done, *, whole=False, seconds=SECONDS) -> Verdict:
     """Compare `answer` with `right` on all cases, and if they differ, with each mistake.
 
     cases:    tuples of arguments, small enough to print; together they tell every mistake from the right answer.
-    right:    the function that was asked for. It gives a number, an array, Scores, a Selection, or a tuple of these.
+    right:    the function that was asked for. It gives a number, an array, or a tuple of these.
     mistakes: pairs of (a function that makes it, the sentence for whoever made it). The first that fits is told.
     done:     the sentence for a right answer.
+    whole:    the numbers index arrays later, so floats are sent back.
     """
     def look(ask):
         expected = [right(*copy.deepcopy(case)) for case in cases]
         given = [_plain(ask(*case, seconds=seconds), theirs) for case, theirs in zip(cases, expected)]
         off = [k for k, (mine, theirs) in enumerate(zip(given, expected)) if not same(mine, theirs)]
         if not off:
+            if whole and any(mine.dtype.kind == "f" for mine in given):
+                raise Wrong("The right numbers, but as floats, 3.0 and not 3, which cannot index an array. Make them whole: "
+                            "`.astype(int)`, or `np.zeros(n, int)` to begin with.")
             return
         for mistake, sentence in mistakes:
             if _made(mistake, cases, given, off):
@@ -107,8 +109,9 @@ def call(answer, arguments, seconds=SECONDS):
             result = answer(*handed)
     except _Late:
         raise Wrong(f"`{name}` was not back after {seconds:g} seconds. Is there a loop that never ends?") from None
-    except Exception as error:
-        raise Wrong(f"`{name}` stopped with {type(error).__name__}: {error}{_where(answer, error)}") from None
+    except (Exception, SystemExit) as error:
+        said = f"{type(error).__name__}: {error}".removesuffix(": ")  # a bare `assert` says nothing
+        raise Wrong(f"`{name}` stopped with {said}{_where(answer, error)}") from None
     names = _names(answer, len(arguments))
     changed = [word for word, mine, theirs in zip(names, handed, arguments) if not same(mine, theirs, 0, 0)]
     if changed:
@@ -156,14 +159,8 @@ def _names(answer, count) -> list[str]:
 # ---- comparing ---------------------------------------------------------------------------------------------------
 
 
-def _values(thing):
-    """Records as the array that is compared."""
-    return thing.values if isinstance(thing, Scores) else thing.kept if isinstance(thing, Selection) else thing
-
-
 def same(mine, theirs, relative=RELATIVE, absolute=ABSOLUTE) -> bool:
     """Equal up to rounding, shapes included."""
-    mine, theirs = _values(mine), _values(theirs)
     if isinstance(theirs, (tuple, list)):
         return isinstance(mine, (tuple, list)) and len(mine) == len(theirs) \
             and all(same(*pair, relative, absolute) for pair in zip(mine, theirs))
@@ -203,10 +200,6 @@ def _tried(mistake, case):
 
 def _plain(given, expected):
     """The result as it is compared; Wrong if it is of a kind that cannot be."""
-    if isinstance(expected, (Scores, Selection)):
-        if type(given) is not type(expected):
-            raise Wrong(f"The result should be a `{type(expected).__name__}`; yours is {_kind(given)}.")
-        given, expected = _values(given), _values(expected)
     if isinstance(expected, tuple):
         if not isinstance(given, (tuple, list)) or len(given) != len(expected):
             raise Wrong(f"The result should be {len(expected)} values, `return a, b{', ...' * (len(expected) > 2)}`; "
@@ -220,26 +213,26 @@ def _plain(given, expected):
         raise Wrong(f"The result is a {type(given).__name__} of {len(given)}. Return an array, `np.array(...)`, "
                     "so that one can go on calculating with it.")
     try:
-        array = np.asarray(given)
+        array = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)  # a tensor with a gradient
     except Exception:
         array = np.asarray(None)
     if array.dtype.kind not in "biufc":
         raise Wrong(f"The result should be {'an array of numbers' if wants_array else 'a number'}; yours is {_kind(given)}.")
     if array.dtype.kind in "fc" and np.isnan(array).any() and not np.isnan(np.asarray(expected, float)).any():
         at = "" if array.ndim == 0 else f", first at {[int(k) for k in np.argwhere(np.isnan(array))[0]]}"
-        raise Wrong(f"There is NaN in the result{at}: somewhere 0 is divided by 0, or infinity by infinity (`np.exp(1000)` is "
-                    "infinite), or a mean is taken of nothing.")
+        raise Wrong(f"There is NaN in the result{at}. It comes from 0 / 0, from infinity / infinity "
+                    "(`np.exp(1000)` is infinite), from a mean of nothing, or from `np.nan` itself.")
     return array
 
 
 def _kind(thing) -> str:
     if isinstance(thing, np.ndarray):
-        return f"an array of shape {thing.shape}"
-    return f"{thing!r}" if isinstance(thing, (int, float, str)) else f"a {type(thing).__name__}"
+        return f"an array of shape {thing.shape}" + ("" if thing.dtype.kind in "biufc" else f", of type {thing.dtype}")
+    kind = type(thing).__name__
+    return f"{thing!r}" if isinstance(thing, (int, float, str)) else f"a{'n' * (kind[0] in 'AEIOUaeiou')} {kind}"
 
 
 def _misshapen(mine, theirs, what="The result") -> str | None:
-    mine, theirs = _values(mine), _values(theirs)
     if isinstance(theirs, tuple):
         said = (_misshapen(*pair, f"Value {k + 1} of the result") for k, pair in enumerate(zip(mine, theirs)))
         return next(filter(None, said), None)
@@ -250,7 +243,6 @@ def _misshapen(mine, theirs, what="The result") -> str | None:
 
 def _difference(mine, theirs, what="") -> str:
     """Where the two differ first, in numbers. what: the part of the result that they are."""
-    theirs = _values(theirs)
     if isinstance(theirs, tuple):
         k = next(k for k, pair in enumerate(zip(mine, theirs)) if not same(*pair))
         return _difference(mine[k], theirs[k], f"Value {k + 1} of the result")
@@ -258,7 +250,8 @@ def _difference(mine, theirs, what="") -> str:
         return f"{what or 'The result'} is {_figure(mine)}; expected was {_figure(theirs)}."
     off = np.argwhere(~np.isclose(mine, theirs, RELATIVE, ABSOLUTE, equal_nan=True))
     at = [int(k) for k in off[0]]
-    return f"{what and what + ': '}{len(off)} of {np.size(theirs)} numbers differ, first [{', '.join(map(str, at))}]: " \
+    differ = "differs" if len(off) == 1 else "differ"
+    return f"{what and what + ': '}{len(off)} of {np.size(theirs)} numbers {differ}, first [{', '.join(map(str, at))}]: " \
            f"yours is {_figure(mine[tuple(at)])}, expected was {_figure(np.asarray(theirs)[tuple(at)])}."
 
 

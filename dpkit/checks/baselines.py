@@ -12,7 +12,7 @@ MOVES = np.array([[0.9, 0.1, 0.7, 0.2, 0.5, 0.1, 0.3],  # uneven from the first 
                   [1.2, 0.6, 0.3, 0.1, 0.05, 0.02, 0.01],  # coming to rest
                   [0.0, 0.0, 0.1, 0.0, 0.2, 0.9, 0.1]])  # a late jump
 
-LOGITS = np.array([[[1.0, 0.0, -1.0], [2.0, 0.5, 0.0], [4.0, 1.0, -2.0]],  # label 0, learned
+LOGITS = np.array([[[1.0, 0.0, -1.0], [2.0, 0.5, 0.0], [4.0, -1.0, -2.0]],  # label 0, learned
                    [[0.0, 2.0, 1.0], [1.5, 0.5, 2.5], [3.0, 0.0, 1.0]],  # label 2, overtaken
                    [[2.0, 1.0, 0.0], [3.0, -1.0, 1.5], [2.5, 0.5, 0.5]],  # label 1, never right
                    [[0.0, 0.5, 3.0], [-1.0, 0.0, 2.0], [0.5, 2.0, -0.5]]])  # label 1, right in the last epoch alone
@@ -117,13 +117,13 @@ def _own(logits, labels):
     return np.take_along_axis(logits, labels[:, None, None], 2)[..., 0]
 
 
-def _others(logits, labels):
-    """All logits, that of the given label as -inf. (n, T, C)"""
-    return np.where(np.eye(logits.shape[2], dtype=bool)[labels][:, None], -np.inf, logits)
+def _others(logits, labels, out=-np.inf):
+    """All logits, with `out` in the place of the given label's. (n, T, C)"""
+    return np.where(np.eye(logits.shape[2], dtype=bool)[labels][:, None], out, logits)
 
 
-def _margin(logits, labels):
-    return _own(logits, labels) - _others(logits, labels).max(2)
+def _margin(logits, labels, out=-np.inf):
+    return _own(logits, labels) - _others(logits, labels, out).max(2)
 
 
 def _place(logits, k):
@@ -147,6 +147,8 @@ def area_under_margin(answer) -> Verdict:
          "The margins are added up. Take their mean, so that records of different length compare."),
         (lambda logits, labels: logits.max(2).mean(1) - _own(logits, labels).mean(1),
          "The largest logit is sought among all classes, the label's own too, so no margin is above 0. Leave the label out."),
+        (lambda logits, labels: -_margin(logits, labels, 0).mean(1),
+         "The label's own logit is struck out with 0, which wins where all others are below 0. Put `-np.inf` in its place."),
         (lambda logits, labels: (_place(logits, 2) - _place(logits, 1)).mean(1),
          "That is first minus second, which does not read the label. Where the label is not first its margin is negative."),
         (lambda logits, labels: (_place(logits, 2) - _own(logits, labels)).mean(1),

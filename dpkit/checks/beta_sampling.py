@@ -23,9 +23,9 @@ def reached_ratio(answer) -> Verdict:
         (lambda n, ratio: ratio,
          "That is the ratio that was asked for. Only whole images can go: round the count first, then divide."),
         (lambda n, ratio: 1 - int(n * (1 - ratio)) / n,
-         "The count is cut off: `int` and `//` drop what stands behind the point. `keep_count` rounds it."),
+         "The count of those that stay is cut off, or that of the removed rounded up. `keep_count` takes the nearest one."),
         (lambda n, ratio: 1 - np.ceil(n * (1 - ratio)) / n,
-         "The count is rounded up. `keep_count` takes the nearest whole number."),
+         "The count of those that stay is rounded up, or that of the removed cut off. `keep_count` takes the nearest one."),
         (lambda n, ratio: 1 - np.floor(n * (1 - ratio) + 0.5) / n,
          "Halves are always rounded up here. Python's `round` goes to the even number: 2.5 becomes 2, and 3.5 becomes 4."),
         (lambda n, ratio: round(n * ratio) / n,
@@ -90,18 +90,20 @@ def gumbel_draw(answer) -> Verdict:
     weight = np.array([0.05, 2.0, 0.4, 0.1, 1.2, 0.02, 0.7, 0.3])
     chance = np.array([[0.97, 0.04, 0.62, 0.9, 0.33, 0.994, 0.08, 0.71], [0.2, 0.5, 0.95, 0.35, 0.15, 0.81, 0.88, 0.6],
                        [0.66, 0.12, 0.3, 0.98, 0.02, 0.45, 0.79, 0.93], [0.83, 0.27, 0.9, 0.97, 0.1, 0.55, 0.4, 0.05]])
+    order = "The right images, but in the order of their sums. Ids come ascending, `np.sort(...)`: row i is image i."
+    smallest = "These are the smallest sums: `np.argsort` puts the smallest first. Take the largest."
     cases = [(weight, chance[0], 3), (weight, chance[1], 4), (weight, chance[2], 2), (weight[::-1].copy(), chance[3], 3)]
     return judge(answer, cases, lambda w, u, keep: np.sort(_draw(w, u, keep)), [
-        (_draw,
-         "The right images, but in the order of their sums. Ids come ascending, `np.sort(...)`: row i is image i."),
+        (_draw, order),
+        (lambda w, u, keep: _draw(w, u, keep)[::-1], order),
         (lambda w, u, keep: np.isin(np.arange(len(w)), _draw(w, u, keep)),
          "That is a mask, one True or False per image. Asked for are the ids: `np.flatnonzero(mask)`."),
         (lambda w, u, keep: np.sort(np.log(w) - np.log(-np.log(u)))[::-1][:keep],
          "These are the sums. Asked for is where they stand: `np.argsort` gives ids."),
         (lambda w, u, keep: np.setdiff1d(np.arange(len(w)), _draw(w, u, keep)),
          "These are the images that are not drawn. Asked for are those that are."),
-        (lambda w, u, keep: np.sort(np.argsort(np.log(w) - np.log(-np.log(u)), kind="stable")[:keep]),
-         "These are the smallest sums: `np.argsort` puts the smallest first. Take the largest."),
+        (lambda w, u, keep: np.sort(_draw(1 / w, u, keep, noise=lambda u: np.log(-np.log(u)))), smallest),
+        (lambda w, u, keep: _draw(1 / w, u, keep, noise=lambda u: np.log(-np.log(u))), smallest),
         (lambda w, u, keep: np.sort(_draw(w, u, keep, noise=lambda u: 0)),
          "These are the largest weights: nothing is drawn. Add the Gumbel numbers to the log weights before you rank."),
         (lambda w, u, keep: np.sort(_draw(w, u, keep, noise=lambda u: np.log(-np.log(u)))),
@@ -114,4 +116,4 @@ def gumbel_draw(answer) -> Verdict:
          "The Gumbel numbers are added to the weights. Add them to the logarithms of the weights."),
         (lambda w, u, keep: np.sort(np.argsort(np.log(w) * np.log(-np.log(u)), kind="stable")[:keep]),
          "Logarithm and Gumbel number are multiplied here. They are added."),
-    ], "Log weight plus Gumbel number, the largest stay: so `dpkit.keep_beta` draws without replacement.")
+    ], "Log weight plus Gumbel number, the largest stay: so `dpkit.keep_beta` draws without replacement.", whole=True)

@@ -33,7 +33,7 @@ def water_filling(answer) -> Verdict:
         (lambda counts, keep: _pour(counts, keep, share=lambda to_keep, left, keep: to_keep / left),
          "There are fractions of a sample. The equal share is rounded down: `//`."),
         (lambda counts, keep: _pour(counts, keep, share=lambda to_keep, left, keep: -(-to_keep // left)),
-         "The equal share is rounded up, so the last stratum gets too little. Round it down: `//`."),
+         "Where the shares are uneven, a smaller stratum gets more than a larger one here. Round the equal share down: `//`."),
         (lambda counts, keep: _pour(counts, keep, share=lambda to_keep, left, keep: to_keep // len(counts)),
          "What is left is divided among all strata each time. Those that are filled take no more: divide by those still left."),
         (lambda counts, keep: _pour(counts, keep, share=lambda to_keep, left, keep: keep // left),

@@ -68,24 +68,34 @@ def _best(scores, ratio):
     return np.argsort(-scores.values, kind="stable")[:keep_count(len(scores.values), ratio)]
 
 
+def _low(scores):
+    return Scores(-scores.values, scores.name)
+
+
 def most_wanted(answer) -> Verdict:
     """Keep by score: `answer(scores, ratio)` with Scores (n,) and the fraction REMOVED gives the ids to keep, ascending."""
+    order = "The right samples, but in the order of their scores. Ids come ascending, `np.sort(...)`: row i is sample i."
+    cut = "The count is cut off: `int` and `//` drop what stands behind the point. `dpkit.keep_count` rounds those that stay."
+    lowest = "The order is reversed: these are the lowest scores. High means keep it."
+    numbers = "These are scores. Asked for is where they stand: `np.argsort` gives ids."
     mixed = Scores(np.array([0.3, 0.1, 0.9, 0.5, 0.2, 0.8, 0.05, 0.6, 0.4, 0.7]), "dual")
-    return judge(answer, [(mixed, 0.5), (mixed, 0.7), (Scores(np.array([3.0, np.inf, 1.0, 2.0, 0.5]), "forgetting"), 0.4)],
+    return judge(answer, [(mixed, 0.38), (mixed, 0.72), (Scores(np.array([3.0, np.inf, 1.0, 2.0, 0.5]), "forgetting"), 0.4)],
                  lambda scores, ratio: np.sort(_best(scores, ratio)), [
-        (_best,
-         "The right samples, but in the order of their scores. Ids come ascending, `np.sort(...)`: row i is sample i."),
-        (lambda scores, ratio: np.sort(_best(Scores(-scores.values, ""), ratio)),
-         "The order is reversed: these are the lowest scores. High means keep it."),
+        (_best, order),
+        (lambda scores, ratio: _best(scores, ratio)[::-1], order),
+        (lambda scores, ratio: np.sort(np.argsort(-scores.values)[:int(len(scores.values) * (1 - ratio))]), cut),
+        (lambda scores, ratio: np.sort(np.argsort(scores.values)[int(len(scores.values) * ratio):]), cut),
+        (lambda scores, ratio: np.sort(_best(_low(scores), ratio)), lowest),
+        (lambda scores, ratio: _best(_low(scores), ratio), lowest),
         (lambda scores, ratio: np.sort(_best(scores, 1 - ratio)),
          "The ratio is the fraction REMOVED; so many were kept here."),
         (lambda scores, ratio: np.setdiff1d(np.arange(len(scores.values)), _best(scores, ratio)),
          "These are the samples to prune. Asked for are those to keep."),
         (lambda scores, ratio: np.isin(np.arange(len(scores.values)), _best(scores, ratio)),
          "That is a mask, one True or False per sample. Asked for are the ids: `np.flatnonzero(mask)`."),
-        (lambda scores, ratio: scores.values[_best(scores, ratio)],
-         "These are scores. Asked for is where they stand: `np.argsort` gives ids."),
-    ], "The ids of the highest scores, ascending: that is what `dpkit.keep_top` puts into a Selection.")
+        (lambda scores, ratio: scores.values[_best(scores, ratio)], numbers),
+        (lambda scores, ratio: np.sort(scores.values[_best(scores, ratio)]), numbers),
+    ], "The ids of the highest scores, ascending: that is what `dpkit.keep_top` puts into a Selection.", whole=True)
 
 
 def _shared(first, second, ratio, how=lambda a, b, n: len(np.intersect1d(a, b)) / len(a)):
@@ -97,14 +107,11 @@ def _with(how):
     return lambda first, second, ratio: _shared(first, second, ratio, how)
 
 
-def _low(scores):
-    return Scores(-scores.values, scores.name)
-
-
 def overlap(answer) -> Verdict:
     """`answer(first, second, ratio)` with two Scores (n,) and the fraction REMOVED gives the share of kept ids in common."""
     a = Scores(np.array([0.31, 0.12, 0.93, 0.54, 0.25, 0.86, 0.07, 0.68, 0.49, 0.7]), "dual")
     b = Scores(np.array([3.0, 8.0, 9.0, 4.0, 2.0, 1.0, 5.0, 7.0, 0.0, 6.0]), "el2n")
+    places = "The two are compared place by place. An image counts if both keep it, at whatever place: `np.intersect1d`."
     return judge(answer, [(a, b, 0.4), (a, b, 0.7), (b, a, 0.8)], _shared, [
         (_with(lambda a, b, n: len(np.intersect1d(a, b)) / n),
          "The divisor: shared images are counted among all n. Divide by those that are kept, so that equal choices give 1."),
@@ -112,8 +119,8 @@ def overlap(answer) -> Verdict:
          "The divisor: shared images are divided by those that either keeps. Divide by how many one choice keeps."),
         (_with(lambda a, b, n: len(np.intersect1d(a, b))),
          "That is a count. Divide it by how many are kept, so that choices of different size compare."),
-        (_with(lambda a, b, n: np.mean(a == b)),
-         "The two orders are compared place by place. An image counts if both keep it, at whatever place: `np.intersect1d`."),
+        (_with(lambda a, b, n: np.mean(a == b)), places),
+        (_with(lambda a, b, n: np.mean(np.sort(a) == np.sort(b))), places),
         (_with(lambda a, b, n: np.mean(np.isin(range(n), a) == np.isin(range(n), b))),
          "Images that both throw away are counted as well. Count only those that both keep."),
         (lambda first, second, ratio: _shared(first, second, 1 - ratio),

@@ -43,13 +43,13 @@ def leaving_exit(answer) -> Verdict:
          "These are the answers, the classes. Asked for is the number of the exit where each answer is given."),
         (lambda probs, t: np.bincount(right(probs, t), minlength=len(probs)),
          "That is how many leave at each exit. Asked for is, of each sample, where it leaves."),
-    ], "The first exit that is sure enough, else the final one: that is `leaving.leaves_at`.")
+    ], "The first exit that is sure enough, else the final one: that is `leaving.leaves_at`.", whole=True)
 
 
 def flops_saved(answer) -> Verdict:
     """What leaving saves: `answer(where, flops)` with exits (n,) and the FLOPs up to each exit gives a share of a full pass."""
     cases = [(np.array([0, 0, 1, 2, 0, 1, 2, 0]), np.array([10.0, 40.0, 100.0])),
-             (np.array([1, 1, 3, 2, 3]), np.array([2.0, 6.0, 7.0, 8.0]))]
+             (np.array([1, 1, 2, 2, 0]), np.array([2.0, 6.0, 7.0, 8.0]))]
     return judge(answer, cases, lambda where, flops: 1 - flops[where].mean() / flops[-1], [
         (lambda where, flops: flops[where].mean() / flops[-1],
          "That is the share that is still spent. What is saved is 1 minus it."),
@@ -59,6 +59,8 @@ def flops_saved(answer) -> Verdict:
          "The FLOPs are added up here, but `flops` has done so already: a full pass costs its last entry, not the sum."),
         (lambda where, flops: 1 - flops[where].mean() / flops.sum(),
          "A full pass costs the last entry of `flops`, not the sum: every entry counts all that came before it."),
+        (lambda where, flops: 1 - flops[where].mean() / flops[where].max(),
+         "A full pass costs `flops[-1]`, even where nobody goes all the way. Here it costs what the dearest image did."),
         (lambda where, flops: 1 - flops.mean() / flops[-1],
          "That is the mean over the exits, as if equally many left at each. Take the mean over the images, `flops[where]`."),
         (lambda where, flops: 1 - flops[where].sum() / flops[-1],
@@ -127,10 +129,12 @@ def prune_surest(answer) -> Verdict:
     scores = Scores(np.array([0.3, np.inf, 0.05, 0.4, 0.01, np.inf, 0.2, 0.02, np.inf, 0.1]), "eeprune")
     few = Scores(np.array([np.inf, 0.02, np.inf, 0.3, np.inf, 0.01]), "eeprune")
 
+    cut = "The count is cut off: `int` and `//` drop what stands behind the point. `dpkit.keep_count` rounds those that stay."
+
     def on_values(prune):
         return lambda scores, ratio: prune(scores.values, ratio)
 
-    return judge(answer, [(scores, 0.3), (scores, 0.6), (few, 0.8)],
+    return judge(answer, [(scores, 0.28), (scores, 0.62), (few, 0.8)],
                  on_values(lambda v, ratio: np.sort(_lowest(v, _removed(v, ratio)))), [
         (on_values(lambda v, ratio: np.sort(np.argsort(v, kind="stable")[:_removed(v, ratio)])),
          "Samples at +inf are pruned here when the others run out. They are never pruned: prune fewer instead."),
@@ -142,6 +146,8 @@ def prune_surest(answer) -> Verdict:
          "These are the samples to keep. Asked for are those to prune."),
         (on_values(lambda v, ratio: np.sort(_lowest(v, keep_count(len(v), ratio)))),
          "So many are to stay. The ratio is the fraction REMOVED: n - keep_count(n, prune_ratio) go."),
+        (on_values(lambda v, ratio: np.sort(_lowest(v, int(len(v) * ratio)))), cut),
+        (on_values(lambda v, ratio: np.sort(_lowest(v, len(v) - int(len(v) * (1 - ratio))))), cut),
         (on_values(lambda v, ratio: np.sort(_lowest(v, _removed(v[np.isfinite(v)], ratio)))),
          "The ratio is taken of the samples that may go. It is a fraction of the whole set, n."),
         (on_values(lambda v, ratio: np.sort(np.argsort(v[np.isfinite(v)])[:_removed(v, ratio)])),
@@ -150,4 +156,4 @@ def prune_surest(answer) -> Verdict:
          "That is a mask, one True or False per sample. Asked for are the ids: `np.flatnonzero(mask)`."),
         (on_values(lambda v, ratio: np.sort(v[_lowest(v, _removed(v, ratio))])),
          "These are scores. Asked for is where they stand: `np.argsort` gives ids."),
-    ], "The surest go, and what an exit got wrong stays: that is `dpkit.keep_top(..., protect_inf=True)`.")
+    ], "The surest go, and what an exit got wrong stays: that is `dpkit.keep_top(..., protect_inf=True)`.", whole=True)

@@ -6,10 +6,10 @@ from dpkit.checks._answer import Verdict, judge
 
 LOGITS = np.array([[2.0, 1.0, -1.0],
                    [0.5, 0.4, 0.3],  # right, and below one half
-                   [-1.0, 3.0, 0.0],
+                   [-1.0, 3.0, -2.0],
                    [1.0, 1.5, 4.0]])
 LABELS = np.array([0, 0, 2, 1])
-LARGE = np.array([[1000.0, 998.0, 0.0], [0.0, 500.0, 499.5]])  # their powers overflow
+LARGE = np.array([[1000.0, 998.0, 0.0], [0.0, 500.0, 499.5], [2.3, -0.2, -0.1]])  # powers overflow, or vanish beside others
 CORRECT = np.array([[1, 1, 1, 1, 1],
                     [0, 1, 1, 1, 1],
                     [0, 1, 0, 1, 1],  # learned, lost, learned again
@@ -19,7 +19,7 @@ CORRECT = np.array([[1, 1, 1, 1, 1],
 
 
 def _softmax(z, axis=1):
-    powers = np.exp(z - z.max())
+    powers = np.exp(z - z.max(axis, keepdims=True))
     return powers / powers.sum(axis, keepdims=True)
 
 
@@ -31,9 +31,9 @@ def _prob(z, y):
     return _of_label(_softmax(z), y)
 
 
-def _others(z, y):
-    """(n,) the largest of the other classes."""
-    return np.where(np.arange(z.shape[1]) == y[:, None], -np.inf, z).max(1)
+def _others(z, y, out=-np.inf):
+    """(n,) the largest of the other classes; `out` is put in the label's place."""
+    return np.where(np.arange(z.shape[1]) == y[:, None], out, z).max(1)
 
 
 def _margin(z, y):
@@ -51,15 +51,20 @@ def _three(prob=_prob, margin=_margin, correct=_correct):
 
 def three_numbers(answer) -> Verdict:
     """`answer(logits, labels)` with logits (n, C) and labels (n,) gives target_prob, margin and correct, each (n,)."""
-    return judge(answer, [(LOGITS, LABELS), (LARGE, np.array([1, 1]))], _three(), [
+    samples = "The softmax sums over the samples. One sample's probabilities sum to 1: add along the classes, `axis=1`."
+    return judge(answer, [(LOGITS, LABELS), (LARGE, np.array([1, 1, 0]))], _three(), [
         (_three(lambda z, y: _softmax(z).max(1)),
          "`target_prob` is the largest probability here. Asked for is that of the given label, even where it is small."),
-        (_three(lambda z, y: _of_label(_softmax(z, 0), y)),
-         "The softmax sums over the samples. One sample's probabilities sum to 1: add along the classes, `axis=1`."),
+        (_three(lambda z, y: _of_label(_softmax(z, 0), y)), samples),
+        (_three(lambda z, y: _of_label(_softmax(z - z.max(1, keepdims=True), 0), y)), samples),
         (_three(lambda z, y: np.log(_prob(z, y))),
          "`target_prob` is the logarithm of the probability here. Leave the logarithm out."),
         (_three(margin=lambda z, y: _of_label(z, y) - z.max(1)),
          "The margin never gets above 0: the given label is among the classes whose maximum is taken. Leave it out there."),
+        (_three(margin=lambda z, y: _of_label(z, y) - _others(z, y, 0)),
+         "The given label's logit is struck out with 0, which wins where all others are below 0. Put `-np.inf` in its place."),
+        (_three(margin=lambda z, y: abs(_margin(z, y))),
+         "The margin has lost its sign: where another class wins it is below 0. Leave `abs` out."),
         (_three(margin=lambda z, y: -_margin(z, y)),
          "The margin has the wrong sign: given label minus the largest other, so that right answers are above 0."),
         (_three(margin=lambda z, y: _prob(z, y) - _others(_softmax(z), y)),
@@ -114,10 +119,11 @@ def _for_good(correct):
 
 def right_for_good(answer) -> Verdict:
     """`answer(correct)` with correct (n, T) bool gives the epoch (n,) from which on each is right: 1..T, or T + 1."""
+    small = "One too small: epochs count from 1, and the one asked for comes after the last wrong one."
     first = "That is the first time it is right, but it may be lost again. Find the last time it is wrong: the epoch after."
     return judge(answer, [(CORRECT,), (CORRECT[[2, 4, 0], :4],)], _for_good, [
-        (lambda c: _for_good(c) - 1,
-         "One too small: epochs count from 1, and the one asked for comes after the last wrong one."),
+        (lambda c: _for_good(c) - 1, small),
+        (lambda c: np.maximum(_for_good(c) - 1, 1), small),
         (lambda c: c.argmax(1) + 1, first),
         (lambda c: np.where(c.any(1), c.argmax(1) + 1, c.shape[1] + 1), first),
         (lambda c: (~c).sum(1) + 1,

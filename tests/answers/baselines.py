@@ -161,6 +161,12 @@ def margin_by_margin(logits, labels):
     return np.array(scores)
 
 
+def struck_out_with_nought(logits, labels):
+    other, rows = logits.copy(), np.arange(len(labels))
+    other[rows, :, labels] = 0
+    return (other.max(axis=2) - logits[rows, :, labels]).mean(axis=1)
+
+
 def high_end(logits, labels):
     return -others_masked(logits, labels)
 
@@ -222,7 +228,8 @@ ANSWERS = {
         mean_of_windows: "count alike", no_decay_in_front: "has weight 1", one_window_short: "last window is missing",
         around_the_last_move: "numbers differ", one_score_a_window: "has shape (3, 6)"}),
     "area_under_margin": ([others_masked, margin_by_margin], {
-        high_end: "LOW area", final_margin: "last epoch's margin", largest_of_all: "Leave the label out",
+        high_end: "LOW area",
+        struck_out_with_nought: "struck out with 0", final_margin: "last epoch's margin", largest_of_all: "Leave the label out",
         first_minus_second: "does not read the label", second_for_other: "largest OTHER",
         of_probabilities: "margins of probabilities", total: "added up",
         masks_its_input: "changes its input `logits` in place", over_the_samples: "has shape (3,)", halved: "numbers differ"}),

@@ -168,6 +168,12 @@ def mask(weight, uniform, keep):
     return total > np.sort(total)[-keep - 1]
 
 
+def from_zeros(weight, uniform, keep):
+    ids = np.zeros(keep)
+    ids[:] = gumbel(weight, uniform, keep)
+    return ids
+
+
 def list_of_ids(weight, uniform, keep):
     total = np.log(weight) - np.log(-np.log(uniform))
     return sorted(total.argsort()[-keep:].tolist())
@@ -189,5 +195,5 @@ ANSWERS = {
     "gumbel_draw": ([gumbel, by_keys, with_a_partition], {
         unsorted: "in the order of their sums", smallest: "smallest sums", one_logarithm: "One logarithm is missing",
         plain_weights: "added to the weights", no_chance: "nothing is drawn", mask: "a mask", list_of_ids: "is a list of 3",
-        one_too_few: "has shape (2,)"}),
+        one_too_few: "has shape (2,)", from_zeros: "but as floats"}),
 }

@@ -99,6 +99,16 @@ def cutoff(scores, ratio):
     return np.sort(scores.values)[::-1][:round((1 - ratio) * len(scores.values))]
 
 
+def cut_off(scores, ratio):
+    return np.sort(np.argsort(-scores.values)[:int((1 - ratio) * len(scores.values))])
+
+
+def ids_with_a_point(scores, ratio):
+    found = np.zeros(round((1 - ratio) * len(scores.values)))
+    found[:] = kept(scores, ratio)
+    return found
+
+
 def of_sets(first, second, ratio):
     keep = round((1 - ratio) * len(first.values))
     a, b = (set(np.argsort(-some.values)[:keep].tolist()) for some in (first, second))
@@ -173,7 +183,8 @@ ANSWERS = {
         sample_by_sample_of_one: "has shape (1,)"}),
     "most_wanted": ([kept, by_sorting_pairs], {
         lowest: "lowest", kept_fraction: "fraction REMOVED", in_order_of_score: "in the order of their scores",
-        pruned: "to prune", mask: "a mask", cutoff: "These are scores"}),
+        pruned: "to prune", mask: "a mask", cutoff: "These are scores", cut_off: "cut off",
+        ids_with_a_point: "but as floats"}),
     "overlap": ([of_sets, of_masks], {
         of_the_whole_set: "among all n", of_either: "that either keeps", counted: "a count", place_by_place: "place by place",
         same_fate: "both throw away", kept_the_ratio: "fraction REMOVED", of_the_lowest: "lowest scores",

@@ -55,6 +55,12 @@ def from_one(probs, threshold):
     return np.array(where)
 
 
+def from_zeros(probs, threshold):
+    where = np.zeros(probs.shape[1])
+    where[:] = with_loops(probs, threshold)
+    return where
+
+
 def how_many(probs, threshold):
     where = with_loops(probs, threshold)
     return np.array([np.sum(where == k) for k in range(len(probs))])
@@ -95,6 +101,11 @@ def against_the_sum(where, flops):
 
 def mean_of_exits(where, flops):
     return 1 - np.mean(flops) / max(flops)
+
+
+def against_the_dearest(where, flops):
+    spent = flops[where]
+    return 1 - spent.mean() / spent.max()
 
 
 def number_of_flops(where, flops):
@@ -194,6 +205,11 @@ def surest_first(scores, prune_ratio):
     return gone[scores.values[gone] < np.inf]
 
 
+def cut_off(scores, prune_ratio):
+    gone = np.argsort(scores.values)[:int(len(scores.values) * prune_ratio)]
+    return np.sort(gone[np.isfinite(scores.values[gone])])
+
+
 def keeps(scores, prune_ratio):
     return np.setdiff1d(np.arange(len(scores.values)), prune(scores, prune_ratio))
 
@@ -206,9 +222,10 @@ ANSWERS = {
     "leaving_exit": ([with_argmax, with_loops, from_the_deepest], {
         nobody_is_sure: "leaves at 0 here", at_least: "It must be surer", overwritten_by_the_deeper: "the last of the early",
         from_one: "counted from 1", how_many: "how many leave at each exit", over_samples: "has shape (3,)",
-        pythons_list: "a list of 6"}),
+        pythons_list: "a list of 6", from_zeros: "but as floats"}),
     "flops_saved": ([share, by_counting], {
         still_spent: "still spent", added_twice: "added up twice", against_the_sum: "not the sum",
+        against_the_dearest: "nobody goes all the way",
         mean_of_exits: "mean over the exits", number_of_flops: "a number of FLOPs", per_image: "a single number"}),
     "early_exit_score": ([score, sample_by_sample], {
         confidence: "The direction", only_early: "second condition is missing", either: "`&`, not `|`",
@@ -217,5 +234,5 @@ ANSWERS = {
     "prune_surest": ([prune, by_the_library, one_at_a_time], {
         prunes_what_is_protected: "never pruned: prune fewer", ids_of_the_finite: "shortened array",
         share_of_the_finite: "samples that may go", surest_first: "the surest first", keeps: "the samples to keep",
-        selection: "yours is a Selection"}),
+        selection: "yours is a Selection", cut_off: "cut off"}),
 }

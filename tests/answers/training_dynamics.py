@@ -61,6 +61,18 @@ def first_and_second(logits, labels):
     return prob, best[:, 0] - best[:, 1], correct
 
 
+def struck_out_with_nought(logits, labels):
+    prob, _, correct = row_by_row(logits, labels)
+    others = logits.copy()
+    others[np.arange(len(labels)), labels] = 0
+    return prob, logits[np.arange(len(labels)), labels] - others.max(axis=1), correct
+
+
+def how_far_apart(logits, labels):
+    prob, margin, correct = row_by_row(logits, labels)
+    return prob, np.abs(margin), correct
+
+
 def to_the_mean(logits, labels):
     prob, _, correct = row_by_row(logits, labels)
     return prob, np.array([z[y] - np.delete(z, y).mean() for z, y in zip(logits, labels)]), correct
@@ -79,6 +91,13 @@ def prediction(logits, labels):
 def overflowing(logits, labels):
     with np.errstate(all="ignore"):
         powers = np.exp(logits)
+        prob = powers / powers.sum(axis=1, keepdims=True)
+    return prob[np.arange(len(labels)), labels], *row_by_row(logits, labels)[1:]
+
+
+def largest_of_the_batch_taken_off(logits, labels):
+    with np.errstate(all="ignore"):
+        powers = np.exp(logits - logits.max())
         prob = powers / powers.sum(axis=1, keepdims=True)
     return prob[np.arange(len(labels)), labels], *row_by_row(logits, labels)[1:]
 
@@ -233,8 +252,10 @@ ANSWERS = {
     "three_numbers": ([row_by_row, with_torch], {
         sure_of_something: "largest probability", over_the_samples: "sums over the samples", log_softmax: "logarithm",
         among_themselves: "never gets above 0", rival_first: "wrong sign", between_probabilities: "between probabilities",
-        first_and_second: "minus second", to_the_mean: "mean of the others", above_one_half: "threshold",
+        first_and_second: "minus second", to_the_mean: "mean of the others",
+        struck_out_with_nought: "struck out with 0", how_far_apart: "lost its sign", above_one_half: "threshold",
         prediction: "class that the network prefers", overflowing: "np.exp(1000)",
+        largest_of_the_batch_taken_off: "NaN in the result, first at [2]",
         every_pair: "Value 1 of the result has shape (4, 4)",
         struck_out_in_place: "changes its input `logits` in place"}),
     "cosine_rate": ([half_a_wave, one_by_one], {

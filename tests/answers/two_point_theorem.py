@@ -86,6 +86,10 @@ def other_divisor(prob, window):  # n instead of n - 1: a common factor, so the 
     return [next((t for t, (a, b) in enumerate(score.T) if a > b), None) for score in (std, std * (1 - means))]
 
 
+def nan_for_never(prob, window):
+    return tuple(np.nan if t is None else t for t in with_loops(prob, window))
+
+
 def of_argmax(prob, window):
     p = np.lib.stride_tricks.sliding_window_view(prob, window, axis=1)
     s, m = p.std(2, ddof=1), p.mean(2)
@@ -189,7 +193,7 @@ ANSWERS = {
     "turning_times": ([with_windows, with_loops, other_divisor], {
         of_argmax: "`np.argmax` gives 0", exchanged: "changed places", last_step: "by their last step",
         one_window_short: "One window is missing", at_least: "Equal is not ahead", the_mean_itself: "The mean itself",
-        only_t_v: "should be 2 values"}),
+        only_t_v: "should be 2 values", nan_for_never: "`np.nan` itself"}),
     "ratio_limits": ([with_products, with_sums], {
         norms: "The norms themselves", upside_down: "changed places", one_case: "never negative",
         always_infinite: "always infinite", no_cross_terms: "moves the other too", elementwise: "a single number"}),
