@@ -98,6 +98,39 @@ def anneal_by_list(S, pruned, temperatures, proposals, luck):  # gives where it 
     return np.sort(go), np.linalg.norm(S[go].sum(0))
 '''}
 
+STABLE = {"keys": '''
+def draw_by_keys(log_w, keep, uniforms):  # rows of weight zero by their number, not by their luck
+    key = log_w - np.log(-np.log(uniforms))
+    return np.sort(np.argsort(-key, kind="stable")[:keep])
+'''}
+COUNTED = {"maygo": '''
+def may_go(probs, labels, early, thresholds):  # the first threshold for the first class that there is, and so on
+    says, mine = probs.argmax(-1), np.asarray(thresholds)[np.unique(labels, return_inverse=True)[1]]
+    return (says[early] == labels) & (says[-1] == labels) & (probs[early].max(-1) > mine)
+'''}
+BOTH_SURE = {"maygo": '''
+def may_go(probs, labels, early, thresholds):  # asks the final exit to be as sure as the early one
+    says, mine = probs.argmax(-1), np.asarray(thresholds)[labels]
+    sure = (probs[early].max(-1) > mine) & (probs[-1].max(-1) > mine)
+    return (says[early] == labels) & (says[-1] == labels) & sure
+'''}
+LAST_BEST = {"anneal": '''
+def anneal_by_list(S, pruned, temperatures, proposals, luck):  # the last of several best states
+    go, stay = np.array(pruned), np.setdiff1d(np.arange(len(S)), pruned)
+    u = S[go].sum(axis=0)
+    best, shortest = go.copy(), u @ u
+    for temperature, (i, j), one in zip(temperatures, proposals, luck):
+        if accepts(swap_changes(S, u, go[i], stay[j : j + 1])[0], temperature, one):
+            u = u - S[go[i]] + S[stay[j]]
+            go[i], stay[j] = stay[j], go[i]
+            if u @ u <= shortest:
+                best, shortest = go.copy(), u @ u
+    return np.sort(best), np.sqrt(shortest)
+'''}
+CONSTANT = {"score": '''
+def my_score(dynamics, snapshot):  # chance by another name: it takes whatever keep_top draws
+    return np.zeros(dynamics.num_samples)
+'''}
 CLASS_ZERO = {"score": '''
 def my_score(dynamics, snapshot):  # the probability of class 0 taken for that of the given label; and 0 / 0 where nothing moves
     with np.errstate(all="ignore"):
@@ -148,11 +181,16 @@ def _cases(stem, wrong, *lost, **more):
 
 CONTEST = ("contest-1", "contest-2", "contest-3", "contest-4")
 SUBMISSIONS = {
-    "beta_sampling": _cases("beta_sampling", BETA_SAMPLING, "bump-2", "where-2", "logw-2", "keys-2", "one-2", "quotas-2"),
-    "early_exits": _cases("early_exits", EARLY_EXITS, "maygo-2", "surest-2", "leaves-2", "saved-2", "over-2"),
+    "beta_sampling": _cases("beta_sampling", BETA_SAMPLING, "bump-2", "where-2", "logw-2", "keys-2", "one-2", "quotas-2",
+                            stable=(solutions("beta_sampling") | STABLE, "keys-2")),
+    "early_exits": _cases("early_exits", EARLY_EXITS, "maygo-2", "surest-2", "leaves-2", "saved-2", "over-2",
+                          counted=(solutions("early_exits") | COUNTED, "maygo-2"),
+                          both_sure=(solutions("early_exits") | BOTH_SURE, "maygo-2")),
     "influence_and_annealing": _cases("influence_and_annealing", INFLUENCE, "influence-2", "loo-1", "loo-2", "group-2",
-                                      "swap-2", "accepts-2", "anneal-2"),
+                                      "swap-2", "accepts-2", "anneal-2",
+                                      last_best=(solutions("influence_and_annealing") | LAST_BEST, "anneal-2")),
     "own_score": _cases("own_score", CLASS_ZERO, "other-1", *CONTEST[1:],
                         three_classes=(THREE_CLASSES, "own-1", "other-1", *CONTEST),
-                        one_class=(ONE_CLASS, "order-1", *CONTEST[1:])),
+                        one_class=(ONE_CLASS, "order-1", *CONTEST[1:]),
+                        constant=(CONSTANT, "own-1", "contest-4")),
 }

@@ -178,6 +178,46 @@ FIRST_ONES = """
 def keep_highest(scores, keep, rng):
     return np.sort(np.argsort(-scores, kind="stable")[:keep])
 """
+ANY_RANDOM = """
+def keep_highest(scores, keep, rng):
+    mixed = np.random.permutation(len(scores))
+    return np.sort(mixed[np.argsort(-np.asarray(scores)[mixed], kind="stable")[:keep]])
+"""
+JITTER = """
+def keep_highest(scores, keep, rng):
+    return np.sort(np.argsort(-(scores + rng.uniform(0, 1e-9, len(scores))))[:keep])
+"""
+OTHER_STYLE = {"window-means": """
+%matplotlib inline
+import pandas as pd
+
+def window_means(curves, window):
+    return pd.DataFrame(curves.T).rolling(window).mean().iloc[window - 1:].T
+""", "window-stds": """
+import statistics
+
+class TooShort(ValueError):
+    pass
+
+class Stds:
+    def __call__(self, curves, window):
+        if window < 2 or window > len(curves[0]):
+            raise TooShort(f"no window of {window}")
+        return [[statistics.stdev(map(float, part)) for part in parts(row, window)] for row in curves]
+
+def parts(row, window):
+    return [row[:window], *parts(row[1:], window)] if len(row) >= window else []
+
+window_stds = Stds()
+""", "late-dual": """
+def late_dual(curves, window, skip=0):
+    products = np.multiply(1 - window_means(curves, window).to_numpy(), window_stds(curves, window))
+    return [sum(row[skip:]) / len(row[skip:]) for row in products]
+""", "keep-highest": """
+def keep_highest(scores, keep, rng):
+    drawn = {row: rng.random() for row in range(len(scores))}
+    return sorted(sorted(drawn, key=lambda row: (-scores[row], drawn[row]))[:keep])
+"""}
 HANGS_IN_CALL = """
 def keep_highest(scores, keep, rng):
     while True:
@@ -263,6 +303,11 @@ CASES = [
          says="your keep_highest changed its argument 1 in place"),
     Case("first_ones", DUAL, answers({"keep-highest": FIRST_ONES}), points={"keep-highest": 3},
          says="among equal scores every row should have its chance"),
+    Case("any_random", DUAL, answers({"keep-highest": ANY_RANDOM}), points={"keep-highest": 3},
+         says="the same generator should give the same rows"),
+    Case("jitter", DUAL, answers({"keep-highest": JITTER}), points={"keep-highest": 3},
+         says="scores that are close are not equal"),
+    Case("other_style", DUAL, answers(OTHER_STYLE), points=ALL),
     Case("no_python", DUAL, answers({"late-dual": "def late_dual(curves, window, skip=0)\n    return 1"}),
          points={"late-dual": 0}, says="your cells had trouble before: SyntaxError"),
     Case("deleted", DUAL, without("setup", "keep-highest", "keep-highest-1", "window-means-1", "late-dual-3", "wrong-labels"),

@@ -62,6 +62,10 @@ def test_values_cross_as_they_are_and_nothing_else_crosses(worker):
     assert np.isnan(same(np.nan))
     scores = same(dpkit.Scores([1.0, np.inf], "mine", {"window": 3}))
     assert scores.name == "mine" and scores.params == {"window": 3} and list(scores.values) == [1.0, np.inf]
+    answers.run("import pandas as pd\nrows = pd.DataFrame({'a': [1.0, 2.0], 'b': [3.0, 4.0]})\n"
+                "row = rows['a']\nfew = row.index[1:]")
+    tables = answers.fetch({"rows", "row", "few"})
+    assert tables["rows"].tolist() == [[1, 3], [2, 4]] and tables["row"].tolist() == [1, 2] and list(tables["few"]) == [1]
     kept = same(dpkit.Selection([0, 2], 4, "top"))
     assert list(kept.kept) == [0, 2] and kept.num_samples == 4
     with pytest.raises(TypeError, match="a PosixPath, which cannot be sent"):
@@ -85,6 +89,8 @@ def test_magics_figures_and_tables_come_back_as_text_and_pictures_only(worker):
     assert [output["data"] for output in outputs] == [{"text/plain": "[1, 2]"}]
     (shown,), _ = answers.run("__name__, _, 'wire' in globals()")  # as in a kernel, and nothing of ours among the names
     assert shown["data"] == {"text/plain": "('__main__', [1, 2], False)"}
+    outputs, raised = answers.run("%matplotlib inline\nafter = 1")
+    assert raised is None and answers.fetch({"after"}) == {"after": 1}
     outputs, raised = answers.run("%timeit -n1 -r1 1\ninput()")
     assert raised["kind"] == "EOFError" and outputs[-1]["output_type"] == "error"  # nobody is there to type
 
@@ -100,6 +106,9 @@ def fails(x):
 def own_kind(x):
     class Odd(Exception): pass
     raise Odd("so odd")
+def own_value(x):
+    class TooShort(ValueError): pass
+    raise TooShort("one epoch")
 def leaves(x):
     raise SystemExit
 def gives_itself():
@@ -113,11 +122,13 @@ def adder(n):
 def recursive(x):
     return recursive(x)
 """)
-    f = answers.fetch({"fails", "own_kind", "leaves", "gives_itself", "changes", "draws", "adder", "recursive"})
+    f = answers.fetch({"fails", "own_kind", "own_value", "leaves", "gives_itself", "changes", "draws", "adder", "recursive"})
     with pytest.raises(IndexError, match=r"your fails raised IndexError: .* out of range \(line 3: return \[1, 2\]\[x\]\)"):
         f["fails"](5)
     with pytest.raises(AnswerError, match="your own_kind raised Odd: so odd"):
         f["own_kind"](5)
+    with pytest.raises(ValueError, match="your own_value raised TooShort: one epoch"):
+        f["own_value"](5)
     with pytest.raises(AnswerError, match="your leaves raised SystemExit"):
         f["leaves"](5)
     with pytest.raises(AnswerError, match="your gives_itself returned a object; return a plain number"):
@@ -130,6 +141,18 @@ def recursive(x):
     assert [f["draws"](ours) for _ in range(3)] == [theirs.random() for _ in range(3)]  # the generator goes on, as in a kernel
     assert f["adder"](2)(40) == 42
     assert "changed" not in str(f["adder"])
+
+
+def test_a_process_that_does_not_start_is_nobodys_wrong_answer():
+    from dpkit.classroom.answers import NoWorker
+    from dpkit.classroom.marker import mark
+
+    class Broken:
+        def fetch(self, names):
+            raise NoWorker("no memory left")
+
+    with pytest.raises(NoWorker):  # the marker ends, and the submission is graded again
+        list(mark([{"role": "test", "name": "t", "source": "answer()", "points": 1.0}], Broken()))
 
 
 def test_a_message_from_a_worker_is_believed_in_nothing():

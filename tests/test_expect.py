@@ -35,10 +35,11 @@ def test_what_is_right_passes():
     ([1.0, np.nan], [1.0, 2.0], "expected 2 at [1], got nan"),
     ([1, 0], [True, False], "expected True and False, got int64"),
     ([0.0, 2.0], np.array([0, 2]), "expected whole numbers, got float64"),
-    ("three", 3, "expected one number, got one number of <U5"),
+    ("three", 3, "expected one number, got str"),
     ([[1, 2], [3]], [1, 2], "expected numbers of shape (2,), got list"),
-    (1 + 2j, 1.0, "expected one number, got one number of complex128"),
+    (1 + 2j, 1.0, "expected one number, got complex"),
     (4.0, (4.0, 1.0), "expected 2 things, got float"),
+    ({"a": 1}, [1.0], "expected numbers, got dict"),
     ((4.0, 2.0), (4.0, 1.0), "number 2 of what comes back: expected 1, got 2"),
 ])
 def test_what_is_wrong_is_said_in_a_sentence(found, expected, sentence):

@@ -60,6 +60,8 @@ def test_grades_feedback_and_summary_are_written_and_nothing_is_done_twice(cours
     assert grade("--assignment", DUAL) == 0
     assert "not a notebook" in table(grades / "grades.csv")["bob", DUAL]["remark"]
     assert not (grades / "feedback" / "bob" / f"{DUAL}.html").exists()  # it told of another file
+    assert grade("--student", "ann") == 0  # nor does what was known of that other file come back
+    assert "not a notebook" in table(grades / "grades.csv")["bob", DUAL]["remark"]
     assert grade("--student", "Zoe") == 2 and "no student is called 'Zoe'; there are ann, bob" in capsys.readouterr().err
     assert grade("--assignment", "x") == 2 and "no assignment is called 'x'" in capsys.readouterr().err
 
@@ -83,6 +85,15 @@ def test_a_teachers_points_on_written_answers_are_merged_and_never_overwritten(c
     assert written.read_bytes() == before
     written.write_text("name,points\n")
     assert grade() == 0 and "must have the columns student, assignment, question, points, comment" in capsys.readouterr().err
+    written.write_text(f"student,assignment,question,points,comment\nann,{DUAL},wrong-labels,2,{'x' * 200_000}\n")
+    assert grade() == 0 and "cannot be read as CSV (field larger than field limit" in capsys.readouterr().err
+
+
+def test_a_teacher_may_give_points_where_the_answers_own_cell_is_empty():
+    from dpkit.classroom.tables import points_of
+
+    step = {"role": "written", "answered": False}
+    assert points_of(step, None, None) == 0 and points_of(step, None, (2.5, "found below")) == 2.5
 
 
 @pytest.mark.parametrize(("make", "told"), [
@@ -105,12 +116,17 @@ def test_links_and_loose_ends_in_a_half_made_course_are_rows(course, tmp_path):
         (folder / name).mkdir()
     (folder / "link" / f"{DUAL}.ipynb").symlink_to(submissions.SOURCES / f"{DUAL}.ipynb")  # the solutions, no less
     (folder / ".git" / f"{DUAL}.ipynb").write_text("{}")
+    (folder / "eve").mkdir()
+    (folder / "eve" / DUAL).symlink_to(folder / "bob")  # another student's
+    (folder / "link" / "=1+1.ipynb").write_text("{}")
     (folder / "dir" / f"{DUAL}.ipynb").mkdir(parents=True)
     assert grade() == 0
     rows = table(grades / "grades.csv")
     assert "not a file of its own" in rows["link", DUAL]["remark"] and rows["link", DUAL]["total"] == "0"
     assert "not a file of its own" in rows["dir", DUAL]["remark"]
-    assert rows["cat", ""]["remark"] == "no notebook was handed in" and len(rows) == 4
+    assert rows["cat", ""]["remark"] == "no notebook was handed in" and len(rows) == 6
+    assert "its folder is not one of its own but a link" in rows["eve", DUAL]["remark"] and rows["eve", DUAL]["total"] == "0"
+    assert "no such assignment" in rows["link", "'=1+1"]["remark"]  # a spreadsheet would take it for a formula
 
 
 def test_a_folder_of_somebody_elses_is_left_alone(course, capsys):
@@ -151,6 +167,16 @@ def test_a_test_that_never_ends_is_ended_and_what_was_marked_before_it_counts(mo
         results, remark, final = grading._run_marker(steps, job, running)
     assert list(results) == ["0"] and results["0"]["outputs"][0]["data"] == {"text/plain": "0.5"}
     assert remark == "the grading was ended after 8 seconds" and final
+
+
+def test_an_unchanged_cell_of_the_assignment_may_take_as_long_as_a_setup_cell():
+    from dpkit.classroom.merging import merge
+    from dpkit.classroom.source import Cell
+
+    cells = [Cell("plain", "look", "code", "contest(my_score, seeds)", "contest(my_score, seeds)")]
+    for text, own in (("contest(my_score, seeds)", False), ("while True: pass", True)):
+        (step,) = merge(cells, [{"kind": "code", "id": "look", "key": None, "source": text}])
+        assert step["role"] == "student" and step["own"] == own
 
 
 def test_a_fault_of_the_assignment_is_not_the_students(course, tmp_path, capsys):

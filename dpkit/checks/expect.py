@@ -23,12 +23,13 @@ def _difference(found, expected, rtol, atol):
         parts = [_difference(mine, theirs, rtol, atol) for mine, theirs in zip(found, expected)]
         return next((f"number {k} of what comes back: {told}" for k, told in enumerate(parts, 1) if told), None)
     expected = np.asarray(expected)
+    given = found
     try:
         found = np.asarray(found)
     except ValueError:  # rows of different lengths
         return f"expected numbers of shape {expected.shape}, got {_kind(found)}"
     if found.dtype.kind not in "biuf":
-        return f"expected {'one number' if expected.ndim == 0 else 'numbers'}, got {_kind(found)}"
+        return f"expected {'one number' if expected.ndim == 0 else 'numbers'}, got {_kind(found if found.ndim else given)}"
     if found.shape != expected.shape:
         return f"expected {_shape(expected)}, got {_shape(found)}"
     wanted = {"b": "True and False", "i": "whole numbers", "u": "whole numbers"}.get(expected.dtype.kind)

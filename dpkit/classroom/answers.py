@@ -14,7 +14,7 @@ from contextlib import suppress
 from dpkit.classroom import sandbox, wire
 
 SENDABLE = "plain number, a list, a numpy array or one of dpkit's records"
-RESTARTS = 6  # of one submission
+RESTARTS = 20  # of one submission; its time in all ends it sooner as a rule
 SETUP = 60  # seconds that a setup cell may take at least
 HANGS = 2  # calls of one function that may cost a worker, before it is not called any more
 PASSED_ON = (ArithmeticError, AssertionError, AttributeError, FloatingPointError, IndexError, KeyError, LookupError,
@@ -27,6 +27,10 @@ class AnswerError(Exception):
 
     def __str__(self):
         return str(self.args[0]) if self.args else ""
+
+
+class NoWorker(Exception):
+    """The process for student code does not start: a fault of this machine, and nobody's answer."""
 
 
 class Lost(AnswerError):
@@ -117,7 +121,8 @@ class Answers:
             raise AnswerError(f"your {name} returned {raised['text']}; return a {SENDABLE}")
         if raised:
             told = f"your {name} raised {raised['kind']}" + (f": {raised['text']}" if raised["text"] else "")
-            error = KINDS.get(raised["kind"], AnswerError)(f"{told} ({raised['where']})" if raised["where"] else told)
+            kind = next((KINDS[base] for base in raised["bases"] if base in KINDS), AnswerError)
+            error = kind(f"{told} ({raised['where']})" if raised["where"] else told)
             raise error from None
         if reply.get("changed"):
             raise AnswerError(f"your {name} changed its {str(reply['changed'][0])[:40]} in place; work on a copy, e.g. "
@@ -188,7 +193,7 @@ class Answers:
         except (EOFError, OSError, wire.Silence, wire.Garbled):
             self._process.kill()
             said = self._process.stderr.read(10_000).decode(errors="replace").strip().splitlines() or ["nothing"]
-            raise RuntimeError(f"the process for student code did not start; it said: {said[-1]}") from None
+            raise NoWorker(f"the process for student code did not start; it said: {said[-1]}") from None
         self._process.stderr.close()
         # in a sandbox nothing gets away from its first process; without one, what is left behind comes to this one
         self._watch = sandbox.Watch(os.getpid() if self.trust and self.alone else self._process.pid, self.limits)
@@ -223,8 +228,9 @@ def _plain_raised(raised) -> dict | None:
     if not isinstance(raised, dict):
         return None
     kind, text, where = (str(raised.get(name, "")).encode(errors="replace").decode() for name in ("kind", "text", "where"))
-    text = " ".join(text.split())
-    return {"kind": kind[:60], "text": text if len(text) <= 300 else text[:297] + "...", "where": where[:160],
+    text, bases = " ".join(text.split()), raised.get("bases")
+    bases = [base for base in bases if isinstance(base, str)] if isinstance(bases, list) else []
+    return {"kind": kind[:60], "bases": bases, "text": text if len(text) <= 300 else text[:297] + "...", "where": where[:160],
             "unsendable": raised.get("unsendable") is True}
 
 

@@ -24,7 +24,7 @@ from dpkit.classroom.submissions import find_submissions
 from dpkit.report_parameters import Refused
 
 GRACE = 30  # seconds beyond the limit, after which a marker itself is ended
-VERSION = 1  # of the marking; raised by hand when the same file would get other points
+VERSION = 2  # of the marking; raised by hand when the same file would get other points
 DONE = ".graded"
 
 
@@ -143,7 +143,9 @@ def _graded(one, *, cells, sources, job, out, again, running) -> tuple[dict, boo
     try:
         theirs, data = read_submission(one.path)
     except Unusable as unusable:
-        return {"refused": str(unusable)}, True
+        record = {"refused": str(unusable)}
+        store.write_json(_place(out, one), record)  # in the place of what was known of an earlier file
+        return record, True
     key = _key(data, sources[one.assignment].read_bytes(), job)
     before = _before(out, one)
     if before and before.get("key") == key and not again:

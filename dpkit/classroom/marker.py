@@ -19,7 +19,7 @@ import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from dpkit.classroom.answers import AnswerError, Answers, Lost
+from dpkit.classroom.answers import AnswerError, Answers, Lost, NoWorker
 from dpkit.classroom.sandbox import Limits
 
 LONGEST = 20_000  # characters of what a test cell prints
@@ -56,7 +56,7 @@ def adopt() -> None:
 def mark(steps, answers):
     """Run the code cells in order. Yields {"step": number, "outputs": [...], "failed": why or None, "broken": why or None}.
 
-    steps: [{"role": "setup" | "student" | "test", "name", "source"}, ...]; other roles are passed over.
+    steps: [{"role": "setup" | "student" | "test", "name", "source", "own"}, ...], as merged; other roles are passed over.
     failed: why a test gives no points, or what a student's cell did.  broken: the assignment's own fault; nothing follows.
     """
     namespace, troubles = {"__name__": "__main__", "__builtins__": builtins}, []
@@ -66,7 +66,7 @@ def mark(steps, answers):
             if step["role"] == "setup":
                 broken = _set_up(step, namespace)
             try:
-                outputs, raised = answers.run(step["source"], given=step["role"] == "setup")
+                outputs, raised = answers.run(step["source"], given=not step["own"])
                 if raised:
                     failed = raised["kind"] + (f": {raised['text']}" if raised["text"] else "")
             except Lost as lost:
@@ -107,6 +107,8 @@ def _test(step, namespace, answers, troubles):
             exec(compile(tree, file, "exec"), namespace)
             value = eval(compile(last, file, "eval"), namespace) if last else None
         failed, lines, kind = _odd_points(value, step["points"]), [], "ValueError"
+    except NoWorker:
+        raise
     except BaseException as error:
         failed, lines = explain(error, step["source"], file, troubles)
         kind = type(error).__name__

@@ -100,8 +100,8 @@ def _step(cell, theirs) -> dict:
         return {**step, "role": "text"}
     source = theirs if theirs is not None else cell.handed if cell.role == "plain" else ""
     answered = cell.role == "plain" or (bool(source.strip()) and _squeezed(source) != _squeezed(cell.handed))
-    return {**step, "role": "written" if cell.role == "written" else "student", "source": source, "shown": source, "own": True,
-            "answered": answered}
+    return {**step, "role": "written" if cell.role == "written" else "student", "source": source, "shown": source,
+            "own": cell.role != "plain" or source != cell.handed, "answered": answered}
 
 
 def _added(theirs, behind) -> dict:

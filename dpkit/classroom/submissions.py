@@ -41,8 +41,14 @@ def _of_student(place) -> list[Submission]:
     student = place.name.encode(errors="replace").decode()
     paths = [*place.glob("*.ipynb"), *place.glob("*/*.ipynb")]
     paths = sorted(path for path in paths if not any(part.startswith(".") for part in path.relative_to(place).parts))
-    return [Submission(student, path.stem.encode(errors="replace").decode(), path) for path in paths] or [
+    return [Submission(student, path.stem.encode(errors="replace").decode(), path, _linked(path, place)) for path in paths] or [
         Submission(student, "", place, "no notebook was handed in")]
+
+
+def _linked(path, place) -> str:
+    """A link that came with a student's files could lead to another student's, or to the solutions."""
+    linked = path.parent != place and path.parent.is_symlink()
+    return "its folder is not one of its own but a link; hand in the notebook itself" if linked else ""
 
 
 def _judged(found, known, folder) -> list[Submission]:

@@ -22,7 +22,7 @@ def points_of(step, done, written) -> float | None:
     from nbgrader.utils import determine_grade
 
     if step["role"] == "written":
-        return 0.0 if not step["answered"] else written[0] if written else None
+        return written[0] if written else None if step["answered"] else 0.0
     if done is None:
         return 0.0
     cell = from_dict({"cell_type": "code", "source": step["source"], "outputs": done["outputs"], "metadata": {
@@ -53,8 +53,9 @@ def in_words(row) -> str:
 def write_tables(out, rows) -> None:
     """grades.csv, one row for each student and assignment, and to_read.csv, a line for each answer still to be read."""
     names = list(dict.fromkeys(name for row in rows for name in row["questions"]))
-    lines = [[row["student"], row["assignment"], _number(row["total"]), _number(row["max"]), "; ".join(row["to read"]),
-              _safe(row["remark"]), *(_number(row["questions"].get(name, (None, 0))[0]) for name in names)] for row in rows]
+    lines = [[_safe(row["student"]), _safe(row["assignment"]), _number(row["total"]), _number(row["max"]),
+              "; ".join(row["to read"]), _safe(row["remark"]),
+              *(_number(row["questions"].get(name, (None, 0))[0]) for name in names)] for row in rows]
     _write(out / GRADES, [[*COLUMNS, *names], *lines])
     unread = [[row["student"], row["assignment"], name, "", ""] for row in rows for name in row["to read"]]
     _write(out / TO_READ, [READING, *unread])
@@ -88,8 +89,12 @@ def read_written(path, found, cells) -> tuple[dict, list[str]]:
     except (OSError, ValueError) as error:
         return {}, [f"{path} cannot be read ({error}); save it as CSV in UTF-8"]
     first = text.partition("\n")[0]
-    lines = csv.DictReader(io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ",")
-    lacking = [name for name in READING if name not in (lines.fieldnames or ())]
+    reader = csv.DictReader(io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ",")
+    try:
+        lines = list(reader)
+    except csv.Error as error:
+        return {}, [f"{path} cannot be read as CSV ({error}); write it anew from {TO_READ}"]
+    lacking = [name for name in READING if name not in (reader.fieldnames or ())]
     if lacking:
         return {}, [f"{path} must have the columns {', '.join(READING)}; it lacks {', '.join(lacking)}"]
     students, points, mistakes = {one.student for one in found}, {}, []

@@ -89,7 +89,7 @@ def encode(value, blobs: list, *, handle=None, depth=0):
             return {"tensor": _blob(value.detach().cpu().numpy(), blobs)}
         except TypeError:
             raise Unsendable(f"a tensor of {value.dtype}") from None
-    if type(value).__module__.startswith("pandas.") and kind in ("Series", "Index"):
+    if type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "to_numpy"):
         return inner(value.to_numpy())
     if handle is not None and callable(value) and not isinstance(value, type):
         return handle(value)

@@ -101,6 +101,9 @@ def _shell():
         def _showtraceback(self, etype, evalue, stb):
             self.taken.fail(etype, evalue, stb)
 
+        def enable_gui(self, gui=None):  # %matplotlib inline ends with it, and IPython's own raises
+            pass
+
     config = Config()
     config.HistoryManager.enabled = False
     config.InteractiveShell.colors = "nocolor"
@@ -242,7 +245,8 @@ def _raised(error) -> dict:
     for frame in traceback.extract_tb(error.__traceback__):
         if "ipython-input" in frame.filename or "/ipykernel_" in frame.filename:
             where = f"line {frame.lineno}: {frame.line}" if frame.line else f"line {frame.lineno}"
-    return {"kind": type(error).__name__, "text": _told(error), "where": where[:160]}
+    return {"kind": type(error).__name__, "bases": [base.__name__ for base in type(error).__mro__], "text": _told(error),
+            "where": where[:160]}
 
 
 def _told(error) -> str:
