@@ -253,12 +253,15 @@ def _assignments(arguments) -> int:
 
 
 def _missing_for_class(*packages) -> str | None:
-    from importlib.util import find_spec
+    from importlib import import_module
 
     for package in packages:
-        if find_spec(package) is None:
-            extra = "classroom" if package == "nbgrader" else "notebooks"
-            return f"this command needs {package}, which is not installed: pip install 'dpkit[{extra}]'"
+        try:
+            import_module(package)
+        except ImportError as error:  # it is not there, or something that it needs is not
+            extra = "classroom" if package in ("nbgrader", "latex2mathml") else "notebooks"
+            why = "is not installed" if getattr(error, "name", None) == package else f"cannot be imported ({error})"
+            return f"this command needs {package}, which {why}: pip install 'dpkit[{extra}]'"
     return None
 
 

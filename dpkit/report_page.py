@@ -240,6 +240,7 @@ details { margin: .8rem 0; } summary { cursor: pointer; color: var(--link); }
 .note, .facts { color: var(--soft); font-size: .88rem; margin: .3rem 0; }
 .verdict { display: inline-block; margin: 0; padding: .1rem .8rem; border-radius: 4px; font-weight: 700;
   letter-spacing: .04em; color: var(--paper); background: var(--good); } .verdict.failed { background: var(--bad); }
+  .verdict.plain { background: var(--ink); }
 nav ol { list-style: none; padding-left: .5rem; } nav .level3 { padding-left: 1.4rem; font-size: .94rem; }
 math[display="block"] { margin: 1rem 0; overflow-x: auto; overflow-y: hidden; }
 math { font-size: 1.05em; font-family:

@@ -82,6 +82,13 @@ def without(*keys):
     return edit
 
 
+def nameless(notebook, copied):
+    """As after copying the text into another notebook."""
+    for number, cell in enumerate(notebook["cells"]):
+        cell["metadata"], cell["id"] = {}, f"cell-{number}"
+    return notebook
+
+
 def added(text, after):
     """A cell of the student's own behind the one called `after`."""
 
@@ -297,7 +304,7 @@ CASES = [
          says="the standard deviation of 0.2, 0.5, 0.8 is 0.3, with J - 1 in the divisor"),
     Case("off_by_one", DUAL, answers({"window-means": OFF_BY_ONE}), points={"window-means": 0, "late-dual": 0},
          says="4 epochs hold 2 windows of 3, so the shape is (1, 2); yours is (1, 1)"),
-    Case("lowest", DUAL, answers({"keep-highest": LOWEST}), points={"keep-highest": 2},
+    Case("lowest", DUAL, answers({"keep-highest": LOWEST}), points={"keep-highest": 1},
          says="the three highest scores are in rows 1, 2 and 3"),
     Case("in_place", DUAL, answers({"keep-highest": IN_PLACE}), points={"keep-highest": 1},
          says="your keep_highest changed its argument 1 in place"),
@@ -315,14 +322,16 @@ CASES = [
          says="name 'keep_highest' is not defined"),
     Case("reordered", DUAL, reordered, points=ALL),
     Case("copied_cell", DUAL, copied_cell, points=ALL),
+    Case("nameless", DUAL, nameless, points={"wrong-labels": 0}, remark="no cell has the name of one of the assignment's"),
     Case("answer_as_text", DUAL, as_text, points=LOST, remark="not answered: keep-highest"),
     Case("edited_tests", DUAL, edited_tests, points={**LOST, "wrong-labels": None}, says="the three highest scores"),
     Case("crashes", DUAL, answers({"late-dual": "import os\nos._exit(1)"}), points={"late-dual": 0},
          says="this cell ended the process that it runs in"),
     Case("crashes_in_call", DUAL, answers({"keep-highest": DIES_IN_CALL}), points=LOST,
-         says="your keep_highest ended the process that it runs in"),
+         says="your keep_highest ended the process that it runs in", remark="keep-highest-1: your keep_highest ended the"),
     Case("endless", DUAL, answers({"late-dual": "while True:\n    pass"}), points={"late-dual": 0},
-         says="this cell took longer than 4 seconds and was ended"),
+         says="this cell took longer than 4 seconds and was ended",
+         remark="late-dual: this cell took longer than 4 seconds and was ended"),
     Case("endless_in_call", DUAL, answers({"keep-highest": HANGS_IN_CALL}), points=LOST,
          says="your keep_highest took longer than 4 seconds and was ended"),
     Case("hungry", DUAL, answers({"keep-highest": EATS_MEMORY}), points=LOST, says="MemoryError"),

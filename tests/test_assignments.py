@@ -141,12 +141,15 @@ def test_the_command_writes_a_folder_and_replaces_only_its_own(classroom, tmp_pa
     (out / "handed_in").mkdir()
     (out / "handed_in" / "work.ipynb").write_text("{}")
     assert main(["assignments", "--source", one, "--out", str(out)]) == 2
-    assert "holds handed_in/work.ipynb, which dpkit did not write" in capsys.readouterr().err
+    assert "handed_in/work.ipynb was added or changed since dpkit wrote the folder" in capsys.readouterr().err
     assert (out / "handed_in" / "work.ipynb").exists() and (out / "handout" / DUAL / f"{DUAL}.ipynb").read_text() == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     assert main(["assignments", "--source", one, "--out", str(tmp_path / "mine")]) == 2
     assert (tmp_path / "mine" / "thesis.txt").exists()
+    (out / "manifest.json").write_text("{")
+    assert main(["assignments", "--source", one, "--out", str(out)]) == 2
+    assert "manifest.json cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("edit", "told"), [
@@ -155,6 +158,11 @@ def test_the_command_writes_a_folder_and_replaces_only_its_own(classroom, tmp_pa
     (text("setup", "### BEGIN HIDDEN TESTS\n### END HIDDEN TESTS"), "hidden tests stand outside"),
     (text("late-dual", "### BEGIN SOLUTION\n1"), "every ### BEGIN needs its ### END"),
     (text("late-dual-1", "### BEGIN HIDDEN TESTS\n1"), "every ### BEGIN needs its ### END"),
+    (text("late-dual-1", "### begin hidden test\n1"), "line 1 must be ### BEGIN HIDDEN TESTS; after"),
+    (text("late-dual", "# BEGIN-SOLUTIONS\n1"), "line 1 must be ### BEGIN SOLUTION"),
+    (text("late-dual-1", "1\n### END HIDDEN TESTS"), "an ### END HIDDEN TESTS without its ### BEGIN"),
+    (lambda notebook: [cell["metadata"].pop("tags") for cell in notebook["cells"] if "report." in "".join(cell["source"])],
+     "a cell of the report needs the tag teacher"),
     (marked("late-dual-1", points=0), "points must be a number above 0; got 0"),
     (marked("late-dual-1", locked=False), "a test cell must be locked"),
     (marked("late-dual-1", grade_id="setup"), "two cells are called setup"),

@@ -37,7 +37,7 @@ def course(tmp_path):
 
 
 def table(path):
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file:
         return {(line["student"], line["assignment"]): line for line in csv.DictReader(file)}
 
 
@@ -75,7 +75,7 @@ def test_a_teachers_points_on_written_answers_are_merged_and_never_overwritten(c
     before = written.read_bytes()
     assert grade() == 0
     told = capsys.readouterr().err
-    assert "careful: written.csv, line 3: there is no student 'ann' with a question 'late-dual-1'" in told
+    assert "careful: written.csv, line 3: there is no student 'ann' with a written answer 'late-dual-1'" in told
     assert "careful: written.csv, line 4: points must be a number in 0..4; got '5'" in told
     line = table(grades / "grades.csv")["ann", DUAL]
     assert (line["total"], line["wrong-labels"], line["to read"]) == ("16.5", "2.5", "")
@@ -84,9 +84,15 @@ def test_a_teachers_points_on_written_answers_are_merged_and_never_overwritten(c
     assert list(table(grades / "to_read.csv")) == [("bob", DUAL)]
     assert written.read_bytes() == before
     written.write_text("name,points\n")
-    assert grade() == 0 and "must have the columns student, assignment, question, points, comment" in capsys.readouterr().err
+    assert grade() == 2 and "must have the columns student, assignment, question, points, comment" in capsys.readouterr().err
     written.write_text(f"student,assignment,question,points,comment\nann,{DUAL},wrong-labels,2,{'x' * 200_000}\n")
-    assert grade() == 0 and "cannot be read as CSV (field larger than field limit" in capsys.readouterr().err
+    assert grade() == 2 and "cannot be read as CSV (field larger than field limit" in capsys.readouterr().err
+    written.write_bytes("student,assignment,question,points,comment\nZoë,,,1,".encode("cp1252"))
+    assert grade() == 2 and "save it as CSV in UTF-8" in capsys.readouterr().err
+    assert table(grades / "grades.csv")["ann", DUAL] == line  # nothing is lost
+    written.write_text(f"student,assignment,question,points,comment\nann,{DUAL},wrong-labels,2,\nann,{DUAL},wrong-labels,3,\n")
+    assert grade() == 0 and "written.csv, lines 2 and 3 are of one answer; the last counts" in capsys.readouterr().err
+    assert table(grades / "grades.csv")["ann", DUAL]["wrong-labels"] == "3"
 
 
 def test_a_teacher_may_give_points_where_the_answers_own_cell_is_empty():
@@ -109,7 +115,13 @@ def test_without_submissions_one_sentence_and_no_folder(tmp_path, capsys, make, 
     assert len(said) == 1 and told in said[0] and not (tmp_path / "grades").exists()
 
 
-def test_links_and_loose_ends_in_a_half_made_course_are_rows(course, tmp_path):
+def test_what_was_handed_out_is_not_what_was_handed_in(tmp_path, capsys):
+    hand_in(tmp_path, [Case(DUAL, DUAL)])
+    assert main(["grade", str(tmp_path), "--source", str(submissions.SOURCES), "--out", str(tmp_path / "grades")]) == 2
+    assert "have the names of assignments" in capsys.readouterr().err
+
+
+def test_links_and_loose_ends_in_a_half_made_course_are_rows(course, capsys):
     folder, grades, grade = course
     shutil.rmtree(folder / "ann")
     for name in ("link", "cat", ".git"):
@@ -120,12 +132,18 @@ def test_links_and_loose_ends_in_a_half_made_course_are_rows(course, tmp_path):
     (folder / "eve" / DUAL).symlink_to(folder / "bob")  # another student's
     (folder / "link" / "=1+1.ipynb").write_text("{}")
     (folder / "dir" / f"{DUAL}.ipynb").mkdir(parents=True)
+    (folder / "grades" / ".graded").mkdir(parents=True)  # earlier grades, and no student
+    (folder / "late.ipynb").write_text("{}")
     assert grade() == 0
+    told = capsys.readouterr().err.splitlines()
+    assert "careful: late.ipynb lies in no student's folder and was not graded" in told
+    assert "careful: cat, nothing: no notebook was handed in" in told
     rows = table(grades / "grades.csv")
     assert "not a file of its own" in rows["link", DUAL]["remark"] and rows["link", DUAL]["total"] == "0"
     assert "not a file of its own" in rows["dir", DUAL]["remark"]
     assert rows["cat", ""]["remark"] == "no notebook was handed in" and len(rows) == 6
-    assert "its folder is not one of its own but a link" in rows["eve", DUAL]["remark"] and rows["eve", DUAL]["total"] == "0"
+    assert "its folder is not one of its own but a link" in rows["eve", DUAL]["remark"]
+    assert (rows["eve", DUAL]["total"], rows["eve", DUAL]["max"]) == ("0", "18")
     assert "no such assignment" in rows["link", "'=1+1"]["remark"]  # a spreadsheet would take it for a formula
 
 

@@ -20,12 +20,11 @@ from dpkit.classroom import sandbox, tables
 from dpkit.classroom.merging import Unusable, merge, read_submission
 from dpkit.classroom.pages import feedback_page, summary_page
 from dpkit.classroom.source import find_sources, read_source
-from dpkit.classroom.submissions import find_submissions
+from dpkit.classroom.submissions import DONE, find_submissions, loose_notebooks
 from dpkit.report_parameters import Refused
 
 GRACE = 30  # seconds beyond the limit, after which a marker itself is ended
 VERSION = 2  # of the marking; raised by hand when the same file would get other points
-DONE = ".graded"
 
 
 def grade(submissions, *, out="grades", source="notebooks/assignments", student=None, assignment=None, workers=1, trust=False,
@@ -38,7 +37,7 @@ def grade(submissions, *, out="grades", source="notebooks/assignments", student=
     """
     limits, out, folder = limits or sandbox.Limits(), Path(out), Path(submissions)
     sources = find_sources(source)
-    found = find_submissions(folder, sources, out=out)
+    found = find_submissions(folder, sources)
     _check_asked(found, sources, student, assignment)
     _check_ours(out)
     why = None if trust else sandbox.why_not()
@@ -46,8 +45,6 @@ def grade(submissions, *, out="grades", source="notebooks/assignments", student=
         raise Refused(why)
     cells = {stem: read_source(path) for stem, path in sources.items()}
     written, mistakes = tables.read_written(out / tables.WRITTEN, found, cells)
-    for mistake in mistakes:
-        say(f"careful: {mistake}")
     (out / DONE).mkdir(parents=True, exist_ok=True)
     hidden = [str(path.resolve()) for path in (folder, out, Path(source), *_beside_package()) if path.is_dir()]
     job = {"limits": asdict(limits), "trust": trust, "hidden": hidden}
@@ -65,11 +62,16 @@ def grade(submissions, *, out="grades", source="notebooks/assignments", student=
         if one not in rows:
             record = {"refused": one.refused} if one.refused else _before(out, one) or {"refused": "not graded yet"}
             rows[one] = _row(one, record, written)
+            mistakes += [f"{one.student}, {one.assignment or 'nothing'}: {one.refused}"] if one.refused else []
+    for row in rows.values():
+        row["max"] = row["max"] or sum(cell.points for cell in cells.get(row["assignment"], ()))
     _write_pages(out, rows, written)
     rows = [rows[one] for one in found]
     tables.write_tables(out, rows)
     with store.whole_file(out / "summary.html") as file:
         file.write(summary_page(rows).encode())
+    for mistake in [*loose_notebooks(folder), *mistakes]:  # last, where they are seen
+        say(f"careful: {mistake}")
     return rows
 
 
@@ -213,10 +215,8 @@ def _row(one, record, written) -> dict:
             done = record["results"].get(str(number))
             step["got"] = tables.points_of(step, done, written.get((one.student, one.assignment, step["name"])))
             tables.add_points(row, step, done)
-    empty = [step["name"] for step in record["steps"] if not step["answered"]]
-    remarks = [record["remark"]] if record["remark"] else []
-    remarks += [f"not answered: {', '.join(empty)}"] if empty else []
-    return {**row, "remark": "; ".join(remarks), "unfinished": record["key"] is None, "record": record}
+    remark = "; ".join(tables.remarks_on(record["steps"], record["results"], record["remark"]))
+    return {**row, "remark": remark, "unfinished": record["key"] is None, "record": record}
 
 
 def _write_pages(out, rows, written):

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from dpkit import store
-from dpkit.classroom.source import find_sources, read_source, role_of
+from dpkit.classroom.source import find_sources, read_source, role_of, unlinked
 from dpkit.report_parameters import Refused, read_notebook
 
 KIND, MANIFEST = "Handout", "manifest.json"
@@ -51,13 +51,14 @@ def _check_ours(out) -> None:
     try:
         known = json.loads((out / MANIFEST).read_text())["sha256"]
     except (ValueError, KeyError, TypeError, OSError):
-        known = {}
+        raise FileExistsError(f"{out / MANIFEST} cannot be read, so it cannot be told whether {out} is ours alone; move the "
+                              "folder away or name another --out") from None
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
         if path.is_file() and name != MANIFEST and ".ipynb_checkpoints" not in path.parts:
             if name not in known or store.file_hash(path) != known[name]:
-                raise FileExistsError(f"{out} holds {name}, which dpkit did not write like this; move it away or name another "
-                                      "--out")
+                raise FileExistsError(f"{out / name} was added or changed since dpkit wrote the folder; move it away, delete "
+                                      "it, or name another --out")
 
 
 def tutorial(path):
@@ -74,8 +75,8 @@ def _without_teacher(path):
     notebook = nbformat.from_dict(read_notebook(path))
     notebook.cells = [cell for cell in notebook.cells if role_of(cell) != "teacher"]
     for cell in notebook.cells:
-        if cell.cell_type == "markdown":  # links to the lessons lead nowhere from a student's folder
-            cell.source = re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", cell.source)
+        if cell.cell_type == "markdown":
+            cell.source = unlinked(cell.source)
     return notebook
 
 

@@ -68,10 +68,11 @@ def _cell(cell) -> dict:
 
 
 def merge(cells: list[Cell], student: list[dict]) -> list[dict]:
-    """The steps of the marking, in order: {"role", "name", "source", "shown", "kind", "points", "answered"}.
+    """The steps of the marking, in order: {"role", "name", "source", "shown", "kind", "points", "own", "there", "answered"}.
 
     role:     setup, student, test, written or text.    name: the source cell's; of an added cell, that of the one before it.
     shown:    what stands on the feedback page: for a test, its visible part.
+    own:      whether the text is the student's.   there: whether the student's notebook has a cell of that name.
     answered: of an answer: whether the student changed what was handed out.
     """
     places = {cell.key: cell for cell in cells}
@@ -86,7 +87,7 @@ def merge(cells: list[Cell], student: list[dict]) -> list[dict]:
             behind = key
     steps = [_added(theirs, None) for theirs in added.get(None, ())]
     for cell in cells:
-        steps.append(_step(cell, own.get(cell.key)))
+        steps.append({**_step(cell, own.get(cell.key)), "there": cell.key in own})
         steps += [_added(theirs, cell.key) for theirs in added.get(cell.key, ())]
     return steps
 
@@ -107,7 +108,7 @@ def _step(cell, theirs) -> dict:
 def _added(theirs, behind) -> dict:
     role = "student" if theirs["kind"] == "code" else "text"
     return {"role": role, "name": f"added behind {behind}" if behind else "added at the top", "kind": theirs["kind"],
-            "points": 0.0, "source": theirs["source"], "shown": theirs["source"], "own": True, "answered": True}
+            "points": 0.0, "source": theirs["source"], "shown": theirs["source"], "own": True, "there": True, "answered": True}
 
 
 def _squeezed(text) -> str:

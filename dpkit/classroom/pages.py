@@ -66,7 +66,7 @@ def _head(row) -> str:
                    for name, (got, most) in row["questions"].items())
     still = ", more after reading" if row["to read"] else ""
     remark = f'<p class="facts">{escape(row["remark"])}</p>' if row["remark"] else ""
-    return (f'<header><p class="verdict">{row["total"]:g} of {row["max"]:g} {_points(row["max"])}{still}</p>'
+    return (f'<header><p class="verdict plain">{row["total"]:g} of {row["max"]:g} {_points(row["max"])}{still}</p>'
             f'<p class="facts">{escape(row["student"])} · {escape(row["assignment"])}</p>{remark}'
             f"<table><thead><tr><th>question</th><th>points</th><th>of</th></tr></thead><tbody>{rows}</tbody></table></header>")
 
@@ -92,14 +92,14 @@ def summary_page(rows) -> str:
 
 
 def _about(rows) -> str:
-    totals = [row["total"] for row in rows]
+    totals, unread = [row["total"] for row in rows], any(row["to read"] for row in rows)
     text = f"<p>{len(rows)} submissions; total {statistics.fmean(totals):.1f} of {rows[0]['max']:g} on average, " \
-           f"{min(totals):g} to {max(totals):g}.</p>"
+           f"{min(totals):g} to {max(totals):g}{', before all is read' if unread else ''}.</p>"
     lines = []
     for name, (_, most) in rows[0]["questions"].items():
         got = [row["questions"][name][0] for row in rows if name in row["questions"]]
         read = [points for points in got if points is not None]
-        mean = f"{statistics.fmean(read):.2f}" if read else "not read yet"
+        mean = f"{statistics.fmean(read):.2f}" if len(read) == len(got) else "not read yet"
         lines.append([escape(name), mean, f"{most:g}", str(sum(points == most for points in read)), str(len(got) - len(read))])
     text += _table(["question", "mean", "of", "full points", "to read"], lines)
     said = Counter(message for row in rows for message in {(question, headline(told)) for question, told in row["messages"]})

@@ -18,6 +18,7 @@ from pathlib import Path
 from dpkit.report_parameters import Refused, read_notebook
 
 KERNEL = "python"
+LIKE_MARKER = re.compile(r"\s*#+\W*(begin|end)\W+(hidden|solution)", re.I)
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,16 @@ def _mistakes(cell, role, marks):
         yield "hidden tests stand outside a test cell, where they would be given away"
     if role not in ("answer", "written") and "BEGIN SOLUTION" in cell["source"]:
         yield "a solution stands outside an answer cell, where it would be given away"
+    for number, line in enumerate(cell["source"].splitlines(), 1):
+        like = LIKE_MARKER.match(line)
+        marker = like and f"{like[1].upper()} {'SOLUTION' if like[2].lower() == 'solution' else 'HIDDEN TESTS'}"
+        if like and marker not in line:
+            yield f"line {number} must be ### {marker}; after {line.strip()!r} all would be handed out"
+    for what in ("SOLUTION", "HIDDEN TESTS"):
+        if cell["source"].count(f"END {what}") > cell["source"].count(f"BEGIN {what}"):
+            yield f"there is an ### END {what} without its ### BEGIN, so what stands before it would be handed out"
+    if role == "plain" and re.search(r"\breport\.(check|figure|table|finish)\(", cell["source"]):
+        yield "a cell of the report needs the tag teacher, or it would be handed out"
     if marks and marks.get("schema_version") != 3:
         yield f"nbgrader's schema_version must be 3; got {marks.get('schema_version')!r}"
 
@@ -123,4 +134,9 @@ def handed(source, kind, role) -> str:
         ClearSolutions().preprocess_cell(cell, {"language": KERNEL}, 0)
     if role == "test":
         ClearHiddenTests().preprocess_cell(cell, {}, 0)
-    return cell.source
+    return unlinked(cell.source) if kind == "markdown" else cell.source
+
+
+def unlinked(text) -> str:
+    """Without links to the lessons, which lead nowhere from a student's folder."""
+    return re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", text)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from dpkit.report_parameters import Refused
 
+DONE = ".graded"  # what a folder of grades keeps for itself
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -18,23 +20,30 @@ class Submission:
     refused: str = ""
 
 
-def find_submissions(folder, known, *, out=None) -> list[Submission]:
-    """Every submission in `folder`, by student and assignment. known: the stems that there are; out: a folder to pass over.
+def find_submissions(folder, known) -> list[Submission]:
+    """Every submission in `folder`, by student and assignment. known: the stems that there are. Grades are passed over.
 
-    Raises Refused if there is no such folder, or nothing in it.
+    Raises Refused if there is no such folder, nothing in it, or what was handed out instead of what was handed in.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise Refused(f"there is no folder {folder}; give the one that holds a folder for each student")
     found = []
     for place in sorted(folder.iterdir()):
-        if place.is_dir() and not place.name.startswith(".") and (out is None or place.resolve() != Path(out).resolve()):
+        if place.is_dir() and not place.name.startswith(".") and not (place / DONE).exists():
             found += _of_student(place)
     if not any(one.assignment for one in found):
         loose = any(path.suffix == ".ipynb" for path in folder.iterdir())
         raise Refused(f"there is no submission in {folder}; expected {folder}/<student>/<assignment>.ipynb"
                       + (", a folder for each student: the notebooks lie beside each other" if loose else ""))
+    if {one.student for one in found} <= {*known}:
+        raise Refused(f"the folders in {folder} have the names of assignments; expected {folder}/<student>/<assignment>.ipynb")
     return _judged(found, known, folder)
+
+
+def loose_notebooks(folder) -> list[str]:
+    """A sentence for each notebook that lies in no student's folder."""
+    return [f"{path.name} lies in no student's folder and was not graded" for path in sorted(Path(folder).glob("*.ipynb"))]
 
 
 def _of_student(place) -> list[Submission]:

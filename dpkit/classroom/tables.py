@@ -7,9 +7,11 @@ import math
 from dpkit import store
 from dpkit.classroom.marker import headline
 from dpkit.classroom.source import question
+from dpkit.report_parameters import Refused
 
 GRADES, TO_READ, WRITTEN = "grades.csv", "to_read.csv", "written.csv"
 COLUMNS = ("student", "assignment", "total", "max", "to read", "remark")
+ENDED = ("Ended", "Lost")  # what a cell or a test says when the student's process was ended
 READING = ("student", "assignment", "question", "points", "comment")
 
 
@@ -40,7 +42,22 @@ def add_points(row, step, done) -> None:
     if step["got"] is None:
         row["to read"].append(step["name"])
     if done and done["failed"] and step["role"] == "test":
-        row["messages"].append((name, headline(done["failed"])))
+        stub = "raised NotImplementedError" in done["failed"]  # what stands in the cell that is handed out
+        row["messages"].append((name, "not answered" if stub else headline(done["failed"])))
+
+
+def remarks_on(steps, results, remark) -> list[str]:
+    """What a teacher should know besides the points. results: step -> what the marker said; remark: of the marking itself."""
+    found = [remark] if remark else []
+    if not any(step["there"] for step in steps if step["points"] or step["role"] == "setup"):
+        found.append("no cell has the name of one of the assignment's, so written answers were not found: hand in the notebook "
+                     "that was handed out, not a copy of its text")
+    else:
+        empty = [step["name"] for step in steps if not step["answered"]]
+        found += [f"not answered: {', '.join(empty)}"] if empty else []
+    ended = [f"{steps[int(number)]['name']}: {headline(done['failed'])}" for number, done in results.items()
+             if any(one.get("ename") in ENDED for one in done["outputs"])]
+    return found + ended[:1]
 
 
 def in_words(row) -> str:
@@ -57,8 +74,9 @@ def write_tables(out, rows) -> None:
               "; ".join(row["to read"]), _safe(row["remark"]),
               *(_number(row["questions"].get(name, (None, 0))[0]) for name in names)] for row in rows]
     _write(out / GRADES, [[*COLUMNS, *names], *lines])
-    unread = [[row["student"], row["assignment"], name, "", ""] for row in rows for name in row["to read"]]
-    _write(out / TO_READ, [READING, *unread])
+    unread = [[row["student"], row["assignment"], name, "", "", f"feedback/{row['student']}/{row['assignment']}.html"]
+              for row in rows for name in row["to read"]]
+    _write(out / TO_READ, [[*READING, "where it stands"], *unread])
 
 
 def _number(value) -> str:
@@ -74,30 +92,31 @@ def _write(path, lines):
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     with store.whole_file(path) as file:
-        file.write(text.getvalue().encode())
+        file.write(text.getvalue().encode("utf-8-sig"))  # or Excel takes it for another encoding
 
 
 def read_written(path, found, cells) -> tuple[dict, list[str]]:
     """The teacher's points on written answers. Returns ((student, assignment, question) -> (points, comment), mistakes).
 
     cells: stem -> the source's cells.   Semicolons and decimal commas, as some spreadsheets write them, are read too.
+    Raises Refused if the file as a whole cannot be read: without it all points on written answers would be gone.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return {}, []
     except (OSError, ValueError) as error:
-        return {}, [f"{path} cannot be read ({error}); save it as CSV in UTF-8"]
+        raise Refused(f"{path} cannot be read ({error}); save it as CSV in UTF-8") from None
     first = text.partition("\n")[0]
     reader = csv.DictReader(io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ",")
     try:
         lines = list(reader)
     except csv.Error as error:
-        return {}, [f"{path} cannot be read as CSV ({error}); write it anew from {TO_READ}"]
+        raise Refused(f"{path} cannot be read as CSV ({error}); write it anew from {TO_READ}") from None
     lacking = [name for name in READING if name not in (reader.fieldnames or ())]
     if lacking:
-        return {}, [f"{path} must have the columns {', '.join(READING)}; it lacks {', '.join(lacking)}"]
-    students, points, mistakes = {one.student for one in found}, {}, []
+        raise Refused(f"{path} must have the columns {', '.join(READING)}; it lacks {', '.join(lacking)}")
+    students, points, mistakes, said = {one.student for one in found}, {}, [], {}
     worth = {(stem, cell.key): cell.points for stem, those in cells.items() for cell in those if cell.role == "written"}
     for number, line in enumerate(lines, 2):
         student, stem, name, mark = ((line[column] or "").strip() for column in READING[:4])
@@ -105,7 +124,8 @@ def read_written(path, found, cells) -> tuple[dict, list[str]]:
             continue
         most = worth.get((stem, name))
         if student not in students or most is None:
-            mistakes.append(f"{path.name}, line {number}: there is no student {student!r} with a question {name!r} in {stem!r}")
+            mistakes.append(f"{path.name}, line {number}: there is no student {student!r} with a written answer {name!r} "
+                            f"in {stem!r}")
             continue
         try:
             got = float(mark.replace(",", "."))
@@ -114,5 +134,8 @@ def read_written(path, found, cells) -> tuple[dict, list[str]]:
         if not 0 <= got <= most:
             mistakes.append(f"{path.name}, line {number}: points must be a number in 0..{most:g}; got {mark!r}")
             continue
+        if (student, stem, name) in points:
+            mistakes.append(f"{path.name}, lines {said[student, stem, name]} and {number} are of one answer; the last counts")
+        said[student, stem, name] = number
         points[student, stem, name] = got, (line["comment"] or "").strip()
     return points, mistakes
