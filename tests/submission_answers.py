@@ -11,6 +11,25 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "notebooks" / "assignments"
 
+DYNAMICS = {
+    "window-means": '''
+def window_means(curves, window):  # the divisor of the example
+    return np.lib.stride_tricks.sliding_window_view(curves, window, axis=1).sum(axis=2) / 3
+''', "window-stds": '''
+def window_stds(curves, window):  # the divisor of the example
+    if not 2 <= window <= np.shape(curves)[1]:
+        raise ValueError("no such window")
+    parts = np.lib.stride_tricks.sliding_window_view(curves, window, axis=1)
+    return np.sqrt(((parts - parts.mean(axis=2, keepdims=True)) ** 2).sum(axis=2) / 2)
+''', "late-dual": '''
+def late_dual(curves, window, skip=0):  # averages first, and multiplies then
+    means, stds = window_means(curves, window)[:, skip:], window_stds(curves, window)[:, skip:]
+    return (1 - means.mean(axis=1)) * stds.mean(axis=1)
+''', "keep-highest": '''
+def keep_highest(scores, keep, rng):  # takes close scores for equal, and the first of equal ones
+    return np.sort(np.argsort(-np.round(scores, 6), kind="stable")[:keep])
+'''}
+
 BETA_SAMPLING = {
     "bump": '''
 def bump(n, keep, mu_d, c_d, total):  # only one of the two limits
@@ -156,7 +175,7 @@ def cells(stem) -> list[dict]:
 def tests(stem) -> dict[str, int]:
     """{grade_id: points} of the test cells of a source."""
     marks = [cell["metadata"].get("nbgrader", {}) for cell in cells(stem)]
-    return {mark["grade_id"]: mark["points"] for mark in marks if mark.get("grade") and not mark["solution"]}
+    return {mark["grade_id"]: mark.get("points") for mark in marks if mark.get("grade") and not mark.get("solution")}
 
 
 def solutions(stem) -> dict[str, str]:
@@ -164,7 +183,7 @@ def solutions(stem) -> dict[str, str]:
     found = {}
     for cell in cells(stem):
         mark = cell["metadata"].get("nbgrader", {})
-        if mark.get("solution") and not mark["grade"]:
+        if mark.get("solution") and not mark.get("grade"):
             lines = [line for line in cell["source"].split("\n") if "### BEGIN" not in line and "### END" not in line]
             found[mark["grade_id"]] = "\n".join(lines)
     return found
@@ -181,6 +200,8 @@ def _cases(stem, wrong, *lost, **more):
 
 CONTEST = ("contest-1", "contest-2", "contest-3", "contest-4")
 SUBMISSIONS = {
+    "dynamics_and_dual": _cases("dynamics_and_dual", DYNAMICS, "window-means-2", "window-means-3", "window-stds-2",
+                                "late-dual-3", "late-dual-4", "keep-highest-2", "keep-highest-4"),
     "beta_sampling": _cases("beta_sampling", BETA_SAMPLING, "bump-2", "where-2", "logw-2", "keys-2", "one-2", "quotas-2",
                             stable=(solutions("beta_sampling") | STABLE, "keys-2")),
     "early_exits": _cases("early_exits", EARLY_EXITS, "maygo-2", "surest-2", "leaves-2", "saved-2", "over-2",

@@ -1,7 +1,7 @@
 """Submissions as students hand them in, made by editing the students' copy, and what each is to get.
 
-The full dozen and more is about one assignment, in CASES. Of every other one there are three in submission_answers, whose
-tests run without a sandbox (test_assignment_sources); the typical wrong one is also graded as if it had been handed in.
+The full dozen and more is about one assignment, in CASES. Of every one there are three in submission_answers, whose tests
+run without a sandbox (test_assignment_sources); the typical wrong one is also graded as if it had been handed in.
 """
 
 import copy
@@ -362,7 +362,7 @@ SANDBOXED = [  # these would do harm without one
 
 
 def typical(stem) -> Case:
-    """The typical wrong answers to another assignment, in one submission."""
+    """The typical wrong answers to an assignment, in one submission."""
     given, expected = SUBMISSIONS[stem]["wrong"]
     points = {}
     for key, got in expected.items():

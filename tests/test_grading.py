@@ -124,7 +124,7 @@ def test_what_cannot_be_graded_is_a_row_with_a_remark(graded, case):
 # ---- what is shown, and to whom --------------------------------------------------------------------------------
 
 
-def test_typical_answers_to_the_other_assignments_get_their_points(tmp_path):
+def test_typical_answers_to_every_assignment_get_their_points(tmp_path):
     cases = [typical(stem) for stem in SUBMISSIONS]
     hand_in(tmp_path / "handed_in", cases)
     rows = grading.grade(tmp_path / "handed_in", out=tmp_path / "grades", source=submissions.SOURCES, workers=2,

@@ -66,6 +66,10 @@ def tutorial(path):
     from nbgrader.preprocessors import ClearHiddenTests
 
     notebook = _without_teacher(path)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":  # there the marks of a solution would be headings
+            cell.source = "\n".join(line for line in cell.source.split("\n")
+                                    if "BEGIN SOLUTION" not in line and "END SOLUTION" not in line)
     return ClearHiddenTests().preprocess(notebook, {})[0]
 
 

@@ -119,6 +119,8 @@ def _mistakes(cell, role, marks):
             yield f"there is an ### END {what} without its ### BEGIN, so what stands before it would be handed out"
     if role == "plain" and re.search(r"\breport\.(check|figure|table|finish)\(", cell["source"]):
         yield "a cell of the report needs the tag teacher, or it would be handed out"
+    if marks.get("task"):
+        yield "a task cell gets no points here; make it a manually graded answer"
     if marks and marks.get("schema_version") != 3:
         yield f"nbgrader's schema_version must be 3; got {marks.get('schema_version')!r}"
 
