@@ -8,9 +8,9 @@ from dpkit.checks.expect import same
 
 def said(found, expected):
     with pytest.raises(AssertionError) as error:
-        same(found, expected, "Look at the hint")
-    assert str(error.value).endswith(". Look at the hint")
-    return str(error.value).removesuffix(". Look at the hint")
+        same(found, expected, "look at the hint")
+    assert str(error.value).endswith(": look at the hint")
+    return str(error.value).removesuffix(": look at the hint")
 
 
 def test_what_is_right_passes():

@@ -11,7 +11,7 @@ def same(found, expected, hint: str = "", *, rtol: float = 1e-6, atol: float = 1
     """
     told = _difference(found, expected, rtol, atol)
     if told:
-        raise AssertionError(f"{told}. {hint}".strip())
+        raise AssertionError(f"{told}: {hint}" if hint else told)
 
 
 def _difference(found, expected, rtol, atol):

@@ -6,6 +6,7 @@ from collections import Counter
 from html import escape
 
 from dpkit.classroom.marker import headline
+from dpkit.classroom.tables import GRADES
 from dpkit.report_page import cell_html, document
 
 LARGEST = 50_000  # characters of one cell that are shown
@@ -87,14 +88,14 @@ def summary_page(rows) -> str:
         headings.append((2, "not-graded", "Not graded"))
         body.append('<section class="prose"><h2 id="not-graded">Not graded</h2>' + _table(
             ["why", "submissions"], [[escape(why), str(count)] for why, count in refused.most_common()]) + "</section>")
-    header = f'<header><h1>Summary</h1><p class="facts">{len(rows)} submissions. No student is named on this page.</p></header>'
+    header = f'<header><h1>Summary</h1><p class="facts">{len(rows)} rows in {GRADES}; no student is named here.</p></header>'
     return document("Summary", header, body, headings)
 
 
 def _about(rows) -> str:
     totals, unread = [row["total"] for row in rows], any(row["to read"] for row in rows)
-    text = f"<p>{len(rows)} submissions; total {statistics.fmean(totals):.1f} of {rows[0]['max']:g} on average, " \
-           f"{min(totals):g} to {max(totals):g}{', before all is read' if unread else ''}.</p>"
+    text = f"<p>{len(rows)} submission{'s' * (len(rows) != 1)}; total {statistics.fmean(totals):.1f} of {rows[0]['max']:g} " \
+           f"on average, {min(totals):g} to {max(totals):g}{', before all is read' if unread else ''}.</p>"
     lines = []
     for name, (_, most) in rows[0]["questions"].items():
         got = [row["questions"][name][0] for row in rows if name in row["questions"]]
