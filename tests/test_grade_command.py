@@ -133,6 +133,7 @@ def test_links_and_loose_ends_in_a_half_made_course_are_rows(course, capsys):
     (folder / "link" / "=1+1.ipynb").write_text("{}")
     (folder / "dir" / f"{DUAL}.ipynb").mkdir(parents=True)
     (folder / "grades" / ".graded").mkdir(parents=True)  # earlier grades, and no student
+    (folder / "bob" / ".graded").mkdir()  # a student who wants to be passed over
     (folder / "late.ipynb").write_text("{}")
     assert grade() == 0
     told = capsys.readouterr().err.splitlines()

@@ -30,8 +30,9 @@ def find_submissions(folder, known) -> list[Submission]:
         raise Refused(f"there is no folder {folder}; give the one that holds a folder for each student")
     found = []
     for place in sorted(folder.iterdir()):
-        if place.is_dir() and not place.name.startswith(".") and not (place / DONE).exists():
-            found += _of_student(place)
+        if place.is_dir() and not place.name.startswith("."):
+            theirs = _of_student(place)
+            found += theirs if theirs[0].assignment or not (place / DONE).exists() else []  # earlier grades, and no student
     if not any(one.assignment for one in found):
         loose = any(path.suffix == ".ipynb" for path in folder.iterdir())
         raise Refused(f"there is no submission in {folder}; expected {folder}/<student>/<assignment>.ipynb"

@@ -49,7 +49,7 @@ def add_points(row, step, done) -> None:
 def remarks_on(steps, results, remark) -> list[str]:
     """What a teacher should know besides the points. results: step -> what the marker said; remark: of the marking itself."""
     found = [remark] if remark else []
-    if not any(step["there"] for step in steps if step["points"] or step["role"] == "setup"):
+    if not any(step.get("there", True) for step in steps if step["points"] or step["role"] == "setup"):  # not in old records
         found.append("no cell has the name of one of the assignment's, so written answers were not found: hand in the notebook "
                      "that was handed out, not a copy of its text")
     else:
