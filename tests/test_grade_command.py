@@ -102,6 +102,16 @@ def test_a_teacher_may_give_points_where_the_answers_own_cell_is_empty():
     assert points_of(step, None, None) == 0 and points_of(step, None, (2.5, "found below")) == 2.5
 
 
+def test_the_summary_blames_an_empty_answer_and_not_the_one_built_on_it():
+    from dpkit.classroom.tables import add_points
+
+    row = {"questions": {}, "max": 0, "total": 0, "to read": [], "messages": []}
+    for question in ("means", "score"):
+        step = {"name": f"{question}-1", "role": "test", "points": 1, "got": 0.0}
+        add_points(row, step, {"failed": "your means raised NotImplementedError (line 4)"}, {"means"})
+    assert row["messages"] == [("means", "not answered"), ("score", "your means raised NotImplementedError (line 4)")]
+
+
 @pytest.mark.parametrize(("make", "told"), [
     (lambda folder: None, "there is no folder"),
     (lambda folder: folder.mkdir(), "there is no submission in"),

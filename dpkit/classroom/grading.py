@@ -210,11 +210,12 @@ def _row(one, record, written) -> dict:
            "questions": {}, "messages": [], "unfinished": False}
     if "refused" in record:
         return {**row, "remark": record["refused"]}
+    empty = {step["name"] for step in record["steps"] if not step["answered"]}
     for number, step in enumerate(record["steps"]):
         if step["points"]:
             done = record["results"].get(str(number))
             step["got"] = tables.points_of(step, done, written.get((one.student, one.assignment, step["name"])))
-            tables.add_points(row, step, done)
+            tables.add_points(row, step, done, empty)
     remark = "; ".join(tables.remarks_on(record["steps"], record["results"], record["remark"]))
     return {**row, "remark": remark, "unfinished": record["key"] is None, "record": record}
 

@@ -32,8 +32,8 @@ def points_of(step, done, written) -> float | None:
     return float(determine_grade(cell)[0])
 
 
-def add_points(row, step, done) -> None:
-    """Enter a step's points into the student's row."""
+def add_points(row, step, done, empty) -> None:
+    """Enter a step's points into the student's row. empty: names of the answers that are as they were handed out."""
     name = question(step["name"])
     got, most = row["questions"].get(name, (0.0, 0.0))
     row["questions"][name] = (None if got is None or step["got"] is None else got + step["got"], most + step["points"])
@@ -42,7 +42,7 @@ def add_points(row, step, done) -> None:
     if step["got"] is None:
         row["to read"].append(step["name"])
     if done and done["failed"] and step["role"] == "test":
-        stub = "raised NotImplementedError" in done["failed"]  # what stands in the cell that is handed out
+        stub = name in empty and "raised NotImplementedError" in done["failed"]  # not that of an answer it is built on
         row["messages"].append((name, "not answered" if stub else headline(done["failed"])))
 
 
