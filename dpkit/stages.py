@@ -28,7 +28,7 @@ from dpkit.exits import exit_loss
 from dpkit.predict import evaluate, picked_precision, take_snapshot
 from dpkit.recorder import MOST_PROBS
 from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics
-from dpkit.report_result import machine
+from dpkit.report_result import processor
 from dpkit.training import Recipe, cross_entropy, train
 
 # Bump a stage's version when what it leaves changes (also in CHANGELOG.md): older results are then left unused.
@@ -205,7 +205,7 @@ def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model: st
                                      f"lr than {recipe.lr}")
         return {"accuracy": found.accuracy, "best_accuracy": tested.best(found.accuracy), "test_loss": found.loss,
                 "retrain_steps": report.steps, "retrain_seconds": seconds, "retrain_peak_memory": cost.peak_memory,
-                "device": device_name(images.device), "processor": machine(str(images.device))["processor"],
+                "device": device_name(images.device), "processor": processor(),
                 "threads": torch.get_num_threads(), "precision": picked_precision(images, recipe.precision),
                 "torch": torch.__version__, "dpkit": version("dpkit")}
 
@@ -299,5 +299,10 @@ def _key(stage, images, model, recipe, seed):
 
 
 def surroundings(images: ImageSet, recipe: Recipe) -> dict:
-    """What a training's numbers depend on besides data and settings: kind of device, precision, torch's version."""
-    return {"device": images.device.type, "precision": picked_precision(images, recipe.precision), "torch": version("torch")}
+    """What a training's numbers depend on besides data and settings: the kind of processor or GPU, precision, torch's version.
+
+    On another kind of processor the same seed gives nearly another seed's numbers: it is another training.
+    """
+    device = images.device
+    return {"device": device.type, "processor": device_name(device) if device.type == "cuda" else processor(),
+            "precision": picked_precision(images, recipe.precision), "torch": version("torch")}
