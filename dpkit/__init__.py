@@ -13,7 +13,7 @@ _PUBLIC = {
     "vectors": ["OuterVectors"],
     "influence": ["influence_vectors", "outer_influence", "plan_influence"],
     "last_layer": ["fit_last_layer", "with_last_layer"],
-    "bounds": ["bound"],
+    "bounds": ["bound", "predicted_shift"],
     "by_influence": ["anneal_influence", "lone_influence"],
     "data": ["ImageSet", "load"],
     "toys": ["toy_images"],

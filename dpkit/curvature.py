@@ -45,6 +45,15 @@ def inputs(snapshot, rows=slice(None)):
     return np.concatenate([features, np.ones((len(features), 1))], axis=1)
 
 
+def mean_gradient(snapshot) -> np.ndarray:
+    """The gradient of the mean loss: (C, d + 1) float64, the bias last. Zero at a minimum without weight decay only."""
+    _, classes, width = shape_of(snapshot)
+    total = np.zeros((classes, width))
+    for rows in blocks_of(snapshot):
+        total += errors(snapshot, rows).T @ inputs(snapshot, rows)
+    return total / snapshot.num_samples
+
+
 def shape_of(snapshot):
     """(n, C, d + 1); ValueError if the snapshot kept no features."""
     if snapshot.features is None:

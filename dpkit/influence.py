@@ -6,13 +6,21 @@ p = softmax(theta h~) the loss of sample i has the gradient and the Hessian of t
 
     g_i = (p_i - onehot(y_i)) (x) h~_i,          H = 1/n sum_i (diag p_i - p_i p_i^T) (x) h~_i h~_i^T + damping I .
 
-If sample i is taken away, the minimiser of 1/n sum L + damping/2 |theta|^2 moves, to first order, by
+What is fitted again without a group D of m samples is the MEAN loss of the n - m that stay, with the same weight decay: that
+is the paper's Definition 1, and what every retraining does. With weight decay the gradients at theta do not add up to zero
+(their mean is g = -damping theta), and to first order theta moves by
 
-    S_i = H^-1 g_i / n  =  -I_param(z_i) / n ,
+    n / (n - m) sum over D of S_i ,      S_i = H^-1 (g_i - g) / n            of="mean": the vectors are centred
 
-and if a group is taken away by the sum of its S_i. H without damping is singular always: adding one vector to the weights of
-every class changes no probability. So damping is required. The weight decay of the training is the value for which theta is
-the minimiser. (The paper names no damping.) Everything here reads a Snapshot: probs of the final exit, features and labels.
+The usual influence of Koh & Liang predicts another refit, whose loss is still divided by n, so that the weight decay counts
+for more the more is pruned:
+
+    sum over D of S_i ,                  S_i = H^-1 g_i / n = -I_param(z_i) / n      of="sum"
+
+Without weight decay both are the same but for n / (n - m). H without damping is singular always: adding one vector to the
+weights of every class changes no probability. So damping is required. The weight decay of the training is the value for which
+theta is the minimiser. (The paper names no damping.) Everything here reads a Snapshot: probs of the final exit, features and
+labels.
 """
 
 import warnings
@@ -22,10 +30,20 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from dpkit.blocks import row_blocks, unfit_rows
-from dpkit.curvature import blocks_of, errors, gradients, inputs, joined_rows, lower_hessian, product_with, shape_of
+from dpkit.curvature import (
+    blocks_of,
+    errors,
+    gradients,
+    inputs,
+    joined_rows,
+    lower_hessian,
+    mean_gradient,
+    product_with,
+    shape_of,
+)
 from dpkit.records import Snapshot, require_kind
 from dpkit.solvers import conjugate_gradients, lissa
-from dpkit.vectors import OuterVectors
+from dpkit.vectors import OuterVectors, check_convention
 
 METHODS = ("auto", "exact", "cg", "kronecker", "lissa")
 _ROWS = 2048  # samples looked at together
@@ -68,13 +86,16 @@ def plan_influence(snapshot: Snapshot, *, memory: float = 8e9, rows: int | None 
     return Plan(fits[0] if fits else "none", count, needed, memory)
 
 
-def influence_vectors(snapshot: Snapshot, *, damping: float, method: str = "auto", memory: float = 8e9, rows=None,
-                      tolerance: float = 1e-6, depth: int = 2000, batch_size: int = 128, scale: float | None = None,
-                      rng=None) -> np.ndarray:
-    """S_i = (H + damping I)^-1 g_i / n of every sample: what taking it away adds to the last layer's parameters.
+def influence_vectors(snapshot: Snapshot, *, damping: float, of: str = "mean", method: str = "auto", memory: float = 8e9,
+                      rows=None, tolerance: float = 1e-6, depth: int = 2000, batch_size: int = 128,
+                      scale: float | None = None, rng=None) -> np.ndarray:
+    """S_i = (H + damping I)^-1 (g_i - g) / n of every sample: what taking it away adds to the last layer's parameters.
 
     snapshot: features (n, d), labels and the final exit's probs: those of one linear layer on these features.
     damping:  above 0, in the unit of H; the weight decay of the training, 5e-4 in most recipes, makes theta a minimiser.
+    of:       "mean": of the loss that is the mean over the kept, as in the paper's Definition 1 and in every retraining: g is
+              the mean gradient, all vectors add up to zero, and m of them go with n / (n - m) times their sum (`bound`,
+              `predicted_shift`).   "sum": Koh & Liang's, where g is left out and the sum itself is the shift.
     method:   "exact"      the Hessian written out, one Cholesky factor, one solve for all: 8 P^2 bytes, O(n P^2), P = C d + C;
               "cg"         conjugate gradients on exact Hessian-vector products, preconditioned by the Kronecker product: no
                            P x P matrix, but O(n P) an iteration for every right-hand side: for some `rows`;
@@ -92,6 +113,7 @@ def influence_vectors(snapshot: Snapshot, *, damping: float, method: str = "auto
     n, _, _ = _check(snapshot, damping)
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+    check_convention(of)
     rows = _check_rows(rows, n)
     plan = plan_influence(snapshot, memory=memory, rows=None if rows is None else len(rows))
     chosen = plan.method if method == "auto" else method
@@ -100,34 +122,37 @@ def influence_vectors(snapshot: Snapshot, *, damping: float, method: str = "auto
     if method == "auto" and chosen != "exact":
         warnings.warn(f'influence by the {chosen} approximation, as "exact" needs {_size(plan.needed["exact"])} and memory is '
                       f'{_size(memory)}: pass a larger memory=, or method="{chosen}" if that is meant', stacklevel=2)
-    if chosen == "exact":
-        return _exact(snapshot, damping, rows)
     if chosen == "kronecker":
-        return outer_influence(snapshot, damping=damping).dense(slice(None) if rows is None else rows)
+        return outer_influence(snapshot, damping=damping, of=of).dense(slice(None) if rows is None else rows)
+    centre = mean_gradient(snapshot) if of == "mean" else 0.0
+    if chosen == "exact":
+        return _exact(snapshot, damping, rows, centre)
     if chosen == "lissa":
-        return _lissa(snapshot, damping, rows, depth, batch_size, scale, rng)
-    return _cg(snapshot, damping, rows, tolerance)
+        return _lissa(snapshot, damping, rows, centre, depth, batch_size, scale, rng)
+    return _cg(snapshot, damping, rows, centre, tolerance)
 
 
-def outer_influence(snapshot: Snapshot, *, damping: float) -> OuterVectors:
+def outer_influence(snapshot: Snapshot, *, damping: float, of: str = "mean") -> OuterVectors:
     """influence_vectors(method="kronecker") in the form it truly has: (n, C) and (n, d + 1) instead of (n, C d + C).
 
     H is taken for A (x) B, A = mean of diag p - p p^T, B = mean of h~ h~^T, as if the two were independent; the damping goes
     into the factors, (A + sqrt(damping) / s I) (x) (B + s sqrt(damping) I) with s^2 = mean eigenvalue of B / that of A
-    (Martens & Grosse, ICML 2015), so that the inverse, too, is a product and S_i = (A^-1 (p_i - onehot)) (x) (B^-1 h~_i) / n.
+    (Martens & Grosse, ICML 2015), so that the inverse, too, is a product and S_i = (A^-1 (p_i - onehot)) (x) (B^-1 h~_i) / n,
+    less the mean of these, one `centre` for all, of="mean".
     """
     n, _, _ = _check(snapshot, damping)
+    check_convention(of)
     inverse = [np.linalg.inv(factor) for factor in _kronecker(snapshot, damping)]
     left, right = (np.empty((n, len(part)), np.float32) for part in inverse)
     for rows in blocks_of(snapshot):
         left[rows], right[rows] = errors(snapshot, rows) @ inverse[0] / n, inputs(snapshot, rows) @ inverse[1]
-    return OuterVectors(left, right)
+    return OuterVectors(left, right, inverse[0] @ mean_gradient(snapshot) @ inverse[1] / n if of == "mean" else None)
 
 
 # ---- the ways --------------------------------------------------------------------------------------------------
 
 
-def _exact(snapshot, damping, rows):
+def _exact(snapshot, damping, rows, centre):
     n, classes, width = shape_of(snapshot)
     try:
         factor = cho_factor(lower_hessian(snapshot, damping), lower=True, overwrite_a=True, check_finite=False)
@@ -136,8 +161,10 @@ def _exact(snapshot, damping, rows):
                          "without damping: take more, e.g. the weight decay of the training, 5e-4") from None
     rows = np.arange(n) if rows is None else rows
     found = np.empty((len(rows), classes * width), np.float32)
+    centre = joined_rows(centre[None])[0] if np.ndim(centre) else centre
     for block in row_blocks(len(rows), snapshot.features, snapshot.probs, size=_ROWS):
-        found[block] = cho_solve(factor, gradients(snapshot, rows[block]).T, overwrite_b=True, check_finite=False).T / n
+        right = gradients(snapshot, rows[block]) - centre
+        found[block] = cho_solve(factor, right.T, overwrite_b=True, check_finite=False).T / n
     return found
 
 
@@ -154,25 +181,25 @@ def _kronecker(snapshot, damping):
     return first + np.sqrt(damping) / balance * np.eye(classes), second + np.sqrt(damping) * balance * np.eye(width)
 
 
-def _iterated(snapshot, rows, solve):
+def _iterated(snapshot, rows, centre, solve):
     """S of these samples, a block of right-hand sides at a time: solve((k, C, d + 1)) -> the same shape."""
     n, classes, width = shape_of(snapshot)
     rows = np.arange(n) if rows is None else rows
     found = np.empty((len(rows), classes * width), np.float32)
     for block in row_blocks(len(rows), size=_RIGHT):
         right = errors(snapshot, rows[block])[:, :, None] * inputs(snapshot, rows[block])[:, None, :]
-        found[block] = joined_rows(solve(right)) / n
+        found[block] = joined_rows(solve(right - centre)) / n
     return found
 
 
-def _cg(snapshot, damping, rows, tolerance):
+def _cg(snapshot, damping, rows, centre, tolerance):
     first, second = (np.linalg.inv(factor) for factor in _kronecker(snapshot, damping))
-    return _iterated(snapshot, rows, lambda right: conjugate_gradients(
+    return _iterated(snapshot, rows, centre, lambda right: conjugate_gradients(
         lambda v: product_with(snapshot, v) + damping * v, right, precondition=lambda v: first @ v @ second,
         tolerance=tolerance))
 
 
-def _lissa(snapshot, damping, rows, depth, batch_size, scale, rng):
+def _lissa(snapshot, damping, rows, centre, depth, batch_size, scale, rng):
     if rng is None:
         raise ValueError('method="lissa" draws batches: pass rng=, a seed or a numpy Generator')
     rng, n = np.random.default_rng(rng), snapshot.num_samples
@@ -189,7 +216,7 @@ def _lissa(snapshot, damping, rows, depth, batch_size, scale, rng):
         return x
 
     far = []
-    found = _iterated(snapshot, rows, solve)
+    found = _iterated(snapshot, rows, centre, solve)
     if not np.isfinite(far).all():
         raise ArithmeticError(f"lissa diverged with scale {scale:g}: leave scale out, or take a larger one")
     if max(far, default=0) > 0.1:

@@ -1,8 +1,12 @@
 """The last layer as a problem of its own: softmax regression on a snapshot's features, fitted to its minimum.
 
-theta, a weight (C, d) and a bias (C,), minimises  J(theta) = 1/n sum over the KEPT of L_i + damping/2 |theta|^2,  n the size
-of the WHOLE set: a sample that goes takes 1/n of its loss with it, and that is what influence_vectors predicts. Parameters are
-in one row, in the order [weight.flatten(), bias].
+theta, a weight (C, d) and a bias (C,), minimises over the k that are KEPT of n samples
+
+    J(theta) = 1/k sum of L_i + damping/2 |theta|^2      of="mean": the paper's Definition 1, and what every retraining does
+    J(theta) = 1/n sum of L_i + damping/2 |theta|^2      of="sum": a sample that goes takes 1/n of its loss with it, and the
+                                                         weight decay counts for more the more have gone (Koh & Liang)
+
+influence_vectors predicts either. Parameters are in one row, in the order [weight.flatten(), bias].
 """
 
 from dataclasses import replace
@@ -13,14 +17,17 @@ from scipy.special import log_softmax, softmax
 from dpkit.blocks import row_blocks
 from dpkit.curvature import inputs, joined_rows, split_rows
 from dpkit.records import Selection, Snapshot, require_kind
+from dpkit.vectors import check_convention
 
 
-def fit_last_layer(snapshot: Snapshot, *, damping: float, selection: Selection | None = None,
+def fit_last_layer(snapshot: Snapshot, *, damping: float, selection: Selection | None = None, of: str = "mean",
                    tolerance: float = 1e-9) -> np.ndarray:
     """theta, the minimiser of J: (C d + C,) float64. scikit-learn's Newton method, the bias damped as the weights are.
 
     snapshot:  features and labels; its probs are not read.   selection: fit only what it keeps (default: all).
-    damping:   above 0, as for influence_vectors.   tolerance: the largest |dJ / dtheta_k| left, times n damping.
+    damping:   above 0, as for influence_vectors.   of: "mean" | "sum", what the kept losses are divided by (this module's
+    docstring); without a selection both are the same.   tolerance: the largest |dJ / dtheta_k| left, in units of k damping
+    (n damping of="sum").
     ValueError if a class has no sample among the kept: its weights would have no minimum to go to but the others'.
     """
     from sklearn.linear_model import LogisticRegression  # a second of imports
@@ -30,13 +37,15 @@ def fit_last_layer(snapshot: Snapshot, *, damping: float, selection: Selection |
         raise ValueError("fit_last_layer reads features, and this Snapshot kept none: pass take_snapshot(net, images)")
     if not 0 < damping < np.inf:
         raise ValueError(f"damping must be above 0; got {damping}: without it the minimum may lie at infinity")
+    check_convention(of)
     n, classes = snapshot.num_samples, snapshot.num_classes
     rows = np.arange(n) if selection is None else _rows_of(selection, n)
     lacking = np.setdiff1d(np.arange(classes), snapshot.labels[rows])
     if len(lacking):
         raise ValueError(f"every class needs a sample among the kept; class {lacking[0]} has none: keep more, or by class")
+    count = len(rows) if of == "mean" else n
     # of two classes scikit-learn fits the difference w of the weights, w/2 and -w/2, whose squares add up to half of |w|^2
-    solver = LogisticRegression(C=(2 if classes == 2 else 1) / (n * damping), fit_intercept=False, solver="newton-cholesky",
+    solver = LogisticRegression(C=(2 if classes == 2 else 1) / (count * damping), fit_intercept=False, solver="newton-cholesky",
                                 tol=tolerance, max_iter=200)
     fitted = solver.fit(inputs(snapshot, rows), snapshot.labels[rows]).coef_
     weights = np.vstack([-fitted, fitted]) / 2 if classes == 2 else fitted

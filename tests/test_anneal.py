@@ -6,7 +6,17 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from dpkit import OuterVectors, Selection, anneal, anneal_within, annealing, annealing_within, bound, keep_random
+from dpkit import (
+    OuterVectors,
+    Selection,
+    anneal,
+    anneal_within,
+    annealing,
+    annealing_within,
+    bound,
+    keep_random,
+    predicted_shift,
+)
 from dpkit.selectors.anneal import _state_at
 from dpkit.vectors import norms, sum_of
 from tests.test_influence import made_up
@@ -123,9 +133,11 @@ def test_swaps_stay_within_a_class_if_that_is_asked(per_class):
     assert length(vectors, found) < 0.2 * length(vectors, keep_random(120, 60, rng=0))
 
 
-def test_outer_products_are_annealed_as_if_they_were_written_out():
+@pytest.mark.parametrize("centred", [False, True])
+def test_outer_products_are_annealed_as_if_they_were_written_out(centred):
     rng = np.random.default_rng(0)
-    outer = OuterVectors(rng.normal(size=(200, 3)), rng.normal(size=(200, 8)))
+    left, right = rng.normal(0.3 * centred, 1, size=(200, 3)), rng.normal(0.3 * centred, 1, size=(200, 8))
+    outer = OuterVectors(left, right, left.T @ right / 200 if centred else None)
     found, dense = (anneal(vectors, 120, rng=2) for vectors in (outer, outer.dense()))
     for selection in (found, dense):
         assert length(outer.dense(), selection) == pytest.approx(selection.params["norm"], rel=1e-5)
@@ -150,25 +162,36 @@ def test_none_or_all_can_be_kept_and_equal_vectors_do_no_harm():
 @pytest.mark.parametrize("seed", range(4))
 def test_epsilon_is_never_exceeded_and_no_larger_set_exists_where_brute_force_can_tell(seed):
     vectors, epsilon = drawn(12, 3, seed=seed), 0.4
-    found = anneal_within(vectors, epsilon, rng=0, max_prune_ratio=0.75)
+    found = anneal_within(vectors, epsilon, rng=0, of="sum", max_prune_ratio=0.75)
     largest = max(m for m in range(10) if m == 0 or shortest(vectors, m) <= epsilon)
     assert len(found.pruned) == largest and length(vectors, found) <= epsilon
-    assert found.params["norm"] == pytest.approx(length(vectors, found), abs=1e-12)
+    assert found.params["norm"] == found.params["moves"] == pytest.approx(length(vectors, found), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_the_mean_epsilon_bounds_how_far_the_layer_moves(seed):
+    vectors, epsilon = drawn(12, 3, seed=seed), 0.8
+    vectors -= vectors.mean(0)
+    found = anneal_within(vectors, epsilon, rng=0, max_prune_ratio=0.75)
+    largest = max(m for m in range(10) if m == 0 or 12 / (12 - m) * shortest(vectors, m) <= epsilon)
+    assert len(found.pruned) == largest
+    moves = 12 / (12 - largest) * length(vectors, found)
+    assert moves <= epsilon and found.params["moves"] == pytest.approx(moves) and found.params["of"] == "mean"
 
 
 @pytest.mark.parametrize("epsilon", [0.3, 1, 5])
 def test_epsilon_is_never_exceeded_in_a_larger_set(epsilon):
     vectors = drawn(300, 5)
-    found = anneal_within(vectors, epsilon, rng=0)
+    found = anneal_within(vectors, epsilon, rng=0, of="sum")
     assert len(found.pruned) > 100 and length(vectors, found) <= epsilon
-    for report in annealing_within(vectors, epsilon, rng=1, steps=2000):
+    for report in annealing_within(vectors, epsilon, rng=1, of="sum", steps=2000):
         assert not len(report.pruned) or np.linalg.norm(vectors[report.pruned].sum(0, dtype=np.float64)) <= epsilon
 
 
 def test_where_all_add_up_to_nothing_the_cap_is_what_ends_it():
     vectors = drawn(200, 3)
     vectors = np.concatenate([vectors, -vectors])
-    found = anneal_within(vectors, 0.2, rng=0, max_prune_ratio=0.9)
+    found = anneal_within(vectors, 2, rng=0, max_prune_ratio=0.9)
     assert len(found.pruned) == 360 and found.params["capped"]
 
 
@@ -178,20 +201,23 @@ def test_where_all_add_up_to_nothing_the_cap_is_what_ends_it():
 def test_the_factor_n_stands_where_it_belongs():
     test, _ = made_up(n=30, width=2, classes=2, seed=1)
     vectors = np.random.default_rng(0).normal(size=(10, 6)) / 10
-    found = bound(vectors, Selection(np.arange(4, 10), 10, "by hand"), test=test)
-    shift = vectors[:4].sum(0)
-    assert found.epsilon_shift == pytest.approx(np.linalg.norm(shift))
-    assert found.epsilon_influence == pytest.approx(10 * np.linalg.norm(shift))
-    assert found.first_order == pytest.approx(found.epsilon_influence / 10 * found.test_gradient)
-    assert abs(found.predicted) <= found.first_order and found.second_order == 4 / 100
+    kept = Selection(np.arange(4, 10), 10, "by hand")
+    for of, some, factor in (("sum", vectors, 1), ("mean", vectors - vectors.mean(0), 10 / 6)):
+        found, total = bound(some, kept, test=test, of=of), some[:4].sum(0)
+        np.testing.assert_allclose(predicted_shift(some, kept, of=of), factor * total)
+        assert found.epsilon_shift == pytest.approx(factor * np.linalg.norm(total))
+        assert found.epsilon_influence == pytest.approx(10 * np.linalg.norm(total))
+        assert found.first_order == pytest.approx(found.epsilon_shift * found.test_gradient)
+        assert abs(found.predicted) <= found.first_order and found.second_order == 4 / 100
 
 
 def test_for_a_small_shift_the_prediction_is_the_change_of_the_loss():
     test, _ = made_up(n=30, width=2, classes=2, seed=1)
     vectors = np.random.default_rng(0).normal(size=(10, 6)) * 1e-4
-    found = bound(vectors, Selection(np.arange(4, 10), 10, "by hand"), test=test)
+    found = bound(vectors, Selection(np.arange(4, 10), 10, "by hand"), test=test, of="sum")
     assert found.moved == pytest.approx(found.predicted, rel=0.01)
-    outer = OuterVectors(np.random.default_rng(0).normal(size=(10, 2)) * 1e-4, np.ones((10, 3)))
+    left, right = np.random.default_rng(0).normal(size=(10, 2)) * 1e-4, np.ones((10, 3))
+    outer = OuterVectors(left, right, left.T @ right / 10)
     written = bound(outer.dense(), Selection(np.arange(4, 10), 10, "by hand"), test=test)
     assert bound(outer, Selection(np.arange(4, 10), 10, "by hand"), test=test).predicted == pytest.approx(written.predicted)
 
@@ -212,9 +238,11 @@ def test_for_a_small_shift_the_prediction_is_the_change_of_the_loss():
     (lambda v: anneal(v, 5, rng=0, per_class="balanced"), "needs labels="),
     (lambda v: anneal(v, 5, rng=0, start=keep_random(10, 4, rng=0)), "start must keep 5 of 10 samples, .* it keeps 4 of 10"),
     (lambda v: anneal_within(v, -1, rng=0), "epsilon must be a length, 0 or more; got -1"),
-    (lambda v: anneal_within(v, 1e-9, rng=0), "no set of 1 to 9 samples was found .* the shortest sum found is .*: raise"),
+    (lambda v: anneal_within(v - v.mean(0), 1e-9, rng=0), "no set of 1 to 9 samples was found .* the least found is .*: raise"),
+    (lambda v: anneal_within(v, 1, rng=0), 'vectors of="mean" add up to zero .* pass of="sum"'),
+    (lambda v: bound(v, keep_random(10, 4, rng=0), test=made_up()[0]), 'vectors of="mean" add up to zero'),
     (lambda v: bound(v, keep_random(9, 4, rng=0), test=made_up()[0]), "selection is of 9 samples and there are 10 vectors"),
-    (lambda v: bound(v, keep_random(10, 4, rng=0), test=made_up()[0]), "the vectors have 4 parameters and .* 18"),
+    (lambda v: bound(v, keep_random(10, 4, rng=0), test=made_up()[0], of="sum"), "the vectors have 4 parameters and .* 18"),
 ])
 def test_bad_input_is_one_clear_sentence(call, message):
     with pytest.raises(ValueError, match=message):

@@ -14,16 +14,17 @@ def snapshot():
 
 def test_the_scalar_baseline_is_the_length_of_each_vector(snapshot):
     scores = catalog.score("influence_norm", snapshot, damping=0.02)
-    expected = influence_norm(influence_vectors(snapshot, damping=0.02))
+    expected = influence_norm(influence_vectors(snapshot, damping=0.02, of="sum"))
     np.testing.assert_array_equal(scores.values, expected.values)
     kept = catalog.select("influence_norm", scores, 30, evidence=snapshot, rng=0).kept
     assert sorted(kept) == sorted(np.argsort(expected.values)[-30:])
 
 
 @pytest.mark.parametrize("route", ["exact", "kronecker"])
-def test_optimisation_is_annealing_of_the_influence_vectors(snapshot, route):
-    found = catalog.choose("influence", snapshot, 50, rng=3, damping=0.02, route=route, steps=2000)
-    vectors = influence_vectors(snapshot, damping=0.02) if route == "exact" else outer_influence(snapshot, damping=0.02)
+@pytest.mark.parametrize("of", ["mean", "sum"])
+def test_optimisation_is_annealing_of_the_influence_vectors(snapshot, route, of):
+    found = catalog.choose("influence", snapshot, 50, rng=3, damping=0.02, of=of, route=route, steps=2000)
+    vectors = (influence_vectors if route == "exact" else outer_influence)(snapshot, damping=0.02, of=of)
     expected = anneal(vectors, 50, rng=3, steps=2000)
     assert found.kept.tolist() == expected.kept.tolist() and found.params == expected.params
     assert found.params["norm"] < 0.3 * found.params["start_norm"]

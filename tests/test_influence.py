@@ -6,7 +6,16 @@ import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
-from dpkit import OuterVectors, Selection, Snapshot, influence_norm, influence_vectors, outer_influence, plan_influence
+from dpkit import (
+    OuterVectors,
+    Selection,
+    Snapshot,
+    influence_norm,
+    influence_vectors,
+    outer_influence,
+    plan_influence,
+    predicted_shift,
+)
 from dpkit.curvature import gradients, hessian, hessian_product
 from dpkit.last_layer import fit_last_layer, mean_loss, with_last_layer
 from dpkit.records import TrainingDynamics
@@ -67,26 +76,75 @@ def test_one_sample_by_hand():
     np.testing.assert_allclose(hessian(snapshot)[np.ix_([0, 2], [1, 3])], -block, atol=1e-7)
     # along (-1, 1) (x) v the Hessian acts as 2 block, so S_0 = (-1, 1) (x) (2 block + damping)^-1 .2 [1, 1] / n
     v = np.linalg.solve(2 * block + 0.1 * np.eye(2), [0.2, 0.2]) / 2
-    np.testing.assert_allclose(influence_vectors(snapshot, damping=0.1)[0], [-v[0], v[0], -v[1], v[1]], rtol=1e-5)
+    first = influence_vectors(snapshot, damping=0.1, of="sum")
+    np.testing.assert_allclose(first[0], [-v[0], v[0], -v[1], v[1]], rtol=1e-5)
+    # of two samples each takes half of the other's away: S_0 - (S_0 + S_1) / 2
+    np.testing.assert_allclose(influence_vectors(snapshot, damping=0.1)[0], (first[0] - first[1]) / 2, rtol=1e-5)
 
 
-def test_influence_is_what_a_refit_without_the_sample_finds(digits):
+@pytest.mark.parametrize("of", ["mean", "sum"])
+def test_influence_is_what_a_refit_without_the_sample_finds(digits, of):
     snapshot, theta = digits
-    predicted = influence_vectors(snapshot, damping=DAMPING)
+    predicted = influence_vectors(snapshot, damping=DAMPING, of=of)
     rows = range(0, 240, 12)
     without = [Selection(np.delete(np.arange(240), i), 240, "one out") for i in rows]
-    measured = [fit_last_layer(snapshot, damping=DAMPING, selection=selection) - theta for selection in without]
+    measured = [fit_last_layer(snapshot, damping=DAMPING, selection=selection, of=of) - theta for selection in without]
     assert np.corrcoef(predicted[rows].ravel(), np.ravel(measured))[0, 1] > 0.99
     slope = (predicted[rows] * measured).sum() / (predicted[rows] ** 2).sum()
     assert 1 < slope < 1.1  # right in size too; a little short, as the Hessian still holds the sample that goes
 
 
-def test_a_small_group_moves_the_last_layer_by_the_sum_of_its_members(digits):
+def cosine(a, b):
+    return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+def moved(snapshot, theta, damping, selection, of):
+    """(predicted, measured) shift of the last layer when all but the selection goes."""
+    vectors = influence_vectors(snapshot, damping=damping, of=of)
+    return (predicted_shift(vectors, selection, of=of),
+            fit_last_layer(snapshot, damping=damping, selection=selection, of=of) - theta)
+
+
+@pytest.mark.parametrize("gone", [12, 60, 120])
+def test_each_convention_predicts_its_own_refit_of_a_group_and_not_the_others(digits, gone):
     snapshot, theta = digits
-    kept = np.arange(12, 240)
-    measured = fit_last_layer(snapshot, damping=DAMPING, selection=Selection(kept, 240, "a group")) - theta
-    predicted = influence_vectors(snapshot, damping=DAMPING)[:12].sum(0)
-    assert np.corrcoef(predicted, measured)[0, 1] > 0.98
+    rest = Selection(np.arange(gone, 240), 240, "a group")
+    (mean, mean_refit), (total, sum_refit) = (moved(snapshot, theta, DAMPING, rest, of) for of in ("mean", "sum"))
+    assert min(cosine(mean, mean_refit), cosine(total, sum_refit)) > 0.94
+    assert max(cosine(total, mean_refit), cosine(mean, sum_refit)) < (0.97 if gone == 12 else 0.8)
+    assert 1 < np.linalg.norm(mean_refit) / np.linalg.norm(mean) < 1.3  # in size too
+    # a loss that is still divided by n also shrinks the layer, the more the more have gone
+    assert cosine(sum_refit, theta) < min(-0.2, cosine(mean_refit, theta) - 0.1)
+
+
+def test_copies_of_a_set_go_without_moving_the_mean_and_not_without_moving_the_sum():
+    once, _ = made_up(n=40)
+    twice = Snapshot(np.tile(once.probs, (1, 2, 1)), np.tile(once.features, (2, 1)), np.tile(once.labels, 2))
+    theta = fit_last_layer(twice, damping=DAMPING)
+    twice, half = with_last_layer(twice, theta), Selection(np.arange(40), 80, "every image once")
+    mean, mean_refit = moved(twice, theta, DAMPING, half, "mean")
+    total, sum_refit = moved(twice, theta, DAMPING, half, "sum")
+    assert max(np.linalg.norm(mean), np.linalg.norm(mean_refit)) < 1e-5
+    assert min(np.linalg.norm(total), np.linalg.norm(sum_refit)) > 0.05 * np.linalg.norm(theta)
+
+
+@pytest.mark.parametrize("more", [{}, {"method": "cg"}, {"method": "kronecker"}, {"method": "lissa", "rng": 0, "depth": 300}])
+def test_vectors_of_the_mean_add_up_to_zero_and_are_those_of_the_sum_less_their_mean(more):
+    snapshot, _ = made_up(n=200)
+    mean, total = (influence_vectors(snapshot, damping=0.1, of=of, **more).astype(float) for of in ("mean", "sum"))
+    near = 0.05 if more.get("method") == "lissa" else 1e-4  # each block of right-hand sides has its own batches
+    assert np.linalg.norm(mean.sum(0)) < near * np.linalg.norm(mean) and np.linalg.norm(total.sum(0)) > np.linalg.norm(mean)
+    assert np.linalg.norm(mean - (total - total.mean(0))) < near * np.linalg.norm(mean)
+    np.testing.assert_allclose(influence_vectors(snapshot, damping=0.1, rows=[5, 190], **more)[0], mean[5],
+                               atol=near * np.abs(mean).max())
+
+
+def test_without_weight_decay_both_conventions_are_alike_but_for_the_factor():
+    snapshot, _ = made_up(n=400, classes=2)
+    theta = fit_last_layer(snapshot, damping=1e-7)
+    at = with_last_layer(snapshot, theta)
+    mean, total = (influence_vectors(at, damping=1e-3, of=of) for of in ("mean", "sum"))
+    assert np.linalg.norm(mean - total) < 1e-3 * np.linalg.norm(total)
 
 
 @pytest.mark.parametrize("damping", [1e-1, 1e-3])
@@ -98,7 +156,8 @@ def test_conjugate_gradients_agree_with_the_exact_solution(digits, damping):
 
 def test_exact_is_the_dense_inverse_and_a_tenth_of_the_rows_a_tenth_of_the_answer():
     snapshot, theta = made_up()
-    dense = gradients(snapshot) @ np.linalg.inv(hessian(snapshot, damping=0.01)) / 60
+    centred = gradients(snapshot) - gradients(snapshot).mean(0)
+    dense = centred @ np.linalg.inv(hessian(snapshot, damping=0.01)) / 60
     found = influence_vectors(snapshot, damping=0.01)
     assert found.dtype == np.float32 and found.shape == (60, len(theta))
     np.testing.assert_allclose(found, dense, rtol=1e-4, atol=1e-7)
@@ -135,16 +194,18 @@ def test_the_kronecker_way_needs_memory_for_its_factors_only():
     exact = influence_vectors(snapshot, damping=0.1)
     assert 0.9 < np.corrcoef(dense.ravel(), exact.ravel())[0, 1] < 0.9999  # an approximation, and not the exact one in disguise
     weight, bias = outer.dense([5])[0, :28].reshape(4, 7), outer.dense([5])[0, 28:]
-    np.testing.assert_allclose(np.column_stack([weight, bias]), np.outer(outer.left[5], outer.right[5]))
+    np.testing.assert_allclose(np.column_stack([weight, bias]), np.outer(outer.left[5], outer.right[5]) - outer.centre,
+                               rtol=1e-4, atol=1e-7)
 
 
 def test_influence_norm_is_the_length_of_the_vector_written_out_or_not():
     rng = np.random.default_rng(0)
-    outer = OuterVectors(rng.normal(size=(20, 3)), rng.normal(size=(20, 6)))
-    scores = influence_norm(outer)
-    assert scores.name == "influence_norm"
-    np.testing.assert_allclose(scores.values, np.linalg.norm(outer.dense(), axis=1), rtol=1e-6)
-    np.testing.assert_allclose(scores.values, influence_norm(outer.dense()).values, rtol=1e-6)
+    for centre in (None, rng.normal(size=(3, 6))):
+        outer = OuterVectors(rng.normal(size=(20, 3)), rng.normal(size=(20, 6)), centre)
+        scores = influence_norm(outer)
+        assert scores.name == "influence_norm"
+        np.testing.assert_allclose(scores.values, np.linalg.norm(outer.dense(), axis=1), rtol=1e-6)
+        np.testing.assert_allclose(scores.values, influence_norm(outer.dense()).values, rtol=1e-6)
     assert influence_norm(np.array([[3.0, 4.0], [0.0, 0.0]])).values.tolist() == [5, 0]
 
 
@@ -189,6 +250,12 @@ def test_the_last_layer_is_fitted_to_its_minimum_for_two_classes_too(digits):
     (lambda s: influence_vectors(s, damping=1e-30), "singular to working precision with damping 1e-30.*take more"),
     (lambda s: influence_vectors(s, damping=0.1, method="exat"), "method must be one of auto, exact, cg.*got 'exat'"),
     (lambda s: influence_vectors(s, damping=0.1, method="lissa"), "draws batches: pass rng="),
+    (lambda s: influence_vectors(s, damping=0.1, of="total"), 'of must be "mean" .* or "sum" .*; got \'total\''),
+    (lambda s: outer_influence(s, damping=0.1, of=None), 'of must be "mean"'),
+    (lambda s: fit_last_layer(s, damping=0.1, of="n"), 'of must be "mean"'),
+    (lambda s: predicted_shift(influence_vectors(s, damping=0.1, of="sum"), Selection(np.arange(30), 60, "half")),
+     'vectors of="mean" add up to zero over all samples; .* pass of="sum" if they are of that convention'),
+    (lambda s: predicted_shift(influence_vectors(s, damping=0.1), Selection(np.arange(0), 60, "none")), "prunes all 60"),
     (lambda s: influence_vectors(s, damping=0.1, rows=[60]), r"rows must be row numbers in 0..59"),
     (lambda s: influence_vectors(s, damping=0.1, method="exact", memory=1000),
      "influence of 18 parameters needs .* MB of memory and 0.0 MB was allowed: pass fewer rows=, or allow more with memory="),
@@ -198,6 +265,7 @@ def test_the_last_layer_is_fitted_to_its_minimum_for_two_classes_too(digits):
     (lambda s: influence_norm(np.full((3, 2), np.nan)), "influence_norm needs finite vectors; 3 of 3 rows"),
     (lambda s: influence_norm(np.zeros(3)), r"needs vectors \(n, p\), a row per sample; got shape \(3,\)"),
     (lambda s: OuterVectors(np.zeros((3, 2)), np.zeros((4, 2))), r"a row per sample; got \(3, 2\) and \(4, 2\)"),
+    (lambda s: OuterVectors(np.zeros((3, 2)), np.zeros((3, 4)), np.zeros((4, 2))), r"centre of shape \(2, 4\).*got \(4, 2\)"),
     (lambda s: fit_last_layer(s, damping=0), "damping must be above 0"),
     (lambda s: fit_last_layer(s, damping=0.1, selection=Selection(np.flatnonzero(s.labels), 60, "x")), "class 0 has none"),
     (lambda s: with_last_layer(s, np.zeros(17)), "has 18 parameters.*got shape .17,."),

@@ -19,7 +19,7 @@ from numba import njit
 from dpkit.blocks import by_label
 from dpkit.records import Selection, require_kind
 from dpkit.selectors._choose import by_class, check_keep, check_labels, generator, take_top
-from dpkit.vectors import check_vectors, factors, norms, sum_of
+from dpkit.vectors import check_vectors, factors, norms, squares, sum_of
 
 _CHUNK = 8192  # proposals between two reports, fewer where a proposal is long
 _LEAST = 100_000  # proposals where a set is small, and they are quick
@@ -50,8 +50,9 @@ def anneal(vectors, keep: int, *, rng, labels=None, per_class: str | None = None
            start: Selection | None = None) -> Selection:
     """Keep `keep` samples so that the vectors of the PRUNED add up to little (Eq. 4; Yang et al., ICLR 2023).
 
-    Minimises |sum of S_i over the pruned| with n - keep of them. For influence vectors that is, to first order, how far the
-    parameters of the last layer move when the pruned are taken away.
+    Minimises |sum of S_i over the pruned| with n - keep of them. For influence vectors of="mean" n / keep times that is, to
+    first order, how far the parameters of the last layer move when the pruned are taken away and the rest is fitted again;
+    of="sum" it is that itself, of a loss that is still divided by n. How many go is given, so either is searched as it is.
 
     vectors:  (n, p) float32 or float64, influence_vectors(snapshot, ...), or OuterVectors.
     keep:     how many are KEPT, 0..n.   rng: seed or numpy Generator.
@@ -143,7 +144,7 @@ def _shortest(vectors, keep, rng, labels, per_class):
 def _annealing(vectors, keep, rng, labels, per_class, steps, seconds, restarts, hottest, coldest, start):
     left, right = factors(vectors)
     n, begun = len(left), time.monotonic()
-    square = norms(vectors) ** 2
+    square = squares(vectors)  # a swap changes the sum by S_b - S_a, in which a centre cancels
     chunk = int(np.clip(2**26 // (left.shape[1] * right.shape[1]), 256, _CHUNK))
     chunk = min(chunk, max(steps // 20, 64)) if steps else chunk
     best, chosen = np.inf, None
