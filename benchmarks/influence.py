@@ -15,7 +15,7 @@ from dpkit.selectors.anneal import _proposals, _swap
 from dpkit.solvers import conjugate_gradients, lissa
 from dpkit.vectors import factors, norms, sum_of
 
-N, D, C, DAMPING = 50_000, 512, 10, 5e-4
+N, D, C, DAMPING = 50_000, 512, 10, 5e-4  # vectors are of="sum", as the plain ways solve for plain gradients
 
 
 def looked_at(n=N, d=D) -> Snapshot:
@@ -95,7 +95,7 @@ def per_proposal(vectors, plain, size, repeats) -> dict:
 
 def outer(snapshot, steps=200_000) -> dict:
     """The same annealing of vectors that are outer products, written out and not."""
-    factored = outer_influence(snapshot, damping=DAMPING)
+    factored = outer_influence(snapshot, damping=DAMPING, of="sum")
     dense, keep = factored.dense(), round(0.7 * snapshot.num_samples)
     one, other = (anneal(vectors, keep, rng=0, steps=steps).params["norm"] for vectors in (factored, dense))
     assert np.isclose(one, other, rtol=0.02), (one, other)
@@ -124,7 +124,7 @@ def plain_lissa(snapshot, rows, depth=5000, batch_size=128):
 def all_at_once(snapshot, plain, rows, repeats=3) -> dict:
     """Seconds a sample: all of them exactly, against `plain` for some rows."""
     def ours():
-        return influence_vectors(snapshot, damping=DAMPING)
+        return influence_vectors(snapshot, damping=DAMPING, of="sum")
 
     exact, found = ours()[rows] * len(snapshot.labels), plain(snapshot, rows[:1])
     far = np.linalg.norm(split_rows(exact[:1], C, D + 1).ravel() - found.ravel()) / np.linalg.norm(exact[0])
@@ -143,7 +143,7 @@ def whole() -> dict:
 def _whole():
     snapshot = looked_at()
     begun = time.perf_counter()
-    vectors = influence_vectors(snapshot, damping=DAMPING)
+    vectors = influence_vectors(snapshot, damping=DAMPING, of="sum")
     influence = time.perf_counter() - begun
     found = anneal(vectors, round(0.7 * N), rng=0, seconds=10)
     return {"influence_s": influence, "start_norm": found.params["start_norm"], "norm": found.params["norm"],
@@ -152,7 +152,7 @@ def _whole():
 
 def run():
     snapshot = looked_at()
-    dense = outer_influence(snapshot, damping=DAMPING).dense()
+    dense = outer_influence(snapshot, damping=DAMPING, of="sum").dense()
     yield "annealing, a proposal of 50,000 x 5,130, against W^T S anew", per_proposal(dense, recomputed, 20, repeats=3)
     yield "annealing, a proposal, against numpy with the sum carried", per_proposal(dense, incremental, 5000, repeats=5)
     del dense
