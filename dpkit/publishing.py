@@ -170,9 +170,9 @@ def _differences(lines) -> list[str]:
     given, rest, words = lines[lines["pairs"] > 0], lines[lines["pairs"] == 0], "Difference to random, in points"
     cells = [f"{words}:"] if len(given) else []
     if tests := given["p"].notna().sum():
-        cells = [f"{words}: of the means over the seeds, with Welch's 95 % interval. What stands Holm's correction over this "
+        cells = [f"{words}: of the means over the seeds, with Welch's 95 % interval. What survives Holm's correction over this "
                  f"table's {count(range(tests), 'interval')} is called ahead or behind; of the others these seeds cannot tell. "
-                 "Detectable: the least difference whose interval could leave 0 out, with these spreads, uncorrected."]
+                 "Detectable: the least difference that an interval of such spreads tells from 0, before the correction."]
     if len(given):
         cells.append(_markdown([_difference(line) for line in given.itertuples()]))
     for kind, some in rest.groupby("processor", sort=False):
@@ -200,8 +200,9 @@ def _markdown(table) -> str:
 def _draw(rows, title, path):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     pruned = [row for row in labelled(rows) if row["prune_ratio"] > 0]
+    many = len({(row["method"], kind_of(row)) for row in pruned}) > plots.accuracy.MANY
+    figure = Figure(figsize=(10 if many else 7.5, 4.5), layout="constrained")
     whole = [row for row in rows if row["prune_ratio"] == 0]
     ax = plots.accuracy_against_ratio(pruned, ax=figure.subplots(), whole=whole or None)
     ax.set_title(title)

@@ -159,7 +159,7 @@ def summary(rows, *, to: str = "random", confidence: float = 0.95):
     seed is nearly another seed.   error, low, high, p: its standard error, Welch's interval and p.   detectable: half the
     interval, the least difference that the seeds could have shown (see dpkit.welch).   pairs: the smaller of the two sides'
     numbers of seeds; 0: there is no difference.
-    holm: "ahead" or "behind", where the difference stands Holm's correction over all differences of this table; else "".
+    holm: "ahead" or "behind", where the difference survives Holm's correction over all differences of this table; else "".
     reason: why there is no difference, or no interval; else "".
     processor: the kind, "" where rows do not tell it.   failed: trials without an accuracy, on whatever kind.
     rows: as run_trial returns them, or a results_table.

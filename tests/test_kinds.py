@@ -187,4 +187,4 @@ def test_differences_of_one_method_on_two_kinds_do_not_hide_each_other(ax):
     points = {line.get_xdata()[0]: (line.get_ydata()[0], line.get_markerfacecolor()) for line in ax.lines
               if len(line.get_xdata()) == 1}
     assert points[3.0][0] != points[2.0][0] and [label.get_text() for label in ax.get_yticklabels()] == ["aum"]
-    assert points[3.0][1] == "white" != points[2.0][1]  # its interval leaves 0 out, and does not stand Holm's correction
+    assert points[3.0][1] == "white" != points[2.0][1]  # its interval leaves 0 out, and does not survive Holm's correction

@@ -139,7 +139,7 @@ def test_without_a_reference_a_summary_says_why_there_is_no_difference():
     assert len(results.summary([])) == 0
 
 
-def test_only_what_stands_holms_correction_over_the_table_is_ahead_or_behind():
+def test_only_what_survives_holms_correction_over_the_table_is_ahead_or_behind():
     gaps = {"dual": 10, "aum": -10, "el2n": 1.4, "ccs": 0.1}  # spreads of 0.5: errors sqrt(2 * 0.25 / 3) = 0.41
     around = (-0.005, 0, 0.005)
     rows = [row("random", 0.5, seed, 0.6 + d) for seed, d in enumerate(around)]

@@ -6,12 +6,14 @@ from dpkit.kinds import kind_of, marks, worded
 from dpkit.plots._style import method_style
 from dpkit.records import keep_count
 
+MANY = 8  # lines; the legend of more stands beside the figure
+
 
 def accuracy_against_ratio(rows, *, ax, whole=None):
     """Mean test accuracy of each method at each prune ratio, with one dot a seed and the standard deviation as a bar.
 
     rows: dicts with method, prune_ratio, accuracy (as run_trial returns).   whole: accuracies on the whole set, or its rows.
-    Rows of several kinds of processor are several lines, those of all but the commonest kind marked and dotted.
+    Rows of several kinds of processor are several lines, those of all but the commonest kind marked and pale.
     """
     marked = marks([*rows, *(row for row in ([] if whole is None else whole) if isinstance(row, dict))])
     series = list(dict.fromkeys((row["method"], kind_of(row)) for row in rows))
@@ -34,7 +36,8 @@ def accuracy_against_ratio(rows, *, ax, whole=None):
         ax.errorbar(at, mean, spread, label=method + marked[kind], capsize=3, markersize=6, linewidth=1.5, **style)
     ax.set_xticks(range(len(ratios)), [f"{100 * ratio:g} %" for ratio in ratios])
     ax.set(xlabel="pruned", ylabel="test accuracy (%)")
-    ax.legend(frameon=False, title=_meaning(marked))
+    beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(series) > MANY else {}  # or it would cover the points
+    ax.legend(frameon=False, title=_meaning(marked), **beside)
     return ax
 
 
@@ -48,7 +51,7 @@ def _whole(whole, marked) -> dict:
 
 
 def _style_of(method, mark) -> dict:
-    return method_style(method) | ({"linestyle": ":"} if mark else {})
+    return method_style(method) | ({"alpha": 0.5} if mark else {})
 
 
 def _meaning(marked) -> str | None:
@@ -67,7 +70,7 @@ def accuracy_against_epochs(rows, *, ax):
     ratios = sorted({row["prune_ratio"] for row in rows})
     lengths = sorted({row["record_epochs"] for row in rows} - {0})
     for method, ratio, kind in dict.fromkeys((row["method"], row["prune_ratio"], kind_of(row)) for row in rows):
-        style = method_style(method) | {"linestyle": ["-", "--", "-.", ":"][ratios.index(ratio) % 4], "marker": "o"}
+        style = _style_of(method, marked[kind]) | {"linestyle": ["-", "--", "-.", ":"][ratios.index(ratio) % 4], "marker": "o"}
         at = {}
         for row in rows:
             if (row["method"], row["prune_ratio"], kind_of(row)) == (method, ratio, kind):
@@ -75,7 +78,8 @@ def accuracy_against_epochs(rows, *, ax):
         values = {epochs: [100 * row["accuracy"] for row in some] for epochs, some in sorted(at.items())}
         name = f"{method}, {100 * ratio:g} %{marked[kind]}"
         if 0 in values:
-            ax.axhline(np.mean(values.pop(0)), color=style["color"], linestyle=style["linestyle"], label=name)
+            ax.axhline(np.mean(values.pop(0)), label=name, **{part: style[part] for part in ("color", "linestyle", "alpha")
+                                                              if part in style})
         elif values:
             ax.plot(list(values), [np.mean(found) for found in values.values()], label=name, linewidth=1.5, **style)
         for epochs, found in values.items():
@@ -95,7 +99,7 @@ def differences(lines, *, ax, order=None):
 
     lines: of results.summary, one prune ratio: with method, difference, low, high (NaN: no interval), pairs and holm.
     order: methods from the top down, so that panels of several ratios share their lines.   Pale, with an open point: what does
-    not stand Holm's correction, or, in lines that have no holm, whose interval holds 0. A method that has differences on
+    not survive Holm's correction, or, in lines that have no holm, whose interval holds 0. A method that has differences on
     several kinds of processor has them one below the other.
     """
     lines = sorted((line for line in lines.itertuples() if line.pairs), key=lambda line: -line.difference)
