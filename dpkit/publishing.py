@@ -11,15 +11,18 @@
 import ast
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from dpkit import catalog, plots, stages, store
-from dpkit.report_result import machine, versions
-from dpkit.results import KIND, accuracy_table, label, labelled, summary
+from dpkit.kinds import kind_of, listed
+from dpkit.report_result import count, machine, versions
+from dpkit.results import KIND, accuracy_table, kinds_of, label, labelled, results_table, summary
 from dpkit.results import outcomes as outcomes_of
+from dpkit.training import Recipe
 from dpkit.trials import Outcome, Trial, settings_of, worded_exits
 
 SCHEMA = 1
@@ -46,8 +49,7 @@ def publish(folder, outcomes, *, title: str, command: str, notes=(), settings=No
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-        (part / "table.md").write_text(_page(rows, title, command, notes), encoding="utf-8")
-        _draw(rows, title, part / "accuracy.png")
+        _write_page(part, rows, title, command, notes)
         files = sorted(path for path in part.rglob("*") if path.is_file())
         store.write_json(part / "manifest.json", {
             "kind": KIND, "schema": SCHEMA, "title": title, "command": command, "settings": settings or {},
@@ -56,16 +58,34 @@ def publish(folder, outcomes, *, title: str, command: str, notes=(), settings=No
     return folder
 
 
-def published(trials, folders, images, test) -> tuple[list[Outcome], list[Trial]]:
+def rewrite(folder) -> Path:
+    """Write table.md and accuracy.png of a published table anew from its own rows, for a table that an older dpkit wrote.
+
+    Rows, scores, kept sets and what the manifest says of them stay; only the hashes of the two files change.
+    ValueError if the folder is no published table, or its rows are not the published ones.
+    """
+    folder = Path(folder)
+    rows, manifest = results_table(folder).to_dict("records"), store.read_manifest(folder)
+    with store.whole_folder(folder, kind=KIND) as part:
+        shutil.copytree(folder, part, dirs_exist_ok=True)
+        _write_page(part, rows, manifest["title"], manifest["command"], manifest["notes"])
+        manifest["sha256"] |= {name: store.file_hash(part / name) for name in ("table.md", "accuracy.png")}
+        store.write_json(part / "manifest.json", manifest)
+    return folder
+
+
+def published(trials, folders, images, test, *, other_kinds: bool = False) -> tuple[list[Outcome], list[Trial]]:
     """(outcomes of those trials that stand in published tables, the trials that are left to run).
 
-    So that finished work is never done again, whatever the machine, precision and torch it was done with: its row says so.
+    So that work finished on this kind of processor (or GPU) is not done again, whatever the precision and torch: its row says
+    so. On another kind the same seed is nearly another seed, and all trials are left to run.
+    other_kinds: also take rows of other kinds, or that do not tell theirs: the table is then a mixed one, and says so.
     folders: of publish; one that is not there is passed over.   images: the ImageSet of the trials; a table that was made
     of other images, or by stages whose numbers have changed since, counts for nothing. A trial is a row's if all that the
     row depends on is the same; what a table does not say counts as different. Where two rows fit, the first counts.
     test:    the ImageSet that they are tested on; the first tables did not tell theirs.
     """
-    found = {}
+    found, others, here = {}, {}, stages.surroundings(images, Recipe())["processor"]
     for folder in filter(lambda folder: (Path(folder) / "manifest.json").exists(), folders):
         said = store.read_manifest(folder).get("settings", {})
         if said.get("data") == images.fingerprint and said.get("test", test.fingerprint) == test.fingerprint:
@@ -73,7 +93,8 @@ def published(trials, folders, images, test) -> tuple[list[Outcome], list[Trial]
                 told = {name: value for name, value in outcome.row.items() if value not in (None, "")}
                 row = {"versions": _BEFORE, "options": ""} | said | told
                 if row["method"] in catalog.METHODS and stages.as_now(row["versions"]):
-                    found.setdefault(_what_was_run(row), outcome)
+                    (found if kind_of(row) == here else others).setdefault(_what_was_run(row), outcome)
+    found = others | found if other_kinds else found
     there, left = [], []
     for trial in trials:
         own = {"snapshot_epoch": trial.snapshot_epoch, "best_every": trial.best_every, "settings": settings_of(trial),
@@ -126,25 +147,47 @@ def _write_scores(part, outcome, known) -> str:
     return known[key]
 
 
+def _write_page(part, rows, title, command, notes):
+    (part / "table.md").write_text(_page(rows, title, command, notes), encoding="utf-8")
+    _draw(rows, title, part / "accuracy.png")
+
+
 def _page(rows, title, command, notes) -> str:
     seeds = sorted({row["seed"] for row in rows})
-    cells = [f"# {title}", f"`{command}`", f"Test accuracy in percent after the last step, mean ± standard deviation over "
+    cells = [f"# {title}", f"`{command}`", *filter(None, [kinds_of(rows)]),
+             "Test accuracy in percent after the last step, mean ± standard deviation over "
              f"{len(seeds)} seeds of recording, selection and retraining.", _markdown(accuracy_table(rows, seeds=len(seeds)))]
-    gaps = [{"pruned": f"{100 * line.prune_ratio:g} %", "method": line.method, "minus random": _difference(line)}
-            for line in summary(rows).itertuples() if line.pairs]
-    if gaps:
-        cells += ["Paired difference to random, in points, the same seed on both sides, and its 95 % confidence interval "
-                  "(Student's t):", _markdown(gaps)]
+    lines = summary(rows)
+    cells += _differences(lines[(lines["pairs"] > 0) | (lines["reason"] != "")])
     varied = {row["method"] for row in rows if label(row) != row["method"]} & {label(row) for row in rows}
     usual = [f"`{method}` with no setting named has the usual {catalog.worded(catalog.METHODS[method].options)}."
              for method in sorted(varied) if catalog.METHODS[method].options]
     return "\n\n".join([*cells, *usual, *notes]) + "\n"
 
 
-def _difference(line) -> str:
-    if line.pairs == 1:
-        return f"{line.difference:+.1f}"
-    return f"{line.difference:+.1f} ± {line.difference_spread:.1f} [{line.low:+.1f}, {line.high:+.1f}]"
+def _differences(lines) -> list[str]:
+    """Of results.summary, those lines that have a difference, or a reason why they have none: the page's paragraphs."""
+    given, rest, words = lines[lines["pairs"] > 0], lines[lines["pairs"] == 0], "Difference to random, in points"
+    cells = [f"{words}:"] if len(given) else []
+    if tests := given["p"].notna().sum():
+        cells = [f"{words}: of the means over the seeds, with Welch's 95 % interval. What survives Holm's correction over this "
+                 f"table's {count(range(tests), 'interval')} is called ahead or behind; of the others these seeds cannot tell. "
+                 "Detectable: the least difference that an interval of such spreads tells from 0, before the correction."]
+    if len(given):
+        cells.append(_markdown([_difference(line) for line in given.itertuples()]))
+    for kind, some in rest.groupby("processor", sort=False):
+        methods = [f"{method} at {listed(f'{100 * ratio:g}' for ratio in here['prune_ratio'])} %"
+                   for method, here in some.groupby("method", sort=False)]
+        ratios = listed(f"{100 * ratio:g}" for ratio in some["prune_ratio"].unique())
+        cells.append(f"No difference to random is given for {listed(methods)}: there are no rows of random at {ratios} %"
+                     + f"{f' from {kind}' if kind else ''}.")
+    return cells
+
+
+def _difference(line) -> dict:
+    gap = f"{line.difference:+.1f}" + (f" [{line.low:+.1f}, {line.high:+.1f}]" if line.error == line.error else "")  # not NaN
+    return {"pruned": f"{100 * line.prune_ratio:g} %", "method": line.method, "minus random": gap,
+            "after Holm": line.holm or line.reason, "detectable": f"{line.detectable:.1f}" if line.error == line.error else ""}
 
 
 def _markdown(table) -> str:
@@ -157,9 +200,10 @@ def _markdown(table) -> str:
 def _draw(rows, title, path):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     pruned = [row for row in labelled(rows) if row["prune_ratio"] > 0]
-    whole = [row["accuracy"] for row in rows if row["prune_ratio"] == 0]
+    many = len({(row["method"], kind_of(row)) for row in pruned}) > plots.accuracy.MANY
+    figure = Figure(figsize=(10 if many else 7.5, 4.5), layout="constrained")
+    whole = [row for row in rows if row["prune_ratio"] == 0]
     ax = plots.accuracy_against_ratio(pruned, ax=figure.subplots(), whole=whole or None)
     ax.set_title(title)
     figure.savefig(path, dpi=150, metadata={"Software": None})

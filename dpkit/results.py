@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from dpkit import catalog, stages, store
+from dpkit.kinds import kind_of, marks, sentence
 from dpkit.records import Scores, Selection, keep_count
 from dpkit.training import Recipe
 from dpkit.trials import Outcome
+from dpkit.welch import holm, welch
 
 KIND, SWEEP = "Table", "sweep.json"
 MAY_LACK = ("best_accuracy", "threads", "best_every", "snapshot_epoch",
@@ -121,55 +123,89 @@ def accuracy_table(rows, *, seeds: int | None = None) -> list[dict]:
 
     rows:  as run_trial returns them, or a results_table. Rows with prune_ratio 0 are the line "nothing", whatever their
            method. A cell with fewer seeds than others says so: "75.1 ± 0.3 (2 of 3)"; and so does one that could not prune
-           what was asked: "75.1 ± 0.3 (pruned 43 %)".
+           what was asked: "75.1 ± 0.3 (pruned 43 %)". Rows from several kinds of processor are not averaged together; those
+           that are not of the commonest kind are marked: "75.1 ± 0.3 (a)". kinds_of(rows) says what the marks mean.
     seeds: how many were asked for, where some are still to come: then a cell with one of them says "75.1 (1 of 3)".
     """
     rows = labelled(rows)
     methods = list(dict.fromkeys(row["method"] for row in rows if row["prune_ratio"] > 0)) or ["random"]
-    wanted, least, table = seeds or len({row["seed"] for row in rows}), 1 if seeds else 2, []
+    wanted, least, table, marked = seeds or len({row["seed"] for row in rows}), 1 if seeds else 2, [], marks(rows)
     for ratio in sorted({row["prune_ratio"] for row in rows}):
         here = [row for row in rows if row["prune_ratio"] == ratio]
         line = {"pruned": f"{100 * ratio:g} %" if ratio else "nothing", "kept": here[0]["keep"]}
         for method in methods if ratio else methods[:1]:
-            cell = [row for row in here if row["method"] == method or not ratio]
-            found = [*_by_seed(cell).values()]
-            few = f" ({len(found)} of {wanted})" if least <= len(found) < wanted else ""
-            line[method] = _mean_and_spread(found) + few + _short_of(cell) if found else ""
+            texts = []
+            for kind, mark in marked.items():
+                cell = [row for row in here if (row["method"] == method or not ratio) and kind_of(row) == kind]
+                found = [*_by_seed(cell).values()]
+                few = f" ({len(found)} of {wanted})" if least <= len(found) < wanted else ""
+                texts += [_mean_and_spread(found) + few + _short_of(cell) + mark] if found else []
+            line[method] = ", ".join(texts)
         table.append(line)
     return table
 
 
+def kinds_of(rows) -> str:
+    """Which rows are from which kind of processor, in a sentence for the top of their table; "" where all are from one."""
+    return sentence(labelled(rows))
+
+
 def summary(rows, *, to: str = "random", confidence: float = 0.95):
-    """A DataFrame with a line per set, network, budget, prune ratio and method, over its seeds.
+    """A DataFrame with a line per set, network, budget, prune ratio, method and kind of processor, over its seeds.
 
     accuracy, spread: mean and standard deviation in percent after the last step (spread NaN for one seed);  seeds: how many.
     best_accuracy: mean of the best epochs on the TEST set, where that was asked for: optimistic, never to be quoted alone.
-    difference, difference_spread: accuracy minus `to`'s of the same seed, in points, over `pairs` seeds. The same seed on
-    both sides takes the luck of the retraining's first weights out.   low, high: Student's t interval of the mean difference.
-    failed: trials without an accuracy.
+    difference: accuracy minus that of the method `to`, in points, of the same kind of processor: on another kind the same
+    seed is nearly another seed.   error, low, high, p: its standard error, Welch's interval and p.   detectable: half the
+    interval, the least difference that the seeds could have shown (see dpkit.welch).   pairs: the smaller of the two sides'
+    numbers of seeds; 0: there is no difference.
+    holm: "ahead" or "behind", where the difference survives Holm's correction over all differences of this table; else "".
+    reason: why there is no difference, or no interval; else "".
+    processor: the kind, "" where rows do not tell it.   failed: trials without an accuracy, on whatever kind.
     rows: as run_trial returns them, or a results_table.
     """
     import pandas
-    from scipy.stats import t
 
     every = _all_labelled(rows)
-    kind = [name for name in ("dataset", "num_samples", "model", "budget", "prune_ratio") if every and name in every[0]]
+    shared = [name for name in ("dataset", "num_samples", "model", "budget", "prune_ratio") if every and name in every[0]]
     cells = {}
     for row in every:
-        at = tuple(row[name] if row[name] == row[name] else None for name in kind)
+        at = tuple(row[name] if row[name] == row[name] else None for name in shared)
         cells.setdefault((at, row["method"]), []).append(row)
     table = []
     for (at, method), here in cells.items():
-        good, others = _by_seed(here), _by_seed(cells.get((at, to), []))
-        gaps = [value - others[seed] for seed, value in good.items() if seed in others and method != to]
-        mean, spread = _mean(gaps), _spread(gaps)
-        half = t.ppf((1 + confidence) / 2, len(gaps) - 1) * spread / np.sqrt(len(gaps)) if len(gaps) > 1 else np.nan
-        best = [100 * row["best_accuracy"] for row in here if pandas.notna(row.get("best_accuracy"))]
-        table.append(dict(zip(kind, at, strict=True)) | {
-            "method": method, "accuracy": _mean([*good.values()]), "spread": _spread([*good.values()]), "seeds": len(good),
-            "best_accuracy": _mean(best), "difference": mean, "difference_spread": spread, "low": mean - half,
-            "high": mean + half, "pairs": len(gaps), "failed": sum(bool(row.get("failed")) for row in here)})
-    return pandas.DataFrame(table).sort_values(kind, kind="stable", ignore_index=True)
+        failed, reference = sum(bool(row.get("failed")) for row in here), cells.get((at, to), []) if method != to else None
+        for kind in dict.fromkeys(kind_of(row) for row in here if not row.get("failed")) or [""]:
+            some = _of_kind(here, kind)
+            good, others = ([*_by_seed(one).values()] for one in (some, _of_kind(reference or [], kind)))
+            pairs = min(len(good), len(others))
+            best = [100 * row["best_accuracy"] for row in some if pandas.notna(row.get("best_accuracy"))]
+            found = welch(good if pairs else [], others, confidence=confidence)
+            table.append(dict(zip(shared, at, strict=True)) | {
+                "method": method, "accuracy": _mean(good), "spread": _spread(good), "seeds": len(good),
+                "best_accuracy": _mean(best), **found, "pairs": pairs, "holm": "", "processor": kind, "failed": failed,
+                "reason": _reason(good, others, reference, to, found["error"])})
+            failed = 0  # said once
+    if not table:
+        return pandas.DataFrame()
+    table = pandas.DataFrame(table)
+    sure = holm(table["p"]) < 1 - confidence
+    table.loc[sure, "holm"] = np.where(table["difference"][sure] > 0, "ahead", "behind")
+    return table.sort_values(shared, kind="stable", ignore_index=True)
+
+
+def _of_kind(rows, kind) -> list:
+    return [row for row in rows if kind_of(row) == kind]
+
+
+def _reason(good, others, reference, to, error) -> str:
+    """Why a line of the summary has no difference to `to`, or no interval of it."""
+    if reference is None or not good or error == error:  # not NaN
+        return ""
+    if not others:
+        elsewhere = any(not row.get("failed") for row in reference)
+        return f"no row of {to}{' from this kind of processor' if elsewhere else ''}"
+    return "one seed" if min(len(good), len(others)) == 1 else "no spread"
 
 
 def overview(rows) -> str:
@@ -178,7 +214,8 @@ def overview(rows) -> str:
     for row in rows.to_dict("records"):
         if not row["failed"]:
             blocks.setdefault((row["dataset"], row["model"], row["num_samples"], row["budget"]), []).append(row)
-    return "\n\n".join(f"{dataset}, {n:,.0f} images, {model}, retrained for {budget}; accuracy in %, last epoch\n{_text(some)}"
+    return "\n\n".join(f"{dataset}, {n:,.0f} images, {model}, retrained for {budget}; accuracy in %, last epoch\n"
+                       + "".join(f"{words}\n" for words in [kinds_of(some)] if words) + _text(some)
                        for (dataset, model, n, budget), some in blocks.items())
 
 
@@ -198,7 +235,8 @@ def cost_table(rows) -> list[dict]:
     before: those of the recording, which comes first.   share: before / whole, in percent.
     break_even: the number k of retrainings after which before + k each <= k whole; None: never, as when the budget is
     "steps" and every retraining costs the same. (A twentieth less counts as the same: batches are near-equal, not equal.)
-    The same with _seconds for the clock's (before: recording, scoring, selecting).
+    The same with _seconds for the clock's (before: recording, scoring, selecting), within one kind of processor: a method
+    with rows of several kinds has a line for each, and whole_seconds is NaN where the whole set was not trained on that kind.
     rows: of one set, network and budget, with some of prune_ratio 0 among them.
     """
     rows = labelled(rows)
@@ -206,16 +244,16 @@ def cost_table(rows) -> list[dict]:
     if len(protocols) > 1:
         raise ValueError("cost_table compares trainings of one set, network and budget; got rows of "
                          f"{' and '.join(', '.join(map(str, one)) for one in sorted(protocols, key=str))}: pick one of them")
-    whole = [row for row in rows if not row["prune_ratio"]]
-    table = []
+    whole, marked, table = [row for row in rows if not row["prune_ratio"]], marks(rows), []
     for ratio in sorted({row["prune_ratio"] for row in rows} - {0}):
-        for method in dict.fromkeys(row["method"] for row in rows if row["prune_ratio"] == ratio):
-            here = [row for row in rows if row["prune_ratio"] == ratio and row["method"] == method]
+        for method, kind in dict.fromkeys((row["method"], kind_of(row)) for row in rows if row["prune_ratio"] == ratio):
+            here = [row for row in _of_kind(rows, kind) if row["prune_ratio"] == ratio and row["method"] == method]
             accuracy = _mean([100 * row["accuracy"] for row in here])
-            line = {"pruned": f"{100 * ratio:g} %", "method": method, "accuracy": accuracy}
+            line = {"pruned": f"{100 * ratio:g} %", "method": method + marked[kind], "accuracy": accuracy}
             for unit, ending in (("samples", ""), ("seconds", "_seconds")):
                 before = _mean([sum(row[f"{stage}_{unit}"] for stage in ("record", "score", "select")) for row in here])
-                each, full = (_mean([row[f"retrain_{unit}"] for row in some]) for some in (here, whole))
+                alike = _of_kind(whole, kind) if unit == "seconds" else whole
+                each, full = (_mean([row[f"retrain_{unit}"] for row in some]) for some in (here, alike))
                 even = float(np.ceil(before / (full - each))) if full - each > full / 20 else None
                 line |= {f"before{ending}": before, f"each{ending}": each, f"whole{ending}": full,
                          f"share{ending}": 100 * before / full, f"break_even{ending}": even}

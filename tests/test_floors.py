@@ -101,8 +101,8 @@ def test_scorers_and_selectors_stand_on_records_and_numbers_alone(path):
 
 
 @pytest.mark.parametrize("path", files_of("plots"), ids=lambda path: path.name)
-def test_plots_stand_on_records_alone(path):
-    assert inside(path) <= {"records"} and "torch" not in outside(path)
+def test_plots_stand_on_records_and_rows_alone(path):
+    assert inside(path) <= {"records", "kinds"} and "torch" not in outside(path)
 
 
 @pytest.mark.parametrize("path", files_of("store", "records", "blocks", "two_point"), ids=lambda path: path.name)

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas
 import pytest
-from scipy.stats import ttest_rel
+from scipy.stats import ttest_ind
 
 from dpkit import catalog, publishing, results, stages, store
 from dpkit.data import load
 from dpkit.records import Scores, Selection
+from dpkit.report_result import processor
 from dpkit.training import Recipe
 from dpkit.trials import Outcome, Trial, settings_of
 
@@ -91,40 +92,62 @@ def test_a_cell_that_could_not_prune_what_was_asked_says_what_it_did():
     assert half["eeprune"] == "60.0 ± 0.0 (pruned 32 %)" and half["random"] == "50.0 ± 0.0"
 
 
-def test_a_summarys_interval_is_that_of_scipys_paired_t_test():
+def test_a_summarys_interval_is_that_of_welchs_test_whatever_the_seeds_order():
     rng = np.random.default_rng(0)
-    here, there = rng.random((2, 5))
+    here, there = rng.random(4), rng.random(5)
     rows = [row("random", 0.5, seed, there[seed]) for seed in (3, 1, 4, 0, 2)]
-    rows += [row("dual", 0.5, seed, here[seed]) for seed in range(5)]
+    rows += [row("dual", 0.5, seed, here[seed]) for seed in range(4)]
     for confidence in (0.95, 0.8):
         random, dual = results.summary(rows, confidence=confidence).itertuples()
-        expected = ttest_rel(100 * here, 100 * there).confidence_interval(confidence)
-        assert (dual.low, dual.high) == pytest.approx(tuple(expected))
-    assert (dual.difference, dual.pairs, dual.seeds) == (pytest.approx(100 * (here - there).mean()), 5, 5)
-    assert dual.difference_spread == pytest.approx(100 * (here - there).std(ddof=1))
+        expected = ttest_ind(100 * here, 100 * there, equal_var=False)
+        assert (dual.low, dual.high) == pytest.approx(tuple(expected.confidence_interval(confidence)))
+        assert dual.p == pytest.approx(expected.pvalue)
+    assert (dual.difference, dual.pairs, dual.seeds) == (pytest.approx(100 * (here.mean() - there.mean())), 4, 4)
+    assert dual.error == pytest.approx(100 * np.sqrt(here.var(ddof=1) / 4 + there.var(ddof=1) / 5))
     assert (dual.accuracy, dual.spread) == (pytest.approx(100 * here.mean()), pytest.approx(100 * here.std(ddof=1)))
     assert random.pairs == 0 and np.isnan([random.difference, random.low, random.high]).all()  # not to itself
+    assert (random.reason, dual.reason) == ("", "")
 
 
-def test_differences_are_taken_within_a_seed():
+def test_differences_are_of_means_and_need_two_seeds_on_both_sides_for_an_interval():
     table = results.summary(ROWS).set_index("method")
     dual, other = table.loc["dual"], table.loc["dual+beta, c_d=5.5"]
-    assert dual.difference == pytest.approx(-8)  # -10 and -6: spread sqrt(2 * 2^2) = 2.83, where unpaired is 12
-    assert dual.difference_spread == pytest.approx(2.828, abs=1e-3)
-    assert dual.high - dual.difference == pytest.approx(12.706 * 2.828 / np.sqrt(2), abs=1e-2)  # Student's t for 1: 12.706
-    assert (other.difference, other.pairs) == (pytest.approx(5), 1) and np.isnan([other.difference_spread, other.low]).all()
+    assert dual.difference == pytest.approx(-8)  # variances 50 and 98, each over 2 seeds: error sqrt(74) = 8.60
+    assert dual.error == pytest.approx(8.602, abs=1e-3)
+    assert (other.difference, other.pairs, other.reason) == (pytest.approx(0), 1, "one seed")  # 65 and the mean of 60 and 70
+    assert np.isnan([other.error, other.low, other.detectable, other.p]).all() and other.holm == ""
     to_dual = results.summary(ROWS, to="dual").set_index("method")
-    assert to_dual.loc["dual+beta"].difference == pytest.approx(16) and to_dual.loc["dual"].pairs == 0
+    assert to_dual.loc["dual+beta"].difference == pytest.approx(9) and to_dual.loc["dual"].pairs == 0
 
 
-def test_a_pair_that_is_missing_and_a_trial_that_failed_are_counted():
-    rows = [row("random", 0.5, seed, 0.5) for seed in (0, 1, 2)] + [row("dual", 0.5, seed, 0.6) for seed in (1, 2, 3)]
+def test_seeds_that_are_missing_and_trials_that_failed_are_counted():
+    rows = [row("random", 0.5, seed, 0.5) for seed in (0, 1, 2)] + [row("dual", 0.5, seed, 0.6) for seed in (1, 2, 3, 5)]
     rows += [row("dual", 0.5, 4, None) | {"failed": "it diverged"}, row("aum", 0.5, 0, None) | {"failed": "it diverged"}]
     for given in (rows, pandas.DataFrame([{"failed": ""} | one for one in rows])):
         table = results.summary(given).set_index("method")
-        assert table[["seeds", "pairs", "failed"]].loc["dual"].tolist() == [3, 2, 1]
+        assert table[["seeds", "pairs", "failed"]].loc["dual"].tolist() == [4, 3, 1]
         assert table[["seeds", "pairs", "failed"]].loc["aum"].tolist() == [0, 0, 1]
         assert np.isnan(table.accuracy["aum"]) and table.difference["dual"] == pytest.approx(10)
+        assert (table.reason["dual"], table.holm["dual"], table.reason["aum"]) == ("no spread", "", "")
+
+
+def test_without_a_reference_a_summary_says_why_there_is_no_difference():
+    (line,) = results.summary([row("dual", 0.5, 0, 0.5)]).itertuples()
+    assert (line.pairs, line.reason) == (0, "no row of random") and np.isnan(line.difference)
+    (dual, _) = results.summary([row("dual", 0.5, 0, 0.5), row("random", 0.5, 0, None) | {"failed": "no"}]).itertuples()
+    assert dual.reason == "no row of random"
+    assert len(results.summary([])) == 0
+
+
+def test_only_what_survives_holms_correction_over_the_table_is_ahead_or_behind():
+    gaps = {"dual": 10, "aum": -10, "el2n": 1.4, "ccs": 0.1}  # spreads of 0.5: errors sqrt(2 * 0.25 / 3) = 0.41
+    around = (-0.005, 0, 0.005)
+    rows = [row("random", 0.5, seed, 0.6 + d) for seed, d in enumerate(around)]
+    rows += [row(name, 0.5, seed, 0.6 + gap / 100 + d) for name, gap in gaps.items() for seed, d in enumerate(around)]
+    table = results.summary(rows).set_index("method")
+    assert table.holm.to_dict() == {"random": "", "dual": "ahead", "aum": "behind", "el2n": "", "ccs": ""}
+    assert table.low["el2n"] > 0  # t 1.4 / 0.408 = 3.43, p .027, times the 2 that are left: .053; alone it would be ahead
+    assert results.summary(rows[:3] + rows[9:12]).holm.tolist() == ["", "ahead"]
 
 
 def test_a_summary_has_a_line_per_set_network_budget_and_ratio():
@@ -221,8 +244,33 @@ def test_the_manifest_says_how_it_was_made(published):
     assert page.startswith("# Mine\n")
     assert page.endswith("\n`dual+beta` with no setting named has the usual c_d=4.\n\nA footnote.\n")
     assert "| 50 % | 6 | 65.0 ± 7.1 | 57.0 ± 9.9 | 65.0 (1 of 2) | 66.0 (1 of 2) |" in page
-    assert "| 50 % | dual | -8.0 ± 2.8 [-33.4, +17.4] |" in page
+    assert "| 50 % | dual | -8.0 [-49.0, +33.0] |  | 41.0 |" in page and "this table's 1 interval is called" in page
+    assert "| 50 % | dual+beta, c_d=5.5 | +0.0 | one seed |  |" in page and "kinds of processor" not in page
     assert (published / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_table_of_an_older_dpkit_is_written_anew_from_its_rows_and_tells_the_same_of_them(published):
+    as_new = {path: path.read_bytes() for path in published.rglob("*") if path.is_file()}
+    manifest = json.loads((published / "manifest.json").read_text())
+    (published / "table.md").write_text("as it once was")
+    manifest["sha256"]["table.md"], manifest["versions"]["dpkit"] = store.file_hash(published / "table.md"), "0.1.0"
+    store.write_json(published / "manifest.json", manifest)
+    publishing.rewrite(published)
+    for path, data in as_new.items():
+        assert path.read_bytes() == data or path.name == "manifest.json"
+    again = json.loads((published / "manifest.json").read_text())
+    assert again["versions"]["dpkit"] == "0.1.0" and again["sha256"]["table.md"] == store.file_hash(published / "table.md")
+    assert again | {"sha256": None} == manifest | {"sha256": None}
+
+
+def test_a_table_whose_rows_were_changed_is_not_written_anew(published, tmp_path):
+    (published / "rows.csv").write_text((published / "rows.csv").read_text().replace("0.9", "0.99"))
+    before = (published / "table.md").read_text()
+    with pytest.raises(ValueError, match="rows.csv is missing or was changed"):
+        publishing.rewrite(published)
+    assert (published / "table.md").read_text() == before
+    with pytest.raises(ValueError, match="expected a published table"):
+        publishing.rewrite(tmp_path / "none")
 
 
 @pytest.mark.parametrize("name, read", [("rows.csv", results.results_table), ("kept.npy", lambda f: results.kept_set(f, 0))])
@@ -258,6 +306,11 @@ TRIAL = Trial("digits", "dual", 0.5, 0, Recipe(epochs=12), 10, Recipe(budget="st
 EARLY = replace(TRIAL, method="el2n")
 
 
+def here(images):
+    """What a row says of the machine at hand."""
+    return {"device": stages.device_name(images.device), "processor": processor()}
+
+
 @pytest.fixture
 def few():
     return load("digits", device="cpu").first(N)
@@ -274,7 +327,7 @@ def done(tmp_path, few):
     def finished(trial):
         own = {name: getattr(trial, name) for name in ("dataset", "num_samples", "model", "method", "prune_ratio", "seed",
                                                        "record_epochs", "snapshot_epoch", "best_every")}
-        row = own | {"options": "", "keep": 6, "accuracy": 0.5, "record": trial.record.worded(),
+        row = own | here(few) | {"options": "", "keep": 6, "accuracy": 0.5, "record": trial.record.worded(),
                      "retrain": trial.retrain.worded(), "settings": settings_of(trial), "versions": stages.worded_versions()}
         return Outcome(row, Selection(np.arange(6), N, "top"), Scores(np.arange(N), trial.method))
 
@@ -297,6 +350,21 @@ def test_a_published_trial_is_not_run_again(done, few, held_out):
     assert publishing.published([TRIAL, EARLY], [again], few, held_out)[1] == []
 
 
+@pytest.mark.parametrize("told", [{"processor": "another"}, {"processor": ""}, {"device": "NVIDIA H200"}])
+def test_rows_of_another_kind_of_processor_are_another_training_unless_asked_for(done, few, held_out, told):
+    own, _ = publishing.published([TRIAL, EARLY], [done], few, held_out)
+    rows = [replace(one, row=one.row | told | {"accuracy": 0.25}) for one in own]
+    other = publishing.publish(done.parent / "other", rows, title="Mine", command="-", settings={"data": few.fingerprint})
+    assert publishing.published([TRIAL, EARLY], [other], few, held_out) == ([], [TRIAL, EARLY])
+    there, left = publishing.published([TRIAL, EARLY], [other], few, held_out, other_kinds=True)
+    assert [one.row["accuracy"] for one in there] == [0.25, 0.25] and left == []
+    there, _ = publishing.published([TRIAL, EARLY], [other, done], few, held_out, other_kinds=True)
+    assert [one.row["accuracy"] for one in there] == [0.5, 0.5]  # where both are there, those of this kind, in any order
+    mixed = [there[0], *publishing.published([EARLY], [other], few, held_out, other_kinds=True)[0]]
+    page = publishing.publish(done.parent / "mixed", mixed, title="Mine", command="-") / "table.md"
+    assert "The rows are from 2 kinds of processor: " in page.read_text()
+
+
 @pytest.mark.parametrize("changes", [
     {"prune_ratio": 0.6}, {"seed": 1}, {"method": "aum"}, {"method": "random"}, {"model": "resnet18"}, {"num_samples": N - 1},
     {"record": Recipe(epochs=13)}, {"record_epochs": 11}, {"retrain": Recipe(budget="steps", steps=6)}, {"best_every": 1},
@@ -315,8 +383,9 @@ def test_exits_count_where_they_are_read(few, held_out, tmp_path):
     exits = replace(TRIAL, method="eeprune", exits=(0,))
     row = {name: getattr(exits, name) for name in ("dataset", "num_samples", "model", "method", "prune_ratio", "seed",
                                                    "record_epochs", "snapshot_epoch", "best_every")}
-    row |= {"options": "protect_inf=True", "keep": 6, "accuracy": 0.5, "record": exits.record.worded(), "exits": "after 0",
-            "retrain": exits.retrain.worded(), "settings": settings_of(exits), "versions": stages.worded_versions()}
+    row |= here(few) | {"options": "protect_inf=True", "keep": 6, "accuracy": 0.5, "record": exits.record.worded(),
+                        "exits": "after 0", "retrain": exits.retrain.worded(), "settings": settings_of(exits),
+                        "versions": stages.worded_versions()}
     table = publishing.publish(tmp_path / "t", [Outcome(row, Selection(np.arange(6), N, "top"), None)], title="Mine",
                                command="-", settings={"data": few.fingerprint})
     for trial, count in ((exits, 1), (replace(exits, exits=(1,)), 0), (replace(exits, exit_weights=(1, 2)), 0)):
@@ -349,7 +418,7 @@ def test_a_setting_whose_usual_value_changed_since_is_another(done, few, held_ou
 def test_rows_from_before_they_told_their_settings_count_where_the_manifest_tells_the_rest(tmp_path, few, held_out):
     row = {"dataset": "digits", "num_samples": N, "model": "small_cnn", "method": "dual", "options": "window=10",
            "prune_ratio": 0.5, "seed": 0, "record": "12 epochs", "record_epochs": 10, "retrain": "5 steps", "accuracy": 0.5,
-           "keep": 6}
+           "keep": 6} | here(few)
     old = [Outcome(row, Selection(np.arange(6), N, "top"), None)]
     for said, count in (({"best_every": 0}, 1), ({"best_every": 2}, 0), ({}, 0)):
         table = publishing.publish(tmp_path / "old", old, title="Mine", command="-", settings={"data": few.fingerprint} | said)

@@ -2,55 +2,84 @@
 
 import numpy as np
 
+from dpkit.kinds import kind_of, marks, worded
 from dpkit.plots._style import method_style
 from dpkit.records import keep_count
+
+MANY = 8  # lines; the legend of more stands beside the figure
 
 
 def accuracy_against_ratio(rows, *, ax, whole=None):
     """Mean test accuracy of each method at each prune ratio, with one dot a seed and the standard deviation as a bar.
 
-    rows: dicts with method, prune_ratio, accuracy (as run_trial returns).   whole: accuracies on the whole set.
+    rows: dicts with method, prune_ratio, accuracy (as run_trial returns).   whole: accuracies on the whole set, or its rows.
+    Rows of several kinds of processor are several lines, those of all but the commonest kind marked and pale.
     """
-    methods = list(dict.fromkeys(row["method"] for row in rows))
+    marked = marks([*rows, *(row for row in ([] if whole is None else whole) if isinstance(row, dict))])
+    series = list(dict.fromkeys((row["method"], kind_of(row)) for row in rows))
     ratios = sorted({row["prune_ratio"] for row in rows})
-    beside = min(0.12, 0.5 / len(methods)) if methods else 0  # so that bars stay readable
+    beside = min(0.12, 0.5 / len(series)) if series else 0  # so that bars stay readable
     if whole is not None:
-        ax.axhline(100 * np.mean(whole), color="0.6", linestyle=":", label="nothing pruned")
-    for k, method in enumerate(methods):
-        style = method_style(method)
+        for label, found in _whole(whole, marked).items():
+            ax.axhline(100 * np.mean(found), color="0.6", linestyle=":", label=label)
+    for k, (method, kind) in enumerate(series):
+        style = _style_of(method, marked[kind])
         at, mean, spread = [], [], []
         for place, ratio in enumerate(ratios):
-            found = [100 * row["accuracy"] for row in rows if row["method"] == method and row["prune_ratio"] == ratio]
-            x = place + beside * (k - (len(methods) - 1) / 2)
+            found = [100 * row["accuracy"] for row in rows
+                     if (row["method"], kind_of(row), row["prune_ratio"]) == (method, kind, ratio)]
+            x = place + beside * (k - (len(series) - 1) / 2)
             if found:
                 ax.scatter([x] * len(found), found, s=12, color=style["color"], alpha=0.45, linewidths=0)
                 bar = np.std(found, ddof=1) if len(found) > 1 else np.nan  # one seed has no spread, which is not a spread of 0
                 at, mean, spread = [*at, x], [*mean, np.mean(found)], [*spread, bar]
-        ax.errorbar(at, mean, spread, label=method, capsize=3, markersize=6, linewidth=1.5, **style)
+        ax.errorbar(at, mean, spread, label=method + marked[kind], capsize=3, markersize=6, linewidth=1.5, **style)
     ax.set_xticks(range(len(ratios)), [f"{100 * ratio:g} %" for ratio in ratios])
     ax.set(xlabel="pruned", ylabel="test accuracy (%)")
-    ax.legend(frameon=False)
+    beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(series) > MANY else {}  # or it would cover the points
+    ax.legend(frameon=False, title=_meaning(marked), **beside)
     return ax
+
+
+def _whole(whole, marked) -> dict:
+    """{label: accuracies on the whole set}; a label for each kind of processor that is told."""
+    found = {}
+    for one in whole:
+        told = isinstance(one, dict)
+        found.setdefault("nothing pruned" + (marked[kind_of(one)] if told else ""), []).append(one["accuracy"] if told else one)
+    return found
+
+
+def _style_of(method, mark) -> dict:
+    return method_style(method) | ({"alpha": 0.5} if mark else {})
+
+
+def _meaning(marked) -> str | None:
+    """What the marks in a legend mean, for its title."""
+    return "\n".join(f"{mark.strip()} {worded(kind)}" for kind, mark in marked.items() if mark) or None
 
 
 def accuracy_against_epochs(rows, *, ax):
     """Mean test accuracy against the epochs that a method was watched for, with one dot a seed and the spread as a bar.
 
     rows: dicts with method, prune_ratio, record_epochs, accuracy, keep and num_samples (as run_trial returns). Those that
-    were not watched (record_epochs 0) are horizontal lines. An open mark: less was pruned than was asked.
+    were not watched (record_epochs 0) are horizontal lines. An open mark: less was pruned than was asked. Rows of several
+    kinds of processor are several lines, as in accuracy_against_ratio.
     """
+    marked = marks(rows)
     ratios = sorted({row["prune_ratio"] for row in rows})
     lengths = sorted({row["record_epochs"] for row in rows} - {0})
-    for method, ratio in dict.fromkeys((row["method"], row["prune_ratio"]) for row in rows):
-        style = method_style(method) | {"linestyle": ["-", "--", "-.", ":"][ratios.index(ratio) % 4], "marker": "o"}
+    for method, ratio, kind in dict.fromkeys((row["method"], row["prune_ratio"], kind_of(row)) for row in rows):
+        style = _style_of(method, marked[kind]) | {"linestyle": ["-", "--", "-.", ":"][ratios.index(ratio) % 4], "marker": "o"}
         at = {}
         for row in rows:
-            if (row["method"], row["prune_ratio"]) == (method, ratio):
+            if (row["method"], row["prune_ratio"], kind_of(row)) == (method, ratio, kind):
                 at.setdefault(row["record_epochs"], []).append(row)
         values = {epochs: [100 * row["accuracy"] for row in some] for epochs, some in sorted(at.items())}
-        name = f"{method}, {100 * ratio:g} %"
+        name = f"{method}, {100 * ratio:g} %{marked[kind]}"
         if 0 in values:
-            ax.axhline(np.mean(values.pop(0)), color=style["color"], linestyle=style["linestyle"], label=name)
+            ax.axhline(np.mean(values.pop(0)), label=name, **{part: style[part] for part in ("color", "linestyle", "alpha")
+                                                              if part in style})
         elif values:
             ax.plot(list(values), [np.mean(found) for found in values.values()], label=name, linewidth=1.5, **style)
         for epochs, found in values.items():
@@ -61,25 +90,28 @@ def accuracy_against_epochs(rows, *, ax):
     ax.set(xscale="log", xlabel="epochs watched", ylabel="test accuracy (%)")
     ax.set_xticks(lengths, [str(epochs) for epochs in lengths])
     ax.minorticks_off()
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, title=_meaning(marked))
     return ax
 
 
 def differences(lines, *, ax, order=None):
     """A line per method: its mean difference to the reference with the 95 % interval, in points, the largest on top.
 
-    lines: of results.summary, one prune ratio: with method, difference, low, high (NaN: a single pair) and pairs.
-    order: methods from the top down, so that panels of several ratios share their lines.   An interval that holds 0 is pale.
+    lines: of results.summary, one prune ratio: with method, difference, low, high (NaN: no interval), pairs and holm.
+    order: methods from the top down, so that panels of several ratios share their lines.   Pale, with an open point: what does
+    not survive Holm's correction, or, in lines that have no holm, whose interval holds 0. A method that has differences on
+    several kinds of processor has them one below the other.
     """
-    lines = {line.method: line for line in lines.itertuples() if line.pairs}
-    order = list(order) if order is not None else sorted(lines, key=lambda method: -lines[method].difference)
+    lines = sorted((line for line in lines.itertuples() if line.pairs), key=lambda line: -line.difference)
+    order = list(order) if order is not None else list(dict.fromkeys(line.method for line in lines))
     ax.axvline(0, color="0.6", linestyle=":", linewidth=1.2)
-    for place, method in enumerate(order):
-        line = lines.get(method)
-        if line is None:
+    for line in lines:
+        if line.method not in order:
             continue
-        style = method_style(method)
-        unsure = not (line.low > 0 or line.high < 0)
+        alike = [other for other in lines if other.method == line.method]
+        place = order.index(line.method) + 0.25 * (alike.index(line) - (len(alike) - 1) / 2)
+        style = method_style(line.method)
+        unsure = not (line.holm if hasattr(line, "holm") else line.low > 0 or line.high < 0)
         if line.low == line.low:  # not NaN
             ax.plot([line.low, line.high], [place, place], color=style["color"], alpha=0.35 if unsure else 1, linewidth=2)
         ax.plot(line.difference, place, color=style["color"], marker=style["marker"], markersize=7,
@@ -94,8 +126,8 @@ def accuracy_against_cost(rows, *, ax, unit="samples"):
 
     rows: dicts with method, prune_ratio, accuracy and the costs of the four stages (as run_trial returns). Those of ratio 0
     are the star and its vertical line: training on everything.   unit: "samples", or "seconds" of the clock.
-    One line per method through its ratios; the number at a point is the percentage pruned, the bar the standard deviation
-    over the seeds. Methods of equal cost stand side by side, a few points of print apart.
+    One line per method, and kind of processor, through its ratios; the number at a point is the percentage pruned, the bar the
+    standard deviation over the seeds. Methods of equal cost stand side by side, a few points of print apart.
     """
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
     from matplotlib.transforms import offset_copy
@@ -103,9 +135,9 @@ def accuracy_against_cost(rows, *, ax, unit="samples"):
     units = {"samples": "images trained on while recording and retraining", "seconds": "seconds, all four stages"}
     if unit not in units:
         raise ValueError(f"unit must be {' or '.join(units)}; got {unit!r}")
-    points = {}  # (method, ratio): (cost, accuracy, spread); the whole set has the method ""
+    marked, points = marks(rows), {}  # ((method, kind), ratio): (cost, accuracy, spread); the whole set has the method ""
     for row in rows:
-        at = row["method"] if row["prune_ratio"] else "", row["prune_ratio"]
+        at = (row["method"] if row["prune_ratio"] else "", kind_of(row)), row["prune_ratio"]
         cost = sum(row[f"{stage}_{unit}"] for stage in ("record", "score", "select", "retrain"))
         points.setdefault(at, []).append((cost, 100 * row["accuracy"]))
     points = {at: (*np.mean(found, axis=0), np.std(found, axis=0, ddof=1)[1] if len(found) > 1 else 0.0)
@@ -119,20 +151,22 @@ def accuracy_against_cost(rows, *, ax, unit="samples"):
     labels = []
     for name in names:
         equal = [other for other in names if abs(usual[other] - usual[name]) < 0.1]
-        place = equal.index(name) - (0 if equal[0] == "" else (len(equal) - 1) / 2)
+        place = equal.index(name) - (0 if equal[0][0] == "" else (len(equal) - 1) / 2)
         beside = offset_copy(ax.transData, ax.figure, x=9 * place, units="points")
         line = {ratio: point for (method, ratio), point in points.items() if method == name}
-        style = method_style(name) if name else {"color": "black", "marker": "*", "markersize": 11, "linestyle": "none"}
-        ax.errorbar(*zip(*line.values()), **{"label": name or "nothing pruned", "capsize": 2, "markersize": 5, "linewidth": 1,
-                                             "transform": beside} | style)
+        method, mark = name[0], marked[name[1]]
+        style = _style_of(method, mark) if method else {"color": "black", "marker": "*", "markersize": 11, "linestyle": "none"}
+        ax.errorbar(*zip(*line.values()), **{"label": (method or "nothing pruned") + mark, "capsize": 2, "markersize": 5,
+                                             "linewidth": 1, "transform": beside} | style)
         labels += [(f"{100 * ratio:g}" if ratio else "", point, beside, style["color"]) for ratio, point in line.items()]
-    if ("", 0) in points:
-        ax.axvline(points["", 0][0], color="0.6", linestyle=":", zorder=0)
+    for ((method, _), _), (cost, _, _) in points.items():
+        if not method:
+            ax.axvline(cost, color="0.6", linestyle=":", zorder=0)
     _write_beside(labels, ax=ax)
     plain = EngFormatter() if unit == "samples" else "{x:,g}"  # 2 M images, 1,000 seconds
     ax.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter=plain, minor_formatter=NullFormatter())
     ax.set(xlabel=units[unit], ylabel="test accuracy (%)")
-    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, title=_meaning(marked))
     return ax
 
 
