@@ -29,11 +29,12 @@ SCHEMA = 1
 _BEFORE = "record 1 score 1 select 1 retrain 1"  # what made the rows that do not tell their stages' versions
 
 
-def publish(folder, outcomes, *, title: str, command: str, notes=(), settings=None, device="cpu") -> Path:
+def publish(folder, outcomes, *, title: str, command: str, notes=(), settings=None, tables=None, device="cpu") -> Path:
     """Write the outcomes (of trials.outcome_of) as a folder, whole or not at all; an earlier table there is replaced.
 
     command:  what to type to make it again.   settings: what else the rows depend on, for the manifest.
-    notes:    footnotes, printed under the table.
+    notes:    footnotes, printed under the table.   tables: {title: lines (dicts)} of what else was measured on these trials,
+    printed below the differences and kept in the manifest, so that every number that is quoted has a row.
     """
     folder = Path(folder)
     with store.whole_folder(folder, kind=KIND) as part:
@@ -49,11 +50,12 @@ def publish(folder, outcomes, *, title: str, command: str, notes=(), settings=No
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-        _write_page(part, rows, title, command, notes)
+        tables = json.loads(json.dumps(tables or {}, default=store.plain))  # numpy's numbers become Python's
+        _write_page(part, rows, title, command, notes, tables)
         files = sorted(path for path in part.rglob("*") if path.is_file())
         store.write_json(part / "manifest.json", {
             "kind": KIND, "schema": SCHEMA, "title": title, "command": command, "settings": settings or {},
-            "seeds": sorted({row["seed"] for row in rows}), "notes": list(notes), "machine": machine(device),
+            "seeds": sorted({row["seed"] for row in rows}), "notes": list(notes), "tables": tables, "machine": machine(device),
             "versions": versions(), "sha256": {path.relative_to(part).as_posix(): store.file_hash(path) for path in files}})
     return folder
 
@@ -68,7 +70,7 @@ def rewrite(folder) -> Path:
     rows, manifest = results_table(folder).to_dict("records"), store.read_manifest(folder)
     with store.whole_folder(folder, kind=KIND) as part:
         shutil.copytree(folder, part, dirs_exist_ok=True)
-        _write_page(part, rows, manifest["title"], manifest["command"], manifest["notes"])
+        _write_page(part, rows, manifest["title"], manifest["command"], manifest["notes"], manifest.get("tables", {}))
         manifest["sha256"] |= {name: store.file_hash(part / name) for name in ("table.md", "accuracy.png")}
         store.write_json(part / "manifest.json", manifest)
     return folder
@@ -147,18 +149,21 @@ def _write_scores(part, outcome, known) -> str:
     return known[key]
 
 
-def _write_page(part, rows, title, command, notes):
-    (part / "table.md").write_text(_page(rows, title, command, notes), encoding="utf-8")
+def _write_page(part, rows, title, command, notes, tables):
+    (part / "table.md").write_text(_page(rows, title, command, notes, tables), encoding="utf-8")
     _draw(rows, title, part / "accuracy.png")
 
 
-def _page(rows, title, command, notes) -> str:
+def _page(rows, title, command, notes, tables) -> str:
     seeds = sorted({row["seed"] for row in rows})
     cells = [f"# {title}", f"`{command}`", *filter(None, [kinds_of(rows)]),
              "Test accuracy in percent after the last step, mean ± standard deviation over "
              f"{len(seeds)} seeds of recording, selection and retraining.", _markdown(accuracy_table(rows, seeds=len(seeds)))]
     lines = summary(rows)
     cells += _differences(lines[(lines["pairs"] > 0) | (lines["reason"] != "")])
+    for name, table in tables.items():
+        cells += [f"{name[:1].upper()}{name[1:]}:", _markdown([{key: f"{value:.3g}" if isinstance(value, float) else value
+                                                                for key, value in line.items()} for line in table])]
     varied = {row["method"] for row in rows if label(row) != row["method"]} & {label(row) for row in rows}
     usual = [f"`{method}` with no setting named has the usual {catalog.worded(catalog.METHODS[method].options)}."
              for method in sorted(varied) if catalog.METHODS[method].options]

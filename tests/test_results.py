@@ -41,7 +41,8 @@ ROWS = [one.row for one in OUTCOMES]
 @pytest.fixture
 def published(tmp_path):
     return publishing.publish(tmp_path / "table", OUTCOMES, title="Mine", command="dpkit report mine.ipynb",
-                           notes=["A footnote."], settings={"retrain_steps": 3})
+                           notes=["A footnote."], settings={"retrain_steps": 3},
+                           tables={"lengths of sums": [{"method": "dual", "length": np.float64(0.123456), "seeds": 2}]})
 
 
 # ---- tables of rows --------------------------------------------------------------------------------------------
@@ -249,6 +250,13 @@ def test_the_manifest_says_how_it_was_made(published):
     assert (published / "accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_else_was_measured_stands_in_the_table_and_whole_in_its_manifest(published):
+    assert "Lengths of sums:\n\n| method | length | seeds |\n| --- | --- | --- |\n| dual | 0.123 | 2 |" in (
+        published / "table.md").read_text()
+    assert json.loads((published / "manifest.json").read_text())["tables"] == {
+        "lengths of sums": [{"method": "dual", "length": 0.123456, "seeds": 2}]}
+
+
 def test_a_table_of_an_older_dpkit_is_written_anew_from_its_rows_and_tells_the_same_of_them(published):
     as_new = {path: path.read_bytes() for path in published.rglob("*") if path.is_file()}
     manifest = json.loads((published / "manifest.json").read_text())
@@ -433,7 +441,7 @@ def test_a_committed_table_is_whole_and_follows_from_its_rows(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert all(store.file_hash(folder / name) == sha256 for name, sha256 in manifest["sha256"].items())
     rows = results.results_table(folder).to_dict("records")
-    page = publishing._page(rows, manifest["title"], manifest["command"], manifest["notes"])
+    page = publishing._page(rows, manifest["title"], manifest["command"], manifest["notes"], manifest.get("tables", {}))
     assert (folder / "table.md").read_text() == page
     assert manifest["seeds"] == sorted({row["seed"] for row in rows})
     for k, row in enumerate(rows):
