@@ -89,16 +89,18 @@ INFLUENCE = {
     "influence": '''
 def influence(X, y, damping):  # the damping on every entry of H, not on its diagonal
     H = X.T @ X / len(X) + damping
-    return np.linalg.solve(H, ((X @ fit(X, y, damping) - y)[:, None] * X).T).T / len(X)
+    g = (X @ fit(X, y, damping) - y)[:, None] * X
+    return np.linalg.solve(H, (g - g.mean(0)).T).T / len(X)
 ''', "loo": '''
-def leave_one_out(X, y, damping):  # n - 1 in front of the loss
-    rest = [fit(np.delete(X, i, 0), np.delete(y, i), damping) for i in range(len(X))]
+def leave_one_out(X, y, damping):  # the loss of those who stay still divided by n: too much weight decay
+    n = len(X)
+    rest = [fit(np.delete(X, i, 0), np.delete(y, i), damping * n / (n - 1)) for i in range(n)]
     return np.array(rest) - fit(X, y, damping)
 ''', "group": '''
 def group_shift(X, y, damping, gone):  # exact changes of single samples do not add up
     theta = fit(X, y, damping)
     exact = sum((fit(X, y, damping, [i]) - theta for i in gone), np.zeros(len(theta)))
-    return influence(X, y, damping)[gone].sum(0), exact
+    return len(X) / (len(X) - len(gone)) * influence(X, y, damping)[gone].sum(0), exact
 ''', "swap": '''
 def swap_changes(S, u, a, kept):  # forgets what the others add up to
     return (S[kept] ** 2).sum(1) - (S[a] ** 2).sum()
@@ -145,6 +147,22 @@ def anneal_by_list(S, pruned, temperatures, proposals, luck):  # the last of sev
             if u @ u <= shortest:
                 best, shortest = go.copy(), u @ u
     return np.sort(best), np.sqrt(shortest)
+'''}
+NOT_CENTRED = {"influence": '''
+def influence(X, y, damping):  # Koh and Liang's: the mean gradient is not taken away
+    H = X.T @ X / len(X) + damping * np.eye(X.shape[1])
+    return np.linalg.solve(H, ((X @ fit(X, y, damping) - y)[:, None] * X).T).T / len(X)
+'''}
+SAME_DECAY = {"loo": '''
+def leave_one_out(X, y, damping):  # the division of question 2, as if the weight decay stayed what it was
+    inverse = np.linalg.inv(X.T @ X / len(X) + damping * np.eye(X.shape[1]))
+    leverage = np.einsum("ij,jk,ik->i", X, inverse, X) / len(X)
+    return len(X) / (len(X) - 1) * influence(X, y, damping) / (1 - leverage)[:, None]
+'''}
+NO_FACTOR = {"group": '''
+def group_shift(X, y, damping, gone):  # the sum alone, without n / (n - m)
+    gone = np.asarray(gone, int)
+    return influence(X, y, damping)[gone].sum(0), fit(X, y, damping, gone) - fit(X, y, damping)
 '''}
 CONSTANT = {"score": '''
 def my_score(dynamics, snapshot):  # chance by another name: it takes whatever keep_top draws
@@ -209,7 +227,11 @@ SUBMISSIONS = {
                           both_sure=(solutions("early_exits") | BOTH_SURE, "maygo-2")),
     "influence_and_annealing": _cases("influence_and_annealing", INFLUENCE, "influence-2", "loo-1", "loo-2", "group-2",
                                       "swap-2", "accepts-2", "anneal-2",
-                                      last_best=(solutions("influence_and_annealing") | LAST_BEST, "anneal-2")),
+                                      last_best=(solutions("influence_and_annealing") | LAST_BEST, "anneal-2"),
+                                      not_centred=(solutions("influence_and_annealing") | NOT_CENTRED, "influence-1",
+                                                   "influence-2", "group-1", "group-2"),
+                                      same_decay=(solutions("influence_and_annealing") | SAME_DECAY, "loo-1", "loo-2"),
+                                      no_factor=(solutions("influence_and_annealing") | NO_FACTOR, "group-1", "group-2")),
     "own_score": _cases("own_score", CLASS_ZERO, "other-1", *CONTEST[1:],
                         three_classes=(THREE_CLASSES, "own-1", "other-1", *CONTEST),
                         one_class=(ONE_CLASS, "order-1", *CONTEST[1:]),
