@@ -11,6 +11,7 @@ from scipy.stats import ttest_ind
 
 from dpkit import catalog, publishing, results, stages, store
 from dpkit.data import load
+from dpkit.kinds import kind_of
 from dpkit.records import Scores, Selection
 from dpkit.report_result import processor
 from dpkit.training import Recipe
@@ -448,7 +449,31 @@ def test_a_committed_table_is_whole_and_follows_from_its_rows(folder):
         asked = round(row["num_samples"] * (1 - row["prune_ratio"]))
         assert len(results.kept_set(folder, k).kept) == row["keep"]
         assert row["keep"] == asked or (row["method"] == "eeprune" and row["keep"] > asked)  # whom it may not prune stay
+        assert kind_of(row)  # every row tells the kind of processor that it is from
         if row["method"] == "dual":  # the published scores give the published set, but for what float32 made equal
             values = np.load(folder / row["scores"]).astype(float)
             kept = results.kept_set(folder, k)
             assert values[kept.kept].min() >= values[kept.pruned].max()
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
+def test_a_committed_table_says_at_its_top_whether_it_is_of_several_kinds_and_compares_none_across(folder):
+    rows = results.results_table(folder).to_dict("records")
+    several = len({kind_of(row) for row in rows}) > 1
+    top = (folder / "table.md").read_text().split("\n\n")[2]
+    assert top.startswith("The rows are from") == several and top == (results.kinds_of(rows) or top)
+    lines, means = results.summary(rows), {}
+    for row in results.labelled(rows):
+        means.setdefault((row["method"], row["prune_ratio"], kind_of(row)), []).append(100 * row["accuracy"])
+    for line in lines[lines.pairs > 0].itertuples():
+        here, there = (np.mean(means[name, line.prune_ratio, line.processor]) for name in (line.method, "random"))
+        assert line.difference == pytest.approx(here - there)
+    assert (lines.reason != "").any() == (folder.name != "dual-cifar10-small_cnn")
+
+
+def test_the_same_training_in_two_committed_tables_is_from_one_kind_of_processor():
+    found = {}
+    for folder in PUBLISHED:
+        for row in results.results_table(folder).to_dict("records"):
+            told = (kind_of(row), row["accuracy"], row["test_loss"])
+            assert found.setdefault((row["method"], row["selection"], row["seed"], row["retrain_seconds"]), told) == told

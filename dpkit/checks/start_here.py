@@ -90,4 +90,4 @@ def paired_difference(answer) -> Verdict:
          "Both were sorted first, which pairs the best seed with the best. Place k is seed k: leave the order alone."),
         (lambda a, b: _paired(lambda a, b: a.mean(), lambda a, b: a.std(ddof=1))(100 * (a - b) / b, b),
          "That is the difference in percent of the baseline. Accuracies are in percent already: subtracting gives points."),
-    ], "The same seed on both sides: that is the line the lesson prints.")
+    ], "Seed by seed. If seeds share no luck, this variance is on average the sum of the two methods' own.")
