@@ -50,7 +50,7 @@ class ImageSet:
     images: (n, C, H, W) uint8, channels last in memory.   labels: (n,) int64, on the device.   ids: (n,) int64 numpy.
     total:  the original set's size; records of a training on a subset have that many rows.
     mean, std: (C,) in 0..1, of the original training images.   shift, mirror: the set's own augmentation.
-    source: what load read it from; None for arrays.   notes: what was left out, and how labels were numbered, in sentences.
+    source, split: what load read; None for arrays.   notes: what was left out, and how labels were numbered, in sentences.
     Printed, or by describe(), it says its classes with their counts, size, channels and notes.
     """
 
@@ -66,6 +66,7 @@ class ImageSet:
     mirror: bool = False
     paths: list | None = None
     source: str | None = None
+    split: str = "train"
     notes: tuple = ()
 
     def describe(self) -> str:
@@ -241,7 +242,8 @@ def load(name, *, split="train", folder=None, size=None, labels="given", device=
 
 @cache
 def _print_once(text):
-    print(text)
+    if os.environ.get("RANK", "0") == "0":  # of a torchrun's processes the first one speaks
+        print(text)
 
 
 def _load_arrays(name, split, folder, size, labels, device, like):
@@ -260,7 +262,7 @@ def _load_arrays(name, split, folder, size, labels, device, like):
     mean, std = (None, None) if like is not None else pixel_statistics(train[0])
     found = from_arrays(images, given, class_names=names, name=set_name(name), mean=mean, std=std, shift=shift, mirror=mirror,
                         size=size, device=device, like=like)
-    return replace(found, source=str(name), notes=notes)
+    return replace(found, source=str(name), split=split, notes=notes)
 
 
 def labels_of(name) -> tuple[np.ndarray, list | None]:
@@ -294,7 +296,8 @@ def from_arrays(images, labels, *, class_names=None, name="unnamed", mean=None, 
     mean, std:   (C,) in 0..1; default: of these pixels. Arrays of more than four channels need them, as volumes look alike.
     like:        the training set that this one goes with, as for load; labels without class_names are its numbers.
     """
-    images, labels = checked(images, labels, channels=None if mean is None else len(mean))
+    known = mean if like is None else like.mean
+    images, labels = checked(images, labels, channels=None if known is None else len(known))
     notes = ()
     if class_names is None and like is None:
         numbers = numbers_in(labels)

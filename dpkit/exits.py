@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dpkit.data import ImageSet
 from dpkit.leaving import check_threshold
-from dpkit.made_for import check_fits, made_for
+from dpkit.made_for import channels, check_fits, made_for
 from dpkit.models import StagedNet, eval_mode, read
 
 _BATCH = 1024  # images of a set at a time
@@ -104,10 +104,10 @@ def leave_early(net: EarlyExitNet, x, *, threshold: float):
         parts = [leave_early(net, x.clean(slice(start, start + _BATCH)), threshold=threshold)
                  for start in range(0, len(x), _BATCH)]
         return tuple(torch.cat(part) for part in zip(*parts, strict=True))
-    channels = len(made_for(net).mean) if made_for(net) else x.shape[1]
-    if x.shape[1] != channels:
-        raise ValueError(f"leave_early needs images of {channels} channels, as the network was made for; got {x.shape[1]}: "
-                         "convert them")
+    known = made_for(net)
+    if known is not None and x.shape[1] != len(known.mean):
+        raise ValueError(f"leave_early needs images of {channels(len(known.mean))}, as the network was made for; got "
+                         f"{x.shape[1]}: convert them")
     with torch.no_grad():
         logits = torch.empty(len(x), net.head.out_features, device=x.device)
         where = torch.full((len(x),), len(net.after), device=x.device)

@@ -122,20 +122,29 @@ def fault_of(folder, branch: Branch) -> str | None:
 
     folder: the set's, to which the paths of branches are added.
     """
-    tops, here = branch.inner, Path(folder) / branch.path
+    tops = branch.inner
     if len(tops) != 1:
-        return _splits(folder, here, tops) or _copy(folder, here, tops) or _repeated(folder, here, tops)
+        return _splits(folder, branch, tops) or _copy(folder, branch, tops) or _repeated(folder, branch, tops)
     [only] = tops.values()
     if only.files or not only.inner:
         return None
     deeper = fault_of(folder, only)
     if deeper or len(only.inner) == 1:
         return deeper
-    return (f"{here} holds one folder of images, {only.name}, and the classes seem to lie in that ({shortened(only.inner)}): "
-            f"give {Path(folder) / only.path}")
+    return (f"{Path(folder) / branch.path} holds one folder of images, {only.name}, and the classes seem to lie in that "
+            f"({shortened(only.inner)}): give {Path(folder) / only.path}")
 
 
-def _splits(folder, here, tops):
+def mixed_note(branch: Branch) -> tuple:
+    """A sentence if the class folders hold splits, which are then read as one set; else none."""
+    inner = {name for top in branch.inner.values() for name in top.inner}
+    kinds = {_split_of(name) for name in inner}
+    if None in kinds or len(kinds) < 2:
+        return ()
+    return (f"the class folders hold the splits {shortened(sorted(inner))}, which are read as one set",)
+
+
+def _splits(folder, branch, tops):
     shared = set.intersection(*(_words(name) for name in tops)) if tops else set()
     kinds = {name: _split_of(name, shared if len(tops) > 1 else set()) for name in tops}
     known = {kind for kind in kinds.values() if kind}
@@ -148,10 +157,10 @@ def _splits(folder, here, tops):
         if not like_a_set or not any(not top.inner or top.inner.keys() & ours[0].inner.keys() for top in others):
             return None
     order = sorted(tops, key=lambda name: (kinds[name] != "train", not kinds[name]))
-    return (f"{here} holds the splits {shortened(tops)}, not classes: "
+    return (f"{Path(folder) / branch.path} holds the splits {shortened(tops)}, not classes: "
             + (_give(folder, [tops[name] for name in order])
                or "sort the images of a split into one folder per class, and give that split's folder")
-            + _or_classes(tops, "these"))
+            + _or_classes(branch, tops, "these"))
 
 
 def _split_of(name, shared=frozenset()):
@@ -165,7 +174,7 @@ def _words(name):
     return set(re.findall("[a-z]+", re.sub("([a-z])([A-Z])", r"\1 \2", name).lower()))
 
 
-def _copy(folder, here, tops):
+def _copy(folder, outer, tops):
     """A folder below whose own folders have names of the classes: the whole set, or a part of it, once more."""
     for top in tops.values():
         for branch in top.walk():
@@ -173,12 +182,13 @@ def _copy(folder, here, tops):
             alone = branch is top and not branch.files and names and names <= tops.keys() - {top.name}
             if alone or (len(names) > 1 and names <= tops.keys()):
                 classes = [name for name in tops if top.files or name != top.name]
-                return (f"{Path(folder) / branch.path} holds folders of the same names as {here} ({shortened(names)}), so "
-                        "their images would be taken for another class: move it elsewhere" + _or_classes(classes, "just those"))
+                return (f"{Path(folder) / branch.path} holds folders of the same names as {Path(folder) / outer.path} "
+                        f"({shortened(names)}), so their images would be taken for another class: move it elsewhere"
+                        + _or_classes(outer, classes, "just those"))
     return None
 
 
-def _repeated(folder, here, tops):
+def _repeated(folder, branch, tops):
     """Years, sites or cameras that each hold folders of the same names: those are the classes, one level deeper."""
     groups = {name: _unwrapped(top) for name, top in tops.items() if top.inner and not top.files}
     counts = Counter(inner for group in groups.values() for inner in group.inner)
@@ -189,7 +199,8 @@ def _repeated(folder, here, tops):
     one = _give(folder, sorted(sharing, key=lambda group: -len(group.inner)))
     return (f"{shortened([Path(folder) / group.path for group in sharing], 2)} hold folders of the same names "
             f"({shortened(repeated)}), so those seem to be the classes: {one + ', or ' if one else ''}put the images of all "
-            f"into one folder for each, as {here / repeated[0]}" + _or_classes(tops, f"{shortened(tops, 3)} themselves"))
+            f"into one folder for each, as {Path(folder) / branch.path / repeated[0]}"
+            + _or_classes(branch, tops, f"{shortened(tops, 3)} themselves"))
 
 
 def _unwrapped(branch):
@@ -212,10 +223,10 @@ def _give(folder, branches):
     return next((f"give one of them, {Path(folder) / branch.path}" for branch in good), None)
 
 
-def _or_classes(names, which):
-    """The way out for those who mean these folders; "" where they would be too few."""
+def _or_classes(branch, names, which):
+    """The way out for those who mean these folders; "" where they would be too few, or lie deeper than those of the set."""
     names = list(names)
-    if len(names) < 2:
+    if len(names) < 2 or branch.path:
         return ""
     more = len(names) > 3
     return (f"; if {which} are the classes, name them, classes=[{', '.join(map(repr, names[:3]))}{', ...' * more}] "

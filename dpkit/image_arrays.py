@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dpkit.made_for import channels as worded
 from dpkit.made_for import shortened
 
 _MOST_CHANNELS = 4  # grey, grey and alpha, colour, colour and alpha
@@ -86,8 +87,11 @@ def classes_like(train, labels, class_names, name) -> np.ndarray:
         names = [str(class_names[k]) for k in numbers]
     lacking = [given for given in names if given not in theirs]
     if lacking:
-        raise ValueError(f"{name} has the class {shortened(lacking)}, and the training set {train.name} has only "
-                         f"{shortened(train.class_names)}: leave those images out, or train with images of all classes")
+        unnamed = all(given.isdigit() for given in lacking) and not any(given.isdigit() for given in theirs)
+        raise ValueError(f"{name} has the class{'es' * (len(lacking) > 1)} {shortened(lacking)}, and the training set "
+                         f"{train.name} has only {shortened(train.class_names)}: "
+                         + ("its labels are numbers, so say with class_names what they stand for" if unnamed else
+                            "leave those images out, or train with images of all classes"))
     return np.array([theirs[given] for given in names])[np.searchsorted(numbers, labels)]
 
 
@@ -98,8 +102,8 @@ def check_shape_like(train, train_shape, shape, size, name) -> None:
     """
     _, channels, height, width = train_shape
     if shape[3] != channels:
-        raise ValueError(f"{name} has images of {shape[3]} channels and the training set {train} of {channels}: convert one of "
-                         "the sets, so that both are grey or both are coloured")
+        raise ValueError(f"{name} has images of {worded(shape[3])} and the training set {train} of {worded(channels)}: convert "
+                         "one of the sets, so that both are grey or both are coloured")
     if size is None and tuple(shape[1:3]) != (height, width):
         raise ValueError(f"{name} has images of {shape[2]}x{shape[1]} pixels and the training set {train} of {width}x{height}: "
                          "bring them to that shape, or load both with size=")
@@ -116,7 +120,7 @@ def described(name, labels, class_names, shape=None, total=None, notes=()) -> st
     else:
         sizes = ""
     of = f" of {total:,}" if total not in (None, len(labels)) else ""
-    pixels = f" of {shape[2]}x{shape[1]} pixels, {shape[0]} channel{'s' * (shape[0] > 1)}" if shape else ""
+    pixels = f" of {shape[2]}x{shape[1]} pixels, {worded(shape[0])}" if shape else ""
     classes = "1 class" if len(class_names) == 1 else f"{len(class_names):,} classes"
     line = f"{name}: {len(labels):,}{of} images{pixels}, {classes}{sizes}: {', '.join(each)}"
     return "\n".join([line, *(f"  {note}" for note in notes)])

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from dpkit import store
-from dpkit.folder_layout import fault_of, read_tree
+from dpkit.folder_layout import fault_of, mixed_note, read_tree
 from dpkit.made_for import shortened
 
 _PART = 4096  # files between two savings
@@ -66,7 +66,7 @@ def list_folder(folder, classes=None, known=None) -> Listing:
     if single and known is None:
         warnings.warn(f"{len(single)} of {len(chosen)} classes have a single image ({', '.join(single[:5])}): pruning it "
                       "would leave the class empty, so add images or merge classes", stacklevel=2)
-    return Listing(folder, paths, labels, chosen, tree.notes(loose=root.files, others=others))
+    return Listing(folder, paths, labels, chosen, tree.notes(loose=root.files, others=others) + mixed_note(root))
 
 
 def _chosen(folder, root, classes):

@@ -13,17 +13,19 @@ _FAR = 0.1  # plain arrays may differ in normalisation by so much of a standard 
 
 @dataclass(frozen=True)
 class SetFacts:
-    """Of an image set: its name, what load read it from (None: arrays), class names in order, mean and std per channel."""
+    """Of an image set: its name, what load read (None: arrays) and its split, class names in order, mean, std per channel."""
 
     name: str
     source: str | None
+    split: str
     class_names: tuple
     mean: tuple
     std: tuple
 
     @classmethod
     def of(cls, images) -> "SetFacts":
-        return cls(images.name, images.source, tuple(map(str, images.class_names)), tuple(images.mean), tuple(images.std))
+        return cls(images.name, images.source, images.split, tuple(map(str, images.class_names)), tuple(images.mean),
+                   tuple(images.std))
 
     @classmethod
     def of_snapshot(cls, snapshot) -> "SetFacts | None":
@@ -31,7 +33,7 @@ class SetFacts:
         told = snapshot.params.get("set")
         if not isinstance(told, dict) or not {field.name for field in fields(cls)} <= set(told):
             return None
-        return cls(told["name"], told["source"], *(tuple(told[name]) for name in ("class_names", "mean", "std")))
+        return cls(told["name"], told["source"], told["split"], *(tuple(told[name]) for name in ("class_names", "mean", "std")))
 
     def params(self) -> dict:
         return asdict(self)
@@ -66,8 +68,8 @@ def check_fits(known: SetFacts | None, found: SetFacts | None, what: str) -> Non
 def check_classes(known: SetFacts, found: SetFacts, what: str) -> None:
     """ValueError if class k of the set is another one than the network's, or the images have other channels."""
     if len(found.mean) != len(known.mean):
-        raise ValueError(f"{what} got {found.name} with images of {_channels(found)}, and the network was made for "
-                         f"{_channels(known)}: convert them")
+        raise ValueError(f"{what} got {found.name} with images of {channels(len(found.mean))}, and the network was made for "
+                         f"{channels(len(known.mean))}: convert them")
     unnamed = found.source is None and found.class_names == tuple(map(str, range(len(found.class_names)))) \
         and not all(name.isdigit() for name in known.class_names)
     if unnamed and len(found.class_names) <= len(known.class_names):
@@ -92,12 +94,13 @@ def shortened(names, most: int = 8) -> str:
 
 
 def _advice(found):
-    call = f"load({found.source!r}, like=train)" if found.source else "from_arrays(images, labels, like=train)"
+    split = "" if found.split == "train" else f", split={found.split!r}"
+    call = f"load({found.source!r}{split}, like=train)" if found.source else "from_arrays(images, labels, like=train)"
     return f"load it with the classes and normalisation of the training set, {call}"
 
 
-def _channels(facts):
-    return "1 channel" if len(facts.mean) == 1 else f"{len(facts.mean)} channels"
+def channels(count: int) -> str:
+    return "1 channel" if count == 1 else f"{count} channels"
 
 
 def _worded(values):
