@@ -137,11 +137,10 @@ def fault_of(folder, branch: Branch) -> str | None:
 
 def mixed_note(branch: Branch) -> tuple:
     """A sentence if the class folders hold splits, which are then read as one set; else none."""
-    inner = {name for top in branch.inner.values() for name in top.inner}
-    kinds = {_split_of(name) for name in inner}
-    if None in kinds or len(kinds) < 2:
+    inner = sorted({name for top in branch.inner.values() for name in top.inner if _split_of(name)})
+    if not _several_splits(inner):
         return ()
-    return (f"the class folders hold the splits {shortened(sorted(inner))}, which are read as one set",)
+    return (f"the class folders hold the splits {shortened(inner)}, which are read as one set",)
 
 
 def _splits(folder, branch, tops):
@@ -168,6 +167,10 @@ def _split_of(name, shared=frozenset()):
     rest = "".join(sorted(word for word in _words(name) - shared - _QUALIFIERS if len(word) > 1))
     rest = re.sub("(data)?(sets?|splits?|data)$", "", rest)  # trainset, testdata
     return _SPLITS.get(rest, "" if rest in _BESIDE else None)
+
+
+def _several_splits(names):
+    return len({_split_of(name) for name in names} - {None, ""}) > 1
 
 
 def _words(name):
@@ -211,7 +214,7 @@ def _unwrapped(branch):
 
 def _parts_of_classes(inner, outer):
     """Whether the inner names are splits, or differ only by numbers, as persons and days within a class do."""
-    if all(_split_of(name) is not None for name in inner):
+    if _several_splits(inner):
         return True
     stems, above = ({"".join(sorted(_words(name))) for name in names} for names in (inner, outer))
     return len(stems) == 1 and (len(above) > 1 or (above == {""} and stems != {""}))

@@ -46,8 +46,16 @@ def _turned(shape, num_labels, channels):
 
 
 def check_labels(labels, n, prefix):
-    if labels.shape != (n,) or labels.dtype.kind not in "iu":
-        raise ValueError(f"{prefix}labels must be ({n},) whole numbers; got {labels.dtype} of shape {labels.shape}")
+    """ValueError unless labels are (n,) whole numbers."""
+    if labels.shape == (n,) and labels.dtype.kind in "iu":
+        return
+    if labels.dtype.kind in "US":
+        advice = ": number them, class_names, labels = np.unique(labels, return_inverse=True)"
+    elif labels.ndim == 2 and len(labels) == n:
+        advice = ": give one number per image, of rows with a 1 for the class labels.argmax(axis=1)"
+    else:
+        advice = ": convert them, labels.astype(int)" if labels.shape == (n,) else ""
+    raise ValueError(f"{prefix}labels must be ({n},) whole numbers; got {labels.dtype} of shape {labels.shape}{advice}")
 
 
 def numbers_in(labels) -> np.ndarray:

@@ -45,7 +45,8 @@ SPLITS = [
     (["Train2017/{a,b}", "Val2017/{a,b}"], "Train2017"), (["trainset/{a,b}", "testset/{c,d}"], "trainset"),
     (["trainA", "trainB", "testA", "testB"], None), (["training", "evaluation"], None),
     (["train/{a,b}", "unlabeled"], "train"), (["train/{a,b}", "more"], "train"), (["test/{a,b}", "val/{a,b}"], "test"),
-    (["train/2021/{a,b}", "train/2022/{a,b}", "test/{a,b}"], "test"),
+    (["TRAIN/{a,b}", "2_Test (new)/{a,b}"], "TRAIN"), (["train/good", "test/{good,broken}", "ground_truth/broken"], "test"),
+    (["images/train", "images/val"], None), (["train/2021/{a,b}", "train/2022/{a,b}", "test/{a,b}"], "test"),
 ]
 
 
@@ -53,7 +54,7 @@ SPLITS = [
 def test_splits_are_not_classes_and_the_one_to_give_is_named(tmp_path, places, given):
     folder = write_tree(tmp_path / "set", *places)
     said = refusal(folder)
-    assert re.search(r"set holds the splits [\w, -]+, not classes: ", said)
+    assert re.search(r"set\S* holds the splits [\w, ()-]+, not classes: ", said)
     if given is None:
         assert "sort the images of a split into one folder per class" in said
     else:
@@ -66,7 +67,7 @@ GROUPS = [
     (["berlin/{cats}", "paris/{cats,dogs}"], "paris"), (["fold1/{0,1,2}", "fold2/{0,1,2}"], "fold1"),
     (["2021-05-01/camera/{cats,dogs}", "2021-05-02/phone/{cats,dogs}"], "2021-05-01/camera"),
     (["north/{a,b}", "south/{a,c}", "west/{b,c}"], "north"), (["2021/{0,1}", "2022/{0,1}"], "2021"),
-    (["site1/{cats,dogs}", "site2/{cats,dogs}", "loose"], "site1"),
+    (["site1/{cats,dogs}", "site2/{cats,dogs}", "loose"], "site1"), (["entrenamiento/{a,b}", "prueba/{a,b}"], "entrenamiento"),
 ]
 
 
@@ -110,7 +111,7 @@ SANE = [["car", "train", "bus"], ["car/{fiat,vw}", "train/{steam,diesel}", "bus/
         ["n01/{images}", "n02/{images}"],
         ["cats/{misc,persian}", "dogs/{misc,poodle}"], ["cats/{cats}", "dogs/{dogs}"], ["test", "control"], ["sample", "demo"],
         ["0/{w1,w2}", "1/{w1,w2}"], ["cats", "cats/{left,right}", "dogs", "dogs/{left,right}"], ["dev", "prod"],
-        ["a/b/c/d", "e"], ["2021", "2022"]]
+        ["a/b/c/d", "e"], ["2021", "2022"], ["train", "trains", "trainer"], ["pos", "neg", "test"]]
 
 
 @pytest.mark.parametrize("places", SANE)
@@ -121,10 +122,11 @@ def test_a_sane_set_is_read_as_image_folder_reads_it(tmp_path, places):
     assert listing.class_names == theirs.classes and listing.notes == ()
 
 
-def test_splits_within_the_classes_are_read_as_one_set_and_told(tmp_path):
-    folder = write_tree(tmp_path / "set", "cats/{train,test}", "dogs/{train,test}")
+@pytest.mark.parametrize("inside", ["{train,test}", "{train/x,test/x,test/y,masks}"])
+def test_splits_within_the_classes_are_read_as_one_set_and_told(tmp_path, inside):
+    folder = write_tree(tmp_path / "set", f"cats/{inside}", f"dogs/{inside}")
     listing = list_folder(folder)
-    assert listing.class_names == ["cats", "dogs"] and len(listing.paths) == 8
+    assert listing.class_names == ["cats", "dogs"] and len(listing.paths) == 4 * (1 + inside.count(","))
     assert listing.notes == ("the class folders hold the splits test, train, which are read as one set",)
 
 

@@ -59,6 +59,16 @@ def test_many_channels_are_read_where_the_caller_says_so():
     assert from_arrays(pixels(2, 8, 8, 13), [0, 1], like=images, device="cpu").mean == images.mean
 
 
+@pytest.mark.parametrize("given, advice", [
+    (np.array(["cat", "dog"] * 3), r"np\.unique\(labels, return_inverse=True\)"),
+    (np.eye(2, dtype=int)[labels()], r"labels\.argmax\(axis=1\)"),
+    (labels().astype(float), r"labels\.astype\(int\)"), (labels() > 0, r"labels\.astype\(int\)"),
+])
+def test_labels_that_are_no_numbers_are_refused_with_what_makes_them_so(given, advice):
+    with pytest.raises(ValueError, match=rf"labels must be \(6,\) whole numbers; got .*{advice}"):
+        from_arrays(pixels(6, 8, 8), given, device="cpu")
+
+
 # ---- labels with gaps ------------------------------------------------------------------------------------------
 
 
