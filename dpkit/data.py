@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 
 from dpkit.image_arrays import (
+    check_labels,
+    check_range,
     check_shape_like,
     checked,
     classes_like,
@@ -253,6 +255,7 @@ def _load_arrays(name, split, folder, size, labels, device, like):
     images, given = asked
     if labels != "given":
         given = other_labels(arrays, labels, name, split)
+        check_labels(given, len(images), f"human_labels_{labels}: ")
     shift, mirror, _ = DATASETS.get(name, (_own_shift(size or min(images.shape[1:3])), False, None))
     names, notes = named_classes(arrays, name), ()
     if names is None:
@@ -303,9 +306,8 @@ def from_arrays(images, labels, *, class_names=None, name="unnamed", mean=None, 
         numbers = numbers_in(labels)
         labels, notes = numbered(labels, numbers, "labels"), numbering_note(numbers)
         class_names = [str(number) for number in numbers]
-    if class_names is not None and (labels.min() < 0 or labels.max() >= len(class_names)):
-        raise ValueError(f"labels must be in 0..{len(class_names) - 1} (one of {len(class_names)} classes); "
-                         f"got {labels.min()}..{labels.max()}: number the classes from 0, in the order of their names")
+    if class_names is not None:
+        check_range(labels, class_names)
     if like is not None:
         labels, class_names = classes_like(like.facts, labels, class_names, name), like.class_names
         mean, std, shift, mirror, size = like.mean, like.std, like.shift, like.mirror, size or _side(like)

@@ -79,13 +79,13 @@ def _read(folder, branch, found, endings, root, above):
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         path, is_image = os.path.join(branch.path, entry.name), entry.name.lower().endswith(endings)
         real = os.path.realpath(entry.path) if entry.is_symlink() else None
-        if is_image and real and not os.path.exists(real):
-            raise ValueError(f"{entry.path} is a link to a file that is not there: bring the file back, or remove the link")
         if _hidden(entry.name):
             if entry.is_dir() or is_image:
                 found.hidden.append(path)
                 found.dropped |= is_image or any(name.lower().endswith(endings) for _, _, names in os.walk(entry.path)
                                                  for name in names)
+        elif is_image and real and not os.path.exists(real):
+            raise ValueError(f"{entry.path} is a link to a file that is not there: bring the file back, or remove the link")
         elif real and (_holds_any(real, above) or _read_anyway(real, root)):
             if entry.is_dir() or is_image:
                 found.links.append(path)

@@ -58,6 +58,13 @@ def check_labels(labels, n, prefix):
     raise ValueError(f"{prefix}labels must be ({n},) whole numbers; got {labels.dtype} of shape {labels.shape}{advice}")
 
 
+def check_range(labels, class_names):
+    """ValueError unless labels are places in class_names."""
+    if labels.size and (labels.min() < 0 or labels.max() >= len(class_names)):
+        raise ValueError(f"labels must be in 0..{len(class_names) - 1} (one of {len(class_names)} classes); "
+                         f"got {labels.min()}..{labels.max()}: number the classes from 0, in the order of their names")
+
+
 def numbers_in(labels) -> np.ndarray:
     """The classes of labels that have no names: the numbers present, ascending; those below 0 are no classes."""
     found = np.unique(labels)

@@ -14,7 +14,7 @@ from urllib.error import URLError
 import numpy as np
 
 from dpkit import store
-from dpkit.image_arrays import check_labels, described, numbered, numbering_note, numbers_in
+from dpkit.image_arrays import check_labels, check_range, described, numbered, numbering_note, numbers_in
 from dpkit.image_folder import list_folder
 
 # name -> (augmentation: shift in pixels, mirror left-right?; class names where the download has none)
@@ -65,12 +65,12 @@ def known_before(name, classes=None) -> Labels:
     labels, names = training_labels(name)
     labels = np.asarray(labels)
     check_labels(labels, len(labels) if labels.ndim else 1, "train_")
-    if names is not None:
-        return Labels(labels.astype(np.int64), None, names)
-    numbers = numbers_in(labels)
-    note = numbering_note(numbers)
-    return Labels(numbered(labels, numbers, "train_labels").astype(np.int64), None, [str(number) for number in numbers], note,
-                  numbers if note else None)
+    numbers, note = None, ()
+    if names is None:
+        numbers = numbers_in(labels)
+        labels, names, note = numbered(labels, numbers, "train_labels"), [str(n) for n in numbers], numbering_note(numbers)
+    check_range(labels, names)
+    return Labels(labels.astype(np.int64), None, names, note, numbers if note else None)
 
 
 def arrays_of(name, folder=None, only=None) -> dict:

@@ -70,15 +70,15 @@ def check_classes(known: SetFacts, found: SetFacts, what: str) -> None:
     if len(found.mean) != len(known.mean):
         raise ValueError(f"{what} got {found.name} with images of {channels(len(found.mean))}, and the network was made for "
                          f"{channels(len(known.mean))}: convert them")
-    unnamed = found.source is None and found.class_names == tuple(map(str, range(len(found.class_names)))) \
+    unnamed = found.source is None and found.class_names == _numbers(found) \
         and not all(name.isdigit() for name in known.class_names)
     if unnamed and len(found.class_names) <= len(known.class_names):
         return
     lacking = [name for name in found.class_names if name not in known.class_names]
     if lacking:
-        rest = len(lacking) < len(found.class_names)
-        raise ValueError(f"{what} got {found.name}, which has the class {shortened(lacking)} that the network was not made for "
-                         f"(it knows {shortened(known.class_names)}): "
+        rest, several = len(lacking) < len(found.class_names), "class" if len(lacking) == 1 else "classes"
+        raise ValueError(f"{what} got {found.name}, which has the {several} {shortened(lacking)} that the network was not made "
+                         f"for (it knows {shortened(known.class_names)}): "
                          + (f"leave those images out; then {_advice(found)}" if rest else
                             "make a network for this set, make_net(model, images, seed=0), and train that"))
     for k, (theirs, ours) in enumerate(zip(found.class_names, known.class_names, strict=False)):
@@ -95,8 +95,14 @@ def shortened(names, most: int = 8) -> str:
 
 def _advice(found):
     split = "" if found.split == "train" else f", split={found.split!r}"
-    call = f"load({found.source!r}{split}, like=train)" if found.source else "from_arrays(images, labels, like=train)"
+    names = "" if found.class_names == _numbers(found) else ", class_names=class_names"
+    call = f"load({found.source!r}{split}, like=train)" if found.source else f"from_arrays(images, labels{names}, like=train)"
     return f"load it with the classes and normalisation of the training set, {call}"
+
+
+def _numbers(facts):
+    """The class names of arrays that were given none."""
+    return tuple(map(str, range(len(facts.class_names))))
 
 
 def channels(count: int) -> str:

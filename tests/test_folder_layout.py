@@ -234,7 +234,9 @@ def test_a_set_that_is_itself_a_link_is_read(tmp_path):
 
 def test_a_link_to_an_image_that_is_gone_is_named(tmp_path):
     folder = write_tree(tmp_path / "set", "cats", "dogs")
-    (folder / "dogs" / "9.png").symlink_to(tmp_path / "gone.png")
+    (folder / "dogs" / ".9.png").symlink_to(tmp_path / "gone.png")
+    assert len(list_folder(folder).paths) == 4  # hidden, so nobody misses it
+    (folder / "dogs" / "9.png").symlink_to(folder / "cats" / "gone.png")
     assert "9.png is a link to a file that is not there: bring the file back, or remove the link" in refusal(folder)
 
 

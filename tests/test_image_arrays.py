@@ -120,14 +120,24 @@ def test_names_that_do_not_fit_the_numbers_are_refused(tmp_path, given):
     with pytest.raises(ValueError, match=message):
         from_arrays(pixels(2, 8, 8), np.array(given), class_names=["cat", "dog"], device="cpu")
     np.savez(tmp_path / "own.npz", images=pixels(2, 8, 8), labels=np.array(given), class_names=np.array(["cat", "dog"]))
-    with pytest.raises(ValueError, match=message):
-        load(tmp_path / "own.npz", device="cpu")
+    for read in (lambda file: load(file, device="cpu"), known_before):
+        with pytest.raises(ValueError, match=message):
+            read(tmp_path / "own.npz")
+
+
+def test_numbers_below_0_are_no_classes(tmp_path):
+    np.savez(tmp_path / "own.npz", images=pixels(3, 8, 8), labels=np.array([-1, 0, 5]))
+    for read in (lambda file: load(file, device="cpu"), known_before):
+        with pytest.raises(ValueError, match=r"labels must be in 0\.\.5 .*got -1\.\.5"):
+            read(tmp_path / "own.npz")
 
 
 def test_other_peoples_labels_have_the_same_numbering(tmp_path):
     np.savez(tmp_path / "own.npz", images=pixels(3, 8, 8), labels=np.array([5, 7, 5]), human_labels_one=np.array([7, 7, 5]),
-             human_labels_two=np.array([6, 7, 5]))
+             human_labels_two=np.array([6, 7, 5]), human_labels_half=np.array([5.0, 7.0, 5.0]))
     assert load(tmp_path / "own.npz", labels="one", device="cpu").labels.tolist() == [1, 1, 0]
+    with pytest.raises(ValueError, match=r"human_labels_half: labels must be \(3,\) whole numbers; got float64"):
+        load(tmp_path / "own.npz", labels="half", device="cpu")
     with pytest.raises(ValueError, match="the two labels of .*own.npz hold 6, which no training label is"):
         load(tmp_path / "own.npz", labels="two", device="cpu")
 

@@ -174,6 +174,9 @@ def test_a_class_that_the_network_was_not_made_for_is_refused_by_name(tmp_path, 
         evaluate(trained[0], some)
     with pytest.raises(ValueError, match="digits with images of 1 channel, and the network was made for 3 channels: convert"):
         evaluate(trained[0], load("digits", device="cpu"))
+    turned = from_arrays(*arrays_of("birch", "ash"), class_names=["birch", "ash"], device="cpu")
+    with pytest.raises(ValueError, match=r"from_arrays\(images, labels, class_names=class_names, like=train\)"):
+        evaluate(trained[0], turned)
     fashion = from_arrays(*arrays_of("ash", "birch"), class_names=["boot", "bag"], device="cpu")
     with pytest.raises(ValueError, match=r"boot, bag that the network was not made for .*: make a network for this set"):
         evaluate(trained[0], fashion)
