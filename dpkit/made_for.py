@@ -30,7 +30,7 @@ class SetFacts:
     @classmethod
     def of_snapshot(cls, snapshot) -> "SetFacts | None":
         """Of the set that take_snapshot saw; None where that was not written down."""
-        told = snapshot.params.get("set")
+        told = snapshot.params.get("set_facts")
         if not isinstance(told, dict) or not {field.name for field in fields(cls)} <= set(told):
             return None
         return cls(told["name"], told["source"], told["split"], *(tuple(told[name]) for name in ("class_names", "mean", "std")))

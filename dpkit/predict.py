@@ -41,8 +41,8 @@ def take_snapshot(net, images: ImageSet, *, batch_size: int = 1024, precision: s
     """Look once at every image, clean, in eval mode: probabilities of every exit, features, labels.
 
     net: a staged network (it has look(x) -> features, exits).   images: row i of the snapshot is images.ids[i],
-    so take snapshots of whole sets. Returns Snapshot with probs (exits, n, C), features (n, d), params["set"] what the set
-    was. ValueError for a set that does not fit the network, as for evaluate.
+    so take snapshots of whole sets. Returns Snapshot with probs (exits, n, C), features (n, d), and params["set_facts"]: the
+    set's classes and normalisation. ValueError for a set that does not fit the network, as for evaluate.
     """
     if len(images) != images.total:
         raise ValueError(f"take_snapshot needs the whole set, so that row i is sample i; got {len(images)} of {images.total} "
@@ -56,7 +56,7 @@ def take_snapshot(net, images: ImageSet, *, batch_size: int = 1024, precision: s
         probs.append(torch.stack(exits).float().softmax(-1).cpu().numpy())
         features.append(h.float().cpu().numpy())
     return Snapshot(np.concatenate(probs, axis=1), np.concatenate(features), images.labels.cpu().numpy(),
-                    {"set": images.facts.params()})
+                    {"set_facts": images.facts.params()})
 
 
 def _check_outputs(images, logits):
