@@ -41,6 +41,8 @@ def _add_prune(commands) -> None:
                             "least_confidence, margin, moderate, eeprune, ccs, d2, herding, nearest_to_centre, kcenter, "
                             "influence_norm or influence")
     prune.add_argument("--size", type=int, metavar="PIXELS", help="resize images to PIXELS x PIXELS; for files of mixed sizes")
+    prune.add_argument("--classes", nargs="+", metavar="NAME", help="folders of DATA that are its classes, where dpkit cannot "
+                                                                    "tell, or where others lie beside them (default: all)")
     prune.add_argument("--mirror", action="store_true", help="mirror images left-right while training; not for text or digits")
     prune.add_argument("--dynamics", metavar="FOLDER", help="prune from training dynamics recorded elsewhere; trains "
                                                                "nothing, so --size and the training's options play no part")
@@ -98,7 +100,8 @@ def _prune(arguments) -> int:
             done = prune(arguments.data, arguments.out, method=arguments.method, prune_ratio=arguments.ratio,
                          dynamics=arguments.dynamics, seed=arguments.seed, epochs=arguments.epochs, recipe=recipe,
                          model=arguments.model, size=arguments.size, mirror=arguments.mirror, exits=arguments.exits,
-                         options=options, overwrite=arguments.overwrite, device=arguments.device, say=say)
+                         options=options, overwrite=arguments.overwrite, device=arguments.device, say=say,
+                         classes=arguments.classes)
     except KeyboardInterrupt:
         return _say(128 + signal.SIGINT, "interrupted; the same command goes on from here")
     except (ValueError, FileExistsError, FileNotFoundError, NotADirectoryError, FloatingPointError) as error:

@@ -15,6 +15,7 @@ import numpy as np
 
 from dpkit.curvature import joined_rows, mean_gradient
 from dpkit.last_layer import mean_loss
+from dpkit.made_for import SetFacts, check_fits
 from dpkit.records import Selection, Snapshot, require_kind
 from dpkit.vectors import OuterVectors, check_vectors, shift_factor, sum_of
 
@@ -65,14 +66,19 @@ def predicted_shift(vectors, selection: Selection, *, of: str = "mean") -> np.nd
     return factor(len(pruned)) * (joined_rows(total[None])[0] if isinstance(vectors, OuterVectors) else total[0])
 
 
-def bound(vectors, selection: Selection, *, test: Snapshot, of: str = "mean") -> Bound:
+def bound(vectors, selection: Selection, *, test: Snapshot, train: Snapshot | None = None, of: str = "mean") -> Bound:
     """The quantities of Theorem 1 for this Selection; what was measured after refitting or retraining is set beside them.
 
     vectors, selection, of: as for predicted_shift.
     test:      Snapshot of the same network on the test set, with features.
+    train:     the Snapshot that the vectors were made of: then ValueError if both sets do not have the same classes and
+               normalisation. Of a network that make_net made, take_snapshot has seen to that.
     """
     shift = predicted_shift(vectors, selection, of=of)
     require_kind(test, Snapshot, "bound")
+    if train is not None:
+        require_kind(train, Snapshot, "bound")
+        check_fits(SetFacts.of_snapshot(train), SetFacts.of_snapshot(test), "bound")
     if test.features is None:
         raise ValueError("bound reads the test set's features, and this Snapshot kept none: pass take_snapshot(net, test)")
     gradient = joined_rows(mean_gradient(test)[None])[0]

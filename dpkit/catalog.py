@@ -87,12 +87,15 @@ def make_net(model: str, images: ImageSet, *, seed: int, exits=()) -> torch.nn.M
     """A fresh network for these images, its weights decided by seed alone; global random state is left alone.
 
     exits: stages after which it has an early exit; the rest of it has the weights that it has without.
+    It knows the set's classes and normalisation (net.made_for): evaluate and others refuse a set that does not fit.
     """
     build = find(MODELS, model, "model")
     with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU: the same on every device
         torch.default_generator.manual_seed(seed)
         net = build(images.in_channels, images.num_classes)
-        return (EarlyExitNet(net, exits) if exits else net).to(images.device)
+        net = (EarlyExitNet(net, exits) if exits else net).to(images.device)
+    net.made_for = images.facts
+    return net
 
 
 def needs(method: str) -> set[str]:

@@ -4,6 +4,7 @@ A set of your own is one file <folder>/<name>.npz with uint8 arrays
     train_images (n, H, W) or (n, H, W, 3) · train_labels (n,) whole numbers (or called images and labels)
     and, if you like, test_images, test_labels, class_names (C,) str and human_labels_<kind> (n,), other labels for the
     training rows.
+Labels without class_names may have gaps: the classes are then the training labels' numbers, in order.
 `load("<name>")` reads it; the named sets are downloaded through torchvision into the same format on first use.
 """
 
@@ -11,26 +12,48 @@ import hashlib
 import os
 import warnings
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
+from functools import cache, cached_property
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dpkit import store
-from dpkit.image_files import DATASETS, arrays_of, images_and_labels, other_labels, training_labels
+from dpkit.image_arrays import (
+    check_labels,
+    check_range,
+    check_shape_like,
+    checked,
+    classes_like,
+    described,
+    numbered,
+    numbering_note,
+    numbers_in,
+    pixel_statistics,
+)
+from dpkit.image_files import (
+    DATASETS,
+    arrays_of,
+    images_and_labels,
+    is_folder,
+    known_before,
+    named_classes,
+    other_labels,
+    set_name,
+)
 from dpkit.image_folder import list_folder, read_pixels
+from dpkit.made_for import SetFacts
 from dpkit.records import Selection
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageSet:
     """A whole image set on one device. Row i of `images` is original sample `ids[i]`.
 
     images: (n, C, H, W) uint8, channels last in memory.   labels: (n,) int64, on the device.   ids: (n,) int64 numpy.
     total:  the original set's size; records of a training on a subset have that many rows.
     mean, std: (C,) in 0..1, of the original training images.   shift, mirror: the set's own augmentation.
+    source, split: what load read; None for arrays.   notes: what was left out, and how labels were numbered, in sentences.
+    Printed, or by describe(), it says its classes with their counts, size, channels and notes.
     """
 
     images: torch.Tensor
@@ -44,6 +67,14 @@ class ImageSet:
     shift: int = 0
     mirror: bool = False
     paths: list | None = None
+    source: str | None = None
+    split: str = "train"
+    notes: tuple = ()
+
+    def describe(self) -> str:
+        return described(self.name, self.labels.cpu().numpy(), self.class_names, self.images.shape[1:], self.total, self.notes)
+
+    __repr__ = describe
 
     def __len__(self):
         return len(self.images)
@@ -55,6 +86,11 @@ class ImageSet:
     @property
     def in_channels(self) -> int:
         return self.images.shape[1]
+
+    @property
+    def facts(self) -> SetFacts:
+        """What a network made for this set knows of it."""
+        return SetFacts.of(self)
 
     @property
     def device(self) -> torch.device:
@@ -171,7 +207,8 @@ def auto_device(device="auto") -> torch.device:
     return torch.device(f"cuda:{local}" if local else "cuda")
 
 
-def load(name, *, split="train", folder=None, size=None, labels="given", device="auto", watch=None) -> ImageSet:
+def load(name, *, split="train", folder=None, size=None, labels="given", device="auto", watch=None, like=None, classes=None,
+         say="once") -> ImageSet:
     """An image set, whole, on the device.
 
     name:   one of DATASETS; the <name> of an .npz of your own in the data folder (see this module's docstring); the path
@@ -179,63 +216,75 @@ def load(name, *, split="train", folder=None, size=None, labels="given", device=
     split:  "train" or "test".   folder: the data folder; default $DPKIT_DATA, else the user's cache.
     size:   resize to size x size pixels.   labels: "given", or the <kind> of human_labels_<kind> in the file.
     watch:  called as watch(done, total) while the files of a folder are read for the first time.
-    Downloads a named set on first use and caches it as one .npz. ValueError for an unknown name or labels kind.
+    like:   the training set that this one goes with, an ImageSet: classes are numbered as there, by their names, and it is
+            normalised by the same mean and std, at the same size unless size= says otherwise.
+    classes: names of a folder's class folders, where not all of its folders are classes or load takes them for splits.
+    say:    called with what describe() returns; None for silence. Unless given, a set of one's own is printed, once a process.
+    Downloads a named set on first use and caches it as one .npz. ValueError for an unknown name or labels kind, for what is
+    no set of classes, and for a class, channels or a shape that `like` has not.
     """
     if split not in ("train", "test"):
         raise ValueError(f'split must be "train" or "test"; got {split!r}')
     if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
         raise ValueError(f"size must be a whole number of pixels, at least 1; got {size!r}")
-    if _is_folder(name, folder):
-        return _load_folder(name, split, size, labels, device, watch)
+    if like is not None and not isinstance(like, ImageSet):
+        raise TypeError(f"like needs the training set, an ImageSet; got {type(like).__name__}: load that first")
+    if is_folder(name, folder):
+        images = _load_folder(name, split, size, labels, device, watch, like, classes)
+    elif classes is not None:
+        raise ValueError(f"classes names the class folders of a folder of images, and {name} is none: leave classes out")
+    else:
+        images = _load_arrays(name, split, folder, size, labels, device, like)
+    if say == "once":
+        say = None if name in DATASETS else _print_once
+    if say:
+        say(images.describe())
+    return images
+
+
+@cache
+def _print_once(text):
+    if os.environ.get("RANK", "0") == "0":  # of a torchrun's processes the first one speaks
+        print(text)
+
+
+def _load_arrays(name, split, folder, size, labels, device, like):
     arrays = arrays_of(name, folder)
-    asked = _checked(*images_and_labels(arrays, split, name), f"{split}_")
-    train = asked if split == "train" else _checked(*images_and_labels(arrays, "train", name), "train_")
+    asked = checked(*images_and_labels(arrays, split, name), f"{split}_")
+    train = asked if split == "train" else checked(*images_and_labels(arrays, "train", name), "train_")
     images, given = asked
     if labels != "given":
         given = other_labels(arrays, labels, name, split)
-    if name in DATASETS:
-        shift, mirror, names = DATASETS[name]
-    else:
-        shift, mirror, names = _own_shift(size or min(images.shape[1:3])), False, None
+        check_labels(given, len(images), f"human_labels_{labels}: ")
+    shift, mirror, _ = DATASETS.get(name, (_own_shift(size or min(images.shape[1:3])), False, None))
+    names, notes = named_classes(arrays, name), ()
     if names is None:
-        every = [train[1], asked[1], arrays.get("test_labels", train[1])]
-        names = arrays["class_names"].tolist() if "class_names" in arrays else \
-            [str(c) for c in range(1 + max(int(np.max(part, initial=0)) for part in every))]
-    mean, std = _pixel_statistics(train[0])
-    return from_arrays(images, given, class_names=names, name=set_name(name), mean=mean, std=std, shift=shift, mirror=mirror,
-                       size=size, device=device)
+        numbers = numbers_in(train[1]) if like is None else np.unique(given)
+        given = numbered(given, numbers, f"{split}_labels of {name}" if labels == "given" else f"the {labels} labels of {name}")
+        names, notes = [str(number) for number in numbers], numbering_note(numbers) if like is None else ()
+    mean, std = (None, None) if like is not None else pixel_statistics(train[0])
+    found = from_arrays(images, given, class_names=names, name=set_name(name), mean=mean, std=std, shift=shift, mirror=mirror,
+                        size=size, device=device, like=like)
+    return replace(found, source=str(name), split=split, notes=notes)
 
 
 def labels_of(name) -> tuple[np.ndarray, list | None]:
     """(labels (n,) int64, paths or None) of a training set as `load` would give them, reading no pixel."""
-    if _is_folder(name):
-        listing = list_folder(name)
-        return listing.labels, listing.paths
-    labels = np.asarray(training_labels(name))
-    _check_labels(labels, len(labels) if labels.ndim else 1, "train_")
-    return labels.astype(np.int64), None
+    known = known_before(name)
+    return known.labels, known.paths
 
 
-def set_name(name) -> str:
-    """What a set is called in rows and files: a path's last part, without .npz."""
-    return name if name in DATASETS else Path(name).resolve().name.removesuffix(".npz")
-
-
-def _is_folder(name, folder=None):
-    """Whether a folder of images is meant: one that exists, and no bare name of a set in the data folder."""
-    known = name in DATASETS or (Path(name).name == str(name) and (store.data_folder(folder) / f"{name}.npz").is_file())
-    return not known and Path(name).is_dir()
-
-
-def _load_folder(name, split, size, labels, device, watch):
-    if split != "train" or labels != "given":
+def _load_folder(name, split, size, labels, device, watch, like, classes):
+    if (split != "train" and like is None) or labels != "given":
         raise ValueError(f'a folder of images has the split "train" and the labels "given"; got {split!r} and {labels!r}: '
-                         "load the folder of the other split by its own path")
-    listing = list_folder(name)
+                         "load the folder of the other split like the training set, load(path, like=train)")
+    listing = list_folder(name, classes, like and like.class_names)
+    if like is not None:
+        size = size or _side(like)
     pixels = read_pixels(listing, size, watch=watch)
-    images = from_arrays(pixels, listing.labels, class_names=listing.class_names, name=set_name(name),
-                         shift=_own_shift(min(pixels.shape[1:3])), device=device)
-    return replace(images, paths=listing.paths)
+    images = from_arrays(pixels, listing.labels, class_names=listing.class_names, name=set_name(name), size=size,
+                         shift=_own_shift(min(pixels.shape[1:3])), device=device, like=like)
+    return replace(images, paths=listing.paths, source=str(name), notes=listing.notes)
 
 
 def _own_shift(pixels):
@@ -243,15 +292,28 @@ def _own_shift(pixels):
 
 
 def from_arrays(images, labels, *, class_names=None, name="unnamed", mean=None, std=None, shift=0, mirror=False,
-                size=None, device="auto") -> ImageSet:
-    """An ImageSet of your own arrays: images (n, H, W) or (n, H, W, C) uint8, labels (n,) whole numbers from 0."""
-    images, labels = _checked(images, labels)
-    class_names = class_names if class_names is not None else [str(c) for c in range(int(labels.max()) + 1)]
-    if labels.min() < 0 or labels.max() >= len(class_names):
-        raise ValueError(f"labels must be in 0..{len(class_names) - 1} (one of {len(class_names)} classes); "
-                         f"got {labels.min()}..{labels.max()}")
+                size=None, device="auto", like=None) -> ImageSet:
+    """An ImageSet of your own arrays: images (n, H, W) or (n, H, W, C) uint8, labels (n,) whole numbers.
+
+    class_names: in the order of the labels, from 0. Without them the classes are the numbers that are there, in order.
+    mean, std:   (C,) in 0..1; default: of these pixels. Arrays of more than four channels need them, as volumes look alike.
+    like:        the training set that this one goes with, as for load; labels without class_names are its numbers.
+    """
+    known = mean if like is None else like.mean
+    images, labels = checked(images, labels, channels=None if known is None else len(known))
+    notes = ()
+    if class_names is None and like is None:
+        numbers = numbers_in(labels)
+        labels, notes = numbered(labels, numbers, "labels"), numbering_note(numbers)
+        class_names = [str(number) for number in numbers]
+    if class_names is not None:
+        check_range(labels, class_names)
+    if like is not None:
+        labels, class_names = classes_like(like.facts, labels, class_names, name), like.class_names
+        mean, std, shift, mirror, size = like.mean, like.std, like.shift, like.mirror, size or _side(like)
+        check_shape_like(like.name, like.images.shape, images.shape, size, name)
     if mean is None:
-        mean, std = _pixel_statistics(images)
+        mean, std = pixel_statistics(images)
     device = auto_device(device)
     pixels = torch.from_numpy(np.array(images, order="C")).permute(0, 3, 1, 2)  # a copy: the set stays as it is now
     if size is not None and (size, size) != pixels.shape[2:]:
@@ -259,37 +321,15 @@ def from_arrays(images, labels, *, class_names=None, name="unnamed", mean=None, 
         pixels = pixels.contiguous(memory_format=torch.channels_last)
     n = len(labels)
     return ImageSet(pixels.to(device), torch.as_tensor(labels.astype(np.int64), device=device), np.arange(n),
-                    list(class_names), n, name, tuple(mean), tuple(std), shift, mirror)
+                    list(class_names), n, name, tuple(mean), tuple(std), shift, mirror, notes=notes)
 
 
-def _checked(images, labels, prefix=""):
-    """images as (n, H, W, C) uint8 and labels as (n,) whole numbers, or a ValueError that calls them by `prefix`."""
-    images, labels = np.asarray(images), np.asarray(labels)
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
-        raise ValueError(f"{prefix}images must be (n, H, W) or (n, H, W, C) uint8, 0..255; got {images.dtype} of shape "
-                         f"{images.shape}: scale them to 0..255 and convert")
-    _check_labels(labels, len(images), prefix)
-    return images if images.ndim == 4 else images[..., None], labels
-
-
-def _check_labels(labels, n, prefix):
-    if labels.shape != (n,) or labels.dtype.kind not in "iu":
-        raise ValueError(f"{prefix}labels must be ({n},) whole numbers; got {labels.dtype} of shape {labels.shape}")
+def _side(like):
+    """The size to resize to so that images are as large as the training set's; None if those are not square."""
+    height, width = like.images.shape[2:]
+    return height if height == width else None
 
 
 def _resized(pixels, size):
     resized = F.interpolate(pixels.float(), (size, size), mode="bilinear", antialias=True)
     return resized.round().clamp(0, 255).to(torch.uint8)
-
-
-def _pixel_statistics(images):
-    """Mean and standard deviation per channel, in 0..1, exact, by counting the 256 values: no float copy of the set."""
-    channels = images.reshape(len(images), -1, images.shape[3])
-    mean, std = [], []
-    values = np.arange(256) / 255
-    for c in range(channels.shape[2]):
-        counts = sum(np.bincount(channels[i : i + 4096, :, c].ravel(), minlength=256) for i in range(0, len(images), 4096))
-        m = float(counts @ values / counts.sum())
-        mean.append(m)
-        std.append(max(float(np.sqrt(counts @ (values - m) ** 2 / counts.sum())), 1e-3))
-    return tuple(mean), tuple(std)

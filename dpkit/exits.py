@@ -5,8 +5,12 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from dpkit.data import ImageSet
 from dpkit.leaving import check_threshold
+from dpkit.made_for import channels, check_fits, made_for
 from dpkit.models import StagedNet, eval_mode, read
+
+_BATCH = 1024  # images of a set at a time
 
 
 class EarlyExitNet(StagedNet):
@@ -34,6 +38,7 @@ class EarlyExitNet(StagedNet):
         check_after(after, len(stages))
         super().__init__(stages, net.head)
         self.after = after
+        self.made_for = made_for(net)
         self.heads = nn.ModuleList(nn.Linear(width, net.head.out_features) for width in _widths(stages, after))
 
     def look(self, x):
@@ -83,7 +88,8 @@ def leave_early(net: EarlyExitNet, x, *, threshold: float):
     """Classify a batch, each sample only as deep as it needs: it leaves at the first exit that is surer than `threshold`.
 
     A sample that has left does no more work: the stages behind see only those that stayed.
-    x: (B, channels, H, W), normalised as for net(x).   threshold: of the largest softmax probability, in [0, 1).
+    x: (B, channels, H, W), normalised as for net(x); or a whole ImageSet, which is refused if it does not fit the network.
+    threshold: of the largest softmax probability, in [0, 1).
     Returns (logits (B, C) of the exit where each left, exits (B,) int64, 0 the shallowest). Without gradients.
     ValueError for another threshold or a network in training mode, whose batch norm would mix the samples.
     """
@@ -93,6 +99,15 @@ def leave_early(net: EarlyExitNet, x, *, threshold: float):
                         "EarlyExitNet(net, after=(1,))")
     if net.training:
         raise ValueError("leave_early is for a network in eval mode, where a sample's answer is its own; call net.eval() first")
+    if isinstance(x, ImageSet):
+        check_fits(made_for(net), x.facts, "leave_early")
+        parts = [leave_early(net, x.clean(slice(start, start + _BATCH)), threshold=threshold)
+                 for start in range(0, len(x), _BATCH)]
+        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+    known = made_for(net)
+    if known is not None and x.shape[1] != len(known.mean):
+        raise ValueError(f"leave_early needs images of {channels(len(known.mean))}, as the network was made for; got "
+                         f"{x.shape[1]}: convert them")
     with torch.no_grad():
         logits = torch.empty(len(x), net.head.out_features, device=x.device)
         where = torch.full((len(x),), len(net.after), device=x.device)

@@ -10,6 +10,7 @@ from torch.autograd.graph import get_gradient_edge
 from torch.func import functional_call, grad, vmap
 
 from dpkit.data import ImageSet
+from dpkit.made_for import check_fits, made_for
 from dpkit.predict import autocast, eval_mode
 from dpkit.records import Scores
 
@@ -38,6 +39,7 @@ def gradient_norms(net, images: ImageSet, *, batch_size: int | None = None, prec
     if len(images) != images.total:
         raise ValueError(f"gradient_norms needs the whole set, so that row i is sample i; got {len(images)} of {images.total} "
                          "samples: pass the set before .subset")
+    check_fits(made_for(net), images.facts, "gradient_norms")
     found = []
     with eval_mode(net), torch.enable_grad():
         modules, floats = _try_one(net, images.clean(slice(0, 1)))

@@ -7,12 +7,15 @@ devices.
 import shutil
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
 
 from dpkit import store
+from dpkit.image_arrays import check_labels, check_range, described, numbered, numbering_note, numbers_in
+from dpkit.image_folder import list_folder
 
 # name -> (augmentation: shift in pixels, mirror left-right?; class names where the download has none)
 DATASETS = {
@@ -22,6 +25,52 @@ DATASETS = {
     "cifar100": (4, True, None),
 }
 _TORCHVISION = {"fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
+
+
+def set_name(name) -> str:
+    """What a set is called in rows and files: a path's last part, without .npz."""
+    return name if name in DATASETS else Path(name).resolve().name.removesuffix(".npz")
+
+
+def is_folder(name, folder=None):
+    """Whether a folder of images is meant: one that exists, and no bare name of a set in the data folder."""
+    known = name in DATASETS or (Path(name).name == str(name) and (store.data_folder(folder) / f"{name}.npz").is_file())
+    return not known and Path(name).is_dir()
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What is known of a training set before a pixel is read: labels (n,) int64, paths or None, class_names, notes.
+
+    numbers: (C,) of labels with gaps, their numbers in the file.
+    """
+
+    labels: np.ndarray
+    paths: list | None
+    class_names: list
+    notes: tuple = ()
+    numbers: np.ndarray | None = None
+
+    def describe(self, name) -> str:
+        return described(set_name(name), self.labels, self.class_names, notes=self.notes)
+
+
+def known_before(name, classes=None) -> Labels:
+    """Labels and class names of a training set as `load` would give them, reading no pixel."""
+    if is_folder(name):
+        listing = list_folder(name, classes)
+        return Labels(listing.labels, listing.paths, listing.class_names, listing.notes)
+    if classes is not None:
+        raise ValueError(f"classes names the class folders of a folder of images, and {name} is none: leave classes out")
+    labels, names = training_labels(name)
+    labels = np.asarray(labels)
+    check_labels(labels, len(labels) if labels.ndim else 1, "train_")
+    numbers, note = None, ()
+    if names is None:
+        numbers = numbers_in(labels)
+        labels, names, note = numbered(labels, numbers, "train_labels"), [str(n) for n in numbers], numbering_note(numbers)
+    check_range(labels, names)
+    return Labels(labels.astype(np.int64), None, names, note, numbers if note else None)
 
 
 def arrays_of(name, folder=None, only=None) -> dict:
@@ -53,12 +102,19 @@ def images_and_labels(arrays, split, source):
     return arrays[names[0]], _flat(arrays[names[1]])
 
 
-def training_labels(name) -> np.ndarray:
-    """The training labels of a set; of a file, no other array is read."""
-    arrays = arrays_of(name, only=("train_labels", "labels"))
-    if not arrays:
+def training_labels(name) -> tuple[np.ndarray, list | None]:
+    """(the training labels of a set, its class names or None); of a file, no other array is read."""
+    arrays = arrays_of(name, only=("train_labels", "labels", "class_names"))
+    if not arrays.keys() - {"class_names"}:
         raise ValueError(f"{name} must hold train_labels, or labels; it holds neither: write them with np.savez")
-    return _flat(arrays.get("train_labels", arrays.get("labels")))
+    return _flat(arrays.get("train_labels", arrays.get("labels"))), named_classes(arrays, name)
+
+
+def named_classes(arrays, name) -> list | None:
+    """The names of a set's classes, from the file or, for digits, known here; None where only numbers tell them apart."""
+    if "class_names" in arrays:
+        return [str(given) for given in arrays["class_names"]]
+    return DATASETS[name][2] if name in DATASETS else None
 
 
 def _flat(labels):

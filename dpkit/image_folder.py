@@ -16,59 +16,94 @@ from pathlib import Path
 import numpy as np
 
 from dpkit import store
+from dpkit.folder_layout import fault_of, mixed_note, read_tree
+from dpkit.made_for import shortened
 
 _PART = 4096  # files between two savings
-_SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """The image files of a folder: paths (n,) relative to it, labels (n,) int64, class_names, in ImageFolder's order."""
+    """The image files of a folder: paths (n,) relative to it, labels (n,) int64, class_names, in ImageFolder's order.
+
+    notes: a sentence for each kind of thing that was left out.
+    """
 
     folder: Path
     paths: list
     labels: np.ndarray
     class_names: list
+    notes: tuple = ()
 
 
-def list_folder(folder) -> Listing:
-    """Find the image files and their classes; no file is opened. ValueError says what the folder lacks."""
-    from torchvision.datasets.folder import IMG_EXTENSIONS, DatasetFolder
+def list_folder(folder, classes=None, known=None) -> Listing:
+    """Find the image files and their classes; no file is opened. ValueError says what the folder lacks.
+
+    classes: names of the class folders, where it is for the caller to say; all others are left out.
+    known:   names of the classes of another set, of which this one may lack some.
+    """
+    from torchvision.datasets.folder import IMG_EXTENSIONS
 
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"expected a folder with one folder of images per class; there is no folder {folder}")
-    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-    if classes and {name.lower() for name in classes} <= _SPLITS:
-        raise ValueError(f"{folder} holds the splits {', '.join(classes)}, not classes: name one of them, "
-                         f"{folder / classes[0]}")
-    if not classes:
-        loose = sum(entry.name.lower().endswith(IMG_EXTENSIONS) for entry in os.scandir(folder))
-        raise ValueError(f"{folder} must hold one folder of images per class; it holds no folder"
-                         + (f", but {loose} images directly: sort them into folders" if loose else " and no image"))
-    to_label = {name: label for label, name in enumerate(classes)}
-    found = DatasetFolder.make_dataset(str(folder), to_label, extensions=IMG_EXTENSIONS, allow_empty=True)
-    if not found:
-        raise ValueError(f"{folder} holds no image: its {len(classes)} class folders have no file that ends in "
-                         f"{', '.join(IMG_EXTENSIONS)}")
-    labels = np.array([label for _, label in found], np.int64)
-    counts = np.bincount(labels, minlength=len(classes))
-    if len(classes) == 1:
-        raise ValueError(f"{folder} must hold at least two classes to tell apart; it holds one, {classes[0]!r}: add the "
-                         "others as folders beside it")
-    if not counts.all():
-        raise ValueError(f"the class folder {folder / classes[int(np.argmin(counts))]} holds no image: remove it, or put its "
-                         "images there")
-    paths = [os.path.relpath(path, folder) for path, _ in found]
+    tree = read_tree(folder, IMG_EXTENSIONS)
+    root = tree.root
+    chosen = _chosen(folder, root, classes)
+    others = [name for name in root.folders if name not in chosen] if classes is not None else []
+    certain = classes is not None or (known is not None and set(root.inner) <= set(known))
+    _check_classes(folder, root, chosen, certain, few=known is not None)
+    if known is not None:
+        chosen = [name for name in chosen if name in root.inner]
+    found = [(label, os.path.join(branch.path, file)) for label, name in enumerate(chosen)
+             for branch in sorted(root.folders[name].walk(), key=lambda branch: branch.path) for file in branch.files]
+    labels, paths = np.array([label for label, _ in found], np.int64), [path for _, path in found]
     odd = next((path for path in paths if any(ord(letter) < 32 for letter in path)), None)
     if odd is not None:
         raise ValueError(f"file names must be free of line breaks and tabs, so that lists of them can be read; got {odd!r}: "
                          "rename it")
-    if counts.min() == 1:
-        single = [name for name, count in zip(classes, counts, strict=True) if count == 1]
-        warnings.warn(f"{len(single)} of {len(classes)} classes have a single image ({', '.join(single[:5])}): pruning it "
+    single = [name for name, count in zip(chosen, np.bincount(labels), strict=True) if count == 1]
+    if single and known is None:
+        warnings.warn(f"{len(single)} of {len(chosen)} classes have a single image ({', '.join(single[:5])}): pruning it "
                       "would leave the class empty, so add images or merge classes", stacklevel=2)
-    return Listing(folder, paths, labels, classes)
+    return Listing(folder, paths, labels, chosen, tree.notes(loose=root.files, others=others) + mixed_note(root))
+
+
+def _chosen(folder, root, classes):
+    """Names of the class folders in order: all folders there are, or those that the caller names."""
+    if classes is None:
+        return list(root.folders)
+    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f'classes must be a list of names, such as ["cats", "dogs"]; got {classes!r}')
+    missing = sorted(set(classes) - set(root.folders))
+    if missing:
+        raise ValueError(f"classes names {shortened(missing)}, and {folder} has no such folder; it has "
+                         f"{shortened(root.folders) or 'none'}")
+    return sorted(set(classes))
+
+
+def _check_classes(folder, root, chosen, certain, few):
+    """ValueError if these are no class folders.   certain: they are meant.   few: one is enough, and some may be empty."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    if not chosen:
+        raise ValueError(f"{folder} must hold one folder of images per class; it holds no folder"
+                         + (f", but {len(root.files)} images directly: sort them into folders" if root.files
+                            else " and no image"))
+    if not root.inner:
+        raise ValueError(f"{folder} holds no image: its {len(chosen)} class folders have no file that ends in "
+                         f"{', '.join(IMG_EXTENSIONS)}")
+    fault = None if certain else fault_of(folder, root)
+    if fault:
+        raise ValueError(fault)
+    if few:
+        return
+    if len(chosen) == 1:
+        raise ValueError(f"{folder} must hold at least two classes to tell apart; it holds one, {chosen[0]!r}: add the "
+                         "others as folders beside it")
+    empty = [name for name in chosen if name not in root.inner]
+    if empty:
+        raise ValueError(f"the class folder {folder / empty[0]} holds no image: remove it, or put its images there")
 
 
 def read_pixels(listing: Listing, size=None, *, watch=None) -> np.ndarray:

@@ -12,7 +12,10 @@ class StagedNet(nn.Module):
 
     features(x) (B, d) is what the head reads; forward(x) (B, C) the logits; exits(x) == [forward(x)];
     look(x) gives (features, exits) of one pass. x: (B, channels, H, W), floating point.
+    made_for: what make_net tells it of its set, whose classes and normalisation others must have; None: it takes any.
     """
+
+    made_for = None
 
     def __init__(self, stages, head: nn.Linear):
         super().__init__()

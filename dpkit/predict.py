@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from dpkit.data import ImageSet
+from dpkit.made_for import check_fits, made_for
 from dpkit.models import eval_mode
 from dpkit.records import Snapshot
 
@@ -21,9 +22,15 @@ class Evaluation:
 
 
 def evaluate(net, images: ImageSet, *, batch_size: int = 1024, precision: str = "auto") -> Evaluation:
-    """Accuracy and loss on clean images, in eval mode; the network's mode is put back afterwards."""
+    """Accuracy and loss on clean images, in eval mode; the network's mode is put back afterwards.
+
+    ValueError for a set that does not fit the network: other classes, or normalised otherwise (made_for.check_fits).
+    """
+    check_fits(made_for(net), images.facts, "evaluate")
     right, loss = 0, 0.0
     for rows, logits in _passes(net, net, images, batch_size, precision):
+        if rows.start == 0:
+            _check_outputs(images, logits)
         labels = images.labels[rows]
         right += int((logits.argmax(1) == labels).sum())
         loss += torch.nn.functional.cross_entropy(logits.float(), labels, reduction="sum").item()
@@ -34,7 +41,8 @@ def take_snapshot(net, images: ImageSet, *, batch_size: int = 1024, precision: s
     """Look once at every image, clean, in eval mode: probabilities of every exit, features, labels.
 
     net: a staged network (it has look(x) -> features, exits).   images: row i of the snapshot is images.ids[i],
-    so take snapshots of whole sets. Returns Snapshot with probs (exits, n, C), features (n, d).
+    so take snapshots of whole sets. Returns Snapshot with probs (exits, n, C), features (n, d), and params["set_facts"]: the
+    set's classes and normalisation. ValueError for a set that does not fit the network, as for evaluate.
     """
     if len(images) != images.total:
         raise ValueError(f"take_snapshot needs the whole set, so that row i is sample i; got {len(images)} of {images.total} "
@@ -42,11 +50,22 @@ def take_snapshot(net, images: ImageSet, *, batch_size: int = 1024, precision: s
     if not hasattr(net, "look"):
         raise TypeError(f"take_snapshot needs a staged network, with look(x) -> (features, exits); got {type(net).__name__}: "
                         "list its stages in a dpkit.models.StagedNet")
+    check_fits(made_for(net), images.facts, "take_snapshot")
     probs, features = [], []
     for _, (h, exits) in _passes(net, net.look, images, batch_size, precision):
         probs.append(torch.stack(exits).float().softmax(-1).cpu().numpy())
         features.append(h.float().cpu().numpy())
-    return Snapshot(np.concatenate(probs, axis=1), np.concatenate(features), images.labels.cpu().numpy())
+    return Snapshot(np.concatenate(probs, axis=1), np.concatenate(features), images.labels.cpu().numpy(),
+                    {"set_facts": images.facts.params()})
+
+
+def _check_outputs(images, logits):
+    """ValueError for labels beyond the network's outputs: torch would say it in its own words, or end the GPU's process."""
+    highest, outputs = int(images.labels.max()), logits.shape[1]
+    if highest >= outputs:
+        raise ValueError(f"labels must be below {outputs}, the network's number of classes; {images.name} has {highest}: make "
+                         "a network for this set, make_net(model, images, seed=0), or load the set's classes as in training, "
+                         "load(path, like=train)")
 
 
 def _passes(net, look, images, batch_size, precision):

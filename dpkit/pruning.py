@@ -18,7 +18,8 @@ import numpy as np
 
 from dpkit import catalog, plots, store
 from dpkit.costs import Cost
-from dpkit.data import labels_of, load, set_name
+from dpkit.data import load
+from dpkit.image_files import known_before, set_name
 from dpkit.predict import picked_precision
 from dpkit.records import TrainingDynamics, keep_count
 from dpkit.refusals import check_exits, check_settings, check_size
@@ -30,7 +31,8 @@ KIND = "Pruning"
 
 
 def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, epochs=30, recipe=None, model="small_cnn",
-          size=None, mirror=False, exits=(1,), options=None, overwrite=False, cache=None, device="auto", say=print) -> dict:
+          size=None, mirror=False, exits=(1,), options=None, overwrite=False, cache=None, device="auto", say=print,
+          classes=None) -> dict:
     """Choose which samples of `data` to keep and write the folder `out`; return its manifest.
 
     data:        what dpkit.load takes: a name, an .npz, or a folder of class folders (then perhaps with size=64).
@@ -41,7 +43,8 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
     mirror:      mirror images left-right at random while training, for sets where that changes no class.
     exits:       stages of the network after which it has early exits, for a method that reads them (eeprune).
     overwrite:   replace what an earlier pruning wrote into `out`. Without it, the same run is left as it lies.
-    say:         called with each line of progress.
+    say:         called with what the set is, before anything is trained, and with each line of progress.
+    classes:     names of a folder's class folders, as load takes them.
     Nothing is written if something is wrong: ValueError, or FileExistsError if `out` is taken.
     """
     out, cache = Path(os.path.abspath(out)), Path(cache or store.cache_folder())
@@ -63,18 +66,20 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
 
     evidence, origin, used = None, None, "cpu"
     if watched:
-        images = _loaded(data, size, mirror, device, say)
-        labels, paths, used = images.labels.cpu().numpy(), images.paths, str(images.device)
+        images = _loaded(data, size, mirror, device, classes, say)
+        labels, paths, names, used = images.labels.cpu().numpy(), images.paths, images.class_names, str(images.device)
         _check_net(images, model)
         check_size(method, len(images), images.num_classes, options)
         request |= {"data": images.fingerprint, "model": model, "recipe": recipe.settings(), "epochs": epochs,
                     "device": images.device.type, "precision": picked_precision(images, recipe.precision)}
         request |= {"exits": list(exits)} if exits else {}
     else:
-        labels, paths = labels_of(data)
+        known = known_before(data, classes)
+        labels, paths, names = known.labels, known.paths, known.class_names
+        say(known.describe(data))
         request["labels"] = hashlib.sha256(labels.tobytes()).hexdigest()
     if dynamics is not None:
-        evidence, origin = _recorded_elsewhere(dynamics, labels, data, method)
+        evidence, origin = _recorded_elsewhere(dynamics, known, data, method)
         check_settings(method, options, evidence.dynamics.num_epochs, prune_ratio)
         request["dynamics"] = store.key_hash(origin["sha256"])
     if paths is not None:
@@ -116,8 +121,6 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         store.write_json(part / "manifest.json", manifest)
     say(f"kept {len(kept):,} of {len(labels):,} samples: {out / 'kept.txt'}")
     if lost:
-        folders = sorted({Path(path).parts[0] for path in paths or ()})
-        names = images.class_names if watched else folders or range(1 + labels.max())
         gone = ", ".join(str(names[c]) for c in lost)
         say(f"careful: no sample of class {gone} is kept; prune less, or choose another method")
     return manifest
@@ -148,7 +151,7 @@ def _check_net(images, model):
 # ---- evidence --------------------------------------------------------------------------------------------------
 
 
-def _loaded(data, size, mirror, device, say):
+def _loaded(data, size, mirror, device, classes, say):
     told = [time.monotonic()]
 
     def watch(done, total):
@@ -158,7 +161,7 @@ def _loaded(data, size, mirror, device, say):
             say(f"read {done:,} of {total:,} images" + (f", {_duration((now - told[0]) / done * (total - done))} left"
                                                         if done < total else ""))
 
-    images = load(data, size=size, device=device, watch=watch)
+    images = load(data, size=size, device=device, watch=watch, classes=classes, say=say)
     if len(images.labels.unique()) < 2:
         raise ValueError(f"{data} must hold at least two classes to tell apart; all {len(images)} labels are the same: "
                          "nothing can be learned, so nothing can be scored")
@@ -192,7 +195,7 @@ def _watched(images, method, model, recipe, epochs, seed, exits, cache, say):
     return evidence, dynamics.params | {"folder": str(evidence.folder)}
 
 
-def _recorded_elsewhere(folder, labels, data, method):
+def _recorded_elsewhere(folder, known, data, method):
     """(Evidence, what the manifest says of it) from a saved TrainingDynamics; ValueError if it is another set's."""
     folder = Path(folder)
     if not (folder / "manifest.json").exists() or (folder / "dynamics" / "manifest.json").exists():
@@ -202,12 +205,14 @@ def _recorded_elsewhere(folder, labels, data, method):
         made_from = (origin.get("record") or {}).get("folder")
         raise ValueError(f"{folder} is a pruning, not a record" + (f"; the record it was made from is in {made_from}"
                                                                    if made_from else " of training dynamics"))
-    dynamics = TrainingDynamics.load(folder)
+    dynamics, labels = TrainingDynamics.load(folder), known.labels
     if not catalog.needs(method) <= {"dynamics"}:
         raise ValueError(f"{method} looks at a snapshot, and {folder} is read for training dynamics only: leave --dynamics out")
     if dynamics.num_samples != len(labels):
         raise ValueError(f"the record in {folder} is of {dynamics.num_samples} samples, but {data} has {len(labels)}: it is of "
                          "another set, or files were added or removed since")
+    if known.numbers is not None and np.array_equal(dynamics.labels, known.numbers[labels]):
+        dynamics = replace(dynamics, labels=labels)  # recorded with the file's own numbers, gaps and all
     differ = np.flatnonzero(dynamics.labels != labels)
     if len(differ):
         row = differ[0]

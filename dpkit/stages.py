@@ -25,6 +25,7 @@ from dpkit import catalog, store
 from dpkit.costs import Cost, measured
 from dpkit.data import ImageSet, auto_device, load
 from dpkit.exits import exit_loss
+from dpkit.made_for import check_fits
 from dpkit.predict import evaluate, picked_precision, take_snapshot
 from dpkit.recorder import MOST_PROBS
 from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics
@@ -181,7 +182,9 @@ def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model: st
 
     best_every: also test every so many epochs (0: never), for best_accuracy, the highest of all. Choosing the best epoch is
                 choosing on the test set: it stands beside the accuracy, to compare with papers that do.
+    ValueError, before any training, for a test set of other classes or normalisation.
     """
+    check_fits(images.facts, test.facts, "retrain")
     key = _key("retrain", images, model, recipe, seed) | {"kept": hashlib.sha256(selection.kept.tobytes()).hexdigest(),
                                                           "test": test.fingerprint}
     if best_every:
@@ -250,7 +253,7 @@ def load_sets(dataset: str, num_samples: int = 0, device="auto") -> tuple[ImageS
 
 @lru_cache(maxsize=2)
 def _load_sets(dataset, num_samples, device, _folder):
-    images, test = (load(dataset, split=split, device=device) for split in ("train", "test"))
+    images, test = (load(dataset, split=split, device=device, say=None) for split in ("train", "test"))
     return (images.first(num_samples) if num_samples else images), test
 
 

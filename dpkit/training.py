@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from dpkit.checkpoint import Checkpoint as _Checkpoint
 from dpkit.checkpoint import owner_of
 from dpkit.data import ImageSet
+from dpkit.made_for import check_classes, made_for
 from dpkit.predict import autocast, picked_threads
 from dpkit.recorder import ENDED, Recorder, gathered, peers, ranks, summed
 
@@ -131,7 +132,8 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
                 Let it run as far as before: after fewer epochs the network is still that of the last one kept.
     record:     False leaves the reports' arrays None, for a training that nobody scores.
     tdds:       also report the divergence that the TDDS score is made of; holds (total, classes) float32 on the device.
-    FloatingPointError if the loss is not finite.
+    FloatingPointError if the loss is not finite; ValueError for a set of other classes than make_net made the network for
+    (net.made_for = None says that new ones are meant). A set normalised otherwise is what it knows from then on.
 
     Under torchrun, once torch.distributed is initialised, its processes are one training: call this in each of them
     with the same arguments, the whole set too, and a `loss` that is a mean over its batch. Every batch is split among
@@ -147,6 +149,7 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
         _check_alike(owner | {"tdds": tdds, "record": record, "checkpoint": checkpoint is not None}, device)
     if n == 0:
         raise ValueError("train needs at least one sample; this set is empty: keep more")
+    _fit_to(net, images)
     net.to(device, memory_format=torch.channels_last)
     horizon, per_epoch = recipe.total_steps(n), recipe.batches(n)
     if world > 1 and n // per_epoch < 2 * world:
@@ -212,6 +215,15 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
             if saved:
                 saved.keep(report, net, optimizer, log_probs, last=report.steps == horizon)
         yield report
+
+
+def _fit_to(net, images):
+    """Refuse a set of other classes than the network's; what is trained on decides the normalisation that it knows."""
+    known, facts = made_for(net), images.facts
+    if known is not None:
+        check_classes(known, facts, "train")
+        if (known.mean, known.std) != (facts.mean, facts.std):
+            net.made_for = replace(known, mean=facts.mean, std=facts.std)
 
 
 @cache

@@ -268,7 +268,7 @@ def sixteen_bits(file):
     (lambda f: [file.unlink() for file in f.glob("*/*")] + [(f / name).rmdir() for name in ("cat", "dog")],
      "photos must hold one folder of images per class; it holds no folder and no image"),
     (lambda f: [(f / "cat").rename(f / "Train"), (f / "dog").rename(f / "test")],
-     r"photos holds the splits Train, test, not classes: name one of them, \S*photos/Train"),
+     r"photos holds the splits Train, test, not classes: sort the images of a split into one folder per class, and give that"),
     (lambda f: (f / "cat" / "0.png").rename(f / "cat" / "a\tb.png"),
      r"free of line breaks and tabs.*got 'cat/a\\tb\.png': rename"),
     (lambda f: (f / "dog").rename(f / "d\nog"), r"free of line breaks and tabs.*got 'd\\nog/0\.png': rename it"),
@@ -315,7 +315,8 @@ def test_more_pixels_than_memory_are_refused_before_any_is_decoded(tmp_path, dec
 
 @pytest.mark.parametrize("asked", [{"split": "test"}, {"labels": "worst"}])
 def test_a_folder_is_one_split_with_the_labels_of_its_folders(tmp_path, asked):
-    with pytest.raises(ValueError, match='the split "train" and the labels "given"; got .*load the folder of the other split'):
+    message = r'the split "train" and the labels "given"; got .*load the folder of the other split .*, load\(path, like=train\)'
+    with pytest.raises(ValueError, match=message):
         load(write_folder(tmp_path / "photos", cat=2, dog=2), device="cpu", **asked)
 
 
