@@ -1,7 +1,13 @@
-"""A folder of submissions -> grades.csv, a feedback page for each, and a summary. What is done is not done again."""
+"""A folder of submissions -> grades.csv, a feedback page for each, and a summary. What is done is not done again.
 
+A submission fails alone, whatever is in it: it is marked in a process of its own, the tables are written before any page, and
+each page is made in a process that may take a minute and no more.
+"""
+
+import errno
 import hashlib
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -18,12 +24,14 @@ from pathlib import Path
 from dpkit import store
 from dpkit.classroom import sandbox, tables
 from dpkit.classroom.merging import Unusable, merge, read_submission
-from dpkit.classroom.pages import feedback_page, summary_page
+from dpkit.classroom.pages import feedback_page, short_page, summary_page
 from dpkit.classroom.source import find_sources, read_source
 from dpkit.classroom.submissions import DONE, find_submissions, loose_notebooks
 from dpkit.report_parameters import Refused
 
 GRACE = 30  # seconds beyond the limit, after which a marker itself is ended
+PAGE = 60  # seconds that a feedback page may take
+FULL = 3  # exit code of the process that makes a page: the disk is full, or may not be written to
 VERSION = 2  # of the marking; raised by hand when the same file would get other points
 
 
@@ -54,8 +62,15 @@ def grade(submissions, *, out="grades", source="notebooks/assignments", student=
     with ThreadPoolExecutor(max(1, workers)) as pool, _Running() as running:
         mark = partial(_graded, cells=cells, sources=sources, job=job, out=out, again=student is not None, running=running)
         for future in as_completed(waiting := {pool.submit(mark, one): one for one in todo}):
-            one, (record, fresh), count = waiting[future], future.result(), count + 1
-            rows[one] = _row(one, record, written)
+            one, count = waiting[future], count + 1
+            try:
+                record, fresh = future.result()
+                rows[one] = _row(one, record, written)
+            except (OSError, Stopped):  # a full disk, or Ctrl-C: nobody's answer
+                raise
+            except Exception as error:
+                why = f"could not be graded ({type(error).__name__}: {str(error)[:200]}); look at the file yourself"
+                rows[one], fresh = {**_row(one, {"refused": why}, written), "unfinished": True}, True
             say(f"[{count}/{len(todo)}] {one.student}, {one.assignment}: {tables.in_words(rows[one])}"
                 + ("" if fresh else " (graded before)"))
     for one in found:
@@ -65,11 +80,11 @@ def grade(submissions, *, out="grades", source="notebooks/assignments", student=
             mistakes += [f"{one.student}, {one.assignment or 'nothing'}: {one.refused}"] if one.refused else []
     for row in rows.values():
         row["max"] = row["max"] or sum(cell.points for cell in cells.get(row["assignment"], ()))
-    _write_pages(out, rows, written)
+    tables.write_tables(out, [rows[one] for one in found])  # before any page, which can take nothing from them then
+    mistakes += _write_pages(out, rows, written)
     rows = [rows[one] for one in found]
-    tables.write_tables(out, rows)
     with store.whole_file(out / "summary.html") as file:
-        file.write(summary_page(rows).encode())
+        file.write(summary_page(rows).encode(errors="replace"))
     for mistake in [*loose_notebooks(folder), *mistakes]:  # last, where they are seen
         say(f"careful: {mistake}")
     return rows
@@ -99,6 +114,10 @@ def _check_ours(out):
 # ---- one submission --------------------------------------------------------------------------------------------
 
 
+class Stopped(Exception):
+    """The command is over: what is still at work stops."""
+
+
 class _Running:
     """The markers at work, so that none outlives the command."""
 
@@ -117,7 +136,7 @@ class _Running:
     def start(self, *words, **options):
         with self._lock:
             if self.over:
-                raise RuntimeError("the command is over")
+                raise Stopped
             process = subprocess.Popen(*words, **options)
             self.processes.add(process)
             return process
@@ -133,10 +152,11 @@ def _place(out, one) -> Path:
 
 
 def _before(out, one) -> dict | None:
-    """What is known of this submission from an earlier run."""
+    """What is known of this submission from an earlier run; None if that is nothing, or damaged."""
     try:
-        return json.loads(_place(out, one).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = json.loads(_place(out, one).read_text(encoding="utf-8"))
+        return record if "refused" in record or {"key", "steps", "results", "remark"} <= record.keys() else None
+    except (OSError, ValueError, AttributeError, TypeError):
         return None
 
 
@@ -155,7 +175,7 @@ def _graded(one, *, cells, sources, job, out, again, running) -> tuple[dict, boo
     steps = merge(cells[one.assignment], theirs)
     results, remark, final = _run_marker(steps, job, running)
     if running.over:  # it was ended by Ctrl-C: half a result must not take a whole one's place
-        raise RuntimeError("the command is over")
+        raise Stopped
     record = {"key": key if final else None, "steps": steps, "results": results, "remark": remark}
     store.write_json(_place(out, one), record)
     return record, True
@@ -173,7 +193,7 @@ def _run_marker(steps, job, running):
                    "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])}
     total = job["limits"]["total"]
     with tempfile.TemporaryDirectory(prefix="dpkit-marking-") as folder, tempfile.TemporaryFile() as told:
-        process = running.start([sys.executable, "-m", "dpkit.classroom.marker"], cwd=folder, env=environment, text=True,
+        process = running.start([sys.executable, "-m", "dpkit.classroom.marker"], cwd=folder, env=environment, encoding="utf-8",
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=told, start_new_session=True)
         try:
             said, _ = process.communicate(json.dumps({**job, "steps": steps}), timeout=total + GRACE)
@@ -188,7 +208,7 @@ def _run_marker(steps, job, running):
         told.seek(0)
         last = (told.read().decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"])[-1]
     results = {}
-    for line in said.splitlines():
+    for line in said.split("\n"):  # and not at what else may end a line, within a message
         with suppress(ValueError):  # the last line may be half a line
             done = json.loads(line)
             results[str(done["step"])] = done
@@ -220,7 +240,9 @@ def _row(one, record, written) -> dict:
     return {**row, "remark": remark, "unfinished": record["key"] is None, "record": record}
 
 
-def _write_pages(out, rows, written):
+def _write_pages(out, rows, written) -> list[str]:
+    """Write the feedback pages that are not there yet. Returns a sentence for each that could not be made as it should be."""
+    mistakes = []
     for one, row in rows.items():
         record = row.pop("record", None)
         page = out / "feedback" / one.student / f"{one.assignment}.html"
@@ -230,8 +252,43 @@ def _write_pages(out, rows, written):
         comments = {name: comment for (student, stem, name), (_, comment) in written.items()
                     if (student, stem) == (one.student, one.assignment)}
         mark = _key(row, comments, record["results"])
-        if page.is_file() and _before(out, one).get("page") == mark:
+        if page.is_file() and (_before(out, one) or {}).get("page") == mark:
             continue
-        with store.whole_file(page) as file:
-            file.write(feedback_page(row, record["steps"], record["results"], comments).encode())
-        store.write_json(_place(out, one), {**record, "page": mark})
+        why = _shown(page, row, record["steps"], record["results"], comments)
+        if why is None:
+            store.write_json(_place(out, one), {**record, "page": mark})
+        else:
+            _write_page(page, short_page(row, why))
+            mistakes.append(f"{one.student}, {one.assignment}: the feedback page holds the points alone, as {why}")
+    return mistakes
+
+
+def _shown(page, *told) -> str | None:
+    """Write a feedback page in a process of its own; why it could not be made, or None. Some texts take a parser hours."""
+    process = multiprocessing.get_context("fork").Process(target=_make_page, args=(page, *told))  # fork: it starts at once
+    process.start()
+    process.join(PAGE)
+    late = process.exitcode is None
+    process.kill()
+    process.join()
+    if process.exitcode == FULL:
+        raise OSError(errno.EIO, "the disk is full, or nothing may be written there", str(page))
+    slow = f"making it took longer than {PAGE} seconds"
+    return slow if late else "what was handed in cannot be shown" if process.exitcode else None
+
+
+def _make_page(page, *told):
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        text = feedback_page(*told)
+        _write_page(page, text)
+    except OSError:
+        os._exit(FULL)
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+def _write_page(page, text):
+    with store.whole_file(page) as file:
+        file.write(text.encode(errors="replace"))

@@ -27,24 +27,24 @@ def feedback_page(row, steps, results, comments) -> str:
             cell = new_code_cell(step["shown"][:LARGEST])
             cell.outputs = [_node(output) for output in done["outputs"]] if done else []
         elif step["kind"] == "markdown":
-            cell = new_markdown_cell(tame(step["shown"][:LARGEST]) if step["own"] else step["shown"])
+            cell = new_markdown_cell(step["shown"][:LARGEST])
         else:
             continue
-        body.append(cell_html(cell, ".", headings))
+        body.append(cell_html(cell, None, headings, plain=step["own"]))  # no file is read for anybody's text
         body.append(_mark(step, done, comments.get(step["name"])))
     return document(escape(f"{row['student']}: {row['assignment']}"), _head(row), body, headings)
+
+
+def short_page(row, why) -> str:
+    """The page of a notebook that cannot be shown: its points, and why."""
+    return document(escape(f"{row['student']}: {row['assignment']}"), _head(row),
+                    [f'<p class="note">Only the points stand here, as {escape(why)}.</p>'])
 
 
 def _node(output):
     from nbformat import from_dict
 
     return from_dict(output)
-
-
-def tame(text) -> str:
-    """A student's Markdown that shows its HTML instead of being it, and fetches no picture, from here or elsewhere."""
-    text = re.sub(r"<(?=[A-Za-z/!?])", "< ", text)
-    return re.sub(r"!(?=\s*\[)", "", text)
 
 
 def _mark(step, done, comment) -> str:

@@ -61,10 +61,11 @@ def remarks_on(steps, results, remark) -> list[str]:
 
 
 def in_words(row) -> str:
+    remark = "".join(letter if letter.isprintable() else " " for letter in row["remark"])  # a terminal obeys some of them
     if not row["questions"]:
-        return row["remark"]
+        return remark
     still = f", to read: {', '.join(row['to read'])}" if row["to read"] else ""
-    return f"{row['total']:g} of {row['max']:g}{still}" + (f"; {row['remark']}" if row["remark"] else "")
+    return f"{row['total']:g} of {row['max']:g}{still}" + (f"; {remark}" if remark else "")
 
 
 def write_tables(out, rows) -> None:
@@ -92,7 +93,7 @@ def _write(path, lines):
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     with store.whole_file(path) as file:
-        file.write(text.getvalue().encode("utf-8-sig"))  # or Excel takes it for another encoding
+        file.write(text.getvalue().encode("utf-8-sig", errors="replace"))  # or Excel takes it for another encoding
 
 
 def read_written(path, found, cells) -> tuple[dict, list[str]]:
