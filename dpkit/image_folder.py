@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from dpkit import store
+from dpkit.kept_list import check_paths
 
 _PART = 4096  # files between two savings
 _SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
@@ -60,10 +61,7 @@ def list_folder(folder) -> Listing:
         raise ValueError(f"the class folder {folder / classes[int(np.argmin(counts))]} holds no image: remove it, or put its "
                          "images there")
     paths = [os.path.relpath(path, folder) for path, _ in found]
-    odd = next((path for path in paths if any(ord(letter) < 32 for letter in path)), None)
-    if odd is not None:
-        raise ValueError(f"file names must be free of line breaks and tabs, so that lists of them can be read; got {odd!r}: "
-                         "rename it")
+    check_paths(paths)
     if counts.min() == 1:
         single = [name for name, count in zip(classes, counts, strict=True) if count == 1]
         warnings.warn(f"{len(single)} of {len(classes)} classes have a single image ({', '.join(single[:5])}): pruning it "

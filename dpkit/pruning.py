@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dpkit import catalog, plots, store
+from dpkit import catalog, kept_list, plots, store
 from dpkit.costs import Cost
 from dpkit.data import labels_of, load, set_name
 from dpkit.predict import picked_precision
@@ -103,9 +103,8 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         "record_seconds": evidence.cost.seconds if evidence else 0.0,
     }
     with store.whole_folder(out, kind=KIND) as part:
-        with store.whole_file(part / "kept.txt") as file:
-            for i in kept:
-                file.write(str(i).encode() + (b"" if paths is None else b"\t" + os.fsencode(paths[i])) + b"\n")
+        with store.whole_file(part / kept_list.NAME) as file:
+            kept_list.write_kept(file, kept, paths)
         selection.save(part / "selection")
         if scores is not None:
             scores.save(part / "scores")

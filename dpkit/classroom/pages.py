@@ -1,6 +1,5 @@
 """The pages of the grading: feedback for one student, and a summary that names no student. Neither loads anything."""
 
-import re
 import statistics
 from collections import Counter
 from html import escape
