@@ -88,6 +88,7 @@ def read_pixels(listing: Listing, size=None, *, watch=None) -> np.ndarray:
     partial = kept.with_name(kept.name + "-partial")
     pixels = _decoded(files, size, watch, partial)
     origin = {"folder": str(listing.folder.resolve()), "size": size}
+    shutil.rmtree(kept, ignore_errors=True)  # damaged, if it is there at all
     store.save_arrays(kept, kind="Images", schema=1, arrays={"pixels": pixels}, params=origin)
     shutil.rmtree(partial, ignore_errors=True)
     _remove_older(kept, origin)

@@ -230,12 +230,8 @@ def _check_free(out, data, overwrite):
     if not above.is_dir():
         raise NotADirectoryError(f"{out} cannot be made, as {above} is no folder; name another folder")
     store.check_replaceable(out, kind=KIND)
-    ours = {"manifest.json", *store.read_manifest(out).get("sha256", {})} if overwrite and out.exists() else ()
-    foreign = sorted(name for name in (str(found.relative_to(out)) for found in out.rglob("*") if found.is_file())
-                     if name not in ours) if ours else []
-    if foreign:
-        raise FileExistsError(f"{out} holds {foreign[0]}, which no pruning wrote, and it would be lost; move it away, or name "
-                              "another folder")
+    if overwrite:
+        store.check_nothing_foreign(out)
 
 
 def _finished(out, request, overwrite) -> bool:

@@ -430,6 +430,7 @@ def test_the_command_prints_the_table_and_exits_by_what_happened(stages_watched,
     (GRID, ["--workers", "0"], ["workers and threads must be at least 1; got 0 and 1"]),
     (GRID, ["--threads", "-1"], ["must be at least 1; got None and -1"]),
     (GRID, ["--scheduler", "nonsense://x"], ["nonsense"]), (GRID, ["--out", "taken"], ["taken holds a scores; name another"]),
+    (GRID, ["--out", "theirs"], ["theirs/sweep.json is not a sweep's of dpkit; name another folder"]),
 ])
 def test_the_command_refuses_with_every_mistake_and_exits_with_2(tmp_path, monkeypatch, capsys, grid, more, told):
     from dpkit.records import Scores

@@ -47,7 +47,7 @@ def grade(submissions, *, out="grades", source="notebooks/assignments", student=
     sources = find_sources(source)
     found = find_submissions(folder, sources)
     _check_asked(found, sources, student, assignment)
-    _check_ours(out)
+    _check_ours(out, found, folder)
     why = None if trust else sandbox.why_not()
     if why:
         raise Refused(why)
@@ -103,12 +103,18 @@ def _check_asked(found, sources, student, assignment):
         raise Refused(f"no assignment is called {assignment!r}; there are {', '.join(sources)}")
 
 
-def _check_ours(out):
+def _check_ours(out, found, folder):
     if out.exists() and not out.is_dir():
         raise Refused(f"{out} is a file; --out must name a folder")
     names = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if names - {tables.WRITTEN} and DONE not in names:
         raise Refused(f"{out} holds {min(names)} and no grades of ours; name another --out")
+    lost = tables.lost_rows(out / tables.GRADES, found)
+    if lost:
+        raise Refused(f"{out / tables.GRADES} has the points of {' in '.join(lost[0])}"
+                      + (f" and {len(lost) - 1} more rows" if len(lost) > 1 else "")
+                      + f" for which nothing is in {folder}, and they would be lost; name another --out for another class, or "
+                      "move that file away if they are to go")
 
 
 # ---- one submission --------------------------------------------------------------------------------------------

@@ -96,6 +96,18 @@ def _write(path, lines):
         file.write(text.getvalue().encode("utf-8-sig", errors="replace"))  # or Excel takes it for another encoding
 
 
+def lost_rows(path, found) -> list[tuple[str, str]]:
+    """(student, assignment) of the rows with points in an earlier grades.csv that none of the submissions found is of."""
+    there = {(_safe(one.student), _safe(one.assignment)) for one in found}
+    try:
+        lines = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")))
+    except (OSError, ValueError, csv.Error):  # not there, or the teacher's own by now
+        return []
+    marked = [line for line in lines if any(points for name, points in line.items() if name not in COLUMNS)]
+    rows = [(line.get("student") or "", line.get("assignment") or "") for line in marked]
+    return [row for row in rows if row not in there]
+
+
 def read_written(path, found, cells) -> tuple[dict, list[str]]:
     """The teacher's points on written answers. Returns ((student, assignment, question) -> (points, comment), mistakes).
 
