@@ -11,7 +11,7 @@ pytest.importorskip("nbgrader")
 pytest.importorskip("IPython")
 
 from dpkit.__main__ import main
-from dpkit.classroom import grading, sandbox
+from dpkit.classroom import grading, pages, sandbox
 
 NO_SANDBOX = sandbox.why_not()
 TASK = "task"
@@ -137,7 +137,7 @@ def graded(tmp_path_factory):
     students = {name: given[0] for name, given in {**GRADED, **REFUSED}.items()} | ODD
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(grading, "PAGE", 20)
+        patch.setattr(pages, "SECONDS", 10)
         assert course(folder, students)() == 0  # nothing of this is the assignment's or the machine's fault
     return folder
 
@@ -202,7 +202,7 @@ def test_a_page_that_cannot_be_made_leaves_all_points_and_every_other_page(two, 
     import os
     import time
 
-    make, (grade, grades) = grading.feedback_page, two
+    make, (grade, grades) = pages.feedback_page, two
 
     def made(row, *others):
         assert rows(grades)["ann"]["total"] == rows(grades)["bob"]["total"] == "2"  # the table is there by now
@@ -211,8 +211,8 @@ def test_a_page_that_cannot_be_made_leaves_all_points_and_every_other_page(two, 
              "too_deep": lambda: (lambda again: again(again))(lambda again: again(again))}[how]()
         return make(row, *others)
 
-    monkeypatch.setattr(grading, "feedback_page", made)
-    monkeypatch.setattr(grading, "PAGE", 2 if how == "takes_hours" else 60)
+    monkeypatch.setattr(pages, "feedback_page", made)
+    monkeypatch.setattr(pages, "SECONDS", 2 if how == "takes_hours" else 60)
     assert grade() == 0
     told = capsys.readouterr().err
     why = "making it took longer than 2 seconds" if how == "takes_hours" else "what was handed in cannot be shown"
@@ -220,7 +220,7 @@ def test_a_page_that_cannot_be_made_leaves_all_points_and_every_other_page(two, 
     page = (grades / "feedback" / "ann" / f"{TASK}.html").read_text()
     assert "2 of 3 points" in page and why in page
     assert '<span class="nf">answer' in (grades / "feedback" / "bob" / f"{TASK}.html").read_text()
-    monkeypatch.setattr(grading, "feedback_page", make)
+    monkeypatch.setattr(pages, "feedback_page", make)
     assert grade() == 0 and "careful" not in capsys.readouterr().err  # tried again, and whole now
     assert '<span class="nf">answer' in (grades / "feedback" / "ann" / f"{TASK}.html").read_text()
 
@@ -241,14 +241,17 @@ def test_a_fault_of_ours_in_one_submission_is_a_row_and_not_the_end(two, monkeyp
     assert rows(grades)["ann"]["total"] == "2" and "bob, task: could not be graded" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["", "[]", "3", '{"key": 1}', '{"steps": []}', "null"])
-def test_a_damaged_record_of_earlier_grades_is_made_again(two, text):
+def test_a_damaged_record_of_earlier_grades_is_nobody_elses_end(two, capsys):
     grade, grades = two
     assert grade() == 0
-    (grades / ".graded" / "ann" / f"{TASK}.json").write_text(text)
-    assert grade() == 0 and rows(grades)["ann"]["total"] == "2"
-    (grades / ".graded" / "ann" / f"{TASK}.json").write_text(text)
-    assert grade("--student", "bob") == 0 and rows(grades)["ann"]["remark"] == "not graded yet"
+    place = grades / ".graded" / "ann" / f"{TASK}.json"
+    for text in ("", '"refused"', '{"key": 1}', "[" * 100_000):
+        place.write_text(text)
+        assert grade("--assignment", TASK, "--student", "bob") == 0
+        assert rows(grades)["ann"]["remark"] == "not graded yet" and rows(grades)["bob"]["total"] == "2"
+    place.write_text('{"key": 1, "steps": [3], "results": 7, "remark": ""}')
+    assert grade("--student", "bob") == 1 and "could not be graded (TypeError" in rows(grades)["ann"]["remark"]
+    assert grade() == 0 and rows(grades)["ann"]["total"] == "2"  # made again
 
 
 # ---- grades of others ------------------------------------------------------------------------------------------

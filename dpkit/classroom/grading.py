@@ -4,10 +4,8 @@ A submission fails alone, whatever is in it: it is marked in a process of its ow
 each page is made in a process that may take a minute and no more.
 """
 
-import errno
 import hashlib
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -24,14 +22,12 @@ from pathlib import Path
 from dpkit import store
 from dpkit.classroom import sandbox, tables
 from dpkit.classroom.merging import Unusable, merge, read_submission
-from dpkit.classroom.pages import feedback_page, short_page, summary_page
+from dpkit.classroom.pages import summary_page, write_feedback
 from dpkit.classroom.source import find_sources, read_source
 from dpkit.classroom.submissions import DONE, find_submissions, loose_notebooks
 from dpkit.report_parameters import Refused
 
 GRACE = 30  # seconds beyond the limit, after which a marker itself is ended
-PAGE = 60  # seconds that a feedback page may take
-FULL = 3  # exit code of the process that makes a page: the disk is full, or may not be written to
 VERSION = 2  # of the marking; raised by hand when the same file would get other points
 
 
@@ -62,15 +58,8 @@ def grade(submissions, *, out="grades", source="notebooks/assignments", student=
     with ThreadPoolExecutor(max(1, workers)) as pool, _Running() as running:
         mark = partial(_graded, cells=cells, sources=sources, job=job, out=out, again=student is not None, running=running)
         for future in as_completed(waiting := {pool.submit(mark, one): one for one in todo}):
-            one, count = waiting[future], count + 1
-            try:
-                record, fresh = future.result()
-                rows[one] = _row(one, record, written)
-            except (OSError, Stopped):  # a full disk, or Ctrl-C: nobody's answer
-                raise
-            except Exception as error:
-                why = f"could not be graded ({type(error).__name__}: {str(error)[:200]}); look at the file yourself"
-                rows[one], fresh = {**_row(one, {"refused": why}, written), "unfinished": True}, True
+            (record, fresh), one, count = future.result(), waiting[future], count + 1
+            rows[one] = _row(one, record, written)
             say(f"[{count}/{len(todo)}] {one.student}, {one.assignment}: {tables.in_words(rows[one])}"
                 + ("" if fresh else " (graded before)"))
     for one in found:
@@ -161,13 +150,29 @@ def _before(out, one) -> dict | None:
     """What is known of this submission from an earlier run; None if that is nothing, or damaged."""
     try:
         record = json.loads(_place(out, one).read_text(encoding="utf-8"))
-        return record if "refused" in record or {"key", "steps", "results", "remark"} <= record.keys() else None
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, RecursionError):
         return None
+    whole = isinstance(record, dict) and ("refused" in record or {"key", "steps", "results", "remark"} <= record.keys())
+    return record if whole else None
 
 
 def _graded(one, *, cells, sources, job, out, again, running) -> tuple[dict, bool]:
     """(what was found out about a submission, whether just now): {"key", "steps", "results", "remark"} or {"refused"}."""
+    try:
+        return _marked(one, cells, sources, job, out, again, running)
+    except (OSError, Stopped):  # a full disk, or Ctrl-C: nobody's answer
+        raise
+    except Exception as error:
+        return {"refused": _surprise(error), "unfinished": True}, True
+
+
+def _surprise(error) -> str:
+    """A remark for what we did not think of: whatever is in a submission, it is the end of no other."""
+    told = f"{type(error).__name__}: {str(error)[:200]}".encode(errors="replace").decode()
+    return f"could not be graded ({told}); look at the file yourself"
+
+
+def _marked(one, cells, sources, job, out, again, running) -> tuple[dict, bool]:
     try:
         theirs, data = read_submission(one.path)
     except Unusable as unusable:
@@ -232,10 +237,17 @@ def _run_marker(steps, job, running):
 
 
 def _row(one, record, written) -> dict:
+    try:
+        return _row_of(one, record, written)
+    except Exception as error:  # a record that was changed, perhaps
+        return _row_of(one, {"refused": _surprise(error), "unfinished": True}, written)
+
+
+def _row_of(one, record, written) -> dict:
     row = {"student": one.student, "assignment": one.assignment, "total": 0.0, "max": 0.0, "to read": [], "remark": "",
            "questions": {}, "messages": [], "unfinished": False}
     if "refused" in record:
-        return {**row, "remark": record["refused"]}
+        return {**row, "remark": str(record["refused"]), "unfinished": bool(record.get("unfinished"))}
     empty = {step["name"] for step in record["steps"] if not step["answered"]}
     for number, step in enumerate(record["steps"]):
         if step["points"]:
@@ -260,41 +272,9 @@ def _write_pages(out, rows, written) -> list[str]:
         mark = _key(row, comments, record["results"])
         if page.is_file() and (_before(out, one) or {}).get("page") == mark:
             continue
-        why = _shown(page, row, record["steps"], record["results"], comments)
+        why = write_feedback(page, row, record["steps"], record["results"], comments)
         if why is None:
             store.write_json(_place(out, one), {**record, "page": mark})
-        else:
-            _write_page(page, short_page(row, why))
+        else:  # tried again next time
             mistakes.append(f"{one.student}, {one.assignment}: the feedback page holds the points alone, as {why}")
     return mistakes
-
-
-def _shown(page, *told) -> str | None:
-    """Write a feedback page in a process of its own; why it could not be made, or None. Some texts take a parser hours."""
-    process = multiprocessing.get_context("fork").Process(target=_make_page, args=(page, *told))  # fork: it starts at once
-    process.start()
-    process.join(PAGE)
-    late = process.exitcode is None
-    process.kill()
-    process.join()
-    if process.exitcode == FULL:
-        raise OSError(errno.EIO, "the disk is full, or nothing may be written there", str(page))
-    slow = f"making it took longer than {PAGE} seconds"
-    return slow if late else "what was handed in cannot be shown" if process.exitcode else None
-
-
-def _make_page(page, *told):
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        text = feedback_page(*told)
-        _write_page(page, text)
-    except OSError:
-        os._exit(FULL)
-    except BaseException:
-        os._exit(1)
-    os._exit(0)
-
-
-def _write_page(page, text):
-    with store.whole_file(page) as file:
-        file.write(text.encode(errors="replace"))

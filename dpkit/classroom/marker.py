@@ -23,7 +23,7 @@ from dpkit.classroom.answers import AnswerError, Answers, Lost, NoWorker
 from dpkit.classroom.sandbox import Limits
 
 LONGEST = 20_000  # characters of what a test cell prints
-ROOM = 20_000_000  # characters of all outputs of a submission, pictures included
+ROOM = 10_000_000  # characters of all outputs of a submission, pictures included
 LONGEST_MESSAGE = 3_000  # characters
 HEADLINE = 200  # characters
 
