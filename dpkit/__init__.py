@@ -4,6 +4,7 @@ from importlib import import_module
 
 _PUBLIC = {
     "records": ["Scores", "Selection", "Snapshot", "TrainingDynamics", "keep_count"],
+    "kept_list": ["find_kept", "read_kept"],
     "scorers": ["aum", "dual", "dyn_unc", "eeprune", "el2n", "entropy", "forgetting", "grand", "influence_norm",
                 "least_confidence", "margin", "moderate", "tdds"],
     "selectors": ["anneal", "anneal_within", "annealing", "annealing_within", "beta_parameters", "keep_above",

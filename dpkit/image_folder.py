@@ -17,6 +17,7 @@ import numpy as np
 
 from dpkit import store
 from dpkit.folder_layout import fault_of, mixed_note, read_tree
+from dpkit.kept_list import check_paths
 from dpkit.made_for import shortened
 
 _PART = 4096  # files between two savings
@@ -58,10 +59,7 @@ def list_folder(folder, classes=None, known=None) -> Listing:
     found = [(label, os.path.join(branch.path, file)) for label, name in enumerate(chosen)
              for branch in sorted(root.folders[name].walk(), key=lambda branch: branch.path) for file in branch.files]
     labels, paths = np.array([label for label, _ in found], np.int64), [path for _, path in found]
-    odd = next((path for path in paths if any(ord(letter) < 32 for letter in path)), None)
-    if odd is not None:
-        raise ValueError(f"file names must be free of line breaks and tabs, so that lists of them can be read; got {odd!r}: "
-                         "rename it")
+    check_paths(paths)
     single = [name for name, count in zip(chosen, np.bincount(labels), strict=True) if count == 1]
     if single and known is None:
         warnings.warn(f"{len(single)} of {len(chosen)} classes have a single image ({', '.join(single[:5])}): pruning it "
@@ -125,6 +123,7 @@ def read_pixels(listing: Listing, size=None, *, watch=None) -> np.ndarray:
     partial = kept.with_name(kept.name + "-partial")
     pixels = _decoded(files, size, watch, partial)
     origin = {"folder": str(listing.folder.resolve()), "size": size}
+    shutil.rmtree(kept, ignore_errors=True)  # damaged, if it is there at all
     store.save_arrays(kept, kind="Images", schema=1, arrays={"pixels": pixels}, params=origin)
     shutil.rmtree(partial, ignore_errors=True)
     _remove_older(kept, origin)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dpkit import catalog, plots, store
+from dpkit import catalog, kept_list, plots, store
 from dpkit.costs import Cost
 from dpkit.data import load
 from dpkit.image_files import known_before, set_name
@@ -108,9 +108,8 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         "record_seconds": evidence.cost.seconds if evidence else 0.0,
     }
     with store.whole_folder(out, kind=KIND) as part:
-        with store.whole_file(part / "kept.txt") as file:
-            for i in kept:
-                file.write(str(i).encode() + (b"" if paths is None else b"\t" + os.fsencode(paths[i])) + b"\n")
+        with store.whole_file(part / kept_list.NAME) as file:
+            kept_list.write_kept(file, kept, paths)
         selection.save(part / "selection")
         if scores is not None:
             scores.save(part / "scores")
@@ -236,12 +235,8 @@ def _check_free(out, data, overwrite):
     if not above.is_dir():
         raise NotADirectoryError(f"{out} cannot be made, as {above} is no folder; name another folder")
     store.check_replaceable(out, kind=KIND)
-    ours = {"manifest.json", *store.read_manifest(out).get("sha256", {})} if overwrite and out.exists() else ()
-    foreign = sorted(name for name in (str(found.relative_to(out)) for found in out.rglob("*") if found.is_file())
-                     if name not in ours) if ours else []
-    if foreign:
-        raise FileExistsError(f"{out} holds {foreign[0]}, which no pruning wrote, and it would be lost; move it away, or name "
-                              "another folder")
+    if overwrite:
+        store.check_nothing_foreign(out)
 
 
 def _finished(out, request, overwrite) -> bool:

@@ -30,13 +30,18 @@ _BEFORE = "record 1 score 1 select 1 retrain 1"  # what made the rows that do no
 
 
 def publish(folder, outcomes, *, title: str, command: str, notes=(), settings=None, tables=None, device="cpu") -> Path:
-    """Write the outcomes (of trials.outcome_of) as a folder, whole or not at all; an earlier table there is replaced.
+    """Write the outcomes (of trials.outcome_of) as a folder, whole or not at all; an earlier one of this title is replaced.
 
     command:  what to type to make it again.   settings: what else the rows depend on, for the manifest.
     notes:    footnotes, printed under the table.   tables: {title: lines (dicts)} of what else was measured on these trials,
     printed below the differences and kept in the manifest, so that every number that is quoted has a row.
+    FileExistsError if `folder` holds anything else: a table of another title, or a file that is not the table's.
     """
     folder = Path(folder)
+    before = store.read_manifest(folder)
+    if before.get("kind") == KIND and before.get("title") != title:
+        raise FileExistsError(f"{folder} holds the table {before.get('title')!r}, and this one is {title!r}; name another "
+                              "folder, or move that one away")
     with store.whole_folder(folder, kind=KIND) as part:
         rows, masks, known = [], [], {}
         (part / "scores").mkdir()

@@ -1,22 +1,34 @@
 """An executed notebook as one HTML page that loads nothing: not from the network, not from beside it.
 
 Formulas become MathML here and now, pictures are embedded, code is coloured by pygments, and a content security policy
-in the page's head keeps a browser from fetching whatever a notebook's own HTML may still ask for.
+in the page's head keeps a browser from fetching whatever a notebook's own HTML may still ask for. The one thing that is
+read from the disk is a picture that a report's text names, in the notebook's own folder; of others' text, nothing is.
 """
 
 import base64
 import re
 from datetime import datetime
 from html import escape
+from pathlib import Path
+from urllib.parse import unquote
 
 from dpkit.report_result import count
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:"
+POLICY = ("default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; form-action 'none'; "
+          "base-uri 'none'")
+PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp",
+            ".svg": "image/svg+xml"}
 IMAGES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LATEX = {r"\begin{aligned}": r"\begin{align*}", r"\end{aligned}": r"\end{align*}",  # what latex2mathml lacks
          r"\lVert": r"\|", r"\rVert": r"\|",
          r"\operatorname*": r"\operatorname", r"\arg\max": r"\argmax", r"\arg\min": r"\argmin"}
+MATHML = re.compile(  # a tag that a formula may hold; one with an address, a style or anything that runs is none
+    r"</?m(?:ath|row|i|n|o|text|space|su[bp]|subsup|under|over|underover|frac|sqrt|root|table|tr|td|style|padded|phantom"
+    r'|enclose|fenced|multiscripts|prescripts)(?:\s(?!on|href|src|style|alt)[a-z]+="[^"<>]*")*\s*/?>')
+ADDRESS = re.compile(  # an attribute that names something to load; not in <a>, which loads nothing by itself
+    r"(<(?!a\b)[a-z][^<>]*?)\s(?:xlink:href|src|href|poster|srcset|data|background|action|formaction)\s*=\s*"
+    r"(?:\"(?!data:|#)[^\"]*\"|'(?!data:|#)[^']*'|(?![\"']|data:|#)[^\s>]+)", re.IGNORECASE)
 
 
 def page(notebook, *, folder, name, reasons=(), parameters=None, result=None, seconds=0.0) -> str:
@@ -65,10 +77,14 @@ def _header(name, reasons, parameters, result, seconds) -> str:
 # ---- cells -----------------------------------------------------------------------------------------------------
 
 
-def cell_html(cell, folder, headings) -> str:
-    """One cell of a notebook; its headings are appended to `headings`."""
+def cell_html(cell, folder, headings, *, plain=False) -> str:
+    """One cell of a notebook; its headings are appended to `headings`.
+
+    folder: where pictures named in its text lie; None: no file is read.
+    plain:  the text is a stranger's: its HTML is shown as it was typed, its pictures are not, and links lead to the web only.
+    """
     if cell.cell_type == "markdown":
-        html = _markdown(cell.source, folder, cell.get("attachments"), headings)
+        html = _markdown(cell.source, folder, cell.get("attachments"), headings, plain=plain)
         return f'<section class="prose">{_offline(html)}</section>'
     if cell.cell_type != "code" or not (cell.source.strip() or cell.outputs):
         return ""
@@ -96,7 +112,8 @@ def _output(output) -> str:
     from nbconvert.filters import ansi2html
 
     if output["output_type"] == "stream":
-        text = re.sub(r"[^\n]*\r(?=[^\n])", "", output["text"])  # a progress bar leaves its last state
+        lines = output["text"].split("\n")
+        text = "\n".join(line[line[:-1].rfind("\r") + 1 :] for line in lines)  # a progress bar leaves its last state
         return f'<pre class="output {escape(output["name"])}">{ansi2html(text)}</pre>'
     if output["output_type"] == "error":
         return f'<pre class="output error">{ansi2html(chr(10).join(output["traceback"]))}</pre>'
@@ -114,7 +131,7 @@ def _output(output) -> str:
             alt = escape(str(of.get("alt", "figure")))
             return f'<div class="output figure"><img src="data:{kind};base64,{encoded}" alt="{alt}"{width}></div>'
     if "text/markdown" in data:
-        return f'<div class="output prose">{_offline(_markdown(data["text/markdown"], ".", None, []))}</div>'
+        return f'<div class="output prose">{_offline(_markdown(data["text/markdown"], None, None, []))}</div>'
     if "text/latex" in data:
         return f'<div class="output">{_math(data["text/latex"].strip().strip("$"), block=True)}</div>'
     if "text/plain" in data:
@@ -141,7 +158,7 @@ def _code_css() -> str:
 # ---- text and formulas -----------------------------------------------------------------------------------------
 
 
-def _markdown(source, folder, attachments, headings) -> str:
+def _markdown(source, folder, attachments, headings, *, plain=False) -> str:
     """Markdown as HTML, by nbconvert's parser, which knows where a dollar begins a formula and where it is code."""
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
@@ -152,13 +169,24 @@ def _markdown(source, folder, attachments, headings) -> str:
             headings.append((level, anchor, re.sub(r"</?a\b[^>]*>", "", text)))
             return f'<h{level} id="{anchor}">{text}</h{level}>\n'
 
-        def block_html(self, html):  # nbconvert's would close a <details> that goes on after a blank line
-            return re.sub(r'(<img\b[^>]*?\bsrc=")([^"]+)"', self._embedded, html) + "\n"
+        def inline_html(self, html):
+            return escape(html) if plain else re.sub(r'(<img\b[^>]*?\bsrc=")([^"]+)"', self._embedded, html)
 
-        inline_html = block_html
+        def block_html(self, html):  # nbconvert's would close a <details> that goes on after a blank line
+            return f"<p>{escape(html)}</p>\n" if plain else self.inline_html(html) + "\n"
 
         def _embedded(self, match):
-            return f'{match[1]}{self._embed_image_or_attachment(match[2])}"'
+            return f'{match[1]}{_picture(match[2], folder, attachments) or match[2]}"'
+
+        def image(self, text, url, title=None):  # nbconvert's own would read any file below the working directory
+            far = re.match(r"(https?:)?//", url, re.IGNORECASE)
+            found = None if plain else url if far else _picture(url, folder, attachments)
+            alt = re.sub(r"<[^>]*>", "", text)
+            return f'<img src="{escape(found)}" alt="{alt}">' if found else f"[picture: {alt}]"
+
+        def link(self, text, url, title=None):
+            leads = not plain or re.match(r"https?://|mailto:", url, re.IGNORECASE)
+            return super().link(text, url, title) if leads else text
 
         def block_mermaidjs(self, code):
             return f"<pre>{escape(code)}</pre>"
@@ -172,8 +200,26 @@ def _markdown(source, folder, attachments, headings) -> str:
         def latex_environment(self, name, body):
             return _math(f"\\begin{{{name}}}{body}\\end{{{name}}}", block=True)
 
-    renderer = Renderer(escape=False, embed_images=True, path=str(folder), attachments=attachments or {})
-    return MarkdownWithMath(renderer=renderer).render(source)
+    return MarkdownWithMath(renderer=Renderer(escape=plain)).render(source)
+
+
+def _picture(src, folder, attachments) -> str | None:
+    """A picture as a data: address, if it is the notebook's own: attached to the cell, or a picture file in its folder."""
+    name = unquote(src)
+    try:
+        if src.startswith("data:"):
+            return src
+        if src.startswith("attachment:"):
+            attached = attachments[src[11:]] if src[11:] in attachments else attachments[name[11:]]
+            kind = next(kind for kind in PICTURES.values() if kind in attached)
+            return f"data:{kind};base64,{base64.b64encode(base64.b64decode(''.join(attached[kind]))).decode()}"
+        own = Path(folder).resolve()
+        path = (own / name).resolve()  # what a link leads to: paths and links out of the folder are nobody's picture
+        if path.is_relative_to(own) and path.is_file():
+            return f"data:{PICTURES[path.suffix.lower()]};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    except (OSError, ValueError, TypeError, LookupError, StopIteration):  # no such picture, or one in an odd form
+        pass
+    return None
 
 
 def _math(latex, *, block) -> str:
@@ -189,19 +235,22 @@ def _math(latex, *, block) -> str:
         html = convert(plain, display="block" if block else "inline")
     except Exception:  # it raises a dozen unrelated types, IndexError among them
         html = ""
-    if not html or re.search(r"<m[iotn][^>]*>(\\|&<)", html):  # an unknown command comes through as it is
+    unknown = re.search(r"<m[iotn][^>]*>(\\|&<)", html)  # an unknown command comes through as it is
+    if not html or unknown or "<" in MATHML.sub("", html):  # so does HTML in \text, and \href
         return f"<code class=\"latex\">{escape(latex.strip())}</code>"
     return html
 
 
 def _offline(html) -> str:
-    """Take out what a page of its own must not hold: scripts, frames, linked sheets, and pictures on the network."""
+    """Take out what a page of its own must not hold: scripts, frames, linked sheets, and whatever else has an address."""
     html = re.sub(r"<(script|iframe|object)\b.*?</\1\s*>", "", html, flags=re.DOTALL | re.IGNORECASE)
     html = re.sub(r"<(link|base|meta|embed|script|iframe|object)\b[^>]*>", "", html, flags=re.IGNORECASE)
     html = re.sub(r"<img\b[^>]*?\bsrc\s*=\s*[\"']?((?:https?:)?//[^\"'\s>]+)[^>]*>",
                   r'<a href="\1">picture at \1</a>', html, flags=re.IGNORECASE)
-    return re.sub(r"(<(?!a\b)[a-z][^>]*?)\s(?:src|href|poster|srcset)\s*=\s*([\"']?)(?:https?:)?//[^\"'\s>]*\2", r"\1",
-                  html, flags=re.IGNORECASE)
+    count = 1
+    while count:  # one address of a tag at a time
+        html, count = ADDRESS.subn(r"\1", html)
+    return html
 
 
 CSS = """

@@ -4,6 +4,7 @@ papermill runs the cells, but papermill alone is no verdict: it exits 0 after sy
 never ran as completed after a kernel died, and only warns at an unknown parameter. `run_report` decides for itself.
 """
 
+import json
 import shlex
 import shutil
 import sys
@@ -45,7 +46,8 @@ def run_report(notebook, *, preset=None, parameters=None, out=None, timeout=TIME
     preset:     the name of presets/<preset>.yaml beside the notebook or one level up.
     parameters: name -> value, over the preset. Text("...") values are read by the type of the notebook's default.
     out:        folder for notebook.ipynb, report.html, result.json and figures/; reports/<stem>-<preset> by default.
-                An earlier report there is replaced if this one passes. If it fails, <out>-failed is written instead.
+                An earlier report there of this notebook (that is, of its name) is replaced if this one passes, whatever
+                its parameters were; another notebook's is refused. If it fails, <out>-failed is written instead.
     timeout:    seconds of wall-clock time after which the kernel is killed.
     progress:   called with each line of progress and each line that the notebook prints; default: to stderr.
     Raises Refused (before any kernel starts), OSError (the report cannot be written) or Interrupted.
@@ -61,10 +63,14 @@ def run_report(notebook, *, preset=None, parameters=None, out=None, timeout=TIME
         raise Refused(f"reports need {', '.join(missing)}; install them: pip install 'dpkit[notebooks]'")
     out = Path(out or Path("reports") / f"{notebook.stem}-{preset or 'default'}").resolve()
     failed = out.with_name(out.name + "-failed")
-    for folder, mark in (out, RESULT), (failed, VERDICT):
-        _check_ours(folder, mark)
+    before = _check_ours(out, RESULT, notebook.stem)
+    _check_ours(failed, VERDICT, notebook.stem)
 
     watch = Watch(timeout, progress or (lambda line: print(line, file=sys.stderr, flush=True)))
+    if before not in (None, every):
+        changed = ", ".join(f"{name} {value!r}" for name, value in before.items() if every.get(name) != value)
+        watch.progress(f"[note] {out} holds this notebook's report with other parameters ({changed or 'fewer'}); it is "
+                       "replaced if this one passes")
     with suppress(_Failed), signals(watch), store.whole_folder(out, replaces=RESULT) as part:
         raised = execute(notebook, part / NOTEBOOK, given, every, watch, _command(notebook, preset, parameters, timeout))
         watch.raise_if_interrupted()
@@ -109,18 +115,34 @@ def _installed(name) -> bool:
     return find_spec(name) is not None
 
 
-def _check_ours(folder, mark) -> None:
-    """Refuse to replace a folder that holds anything we did not write."""
-    ours = {NOTEBOOK, PAGE, RESULT, VERDICT, PUBLISHED, "figures", ".ipynb_checkpoints"}
+def _check_ours(folder, mark, stem) -> dict | None:
+    """Refuse to replace anything but a report of this notebook. Returns its parameters; None if there is none."""
+    ours = {NOTEBOOK, PAGE, RESULT, VERDICT, PUBLISHED, "figures", ".ipynb_checkpoints", ".DS_Store"}
     if folder.is_dir():
         names = {path.name for path in folder.iterdir()}
-        if not names or (mark in names and names <= ours):
-            return
-        odd = ", ".join(sorted(names - ours)[:3])
-        raise Refused(f"{folder} is not an earlier report of ours ({f'it holds {odd}' if odd else f'no {mark}'}); "
-                      "choose another --out, or move it away")
+        if not names:
+            return None
+        of, parameters = _notebook_of(folder / mark)
+        if of is None or not names <= ours:
+            odd = ", ".join(sorted(names - ours)[:3])
+            why = f"it holds {odd}" if odd else f"no {mark} of ours in it"
+            raise Refused(f"{folder} is not an earlier report of ours ({why}); choose another --out, or move it away")
+        if of != stem:
+            raise Refused(f"{folder} holds the report of {of}, which that of {stem} would replace; choose another --out, or "
+                          "move it away")
+        return parameters
     if folder.exists():
         raise Refused(f"{folder} is a file; --out must name a folder")
+    return None
+
+
+def _notebook_of(file) -> tuple[str | None, dict]:
+    """(the notebook that a result.json or verdict.json is of, its parameters); None if it is neither, or damaged."""
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+        return (said["notebook"], dict(said["parameters"])) if isinstance(said["notebook"], str) else (None, {})
+    except (OSError, ValueError, LookupError, TypeError):
+        return None, {}
 
 
 # ---- the verdict -----------------------------------------------------------------------------------------------

@@ -67,6 +67,8 @@ def plain(value):
     raise TypeError(f"expected something JSON can hold (str, int, float, bool, list, dict); got {type(value).__name__}")
 
 
+BESIDE = {".DS_Store", ".ipynb_checkpoints"}  # what other programs leave in any folder
+
 # ---- whole folders ---------------------------------------------------------------------------------------------
 
 
@@ -76,12 +78,15 @@ def whole_folder(path, *, replaces="manifest.json", kind=None):
 
     replaces: a file name. A folder that already lies at `path` is replaced only if it is empty or holds this
               file, that is, if dpkit wrote it; anything else is refused before the block runs.
-    kind:     of that file, a manifest; a folder with a manifest of another kind is refused too.
+    kind:     of that file, a manifest; a folder with a manifest of another kind is refused too, and one with a file that
+              its manifest does not list: somebody else put it there.
     """
     path = Path(path)
     _make_parent(path)
     _tidy(path)
     check_replaceable(path, replaces, kind)
+    if kind:
+        check_nothing_foreign(path)
     part = path.with_name(f".{path.name}.building-{_writer()}")
     part.mkdir()
     try:
@@ -99,7 +104,7 @@ def check_replaceable(path, replaces="manifest.json", kind=None) -> None:
     """Raise FileExistsError unless `path` is free, empty, or a folder that holds the file `replaces`, of this kind."""
     path = Path(path)
     if kind and (path / replaces).exists() and read_manifest(path).get("kind") != kind:
-        raise FileExistsError(f"{path} holds something else than a {kind.lower()} (its {replaces} says so); "
+        raise FileExistsError(f"{path} holds something else than a {kind.lower()} (see its {replaces}); "
                               "name another folder")
     if path.is_dir() and ((path / replaces).exists() or not any(path.iterdir())):
         return
@@ -108,6 +113,18 @@ def check_replaceable(path, replaces="manifest.json", kind=None) -> None:
             f"{path} exists and is not an earlier result of this kind (no {replaces} in it); "
             "name another folder, or move this one away"
         )
+
+
+def check_nothing_foreign(path) -> None:
+    """Raise FileExistsError if the folder holds a file that its manifest does not list and that would be lost with it."""
+    path, listed = Path(path), read_manifest(path).get("sha256")
+    listed = {"manifest.json", *listed} if isinstance(listed, dict) else {"manifest.json"}
+    for file in sorted(path.rglob("*")):
+        name = file.relative_to(path)
+        ours = {name.as_posix(), name.as_posix().removesuffix(".npy")} & listed  # a record's manifest lists arrays
+        if not file.is_dir() and not ours and BESIDE.isdisjoint(name.parts):
+            raise FileExistsError(f"{path} holds {name}, which dpkit did not write there, and it would be lost; move it away, "
+                                  "or name another folder")
 
 
 def swap_in(part, path) -> None:
@@ -221,7 +238,10 @@ def read_manifest(folder) -> dict:
 
 
 def save_arrays(folder, *, kind: str, schema: int, arrays: dict, params: dict) -> Path:
-    """Write one .npy per array (None is left out) and manifest.json with each array's SHA-256."""
+    """Write one .npy per array (None is left out) and manifest.json with each array's SHA-256.
+
+    An earlier folder of the same kind is replaced; FileExistsError if one of another kind lies there, or more than its arrays.
+    """
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -230,7 +250,7 @@ def save_arrays(folder, *, kind: str, schema: int, arrays: dict, params: dict) -
         code = "unknown"
     folder = Path(folder)
     try:
-        with whole_folder(folder) as part:
+        with whole_folder(folder, kind=kind) as part:
             hashes = {}
             for name, array in arrays.items():
                 if array is not None:

@@ -144,7 +144,7 @@ def _write(out, cells, cache):
     kind = store.read_manifest(out).get("kind")
     if kind:
         raise FileExistsError(f"{out} holds a {kind.lower()}; name another folder for the sweep")
-    before = results.asked(out)["trials"] if (out / results.SWEEP).exists() else []
+    before = _trials_before(out) if (out / results.SWEEP).exists() else []
     older = sum(results.is_older(trial) for trial in before)
     if older:
         warnings.warn(f"{older} rows in {out} were made by an older version of a stage: they are left unused, and made anew",
@@ -156,6 +156,13 @@ def _write(out, cells, cache):
     store.write_json(out / results.SWEEP, {"kind": "Sweep", "schema": 1, "cache": cache, "trials": [
         {"name": cell.name, "versions": cell.versions, **asdict(cell.trial), "num_samples": cell.num_samples,
          "keep": keep_count(cell.num_samples, cell.trial.prune_ratio)} for cell in cells]})
+
+
+def _trials_before(out):
+    said = results.asked(out)
+    if not isinstance(said, dict) or said.get("kind") != "Sweep":
+        raise FileExistsError(f"{out / results.SWEEP} is not a sweep's of dpkit; name another folder for the sweep")
+    return said["trials"]
 
 
 def _finished(file, cache, retry):

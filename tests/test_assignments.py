@@ -137,11 +137,16 @@ def marked(key, **marks):
 
 
 def test_the_command_writes_a_folder_and_replaces_only_its_own(classroom, tmp_path, capsys):
-    out = tmp_path / "classroom"
+    out = tmp_path / "all"
     shutil.copytree(classroom, out)
     one = edited(tmp_path / "sources", lambda notebook: None)
-    assert main(["assignments", "--source", one, "--out", str(out)]) == 0
-    assert f"{out}/handout/{DUAL}/{DUAL}.ipynb" in capsys.readouterr().out
+    assert main(["assignments", "--source", one, "--out", str(out)]) == 2  # another course's, of which four would be gone
+    assert "holds the handout of beta_sampling, early_exits" in capsys.readouterr().err
+    assert sorted(path.name for path in (out / "handout").iterdir()) == STEMS
+    out = tmp_path / "classroom"
+    for _ in range(2):
+        assert main(["assignments", "--source", one, "--out", str(out)]) == 0
+        assert f"{out}/handout/{DUAL}/{DUAL}.ipynb" in capsys.readouterr().out
     assert sorted(path.name for path in (out / "handout").iterdir()) == [DUAL]
     before = (out / "handout" / DUAL / f"{DUAL}.ipynb").read_text()
     (out / "handed_in").mkdir()

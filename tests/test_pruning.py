@@ -511,7 +511,7 @@ def test_a_file_put_beside_a_pruning_is_not_lost_by_overwriting(out, watched, ca
     (out / "selection" / "notes.txt").write_text("mine")
     before = contents(out)
     code = prune(watched, out, "--overwrite", ratio=0.5)
-    left_as_it_was(code, out, before, capsys, "out holds selection/notes.txt, which no pruning wrote.*move it away")
+    left_as_it_was(code, out, before, capsys, "out holds selection/notes.txt, which dpkit did not write there.*move it away")
     assert prune(watched, out, "--method", "dual") == 0 and contents(out) == before  # and nobody minds it there
 
 

@@ -120,10 +120,34 @@ def test_the_manifest_names_kind_seed_and_every_hash(tmp_path):
 
 
 def test_saving_over_an_earlier_record_replaces_all_of_it(tmp_path):
-    RECORDS["Snapshot"]().save(tmp_path / "record")
-    RECORDS["Scores"]().save(tmp_path / "record")
-    assert sorted(path.name for path in (tmp_path / "record").iterdir()) == ["manifest.json", "values.npy"]
+    Snapshot(np.full((1, 2, 2), 0.5), np.zeros((2, 3)), [0, 1]).save(tmp_path / "record")
+    Snapshot(np.full((1, 2, 2), 0.5), None, [0, 1]).save(tmp_path / "record")
+    assert sorted(path.name for path in (tmp_path / "record").iterdir()) == ["labels.npy", "manifest.json", "probs.npy"]
     assert [path.name for path in tmp_path.iterdir()] == ["record"]
+
+
+@pytest.mark.parametrize("manifest", ['{"kind": "Snapshot", "sha256": {"values": 1}}', '{"name": "a web page", "icons": []}',
+                                      '{"kind": "Pruning", "sha256": {"kept.txt": 1}}', '{"kind": null}'])
+def test_a_record_never_takes_the_place_of_anything_else_that_has_a_manifest(tmp_path, manifest):
+    folder = RECORDS["Selection"]().save(tmp_path / "there")
+    (folder / "manifest.json").write_text(manifest)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(FileExistsError, match="there holds something else than a selection .*name another folder"):
+        RECORDS["Selection"]().save(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "values2.npy", "deep/selection/kept.npy"])
+def test_what_was_laid_beside_a_record_is_not_lost_when_it_is_saved_again(tmp_path, name):
+    folder = RECORDS["Scores"]().save(tmp_path / "record")
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("precious")
+    with pytest.raises(FileExistsError, match=rf"record holds {name}, which dpkit did not write there"):
+        RECORDS["Scores"]().save(folder)
+    assert (folder / name).read_text() == "precious"
+    (folder / name).unlink()
+    (folder / ".DS_Store").write_text("")  # a file manager's
+    RECORDS["Scores"]().save(folder)
 
 
 def test_a_folder_with_other_files_is_never_replaced(tmp_path):
@@ -224,7 +248,7 @@ def test_a_disk_that_fills_while_replacing_keeps_the_earlier_record(tmp_path, mo
 
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(OSError, match=r"could not save to .*record \(No space left on device\)"):
-        RECORDS["Selection"]().save(tmp_path / "record")
+        RECORDS["Scores"]().save(tmp_path / "record")
     assert Scores.load(tmp_path / "record").name == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["record"]
 

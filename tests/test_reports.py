@@ -305,6 +305,45 @@ def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path, no_kernel, strang
     assert path.read_text() == "precious"
 
 
+@pytest.mark.parametrize("there", ["out", "out-failed"])
+def test_another_notebooks_report_is_refused_and_both_are_named(tmp_path, no_kernel, there):
+    mark = {"out": "result.json", "out-failed": "verdict.json"}[there]
+    (tmp_path / there / "figures").mkdir(parents=True)
+    (tmp_path / there / mark).write_text(json.dumps({"notebook": "other_lesson", "parameters": {"epochs": 3}}))
+    (tmp_path / there / "report.html").write_text("precious")
+    with pytest.raises(reports.Refused, match=rf"{there} holds the report of other_lesson, which that of lesson would replace; "
+                                              "choose another --out, or move it away"):
+        run(tmp_path, BEGIN, FINISH)
+    assert (tmp_path / there / "report.html").read_text() == "precious"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"notebook": 3, "parameters": {}}', '{"notebook": "lesson"}',
+                                  '{"accuracy": 1}', '{"notebook": "lesson", "parameters": 7}'])
+def test_a_folder_with_a_result_that_is_no_reports_is_refused(tmp_path, no_kernel, text):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "result.json").write_text(text)
+    with pytest.raises(reports.Refused, match=r"no result.json of ours in it\); choose another --out"):
+        run(tmp_path, BEGIN, FINISH)
+    assert (tmp_path / "out" / "result.json").read_text() == text
+
+
+def test_the_command_refuses_a_second_notebook_in_the_same_folder(tmp_path, capsys, monkeypatch):
+    from dpkit.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second"):
+        write_lesson(tmp_path, BEGIN.replace("lesson", name), FINISH, name=name)
+    assert main(["report", "first.ipynb", "--out", "x"]) == 0
+    before = (tmp_path / "x" / "report.html").read_bytes()
+    capsys.readouterr()
+    assert main(["report", "second.ipynb", "--out", "x"]) == 2
+    assert re.search("x holds the report of first, which that of second would replace", capsys.readouterr().err)
+    assert (tmp_path / "x" / "report.html").read_bytes() == before
+    assert main(["report", "first.ipynb", "--out", "x", "-p", "epochs", "4"]) == 0  # the same notebook's, with a word
+    assert "holds this notebook's report with other parameters (epochs 30); it is replaced" in capsys.readouterr().err
+    assert json.loads((tmp_path / "x" / "result.json").read_text())["parameters"]["epochs"] == 4
+
+
 def test_a_folder_that_cannot_be_made_is_found_before_a_kernel_starts(tmp_path, no_kernel):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError):

@@ -299,6 +299,16 @@ def test_a_table_replaces_a_table_and_nothing_else(published, tmp_path):
     assert Scores.load(tmp_path / "scores").values.tolist() == [0, 1, 2]
 
 
+def test_a_table_of_another_title_or_with_notes_beside_it_is_not_replaced(published):
+    before = (published / "rows.csv").read_bytes()
+    with pytest.raises(FileExistsError, match="holds the table 'Mine', and this one is 'Yours'; name another folder"):
+        publishing.publish(published, OUTCOMES[:3], title="Yours", command="-")
+    (published / "scores" / "README.md").write_text("what I think of them")
+    with pytest.raises(FileExistsError, match="holds scores/README.md, which dpkit did not write there"):
+        publishing.publish(published, OUTCOMES[:3], title="Mine", command="-")
+    assert (published / "rows.csv").read_bytes() == before and (published / "scores" / "README.md").exists()
+
+
 def test_a_folder_that_is_no_table_and_a_row_that_is_not_there_are_refused(published, tmp_path):
     Scores(np.arange(3), "dual").save(tmp_path / "scores")
     for folder in (tmp_path / "scores", tmp_path / "none"):

@@ -430,17 +430,23 @@ def test_the_command_prints_the_table_and_exits_by_what_happened(stages_watched,
     (GRID, ["--workers", "0"], ["workers and threads must be at least 1; got 0 and 1"]),
     (GRID, ["--threads", "-1"], ["must be at least 1; got None and -1"]),
     (GRID, ["--scheduler", "nonsense://x"], ["nonsense"]), (GRID, ["--out", "taken"], ["taken holds a scores; name another"]),
+    (GRID, ["--out", "theirs"], ["theirs/sweep.json is not a sweep's of dpkit; name another folder"]),
+    (GRID, ["--out", "listed"], ["listed/sweep.json is not a sweep's of dpkit; name another folder"]),
 ])
 def test_the_command_refuses_with_every_mistake_and_exits_with_2(tmp_path, monkeypatch, capsys, grid, more, told):
     from dpkit.records import Scores
 
     monkeypatch.chdir(tmp_path)
     Scores(np.arange(3), "mine").save("taken")
+    for name, text in (("theirs", '{"angle": [0, 90]}'), ("listed", "[]")):  # another program's sweep
+        Path(name).mkdir()
+        Path(name, "sweep.json").write_text(text)
     monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("a training was started"))
     assert command(tmp_path, grid, *more) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == len(told) and all(re.search(f"^dpkit: .*{words}", line) for words, line in zip(told, lines)), lines
     assert Scores.load("taken").num_samples == 3
+    assert Path("theirs", "sweep.json").read_text() == '{"angle": [0, 90]}'
 
 
 def test_a_place_that_cannot_be_written_exits_with_1_and_one_sentence(tmp_path, capsys):

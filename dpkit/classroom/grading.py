@@ -1,4 +1,8 @@
-"""A folder of submissions -> grades.csv, a feedback page for each, and a summary. What is done is not done again."""
+"""A folder of submissions -> grades.csv, a feedback page for each, and a summary. What is done is not done again.
+
+A submission fails alone, whatever is in it: it is marked in a process of its own, the tables are written before any page, and
+each page is made in a process that may take a minute and no more.
+"""
 
 import hashlib
 import json
@@ -18,7 +22,7 @@ from pathlib import Path
 from dpkit import store
 from dpkit.classroom import sandbox, tables
 from dpkit.classroom.merging import Unusable, merge, read_submission
-from dpkit.classroom.pages import feedback_page, summary_page
+from dpkit.classroom.pages import summary_page, write_feedback
 from dpkit.classroom.source import find_sources, read_source
 from dpkit.classroom.submissions import DONE, find_submissions, loose_notebooks
 from dpkit.report_parameters import Refused
@@ -39,7 +43,7 @@ def grade(submissions, *, out="grades", source="notebooks/assignments", student=
     sources = find_sources(source)
     found = find_submissions(folder, sources)
     _check_asked(found, sources, student, assignment)
-    _check_ours(out)
+    _check_ours(out, found, folder)
     why = None if trust else sandbox.why_not()
     if why:
         raise Refused(why)
@@ -54,7 +58,7 @@ def grade(submissions, *, out="grades", source="notebooks/assignments", student=
     with ThreadPoolExecutor(max(1, workers)) as pool, _Running() as running:
         mark = partial(_graded, cells=cells, sources=sources, job=job, out=out, again=student is not None, running=running)
         for future in as_completed(waiting := {pool.submit(mark, one): one for one in todo}):
-            one, (record, fresh), count = waiting[future], future.result(), count + 1
+            (record, fresh), one, count = future.result(), waiting[future], count + 1
             rows[one] = _row(one, record, written)
             say(f"[{count}/{len(todo)}] {one.student}, {one.assignment}: {tables.in_words(rows[one])}"
                 + ("" if fresh else " (graded before)"))
@@ -65,11 +69,11 @@ def grade(submissions, *, out="grades", source="notebooks/assignments", student=
             mistakes += [f"{one.student}, {one.assignment or 'nothing'}: {one.refused}"] if one.refused else []
     for row in rows.values():
         row["max"] = row["max"] or sum(cell.points for cell in cells.get(row["assignment"], ()))
-    _write_pages(out, rows, written)
+    tables.write_tables(out, [rows[one] for one in found])  # before any page, which can take nothing from them then
+    mistakes += _write_pages(out, rows, written)
     rows = [rows[one] for one in found]
-    tables.write_tables(out, rows)
     with store.whole_file(out / "summary.html") as file:
-        file.write(summary_page(rows).encode())
+        file.write(summary_page(rows).encode(errors="replace"))
     for mistake in [*loose_notebooks(folder), *mistakes]:  # last, where they are seen
         say(f"careful: {mistake}")
     return rows
@@ -88,15 +92,25 @@ def _check_asked(found, sources, student, assignment):
         raise Refused(f"no assignment is called {assignment!r}; there are {', '.join(sources)}")
 
 
-def _check_ours(out):
+def _check_ours(out, found, folder):
     if out.exists() and not out.is_dir():
         raise Refused(f"{out} is a file; --out must name a folder")
     names = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if names - {tables.WRITTEN} and DONE not in names:
         raise Refused(f"{out} holds {min(names)} and no grades of ours; name another --out")
+    lost = tables.lost_rows(out / tables.GRADES, found)
+    if lost:
+        raise Refused(f"{out / tables.GRADES} has the points of {' in '.join(lost[0])}"
+                      + (f" and {len(lost) - 1} more rows" if len(lost) > 1 else "")
+                      + f" for which nothing is in {folder}, and they would be lost; name another --out for another class, or "
+                      "move that file away if they are to go")
 
 
 # ---- one submission --------------------------------------------------------------------------------------------
+
+
+class Stopped(Exception):
+    """The command is over: what is still at work stops."""
 
 
 class _Running:
@@ -117,7 +131,7 @@ class _Running:
     def start(self, *words, **options):
         with self._lock:
             if self.over:
-                raise RuntimeError("the command is over")
+                raise Stopped
             process = subprocess.Popen(*words, **options)
             self.processes.add(process)
             return process
@@ -133,15 +147,32 @@ def _place(out, one) -> Path:
 
 
 def _before(out, one) -> dict | None:
-    """What is known of this submission from an earlier run."""
+    """What is known of this submission from an earlier run; None if that is nothing, or damaged."""
     try:
-        return json.loads(_place(out, one).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = json.loads(_place(out, one).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
+    whole = isinstance(record, dict) and ("refused" in record or {"key", "steps", "results", "remark"} <= record.keys())
+    return record if whole else None
 
 
 def _graded(one, *, cells, sources, job, out, again, running) -> tuple[dict, bool]:
     """(what was found out about a submission, whether just now): {"key", "steps", "results", "remark"} or {"refused"}."""
+    try:
+        return _marked(one, cells, sources, job, out, again, running)
+    except (OSError, Stopped):  # a full disk, or Ctrl-C: nobody's answer
+        raise
+    except Exception as error:
+        return {"refused": _surprise(error), "unfinished": True}, True
+
+
+def _surprise(error) -> str:
+    """A remark for what we did not think of: whatever is in a submission, it is the end of no other."""
+    told = f"{type(error).__name__}: {str(error)[:200]}".encode(errors="replace").decode()
+    return f"could not be graded ({told}); look at the file yourself"
+
+
+def _marked(one, cells, sources, job, out, again, running) -> tuple[dict, bool]:
     try:
         theirs, data = read_submission(one.path)
     except Unusable as unusable:
@@ -155,7 +186,7 @@ def _graded(one, *, cells, sources, job, out, again, running) -> tuple[dict, boo
     steps = merge(cells[one.assignment], theirs)
     results, remark, final = _run_marker(steps, job, running)
     if running.over:  # it was ended by Ctrl-C: half a result must not take a whole one's place
-        raise RuntimeError("the command is over")
+        raise Stopped
     record = {"key": key if final else None, "steps": steps, "results": results, "remark": remark}
     store.write_json(_place(out, one), record)
     return record, True
@@ -173,7 +204,7 @@ def _run_marker(steps, job, running):
                    "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])}
     total = job["limits"]["total"]
     with tempfile.TemporaryDirectory(prefix="dpkit-marking-") as folder, tempfile.TemporaryFile() as told:
-        process = running.start([sys.executable, "-m", "dpkit.classroom.marker"], cwd=folder, env=environment, text=True,
+        process = running.start([sys.executable, "-m", "dpkit.classroom.marker"], cwd=folder, env=environment, encoding="utf-8",
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=told, start_new_session=True)
         try:
             said, _ = process.communicate(json.dumps({**job, "steps": steps}), timeout=total + GRACE)
@@ -188,7 +219,7 @@ def _run_marker(steps, job, running):
         told.seek(0)
         last = (told.read().decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"])[-1]
     results = {}
-    for line in said.splitlines():
+    for line in said.split("\n"):  # and not at what else may end a line, within a message
         with suppress(ValueError):  # the last line may be half a line
             done = json.loads(line)
             results[str(done["step"])] = done
@@ -206,10 +237,17 @@ def _run_marker(steps, job, running):
 
 
 def _row(one, record, written) -> dict:
+    try:
+        return _row_of(one, record, written)
+    except Exception as error:  # a record that was changed, perhaps
+        return _row_of(one, {"refused": _surprise(error), "unfinished": True}, written)
+
+
+def _row_of(one, record, written) -> dict:
     row = {"student": one.student, "assignment": one.assignment, "total": 0.0, "max": 0.0, "to read": [], "remark": "",
            "questions": {}, "messages": [], "unfinished": False}
     if "refused" in record:
-        return {**row, "remark": record["refused"]}
+        return {**row, "remark": str(record["refused"]), "unfinished": bool(record.get("unfinished"))}
     empty = {step["name"] for step in record["steps"] if not step["answered"]}
     for number, step in enumerate(record["steps"]):
         if step["points"]:
@@ -220,7 +258,9 @@ def _row(one, record, written) -> dict:
     return {**row, "remark": remark, "unfinished": record["key"] is None, "record": record}
 
 
-def _write_pages(out, rows, written):
+def _write_pages(out, rows, written) -> list[str]:
+    """Write the feedback pages that are not there yet. Returns a sentence for each that could not be made as it should be."""
+    mistakes = []
     for one, row in rows.items():
         record = row.pop("record", None)
         page = out / "feedback" / one.student / f"{one.assignment}.html"
@@ -230,8 +270,11 @@ def _write_pages(out, rows, written):
         comments = {name: comment for (student, stem, name), (_, comment) in written.items()
                     if (student, stem) == (one.student, one.assignment)}
         mark = _key(row, comments, record["results"])
-        if page.is_file() and _before(out, one).get("page") == mark:
+        if page.is_file() and (_before(out, one) or {}).get("page") == mark:
             continue
-        with store.whole_file(page) as file:
-            file.write(feedback_page(row, record["steps"], record["results"], comments).encode())
-        store.write_json(_place(out, one), {**record, "page": mark})
+        why = write_feedback(page, row, record["steps"], record["results"], comments)
+        if why is None:
+            store.write_json(_place(out, one), {**record, "page": mark})
+        else:  # tried again next time
+            mistakes.append(f"{one.student}, {one.assignment}: the feedback page holds the points alone, as {why}")
+    return mistakes

@@ -17,7 +17,8 @@ KIND, MANIFEST = "Handout", "manifest.json"
 def make_assignments(source="notebooks/assignments", out="classroom") -> list[str]:
     """Write <out>/handout/<stem>/<stem>.ipynb and <out>/tutorials/<stem>.ipynb for every source notebook.
 
-    Whole or not at all; an earlier result of ours is replaced, anything else in `out` is refused. Returns the stems.
+    Whole or not at all; an earlier handout of these assignments is replaced, anything else in `out` is refused. Returns the
+    stems.
     Raises Refused with every mistake in the sources, FileExistsError, OSError.
     """
     import nbformat
@@ -30,7 +31,7 @@ def make_assignments(source="notebooks/assignments", out="classroom") -> list[st
             mistakes += refused.mistakes
     if mistakes:
         raise Refused(*mistakes)
-    _check_ours(out)
+    _check_ours(out, sources)
     with store.whole_folder(out, replaces=MANIFEST, kind=KIND) as part:
         for stem, student in student_copies(sources).items():
             (part / "handout" / stem).mkdir(parents=True)
@@ -43,8 +44,8 @@ def make_assignments(source="notebooks/assignments", out="classroom") -> list[st
     return list(sources)
 
 
-def _check_ours(out) -> None:
-    """Refuse to replace a folder in which there is anything that we did not write just so."""
+def _check_ours(out, stems) -> None:
+    """Refuse to replace a folder in which there is anything that we did not write just so, or the handout of others."""
     out = Path(out)
     if not (out / MANIFEST).is_file():
         return  # whole_folder says what is wrong with it, if anything is
@@ -53,6 +54,10 @@ def _check_ours(out) -> None:
     except (ValueError, KeyError, TypeError, OSError):
         raise FileExistsError(f"{out / MANIFEST} cannot be read, so it cannot be told whether {out} is ours alone; move the "
                               "folder away or name another --out") from None
+    others = sorted({Path(name).stem for name in known} - {*stems})
+    if others:
+        raise FileExistsError(f"{out} holds the handout of {', '.join(others)}, which is not among these sources and would be "
+                              "lost; name another --out, or move it away")
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
         if path.is_file() and name != MANIFEST and ".ipynb_checkpoints" not in path.parts:

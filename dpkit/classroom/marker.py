@@ -23,13 +23,15 @@ from dpkit.classroom.answers import AnswerError, Answers, Lost, NoWorker
 from dpkit.classroom.sandbox import Limits
 
 LONGEST = 20_000  # characters of what a test cell prints
+ROOM = 10_000_000  # characters of all outputs of a submission, pictures included
 LONGEST_MESSAGE = 3_000  # characters
 HEADLINE = 200  # characters
 
 
 def main() -> None:
     job = json.load(sys.stdin)
-    lines = os.fdopen(os.dup(1), "w")
+    # half a surrogate pair, which an answer may hold, could not be written in any table
+    lines = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
     os.dup2(os.open(os.devnull, os.O_RDWR), 1)  # nothing that a test prints, not even from C, comes between the lines
     limits = Limits(**job["limits"])
     adopt()
@@ -39,7 +41,7 @@ def main() -> None:
     answers = Answers(limits, trust=job["trust"], hidden=job["hidden"], alone=True)
     try:
         for done in mark(job["steps"], answers):
-            print(json.dumps(done), file=lines, flush=True)
+            print(json.dumps(done, ensure_ascii=False), file=lines, flush=True)
     finally:
         answers.close()
 
@@ -59,7 +61,7 @@ def mark(steps, answers):
     steps: [{"role": "setup" | "student" | "test", "name", "source", "own"}, ...], as merged; other roles are passed over.
     failed: why a test gives no points, or what a student's cell did.  broken: the assignment's own fault; nothing follows.
     """
-    namespace, troubles = {"__name__": "__main__", "__builtins__": builtins}, []
+    namespace, troubles, room = {"__name__": "__main__", "__builtins__": builtins}, [], ROOM
     for number, step in enumerate(steps):
         outputs, failed, broken = [], None, None
         if step["role"] in ("setup", "student"):
@@ -73,6 +75,9 @@ def mark(steps, answers):
                 failed = str(lost)
                 outputs = [_error("Ended", failed, [failed])]
             troubles += [failed] if failed else []
+            room -= len(json.dumps(outputs))
+            if room < 0:
+                outputs = [{"output_type": "stream", "name": "stderr", "text": "the notebook showed more than fits a page\n"}]
         elif step["role"] == "test":
             outputs, failed = _test(step, namespace, answers, troubles)
         else:

@@ -42,7 +42,7 @@ def read_submission(path) -> tuple[list[dict], bytes]:
         raise Unusable(f"the notebook's kernel is {language}, not Python; choose the Python kernel, run it and save")
     try:
         return [_cell(cell) for cell in notebook["cells"]], data
-    except (TypeError, AttributeError, KeyError):
+    except (TypeError, AttributeError, KeyError, RecursionError):
         raise Unusable("the file is not a whole notebook; save it again in JupyterLab") from None
 
 
@@ -53,18 +53,19 @@ def _language(metadata) -> str:
     for place, name in ((spec, "language"), (info, "name")):
         if isinstance(place, dict) and isinstance(place.get(name), str) and place[name]:
             return re.sub(r"[^\w+# -]", "", place[name])[:20].lower()
-    name = spec.get("name", "python") if isinstance(spec, dict) else "python"
-    return "python" if str(name).lower().startswith("py") else re.sub(r"[^\w+# -]", "", str(name))[:20]
+    name = spec.get("name") if isinstance(spec, dict) else None
+    name = name if isinstance(name, str) else "python"
+    return "python" if name.lower().startswith("py") else re.sub(r"[^\w+# -]", "", name)[:20]
 
 
 def _cell(cell) -> dict:
     source = cell["source"]
     source = source if isinstance(source, str) else "".join(source)
-    metadata = cell.get("metadata") or {}
-    marks = metadata.get("nbgrader") or {}
-    key = marks.get("grade_id") if isinstance(marks, dict) else None
-    return {"kind": str(cell["cell_type"]), "id": str(cell.get("id")), "key": key if isinstance(key, str) else None,
-            "source": source.encode(errors="replace").decode()}  # a lone surrogate could not be written again
+    metadata = cell.get("metadata")
+    marks = metadata.get("nbgrader") if isinstance(metadata, dict) else None
+    names = {"kind": cell["cell_type"], "id": cell.get("id"), "key": marks.get("grade_id") if isinstance(marks, dict) else None}
+    return {name: value if isinstance(value, str) else None for name, value in names.items()} | {
+        "source": source.encode(errors="replace").decode()}  # a lone surrogate could not be written again
 
 
 def merge(cells: list[Cell], student: list[dict]) -> list[dict]:

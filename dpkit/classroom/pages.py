@@ -1,15 +1,59 @@
 """The pages of the grading: feedback for one student, and a summary that names no student. Neither loads anything."""
 
-import re
+import errno
+import multiprocessing
+import os
+import signal
 import statistics
 from collections import Counter
 from html import escape
 
+from dpkit import store
 from dpkit.classroom.marker import headline
 from dpkit.classroom.tables import GRADES
 from dpkit.report_page import cell_html, document
 
 LARGEST = 50_000  # characters of one cell that are shown
+SECONDS = 60  # that a feedback page may take: some texts take a parser hours
+FULL = 3  # exit code of the process that makes a page: the disk is full, or may not be written to
+
+
+def write_feedback(path, row, steps, results, comments) -> str | None:
+    """Write one student's page, in a process of its own. Returns None; or why the page holds the points alone.
+
+    Raises OSError if the disk is full. The arguments are feedback_page's.
+    """
+    work = (path, row, steps, results, comments)
+    process = multiprocessing.get_context("fork").Process(target=_make, args=work)  # fork: it starts at once
+    process.start()
+    process.join(SECONDS)
+    late = process.exitcode is None
+    process.kill()
+    process.join()
+    if process.exitcode == 0:
+        return None
+    if process.exitcode == FULL:
+        raise OSError(errno.EIO, "the disk is full, or nothing may be written there", str(path))
+    why = f"making it took longer than {SECONDS} seconds" if late else "what was handed in cannot be shown"
+    _write(path, document(escape(f"{row['student']}: {row['assignment']}"), _head(row),
+                          [f'<p class="note">Only the points stand here, as {why}.</p>']))
+    return why
+
+
+def _make(path, *told):
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        _write(path, feedback_page(*told))
+    except OSError:
+        os._exit(FULL)
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+def _write(path, text):
+    with store.whole_file(path) as file:
+        file.write(text.encode(errors="replace"))
 
 
 def feedback_page(row, steps, results, comments) -> str:
@@ -27,10 +71,10 @@ def feedback_page(row, steps, results, comments) -> str:
             cell = new_code_cell(step["shown"][:LARGEST])
             cell.outputs = [_node(output) for output in done["outputs"]] if done else []
         elif step["kind"] == "markdown":
-            cell = new_markdown_cell(tame(step["shown"][:LARGEST]) if step["own"] else step["shown"])
+            cell = new_markdown_cell(step["shown"][:LARGEST])
         else:
             continue
-        body.append(cell_html(cell, ".", headings))
+        body.append(cell_html(cell, None, headings, plain=step["own"]))  # no file is read for anybody's text
         body.append(_mark(step, done, comments.get(step["name"])))
     return document(escape(f"{row['student']}: {row['assignment']}"), _head(row), body, headings)
 
@@ -39,12 +83,6 @@ def _node(output):
     from nbformat import from_dict
 
     return from_dict(output)
-
-
-def tame(text) -> str:
-    """A student's Markdown that shows its HTML instead of being it, and fetches no picture, from here or elsewhere."""
-    text = re.sub(r"<(?=[A-Za-z/!?])", "< ", text)
-    return re.sub(r"!(?=\s*\[)", "", text)
 
 
 def _mark(step, done, comment) -> str:

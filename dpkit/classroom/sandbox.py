@@ -75,7 +75,9 @@ def command(arguments, hidden=()) -> list[str]:
     words += ["--proc", "/proc", "--dev", "/dev", "--size", str(SCRATCH), "--tmpfs", "/dev/shm"]
     for font_list in sorted(Path.home().glob(".cache/matplotlib/fontlist-*.json")):  # looking for fonts takes seconds
         words += ["--ro-bind", str(font_list), f"{HOME}/.cache/matplotlib/{font_list.name}"]
-    words += ["--ro-bind", str(package), f"{LIBRARY}/dpkit", "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORK]
+    words += ["--ro-bind", str(package), f"{LIBRARY}/dpkit", "--remount-ro", "/dev"]
+    # root outside is the owner of the kernel's settings in /proc/sys inside, too, whatever number it has there
+    words += ["--remount-ro", "/proc", "--remount-ro", "/", "--chdir", WORK]
     return [*words, "--", os.path.realpath(sys.executable), "-B", *arguments]
 
 

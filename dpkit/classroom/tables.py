@@ -61,10 +61,11 @@ def remarks_on(steps, results, remark) -> list[str]:
 
 
 def in_words(row) -> str:
+    remark = "".join(letter if letter.isprintable() else " " for letter in row["remark"])  # a terminal obeys some of them
     if not row["questions"]:
-        return row["remark"]
+        return remark
     still = f", to read: {', '.join(row['to read'])}" if row["to read"] else ""
-    return f"{row['total']:g} of {row['max']:g}{still}" + (f"; {row['remark']}" if row["remark"] else "")
+    return f"{row['total']:g} of {row['max']:g}{still}" + (f"; {remark}" if remark else "")
 
 
 def write_tables(out, rows) -> None:
@@ -92,7 +93,19 @@ def _write(path, lines):
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     with store.whole_file(path) as file:
-        file.write(text.getvalue().encode("utf-8-sig"))  # or Excel takes it for another encoding
+        file.write(text.getvalue().encode("utf-8-sig", errors="replace"))  # or Excel takes it for another encoding
+
+
+def lost_rows(path, found) -> list[tuple[str, str]]:
+    """(student, assignment) of the rows with points in an earlier grades.csv that none of the submissions found is of."""
+    there = {(_safe(one.student), _safe(one.assignment)) for one in found}
+    try:
+        lines = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")))
+    except (OSError, ValueError, csv.Error):  # not there, or the teacher's own by now
+        return []
+    marked = [line for line in lines if any(points for name, points in line.items() if name not in COLUMNS)]
+    rows = [(line.get("student") or "", line.get("assignment") or "") for line in marked]
+    return [row for row in rows if row not in there]
 
 
 def read_written(path, found, cells) -> tuple[dict, list[str]]:
