@@ -17,12 +17,15 @@ from dpkit.predict import picked_precision
 from dpkit.recorder import gathered, ranks, together
 
 
-def owner_of(net, images, recipe, seed, loss) -> dict:
-    """Everything that the numbers of a training depend on but dpkit's own code, short enough to compare; Unknown if the
-    loss, or a part of the network, is code that cannot be known."""
+def code_of(net, loss) -> dict:
+    """What the loss and the network do, for the owner too; Unknown where that cannot be known."""
     own = own_classes(net)
-    return {**({"code": own} if own else {}), "loss": identity(loss),
-            "recipe": recipe.settings(), "seed": seed, "set": images.name, "total": images.total,
+    return {"loss": identity(loss)} | ({"code": own} if own else {})
+
+
+def owner_of(net, images, recipe, seed) -> dict:
+    """Everything that the numbers of a training depend on but the code, short enough to compare."""
+    return {"recipe": recipe.settings(), "seed": seed, "set": images.name, "total": images.total,
             "ids": store.key_hash(images.ids.tolist()), "labels": store.key_hash(images.labels.tolist()),
             "net": store.key_hash({name: list(value.shape) for name, value in net.state_dict().items()}),
             "precision": picked_precision(images, recipe.precision), "images": images.fingerprint,

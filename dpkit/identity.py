@@ -45,8 +45,8 @@ def identity(function) -> str:
     if ours and not function.__closure__:
         return function.__name__
     inner = function
-    while isinstance(inner, (functools.partial, MethodType)):
-        inner = inner.func if isinstance(inner, functools.partial) else inner.__func__
+    while isinstance(inner, (functools.partial, MethodType, functools._lru_cache_wrapper)):
+        inner = inner.func if isinstance(inner, functools.partial) else getattr(inner, "__func__", None) or inner.__wrapped__
     name = getattr(inner, "__name__", type(inner).__name__)
     walk = _Walk(_top(getattr(inner, "__module__", None) or type(inner).__module__))
     try:

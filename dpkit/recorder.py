@@ -123,7 +123,7 @@ class Recorder:
         if self._classes not in (None, logits.shape[1]):
             raise ValueError(f"logits must have the same classes in every batch; got {logits.shape[1]}, and {self._classes} "
                              "before: record one training with one Recorder")
-        return index.to(logits.device), logits, labels.to(logits.device)
+        return index.to(logits.device, non_blocking=True), logits, labels.to(logits.device, non_blocking=True)
 
     def _judged(self, index, logits, labels):
         """(index, labels) within their ranges; refuses what is not the sample's, where it may be while a GPU goes on."""

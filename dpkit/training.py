@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from dpkit.checkpoint import Checkpoint as _Checkpoint
-from dpkit.checkpoint import owner_of
+from dpkit.checkpoint import code_of, owner_of
 from dpkit.data import ImageSet
 from dpkit.identity import Unknown, warn_once
 from dpkit.made_for import check_classes, made_for
@@ -145,13 +145,15 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
     dropout draws for each share. Let an error end its process: the others then say so, and do not wait for it.
     """
     n, device, (rank, world) = len(images), images.device, ranks()
-    owner = {}
-    if world > 1 or checkpoint is not None:
+    owner, code = {}, {}
+    if checkpoint is not None:
         try:
-            owner = owner_of(net, images, recipe, seed, loss) | ({"tdds": True} if tdds else {})
+            code = code_of(net, loss)  # of several processes the first one's: a loss may read its rank
         except Unknown as error:
             warn_once(f"{error}: this training goes on from no checkpoint, and keeps none")
             checkpoint = None
+    if world > 1 or checkpoint is not None:
+        owner = owner_of(net, images, recipe, seed) | ({"tdds": True} if tdds else {})
     if world > 1:
         _check_alike(owner | {"tdds": tdds, "record": record, "checkpoint": checkpoint is not None}, device)
     if n == 0:
@@ -166,7 +168,7 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
         raise ValueError("compile=True is for one process; this training has several: leave it out")
     optimizer = torch.optim.SGD(net.parameters(), lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov,
                                 weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda"))
-    saved = _Checkpoint(checkpoint, owner, device) if checkpoint is not None else None
+    saved = _Checkpoint(checkpoint, owner | code, device) if checkpoint is not None else None
     start, log_probs = 0, None
     given = np.full(images.total, NO_LABEL)
     given[images.ids] = images.labels.cpu().numpy()
