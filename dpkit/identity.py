@@ -12,7 +12,6 @@ too. It is the same in every process of one version of Python.
 
 import builtins
 import copyreg
-import dis
 import functools
 import hashlib
 import importlib
@@ -27,6 +26,8 @@ from pathlib import Path
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 
 import numpy as np
+
+from dpkit.bytecode import imports_in, names_read
 
 _STDLIB = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented))
@@ -50,7 +51,8 @@ def identity(function) -> str:
     name = getattr(inner, "__name__", type(inner).__name__)
     walk = _Walk(_top(getattr(inner, "__module__", None) or type(inner).__module__))
     try:
-        if not isinstance(inner, (FunctionType, type)) and isinstance(_parts(inner), str):
+        if isinstance(inner, BuiltinFunctionType) or (not isinstance(inner, (FunctionType, type))
+                                                      and isinstance(_parts(inner), str)):
             raise Unknown("it is compiled, and its code cannot be read")
         walk.see(function)
     except Exception as error:  # whatever it reads that cannot be taken apart
@@ -142,7 +144,7 @@ class _Walk:
 
     def names(self, code, space, known):
         """The values of the names that code reads: of its module, of the builtins, and of the modules among them."""
-        found, attributes = _read(code)
+        found, attributes = names_read(code)
         for name in sorted(found):
             if name in space:
                 self.say("global", name)
@@ -151,7 +153,7 @@ class _Walk:
                 raise Unknown(f"it calls {name}, and what that reaches cannot be seen")
             elif name not in known or known[name] is not getattr(builtins, name, None):
                 self.say("nothing is named", name)
-        for name in sorted({full for level, base, some in _imports(code) for full in _full_names(level, base, some, space)}):
+        for name in sorted({full for level, base, some in imports_in(code) for full in _full_names(level, base, some, space)}):
             try:
                 self.reached(importlib.import_module(name), attributes)
             except ImportError:
@@ -197,7 +199,7 @@ class _Walk:
     def wrapped(self, value):
         """What a class body or a decorator holds: the functions inside."""
         self.say(type(value).__name__)
-        for name in ("__func__", "fget", "fset", "fdel", "func", "__wrapped__"):
+        for name in ("__func__", "fget", "fset", "fdel", "func", "args", "keywords"):
             self.see(getattr(value, name, None))
 
     def kind(self, kind):
@@ -306,40 +308,17 @@ def _is_tensor(value) -> bool:
     return "torch" in sys.modules and isinstance(value, sys.modules["torch"].Tensor)
 
 
-# ---- what byte code reads --------------------------------------------------------------------------------------
-
-
-def _read(code) -> tuple[set, set]:
-    """(names of globals, every name that may be an attribute) in code and in the functions made inside it."""
-    found, attributes = set(), set(code.co_names)
-    for step in dis.get_instructions(code):
-        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
-            found.add(step.argval)
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            more = _read(inner)
-            found, attributes = found | more[0], attributes | more[1]
-    return found, attributes
-
-
-def _imports(code):
-    """(level, module, names) of every `from ...module import names` inside code."""
-    steps = list(dis.get_instructions(code))
-    for k, step in enumerate(steps):
-        if step.opname == "IMPORT_NAME":  # what is on the stack was loaded just before
-            yield steps[k - 2].argval, step.argval, steps[k - 1].argval or ()
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            yield from _imports(inner)
+# ---- whose a module is -----------------------------------------------------------------------------------------
 
 
 def _full_names(level, base, names, space) -> list[str]:
     """Names of the modules that an import statement may load, those of a library's own parts left out."""
     base = importlib.util.resolve_name("." * level + base, space.get("__package__")) if level else base
+    try:
+        importlib.import_module(base)  # before that nobody knows whose it is
+    except ImportError:
+        return [base]
     return [base] if _of_library(base) else [base, *(f"{base}.{name}" for name in names if name != "*")]
-
-
-# ---- whose a module is -----------------------------------------------------------------------------------------
 
 
 def _top(module) -> str:

@@ -114,6 +114,9 @@ EDITS = {
                              "class C:\n  @property\n  def w(self): return 2\n  def __call__(s, d): return s.w\nmine = C()"),
     "a base's method": ("class B:\n  def f(s, d): return d\nclass C(B):\n  def __call__(s, d): return super().f(d)\nmine = C()",
                         "class B:\n  def f(s, d): return 1\nclass C(B):\n  def __call__(s, d): return super().f(d)\nmine=C()"),
+    "a method's fixed argument": (
+        "class C:\n  def f(s, w, d): return w\n  __call__ = functools.partialmethod(f, 1)\nmine = C()",
+        "class C:\n  def f(s, w, d): return w\n  __call__ = functools.partialmethod(f, 2)\nmine = C()"),
     "a slot": ("class C:\n  __slots__ = ('w',)\n  def __call__(self, d): return self.w\nmine = C(); mine.w = 1",
                "class C:\n  __slots__ = ('w',)\n  def __call__(self, d): return self.w\nmine = C(); mine.w = 2"),
     "a bound method's object": ("class C:\n  w = 1\n  def f(self, d): return self.w\nmine = C().f",
@@ -185,6 +188,16 @@ def test_an_identity_is_the_same_in_another_process(python, tmp_path):
         assert python(code).stdout not in (first, "")
         (tmp_path / name).write_text(kept)
     assert python(code).stdout == first
+
+
+def test_a_library_is_the_same_before_and_after_it_is_imported(python):
+    code = """{}
+from dpkit.identity import identity
+def mine(d):
+    from colorsys import rgb_to_hsv
+    return rgb_to_hsv(d, d, d)
+print(identity(mine))"""
+    assert python(code.format("")).stdout == python(code.format("import colorsys")).stdout != ""
 
 
 @pytest.mark.parametrize("source", [
@@ -264,7 +277,7 @@ KEYS = {
                          "ead61e925551ba51b1e3", "364e3f90f802efc605fa"],
     ("eeprune", "small_cnn"): ["record-6fc8d21e179b020eed44", "score-c3278612402f094d65cf", "select-65ac0ae5dc12fb1c2f3e",
                                "d224ea85ce589f32e823", "7a799ebce25062954434"],
-    ("influence", "small_cnn"): ["record-da93859a0e531eade970", None, "select-3122c0dfb5664eaff044", "866449a40e54d95f6211",
+    ("influence", "small_cnn"): ["record-da93859a0e531eade970", None, "select-75e779fa30b62ae4df39", "0edc585795da83c8c4a0",
                                  "8aac051e83beae2ea092"],
     ("el2n", "mobilenet_v3_small"): ["record-c52aa3eaf1f59245911f", "score-9c891a4168d6a33fd50b",
                                      "select-b6658a3c1711a827e59b", "970aaf525ed07f6dc581", "03a203c6de9bfef9aa99"],
@@ -312,9 +325,9 @@ def test_what_dpkits_own_functions_computed_is_still_found(names, method, model)
 
 
 def test_a_retraining_of_dpkits_own_network_is_still_found(names, tmp_path):
-    images, chosen = SimpleNamespace(fingerprint="pixels"), SimpleNamespace(kept=np.arange(5))
+    images, test = (SimpleNamespace(fingerprint=name, facts=None) for name in ("pixels", "test"))
     store.write_json(tmp_path / "retrain-d72c42f0b9ed2ad2d966.json", {"row": {"accuracy": 0.5}})
-    row = stages.retrain(images, SimpleNamespace(fingerprint="test"), chosen, model="small_cnn", recipe=CELL.retrain, seed=3,
+    row = stages.retrain(images, test, SimpleNamespace(kept=np.arange(5)), model="small_cnn", recipe=CELL.retrain, seed=3,
                          cache=tmp_path)
     assert row["accuracy"] == 0.5 and row["from_cache"]
 

@@ -261,7 +261,7 @@ def test_a_recorder_of_nothing_is_refused(n, epochs):
 
 
 def loop(ids, told, epochs=2, **more):
-    """A loop of one's own over 60 samples in 6 batches an epoch, shuffled; ids(k, rows) and told(epoch, rows) as it says them."""
+    """A loop of one's own over 60 samples in 6 batches an epoch, shuffled, with ids(k, rows) and told(epoch, rows)."""
     recorder, generator = Recorder(60, epochs, **more), torch.Generator().manual_seed(1)
     for epoch in range(epochs):
         for k, rows in enumerate(torch.randperm(60, generator=generator).split(10)):
