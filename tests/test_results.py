@@ -458,7 +458,7 @@ def test_a_published_row_of_an_edited_method_or_network_counts_for_nothing(few, 
     def publish(name, trial, **more):
         own = {name: getattr(trial, name) for name in ("dataset", "num_samples", "model", "method", "prune_ratio", "seed",
                                                        "record_epochs", "snapshot_epoch", "best_every")}
-        row = own | {"options": "", "keep": 6, "accuracy": 0.5, "record": trial.record.worded(),
+        row = own | here(few) | {"options": "", "keep": 6, "accuracy": 0.5, "record": trial.record.worded(),
                      "versions": stages.worded_versions(), "retrain": trial.retrain.worded(),
                      "settings": settings_of(trial)} | more
         return publishing.publish(tmp_path / name, [Outcome(row, Selection(np.arange(6), N, "top"), None)], title="Mine",
