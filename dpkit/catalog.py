@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from dpkit import by_influence, models, scorers, selectors
+from dpkit import by_influence, models, scorers, selectors, store
 from dpkit.data import DATASETS, ImageSet
 from dpkit.exits import EarlyExitNet
-from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics, require_kind
+from dpkit.identity import identity, is_own
+from dpkit.records import NO_LABEL, Scores, Selection, Snapshot, TrainingDynamics, require_kind
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,8 @@ METHODS = {
 MODELS = {build.__name__: build for build in (models.small_cnn, models.resnet18, models.resnet34, models.resnet50,
                                               models.mobilenet_v3_small, models.mobilenet_v3_large)}
 
-__all__ = ["DATASETS", "EXTRAS", "METHODS", "MODELS", "Method", "choose", "defaults", "find", "fitting", "make_net", "needs",
-           "parts", "routed", "score", "select", "settings", "worded"]
+__all__ = ["DATASETS", "EXTRAS", "METHODS", "MODELS", "Method", "choose", "codes", "defaults", "find", "fitting", "make_net",
+           "needs", "parts", "routed", "score", "select", "settings", "worded"]
 
 
 def find(table: dict, name: str, what: str):
@@ -127,6 +128,19 @@ def defaults(method: str, dataset: str | None = None) -> dict:
     return found | entry.options | entry.of_set.get(dataset, {})
 
 
+def codes(method: str, identify=identity) -> tuple[str | None, str]:
+    """What the method's scorer and selector are, for keys of a cache: dpkit's by name, others by all that they do.
+
+    identify: what tells it of a function; `identity` raises Unknown where it cannot be known.
+    """
+    entry = find(METHODS, method, "method")
+    selector = identify(entry.selector)
+    extras = {name: [EXTRAS[name][0], identify(EXTRAS[name][1])] for name in entry.extras}
+    if is_own(selector) or any(is_own(code) for _, code in extras.values()):
+        selector = f"{selector} {store.key_hash([extras, entry.judges])}"
+    return entry.scorer and identify(entry.scorer), selector
+
+
 def worded(settings: dict) -> str:
     """Settings as a line of text, in the order of their names: "c_d=5.5 window=10"."""
     plain = {name: f"{value:g}" if type(value) in (int, float) else str(value) for name, value in settings.items()}
@@ -168,7 +182,7 @@ def select(method: str, scores: Scores | None, keep: int, *, evidence=None, num_
         raise ValueError(f"{method} looks at nothing, so it needs num_samples=, the set's size; got none")
     extras = {name: EXTRAS[name][1](part) for name, part in parts.items()}
     seen = _part(evidence, entry.evidence) if entry.evidence else None
-    labels = _one_set_of_labels(method, {"labels=": labels, **{kind: getattr(_part(evidence, kind), "labels", None)
+    labels = _one_set_of_labels(method, {"labels=": labels, **{kind: _labels_of(_part(evidence, kind))
                                                                for kind in sorted(needs(method))}})
     if "labels" in inspect.signature(entry.selector).parameters:
         extras["labels"] = labels
@@ -194,17 +208,29 @@ def routed(method: str, options: dict) -> tuple[dict, dict]:
     return tuple({name: options[name] for name in group if name in options} for group in names)
 
 
+def _labels_of(part):
+    """A record's labels, NO_LABEL where a sample was not trained on: records of version 0.6 have 0 there; None: it has none."""
+    if isinstance(part, TrainingDynamics):
+        return np.where(part.trained(), part.labels, NO_LABEL)
+    return getattr(part, "labels", None)
+
+
 def _one_set_of_labels(method, told):
-    """The labels that all who tell them agree on; None if nobody does."""
+    """The labels that all who tell them agree on, each where it is told; None if nobody does."""
     told = {who: np.asarray(labels) for who, labels in told.items() if labels is not None}
     for who, labels in told.items():
         first, expected = next(iter(told.items()))
-        if labels.shape != expected.shape or (labels != expected).any():
-            rows = np.flatnonzero(labels != expected) if labels.shape == expected.shape else ()
+        same = labels.shape == expected.shape
+        differ = (labels != expected) & (labels != NO_LABEL) & (expected != NO_LABEL) if same else np.ones(1, bool)
+        if differ.any():
+            rows = np.flatnonzero(differ) if same else ()
             where = f"in {len(rows)} of {len(labels)} rows (first: row {rows[0]})" if len(rows) else "in number"
             raise ValueError(f"{method} reads {' and '.join(told)} of the same samples, and the labels of {first} and {who} "
                              f"differ {where}: take all of them from one training")
-    return next(iter(told.values()), None)
+    whole = next(iter(told.values()), None)
+    for labels in told.values():
+        whole = np.where(whole == NO_LABEL, labels, whole)
+    return whole
 
 
 _PLACES = {"exits": "final"}

@@ -12,12 +12,19 @@ import numpy as np
 import torch
 
 from dpkit import store
+from dpkit.identity import identity, is_own, own_classes
 from dpkit.predict import picked_precision
 from dpkit.recorder import gathered, ranks, together
 
 
+def code_of(net, loss) -> dict:
+    """What the loss and the network do, for the owner too; Unknown where that cannot be known."""
+    own = own_classes(net)
+    return {"loss": identity(loss)} | ({"code": own} if own else {})
+
+
 def owner_of(net, images, recipe, seed) -> dict:
-    """Everything that the numbers of a training depend on but the code and the loss, short enough to compare."""
+    """Everything that the numbers of a training depend on but the code, short enough to compare."""
     return {"recipe": recipe.settings(), "seed": seed, "set": images.name, "total": images.total,
             "ids": store.key_hash(images.ids.tolist()), "labels": store.key_hash(images.labels.tolist()),
             "net": store.key_hash({name: list(value.shape) for name, value in net.state_dict().items()}),
@@ -43,6 +50,8 @@ class Checkpoint:
         file = self.folder / "training.json"
         with _undamaged(file):
             found = json.loads(file.read_text()) if file.exists() else owner
+            if not is_own(owner["loss"]):  # the checkpoints of version 0.6 do not tell theirs
+                found.setdefault("loss", owner["loss"])
             names = {**found, **owner}.keys() - {"world_size"}
             differing = sorted(name for name in names if found.get(name) != owner.get(name))
         if differing:

@@ -21,10 +21,10 @@ from dpkit.costs import Cost
 from dpkit.data import load
 from dpkit.image_files import known_before, set_name
 from dpkit.predict import picked_precision
-from dpkit.records import TrainingDynamics, keep_count
+from dpkit.records import Scores, Selection, TrainingDynamics, keep_count
 from dpkit.refusals import check_exits, check_settings, check_size
 from dpkit.report_result import machine, versions
-from dpkit.stages import VERSIONS, Evidence, place_of_record, record
+from dpkit.stages import VERSIONS, Evidence, own_code, place_of_record, record
 from dpkit.training import Recipe
 
 KIND = "Pruning"
@@ -39,7 +39,10 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
     prune_ratio: the fraction REMOVED.   method, options: of the catalog, and its settings, e.g. {"c_d": 4.0}.
     dynamics:    folder of a TrainingDynamics recorded elsewhere on the same samples in the same order; else a network
                  is watched here for `epochs` of the recipe (default: a schedule of that many). That record lies in the
-                 cache: the same set and training with another method or ratio trains nothing.
+                 cache: the same set and training with another method or ratio trains nothing. Samples whose rows are NaN
+                 in the record (held out from that training) are no candidates: prune_ratio is of the others, from which
+                 alone is kept; the numbers in kept.txt and the selection are still those of the whole set, and scores of
+                 samples without a record are -inf.
     mirror:      mirror images left-right at random while training, for sets where that changes no class.
     exits:       stages of the network after which it has early exits, for a method that reads them (eeprune).
     overwrite:   replace what an earlier pruning wrote into `out`. Without it, the same run is left as it lies.
@@ -63,6 +66,8 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         say(f"c_d = {options['c_d']:g}, the released script's value for CIFAR; the larger, the later easy samples come in")
     request = {"method": method, "prune_ratio": prune_ratio, "options": catalog.defaults(method) | options, "seed": seed,
                "version": VERSIONS}
+    code = own_code(method, model if watched else None)
+    request |= {"code": code} if code else {}
 
     evidence, origin, used = None, None, "cpu"
     if watched:
@@ -84,18 +89,24 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         request["dynamics"] = store.key_hash(origin["sha256"])
     if paths is not None:
         request["paths"] = store.key_hash(paths)
-    keep = keep_count(len(labels), prune_ratio)
+    rows = np.arange(len(labels)) if dynamics is None else np.flatnonzero(evidence.dynamics.trained())
+    keep = keep_count(len(rows), prune_ratio)
     if keep == 0:
-        raise ValueError(f"prune_ratio {prune_ratio:g} would keep none of {len(labels):,} samples: choose a smaller one")
+        raise ValueError(f"prune_ratio {prune_ratio:g} would keep none of {len(rows):,} samples: choose a smaller one")
     if _finished(out, request, overwrite):
         say(f"{out} holds this very run; nothing to do")
         return json.loads((out / "manifest.json").read_text())
     if watched:
         evidence, origin = _watched(images, method, model, recipe, epochs, seed, exits, cache, say)
 
-    scores = catalog.score(method, evidence, **options)
-    selection = catalog.select(method, scores, keep, evidence=evidence, num_samples=len(labels), rng=seed, labels=labels,
-                               **options)
+    if len(rows) < len(labels):
+        say(f"{len(labels) - len(rows):,} of {len(labels):,} samples have no record: the choice is among the other "
+            f"{len(rows):,}")
+    candidates = _of(evidence, rows)
+    scores = catalog.score(method, candidates, **options)
+    chosen = catalog.select(method, scores, keep, evidence=candidates, num_samples=len(rows), rng=seed, labels=labels[rows],
+                            **options)
+    scores, selection = _in_the_set(scores, chosen, rows, len(labels))
     if "published" in selection.params:
         share = 100 * selection.params["cutoff"]
         say(f"the hardest {share:.0f} % went first, CCS's cutoff for {selection.params['published']}; where more labels are "
@@ -104,8 +115,8 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
     lost = [int(c) for c in np.setdiff1d(labels, labels[kept])]
     manifest = {
         "kind": KIND, "schema": 1, "request": request, "set": set_name(data), "num_samples": len(labels), "keep": len(kept),
-        "record": origin, "lost_classes": lost, "machine": machine(used), "versions": versions(),
-        "record_seconds": evidence.cost.seconds if evidence else 0.0,
+        "no_record": len(labels) - len(rows), "record": origin, "lost_classes": lost, "machine": machine(used),
+        "versions": versions(), "record_seconds": evidence.cost.seconds if evidence else 0.0,
     }
     with store.whole_folder(out, kind=KIND) as part:
         with store.whole_file(part / kept_list.NAME) as file:
@@ -114,14 +125,15 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         if scores is not None:
             scores.save(part / "scores")
         if evidence:
-            _draw_moon(evidence.dynamics, selection, f"{set_name(data)}: {method}, {100 * prune_ratio:g} % pruned", part)
+            _draw_moon(candidates.dynamics, chosen, f"{set_name(data)}: {method}, {100 * prune_ratio:g} % pruned", part)
         manifest["sha256"] = {str(file.relative_to(part)): store.file_hash(file)
                               for file in sorted(part.rglob("*")) if file.is_file()}
         store.write_json(part / "manifest.json", manifest)
     say(f"kept {len(kept):,} of {len(labels):,} samples: {out / 'kept.txt'}")
     if lost:
         gone = ", ".join(str(names[c]) for c in lost)
-        say(f"careful: no sample of class {gone} is kept; prune less, or choose another method")
+        unseen = "" if np.isin(lost, labels[rows]).all() else ", or record a training on samples of all classes"
+        say(f"careful: no sample of class {gone} is kept; prune less, or choose another method{unseen}")
     return manifest
 
 
@@ -210,9 +222,12 @@ def _recorded_elsewhere(folder, known, data, method):
     if dynamics.num_samples != len(labels):
         raise ValueError(f"the record in {folder} is of {dynamics.num_samples} samples, but {data} has {len(labels)}: it is of "
                          "another set, or files were added or removed since")
-    if known.numbers is not None and np.array_equal(dynamics.labels, known.numbers[labels]):
+    trained = dynamics.trained()
+    if not trained.any():
+        raise ValueError(f"the record in {folder} holds no sample that was trained on (all its rows are NaN): name another")
+    if known.numbers is not None and np.array_equal(dynamics.labels[trained], known.numbers[labels][trained]):
         dynamics = replace(dynamics, labels=labels)  # recorded with the file's own numbers, gaps and all
-    differ = np.flatnonzero(dynamics.labels != labels)
+    differ = np.flatnonzero((dynamics.labels != labels) & trained)
     if len(differ):
         row = differ[0]
         raise ValueError(f"the record in {folder} has other labels than {data} in {len(differ)} of {len(labels)} rows (first: "
@@ -220,6 +235,27 @@ def _recorded_elsewhere(folder, known, data, method):
                          "one in another order")
     sha256 = json.loads((folder / "manifest.json").read_text())["sha256"]
     return Evidence(dynamics, None, Cost(), folder), dynamics.params | {"folder": str(folder), "sha256": sha256}
+
+
+def _of(evidence, rows):
+    """The evidence of these rows alone, ascending."""
+    if evidence is None or len(rows) == evidence.dynamics.num_samples:
+        return evidence
+    whole = evidence.dynamics
+    moved = None if whole.divergence is None else whole.divergence[rows]
+    return replace(evidence, dynamics=TrainingDynamics(whole.target_prob[rows], whole.margin[rows], whole.correct[rows],
+                                                       whole.labels[rows], whole.moment, whole.params, moved))
+
+
+def _in_the_set(scores, selection, rows, n):
+    """Scores and selection of these rows as those of all n samples: row i is sample i."""
+    if len(rows) == n:
+        return scores, selection
+    if scores is not None:
+        values = np.full(n, -np.inf)
+        values[rows] = scores.values
+        scores = Scores(values, scores.name, scores.params)
+    return scores, Selection(rows[selection.kept], n, selection.method, selection.params)
 
 
 # ---- the folder ------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from dpkit.report_result import count, machine, versions
 from dpkit.results import KIND, accuracy_table, kinds_of, label, labelled, results_table, summary
 from dpkit.results import outcomes as outcomes_of
 from dpkit.training import Recipe
-from dpkit.trials import Outcome, Trial, settings_of, worded_exits
+from dpkit.trials import Outcome, Trial, own_code_of, settings_of, worded_exits
 
 SCHEMA = 1
 _BEFORE = "record 1 score 1 select 1 retrain 1"  # what made the rows that do not tell their stages' versions
@@ -98,7 +98,7 @@ def published(trials, folders, images, test, *, other_kinds: bool = False) -> tu
         if said.get("data") == images.fingerprint and said.get("test", test.fingerprint) == test.fingerprint:
             for outcome in outcomes_of(folder):
                 told = {name: value for name, value in outcome.row.items() if value not in (None, "")}
-                row = {"versions": _BEFORE, "options": ""} | said | told
+                row = {"versions": _BEFORE, "options": "", "code": ""} | said | told
                 if row["method"] in catalog.METHODS and stages.as_now(row["versions"]):
                     (found if kind_of(row) == here else others).setdefault(_what_was_run(row), outcome)
     found = others | found if other_kinds else found
@@ -106,7 +106,8 @@ def published(trials, folders, images, test, *, other_kinds: bool = False) -> tu
     for trial in trials:
         own = {"snapshot_epoch": trial.snapshot_epoch, "best_every": trial.best_every, "settings": settings_of(trial),
                "exits": worded_exits(trial)}
-        what = _what_was_run(vars(trial) | own | {"num_samples": trial.num_samples or len(images),
+        code = own_code_of(trial)
+        what = _what_was_run(vars(trial) | own | {"code": code, "num_samples": trial.num_samples or len(images),
                                                   "record": trial.record.worded(), "retrain": trial.retrain.worded()})
         if what in found:
             told = {name: value for name, value in found[what].row.items() if value not in (None, "")}
@@ -119,7 +120,7 @@ def published(trials, folders, images, test, *, other_kinds: bool = False) -> tu
 
 def _what_was_run(row) -> tuple:
     needed = catalog.needs(row["method"])
-    names = ["dataset", "num_samples", "model", "method", "prune_ratio", "seed", "retrain", "best_every"]
+    names = ["dataset", "num_samples", "model", "method", "prune_ratio", "seed", "retrain", "best_every", "code"]
     names += ["record", "record_epochs"] * bool(needed) + ["snapshot_epoch"] * ("snapshot" in needed)
     names += ["exits"] * ("exits" in needed)
     if "settings" in row:

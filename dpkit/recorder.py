@@ -1,20 +1,24 @@
 """Recording training dynamics in anyone's training loop, with two lines; in one process or in several of one training."""
 
 import zlib
+from collections import deque
+from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
 
-from dpkit.records import TrainingDynamics
+from dpkit.records import NO_LABEL, TrainingDynamics, whole_labels
 
 MOST_PROBS = 2**28  # n * classes up to which the stages hold an epoch's probabilities for TDDS: 1 GiB
+_NO_LOGITS = ("logits must be what comes before the softmax; these are from 0 and every row sums to 1, as probabilities do: "
+              "pass the network's output without softmax, or of probabilities p the logarithms, p.clamp_min(1e-12).log()")
 
 
 class Recorder:
     """Collects target_prob, margin and correct of every sample, from the logits a training computes anyway.
 
-        recorder = Recorder(n, epochs)
+        recorder = Recorder(n, epochs, labels=dataset.targets)
         for epoch in range(epochs):
             for index, (x, y) in loader:            # loader over indexed(dataset)
                 logits = net(x)
@@ -23,19 +27,24 @@ class Recorder:
         dynamics = recorder.dynamics()
 
     n: size of the original set.   epochs: how many will be recorded.   index: original ids to expect (default: all n).
+    labels: (n,), the given label of every original sample, -1 where it is not known. A batch with another one is refused
+    at once: its ids are not the dataset's own, or its labels were changed. Without, it is refused in the second epoch.
     tdds: also record the divergence that the TDDS score is made of. It compares all probabilities with those of the epoch
     before, so epochs must come in order, and the last logarithms, (n, classes) float32, are held on the logits' device.
     log_probs: those that another Recorder held after the epoch before this one's first (its .log_probs), to go on from.
     Memory: n * epochs of two float32 and a bool on the host, and one epoch's on the logits' device; without tdds never
     n * classes.
-    Nothing waits for the device until an epoch is read. A sample seen twice in an epoch, or never, is refused then.
+    Nothing waits for a GPU until an epoch is read: what is wrong with a batch is told while a later one is recorded, and at
+    the latest then. A sample seen twice in an epoch, or never, is refused then. The rows of samples that are not expected
+    are NaN, and have the label -1 unless labels= tells theirs.
 
     Under torch.distributed every process makes the same Recorder and updates it with its own shard. When an epoch
     closes (at the first update of the next, in epoch() or dynamics(): call them on every process) the shards are merged
     by id: every process then holds the whole record, and what one process was given wrong is refused on all.
     """
 
-    def __init__(self, n: int, epochs: int, *, index=None, moment: str = "train", tdds: bool = False, log_probs=None):
+    def __init__(self, n: int, epochs: int, *, index=None, labels=None, moment: str = "train", tdds: bool = False,
+                 log_probs=None):
         if n < 1 or epochs < 1:
             raise ValueError(f"Recorder needs at least one sample and one epoch; got n={n}, epochs={epochs}")
         self.n, self.epochs, self.moment = n, epochs, moment
@@ -47,18 +56,26 @@ class Recorder:
         self._divergence = np.full((epochs, n), np.nan, np.float32) if tdds else None
         # (n, classes): as last seen; NaN before that. `train` hands them on from epoch to epoch
         self.log_probs = log_probs
-        self._labels = None
+        told = np.full(n, NO_LABEL) if labels is None else whole_labels(_on_host(labels), n, least=NO_LABEL)
+        self._told = None if labels is None else told
+        self._given = torch.from_numpy(told.copy())  # (n,): the label of every sample as far as it was told or seen
+        self._classes, self._looked_at = None, 0
+        self._questions = deque()  # what is not known to be right yet, as a GPU is still at it
         self._epoch, self._done = None, set()
 
     def update(self, epoch: int, index, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Record one batch. index: (B,) original ids; logits: (B, C); labels: (B,), the given labels, whole numbers."""
+        """Record one batch. index: (B,) original ids; logits: (B, C), before any softmax; labels: (B,), the given ones.
+
+        index and labels are whole numbers; tensors, arrays and lists will do, and labels may be (B, 1).
+        """
         if not 0 <= epoch < self.epochs:
             raise ValueError(f"epoch must be 0..{self.epochs - 1} (this Recorder was made for {self.epochs}); got {epoch}")
         if epoch in self._done:
             raise ValueError(f"epoch {epoch} was already recorded; count epochs upwards from 0")
-        fault = None
+        fault, device = None, self._given.device
         try:
-            index, labels, wrong = self._checked(index, logits, labels)
+            index, logits, labels = self._checked(index, logits, labels)
+            device = logits.device
         except ValueError as error:
             if ranks()[1] == 1:
                 raise
@@ -68,13 +85,18 @@ class Recorder:
             if self._divergence is not None and epoch != len(self._done):
                 raise ValueError("tdds compares an epoch with the one before, so they are recorded in order; got epoch "
                                  f"{epoch} after {len(self._done)} epochs")
-            self._open(epoch, logits.device)
+            self._open(epoch, device)
+        try:
+            if fault is None:
+                index, labels = self._judged(index, logits, labels)
+        except ValueError as error:
+            if ranks()[1] == 1:
+                raise
+            fault = str(error)
         if fault:
             self._fault = self._fault or fault
             return
         with torch.no_grad():
-            self._wrong |= wrong  # on a GPU it is read when the epoch closes: no waiting in the loop
-            labels = labels.clamp(0, logits.shape[1] - 1)
             target_prob, margin, correct = look_at(logits, labels)
             self._now[0][index] = target_prob
             self._now[1][index] = margin
@@ -93,16 +115,68 @@ class Recorder:
         return (now.exp() * (now - before).abs()).sum(1)
 
     def _checked(self, index, logits, labels):
-        """(index, labels, whether a label is none of the classes), as int64 on the logits' device; ValueError on a CPU."""
-        index, labels = (_whole(torch.as_tensor(value), logits, name) for value, name in ((index, "index"), (labels, "labels")))
+        """The three as tensors on the logits' device, or a ValueError about their kinds, shapes and, on a CPU, ids."""
+        logits = as_logits(logits)
+        index, labels = _whole(index, logits, "index"), _whole(labels, logits, "labels")
         if index.device.type == "cpu" and len(index) and not (0 <= int(index.min()) and int(index.max()) < self.n):
             raise ValueError(f"index must be original ids in 0..{self.n - 1}; got {int(index.min())}..{int(index.max())}")
-        index, labels, classes = index.to(logits.device), labels.to(logits.device), logits.shape[1]
-        wrong = ((labels < 0) | (labels >= classes)).any()
-        if logits.device.type == "cpu" and wrong:
-            raise ValueError(f"labels must be in 0..{classes - 1} (the logits have {classes} classes); "
-                             f"got {int(labels.min())}..{int(labels.max())}")
-        return index, labels, wrong
+        if self._classes not in (None, logits.shape[1]):
+            raise ValueError(f"logits must have the same classes in every batch; got {logits.shape[1]}, and {self._classes} "
+                             "before: record one training with one Recorder")
+        return index.to(logits.device, non_blocking=True), logits, labels.to(logits.device, non_blocking=True)
+
+    def _judged(self, index, logits, labels):
+        """(index, labels) within their ranges; refuses what is not the sample's, where it may be while a GPU goes on."""
+        self._classes = logits.shape[1]
+        with torch.no_grad():
+            at, valid = index.clamp(0, self.n - 1), labels.clamp(0, self._classes - 1)
+            known = self._given[at]
+            wrong = (at != index) | (valid != labels) | ((known != labels) & (known != NO_LABEL))
+            self._refuse_if(wrong.any(), lambda: self._why(*(value.cpu().numpy() for value in (index, labels, known))))
+            if self._looked_at < 8:  # so many rows will do: fewer may look like probabilities by chance
+                alike = look_like_probabilities(logits)
+                self._alike = self._alike & alike if self._looked_at else alike
+                self._looked_at += len(logits)
+                if self._looked_at >= 8:
+                    self._refuse_if(self._alike, lambda: _NO_LOGITS)
+        self._answers()
+        return at, valid
+
+    def _why(self, index, labels, known):
+        """What is wrong with a batch, in a sentence."""
+        if len(out := index[(index < 0) | (index >= self.n)]):
+            return f"index must be original ids in 0..{self.n - 1}; got {out.min()}..{out.max()}"
+        if labels.min() < 0 or labels.max() >= self._classes:
+            return (f"labels must be in 0..{self._classes - 1} (the logits have {self._classes} classes); "
+                    f"got {labels.min()}..{labels.max()}")
+        [rows] = np.nonzero((known != labels) & (known != NO_LABEL))
+        i = index[rows[0]]
+        where = "in an earlier epoch" if self._told is None or self._told[i] == NO_LABEL else "in labels="
+        return (f"a sample's label must stay what it is: {len(rows)} of {len(labels)} in this batch differ (first: id {i} is "
+                f"{known[rows[0]]} {where}, and {labels[rows[0]]} now): ids must be the dataset's own, not places in a "
+                "shuffled order (use dpkit.indexed(dataset)), and labels the given ones, not mixed or changed on the way")
+
+    def _refuse_if(self, wrong, why):
+        """ValueError(why()) if `wrong`, a bool on the device: now on a CPU, else once the answer is there without waiting."""
+        if wrong.device.type == "cpu":
+            if wrong:
+                raise ValueError(why())
+        elif wrong.device.type == "cuda":
+            answer = torch.empty((), dtype=torch.bool, pin_memory=True).copy_(wrong, non_blocking=True)
+            done = torch.cuda.Event()
+            done.record(torch.cuda.current_stream(wrong.device))
+            self._questions.append((done.query, done.synchronize, answer, why))
+        else:
+            self._questions.append((lambda: False, lambda: None, wrong, why))
+
+    def _answers(self, wait=False):
+        """Raise what is wrong with earlier batches, as far as a GPU has come to them; `wait` for all."""
+        while self._questions and (wait or self._questions[0][0]()):
+            _, finish, answer, why = self._questions.popleft()
+            finish()
+            if answer:
+                self._questions.clear()
+                raise ValueError(why())
 
     def dynamics(self) -> TrainingDynamics:
         """The record of all epochs. ValueError if an epoch is missing, or a sample was seen twice in one, or never."""
@@ -112,7 +186,7 @@ class Recorder:
             raise ValueError(f"expected {self.epochs} recorded epochs; {len(missing)} are missing (first: epoch {missing[0]}): "
                              "finish the training, or make the Recorder for fewer epochs")
         divergence = None if self._divergence is None else self._divergence[1:].T
-        return TrainingDynamics(self._target_prob.T, self._margin.T, self._correct.T, self._labels, self.moment,
+        return TrainingDynamics(self._target_prob.T, self._margin.T, self._correct.T, self._given.cpu().numpy(), self.moment,
                                 divergence=divergence)
 
     def epoch(self, epoch: int, *, partial: bool = False) -> tuple:
@@ -134,31 +208,30 @@ class Recorder:
         if self._divergence is not None:
             self._now.append(torch.full((self.n,), torch.nan, device=device))
         self._seen = torch.zeros(self.n, dtype=torch.int32, device=device)
-        self._given = torch.zeros(self.n, dtype=torch.int64, device=device)
-        self._wrong = torch.zeros((), dtype=torch.bool, device=device)
+        self._given = self._given.to(device)
         self._fault = None
 
     def _merge(self, epoch):
         """Make what each process saw of the epoch what all of them saw; every sample has one shard, so sums are exact."""
         device, mine = self._seen.device, self._seen > 0
         with peers(f"; if none failed, one never closed epoch {epoch}: call epoch() or dynamics() on every process"):
-            made = (self.n, self.epochs, zlib.crc32(self.expected.tobytes()), epoch, self._divergence is not None)
-            told = gathered((made, self._fault, bool(self._wrong)), device)
-            for rank, (other, fault, _) in enumerate(told):
+            made = (self.n, self.epochs, zlib.crc32(self.expected.tobytes()), epoch, self._divergence is not None,
+                    None if self._told is None else zlib.crc32(self._told.tobytes()))
+            told = gathered((made, self._fault), device)
+            for rank, (other, fault) in enumerate(told):
                 if fault:
                     raise ValueError(f"{fault} (in process {rank} of {len(told)}, epoch {epoch})")
                 if other != told[0][0]:
-                    raise ValueError("every process must make the same Recorder (the whole set's n, epochs, index, tdds) and "
-                                     f"record every epoch; process {rank} differs from process 0 in epoch {epoch}")
-            self._wrong = torch.tensor(any(wrong for *_, wrong in told))
+                    raise ValueError("every process must make the same Recorder (the whole set's n, epochs, index, labels, "
+                                     f"tdds) and record every epoch; process {rank} differs from process 0 in epoch {epoch}")
             # the others' samples are NaN here
             floats = torch.stack([torch.where(mine, value, 0) for value in (*self._now[:2], *self._now[3:])])
-            whole = torch.stack([self._seen, self._given.int(), self._now[2].int()])
+            whole = torch.stack([self._seen, torch.where(mine, self._given, 0).int(), self._now[2].int()])
             floats, (self._seen, given, correct) = summed(floats), summed(whole)
             if self.log_probs is not None:  # in the next epoch another process may have the sample
                 probs = summed(torch.where(mine[:, None], self.log_probs, 0))
                 self.log_probs = torch.where((self._seen > 0)[:, None], probs, self.log_probs)
-        self._given = given.long()
+        self._given = torch.where(self._seen > 0, given.long(), self._given)
         floats = [value.masked_fill(self._seen == 0, torch.nan) for value in floats]
         self._now = [*floats[:2], correct > 0, *floats[2:]]
 
@@ -167,6 +240,12 @@ class Recorder:
             return
         epoch, self._epoch = self._epoch, None
         world = ranks()[1]
+        try:
+            self._answers(wait=True)
+        except ValueError as error:
+            if world == 1:
+                raise
+            self._fault = self._fault or str(error)
         if world > 1:
             self._merge(epoch)
         seen = self._seen.cpu().numpy()
@@ -179,27 +258,75 @@ class Recorder:
                 raise ValueError(f"every expected sample must be seen once per epoch; in epoch {epoch} {wrong.sum()} were seen "
                                  f"{what} (first: id {np.flatnonzero(wrong)[0]}): sample without replacement and "
                                  f"with drop_last=False, and pass index= if part of the set is trained on{shared}")
-        if self._wrong:
-            raise ValueError(f"labels must be in 0..classes - 1; some in epoch {epoch} were not: correct them")
         lost = (self._seen > 0) & (self._now[0].isnan() | self._now[1].isnan())
         if lost.any():
             raise ValueError(f"{int(lost.sum())} samples got logits that are not numbers in epoch {epoch} (first: id "
                              f"{int(lost.nonzero()[0, 0])}): the training diverged; use a smaller learning rate")
-        given = self._given.cpu().numpy()
-        if self._labels is None:
-            self._labels = np.zeros(self.n, np.int64)
-        self._labels[seen > 0] = given[seen > 0]
         hosts = [self._target_prob, self._margin, self._correct, *([] if self._divergence is None else [self._divergence])]
         for host, device in zip(hosts, self._now, strict=True):
             host[epoch] = device.cpu().numpy()
         self._done.add(epoch)
 
 
+def as_logits(logits) -> torch.Tensor:
+    """logits as a (B, C) tensor of floats, or one sentence that says what to pass."""
+    wanted = "logits must be one tensor (B, C), a row of class logits per sample"
+    if hasattr(logits, "logits"):
+        raise ValueError(f"{wanted}; got {type(logits).__name__}, which holds them: pass output.logits")
+    if isinstance(logits, (tuple, list)):
+        raise ValueError(f"{wanted}; got a {type(logits).__name__} of {len(logits)}, as networks with several outputs return: "
+                         "pass the one that classifies, e.g. output[0]")
+    if isinstance(logits, Mapping):
+        raise ValueError(f"{wanted}; got a {type(logits).__name__} with {', '.join(map(repr, logits)) or 'nothing'}: pass the "
+                         "entry that holds them")
+    if isinstance(logits, np.ndarray):
+        logits = torch.from_numpy(np.array(logits, dtype=logits.dtype.newbyteorder("=")))
+    if not isinstance(logits, torch.Tensor):
+        raise ValueError(f"{wanted}; got {type(logits).__name__}: pass what the network returns")
+    shape = tuple(logits.shape)
+    advice = {0: "pass the whole batch's", 1: "of one output z per sample pass torch.stack([0 * z, z], 1)",
+              3: "a Recorder keeps one answer per sample: pool over the sequence first, e.g. logits.mean(1)",
+              4: "a Recorder keeps one answer per sample, not one per pixel: pool first, e.g. logits.mean((2, 3))"}
+    if logits.ndim != 2:
+        raise ValueError(f"{wanted}; got shape {shape}: {advice.get(logits.ndim, 'pool the other dimensions first')}")
+    if shape[1] < 2:
+        raise ValueError(f"{wanted}, with at least two classes; got shape {shape}: of one output z per sample pass "
+                         "torch.cat([0 * z, z], 1)")
+    if not logits.is_floating_point():
+        raise ValueError(f"{wanted}, in floating point; got {logits.dtype}: pass the network's output, not its answers")
+    return logits
+
+
+def look_like_probabilities(logits) -> torch.Tensor:
+    """Whether every row is from 0 and sums to 1 within rounding, as a bool on the device."""
+    wide = logits.detach().float()
+    near = 1e-3 if logits.dtype in (torch.float32, torch.float64) else 2e-2
+    return ((wide >= 0).all(1) & ((wide.sum(1) - 1).abs() < near)).all()
+
+
+def _on_host(values):
+    return values.cpu() if isinstance(values, torch.Tensor) else values
+
+
 def _whole(values, logits, name):
-    """One whole number per row of logits, as int64."""
-    if values.dtype in (torch.bool, torch.uint8) or values.is_floating_point() or values.shape != logits.shape[:1]:
-        raise ValueError(f"{name} must be ({len(logits)},) whole numbers, one per row of logits; got {values.dtype} of shape "
-                         f"{tuple(values.shape)}")
+    """One whole number per row of logits, as int64; labels may be a column."""
+    wanted = f"{name} must be ({len(logits)},) whole numbers, one per row of logits"
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
+        values = np.array(values, dtype=np.int64 if name == "labels" or values.dtype != np.uint8 else np.uint8)
+    try:
+        values = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{wanted}; got a {type(values).__name__} that holds something else: pass the dataset's own row "
+                         "numbers, as dpkit.indexed(dataset) yields them, and class numbers") from None
+    if name == "labels" and values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if name == "labels" and values.shape == logits.shape:
+        what = "soft labels, such as mixup and label smoothing make" if values.is_floating_point() else "one-hot labels"
+        raise ValueError(f"{wanted}, the given ones; got {values.dtype} of shape {tuple(values.shape)}, {what}: pass the "
+                         "labels that the dataset gives, and of one-hot labels labels.argmax(1)")
+    no_ids = values.dtype == torch.uint8 and name == "index"  # a mask, or ids that were cut off at 255
+    if values.dtype == torch.bool or no_ids or values.is_floating_point() or values.shape != logits.shape[:1]:
+        raise ValueError(f"{wanted}; got {values.dtype} of shape {tuple(values.shape)}")
     return values.long()
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from dpkit import store
 from dpkit.blocks import give_back, mean_over_epochs, row_blocks
 
+NO_LABEL = -1  # of a sample that was not trained on, where nobody told its label
+
 
 def keep_count(n: int, prune_ratio: float) -> int:
     """How many of n samples stay when the fraction `prune_ratio` is removed: round(n * (1 - prune_ratio)).
@@ -66,7 +68,7 @@ class TrainingDynamics(_Saved):
     target_prob: (n, T) float32 in [0, 1], the network's probability for the given label.
     margin:      (n, T) float32, logit of the given label minus the largest other logit.
     correct:     (n, T) bool, whether the given label had the largest logit.
-    labels:      (n,) int64, the given labels.
+    labels:      (n,) int64, the given labels; NO_LABEL, -1, where a sample was not trained on and its label is not known.
     moment:      "train" (seen in the training pass, before the batch's update) or "eval" (a clean pass afterwards).
     divergence:  (n, T - 1) float32, or None where it was not recorded: how far all probabilities moved from epoch t to the
                  next, sum_c |p_{t+1}(c) (log p_{t+1}(c) - log p_t(c))|, in nats, from 0. TDDS is made of it.
@@ -96,7 +98,11 @@ class TrainingDynamics(_Saved):
         if correct.dtype != bool:
             raise ValueError(f"correct must be an array of bool; got {correct.dtype}")
         correct = _shaped("correct", correct, prob.shape, bool)
-        labels = whole_labels(self.labels, len(prob))
+        labels = whole_labels(self.labels, len(prob), least=NO_LABEL)
+        lacking = np.flatnonzero((labels == NO_LABEL) & ~np.isnan(prob[:, 0]))
+        if len(lacking):
+            raise ValueError(f"labels must be in 0..; {len(lacking)} are not (first: -1 at row {lacking[0]}): only a sample "
+                             "that was not trained on may have -1, no label")
         if self.moment not in ("train", "eval"):
             raise ValueError(f'moment must be "train" or "eval"; got {self.moment!r}')
         self._set(target_prob=prob, margin=margin, correct=correct, labels=labels, params=dict(self.params))
@@ -142,9 +148,13 @@ class TrainingDynamics(_Saved):
                 variance[rows] += (self.target_prob[rows, t] - mean[rows]) ** 2
         return np.sqrt(variance / (self.num_epochs - 1))
 
+    def trained(self) -> np.ndarray:
+        """(n,) bool: True where the sample was trained on, False where its rows are NaN."""
+        return ~np.isnan(self.target_prob[:, 0])
+
     def require_trained(self, what: str) -> None:
         """Raise ValueError if some samples were never trained on; `what` names who is asking."""
-        missing = np.flatnonzero(np.isnan(self.target_prob[:, 0]))
+        missing = np.flatnonzero(~self.trained())
         if len(missing):
             raise ValueError(
                 f"{what} needs every sample's dynamics; {len(missing)} of {self.num_samples} rows are NaN (first: row "
@@ -294,8 +304,8 @@ def _shaped(name, array, shape, dtype, like="target_prob's shape"):
     return np.asfortranarray(array, dtype=dtype)
 
 
-def whole_labels(labels, n: int, classes: int | None = None) -> np.ndarray:
-    """labels as (n,) int64, in 0..classes - 1 if that is given; ValueError if they are not whole numbers, one per sample."""
+def whole_labels(labels, n: int, classes: int | None = None, least: int = 0) -> np.ndarray:
+    """labels as (n,) int64 from `least`, to classes - 1 if that is given; ValueError unless they are n whole numbers."""
     labels = np.asarray(labels)
     if labels.shape != (n,):
         raise ValueError(f"labels must be ({n},), one per sample; got shape {labels.shape}")
@@ -305,10 +315,11 @@ def whole_labels(labels, n: int, classes: int | None = None) -> np.ndarray:
             raise ValueError(f"labels must be whole numbers; got {labels.dtype} with {labels[wrong[0]]!r} at row {wrong[0]}")
     labels = labels.astype(np.int64)
     top = np.iinfo(np.int64).max if classes is None else classes - 1
-    wrong = np.flatnonzero((labels < 0) | (labels > top))
+    wrong = np.flatnonzero((labels < least) | (labels > top))
     if len(wrong):
         upper = "" if classes is None else str(top)
-        raise ValueError(f"labels must be in 0..{upper}; {len(wrong)} are not (first: {labels[wrong[0]]} at row {wrong[0]})")
+        raise ValueError(f"labels must be in {least}..{upper}; {len(wrong)} are not (first: {labels[wrong[0]]} at row "
+                         f"{wrong[0]})")
     return labels
 
 

@@ -27,7 +27,7 @@ def check_size(method: str, n: int, num_classes: int, options=None) -> None:
 def check_exits(method: str, model: str, exits: tuple, weights: tuple) -> None:
     """ValueError if the method reads exits and this network cannot have them there, trained with these weights."""
     if "exits" in catalog.needs(method):
-        check_after(exits, _stages(model))
+        check_after(exits, _stages(catalog.find(catalog.MODELS, model, "model")))
         if weights and len(weights) != len(exits) + 1:
             raise ValueError(f"exit_weights must be one per exit and one for the final exit, {len(exits) + 1} here; got "
                              f"{len(weights)}")
@@ -35,9 +35,9 @@ def check_exits(method: str, model: str, exits: tuple, weights: tuple) -> None:
 
 
 @lru_cache
-def _stages(model) -> int:
+def _stages(build) -> int:
     with torch.random.fork_rng(devices=[]):
-        return len(catalog.find(catalog.MODELS, model, "model")(3, 2).stages)
+        return len(build(3, 2).stages)
 
 
 def check_settings(method, options, epochs, prune_ratio=0.5, exits=1) -> None:

@@ -25,6 +25,7 @@ from dpkit import catalog, store
 from dpkit.costs import Cost, measured
 from dpkit.data import ImageSet, auto_device, load
 from dpkit.exits import exit_loss
+from dpkit.identity import is_own, known_or_new
 from dpkit.made_for import check_fits
 from dpkit.predict import evaluate, picked_precision, take_snapshot
 from dpkit.recorder import MOST_PROBS
@@ -133,7 +134,7 @@ def score(method: str, evidence: Evidence | None, *, options: dict, cache) -> tu
     if entry.scorer is None:
         return None, Cost(), None
     key = {"stage": "score", "version": VERSIONS["score"], "evidence": evidence.folder.name, "of": entry.evidence,
-           "scorer": entry.scorer.__name__, "options": _in_full(method, options, 0)}
+           "scorer": catalog.codes(method, known_or_new)[0], "options": _in_full(method, options, 0)}
     folder = Path(cache) / f"score-{store.key_hash(key)}"
 
     def work(part):
@@ -147,11 +148,14 @@ def score(method: str, evidence: Evidence | None, *, options: dict, cache) -> tu
 
 
 def select(method: str, evidence: Evidence | None, keep: int, *, labels, seed: int, options: dict,
-           cache) -> tuple[Selection, Cost, Path]:
-    """catalog.select from samples with these given labels (n,), kept: (selection, what selecting cost, where it lies)."""
-    scores, _, scored = score(method, evidence, options=options, cache=cache)
+           cache, scored=None) -> tuple[Selection, Cost, Path]:
+    """catalog.select from samples with these given labels (n,), kept: (selection, what selecting cost, where it lies).
+
+    scored: what `score` returned for this method, where that is at hand.
+    """
+    scores, _, scored = scored or score(method, evidence, options=options, cache=cache)
     key = {"stage": "select", "version": VERSIONS["select"], "evidence": evidence.folder.name if evidence else None,
-           "scores": scored.name if scored else None, "selector": catalog.METHODS[method].selector.__name__,
+           "scores": scored.name if scored else None, "selector": catalog.codes(method, known_or_new)[1],
            "reads": [catalog.METHODS[method].evidence, *catalog.METHODS[method].extras],
            "options": _in_full(method, options, 1), "num_samples": len(labels), "keep": keep, "seed": seed,
            "labels": hashlib.sha256(labels.tobytes()).hexdigest()}
@@ -297,8 +301,16 @@ def _derived(seed, stage):
 
 
 def _key(stage, images, model, recipe, seed):
-    return {"stage": stage, "version": VERSIONS[stage], "data": images.fingerprint, "model": model, "recipe": recipe.settings(),
+    build = known_or_new(catalog.find(catalog.MODELS, model, "model"))
+    return {"stage": stage, "version": VERSIONS[stage], "data": images.fingerprint, "model": build, "recipe": recipe.settings(),
             "seed": seed} | surroundings(images, recipe)
+
+
+def own_code(method: str, model: str | None = None) -> str:
+    """What of a method's functions and of a network is not dpkit's, and what it does, in a line; "" if all are dpkit's."""
+    found = list(catalog.codes(method, known_or_new))
+    found += [known_or_new(catalog.find(catalog.MODELS, model, "model"))] if model else []
+    return "; ".join(code for code in found if code and is_own(code))
 
 
 def surroundings(images: ImageSet, recipe: Recipe) -> dict:

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from dpkit import catalog, clusters, grids, refusals, results, stages, store, trials
+from dpkit.identity import identity
 from dpkit.progress import Clock, Line, Progress
 from dpkit.records import keep_count
 
@@ -100,6 +101,7 @@ def _facts_of(asked, client, device):
             mistakes += [found["mistake"]] if "mistake" in found else []
         n = facts[which].get("n")
         try:
+            _functions(trial)
             refusals.check_size(trial.method, n or 0, facts[which].get("classes", 0), trial.options if n else None)
         except ValueError as error:
             mistakes.append(str(error))
@@ -126,18 +128,25 @@ def _cell(trial, facts):
     watched = method.evidence is not None
     used = stages.VERSIONS if watched else {stage: stages.VERSIONS[stage] for stage in ("select", "retrain")}
     seen = {"images": facts["images"], "around": facts["around"][trial.record.precision], "version": stages.VERSIONS["record"]}
-    record = {name: getattr(trial, name) for name in ("model", "record_epochs", "seed", "snapshot_epoch")} | seen
+    record = {name: getattr(trial, name) for name in ("record_epochs", "seed", "snapshot_epoch")} | seen
+    functions = _functions(trial)
     in_full = {"options": catalog.defaults(trial.method) | trial.options,  # a changed default is another row
-               "scorer": getattr(method.scorer, "__name__", None), "selector": method.selector.__name__,
-               "reads": [method.evidence, *method.extras]}
+               "reads": [method.evidence, *method.extras]} | functions
     exits = trials.exits_of(trial)
     plain = {name: value for name, value in asdict(trial).items() if name not in ("exits", "exit_weights")}
     key = {"trial": plain | exits | in_full, "versions": used, "images": facts["images"], "test": facts["test"],
            "around": facts["around"][trial.retrain.precision]} | ({"record": seen} if watched else {})
     name = store.key_hash(key)
-    shared = store.key_hash(record | exits | {"recipe": asdict(trial.record)}) if watched else None
-    here = {"images": facts["images"], "test": facts["test"], "around": facts["around"][trial.retrain.precision]}
+    shared = store.key_hash(record | exits | {"recipe": asdict(trial.record), "model": functions["model"]}) if watched else None
+    here = {"images": facts["images"], "test": facts["test"], "around": facts["around"][trial.retrain.precision],
+            "functions": functions}
     return _Cell(trial, name, shared, facts["n"], here, dict(used))
+
+
+def _functions(trial):
+    """What the trial's scorer, selector and network are, as this process has them."""
+    scorer, selector = catalog.codes(trial.method)
+    return {"scorer": scorer, "selector": selector, "model": identity(catalog.find(catalog.MODELS, trial.model, "model"))}
 
 
 def _write(out, cells, cache):
@@ -296,7 +305,16 @@ def _step(stage, trial, before, cache, device, here):
 def _up_to(stage, trial, cache, device, here):
     """Do the stage, reading those before it from the cache; the row, if it is the last."""
     images, test = stages.load_sets(trial.dataset, trial.num_samples, device)
-    found = {"images": images.fingerprint, "test": test.fingerprint, "around": stages.surroundings(images, trial.retrain)}
+    try:
+        functions = _functions(trial)
+    except ValueError:  # it has no method, or no network, of that name
+        functions = None
+    if functions != here["functions"]:
+        raise OSError(f"the worker on {socket.gethostname()} has another {trial.method} or {trial.model} than the process that "
+                      "asked, or none: methods and networks of one's own are not sent to workers, so let each worker import "
+                      "what adds them to dpkit.catalog, or run them with run_trial")
+    found = {"images": images.fingerprint, "test": test.fingerprint, "around": stages.surroundings(images, trial.retrain),
+             "functions": functions}
     if found != here:
         other = ", ".join(name for name in here if found[name] != here[name])
         raise OSError(f"the worker on {socket.gethostname()} differs from the one that was asked first (other {other}): let "

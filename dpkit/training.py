@@ -16,11 +16,13 @@ import torch.nn.functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from dpkit.checkpoint import Checkpoint as _Checkpoint
-from dpkit.checkpoint import owner_of
+from dpkit.checkpoint import code_of, owner_of
 from dpkit.data import ImageSet
+from dpkit.identity import Unknown, warn_once
 from dpkit.made_for import check_classes, made_for
 from dpkit.predict import autocast, picked_threads
 from dpkit.recorder import ENDED, Recorder, gathered, peers, ranks, summed
+from dpkit.records import NO_LABEL
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,8 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
                 same epochs, however many of them are run: to the last bit on a CPU, up to rounding on a GPU.
     loss:       (net, x, y) -> (loss, logits); early exits pass their own.
     checkpoint: a folder. Finished epochs are kept there (every ten seconds at most, and at the end); a killed training
-                called again yields those first and goes on to the same numbers. ValueError if it is another's.
+                called again yields those first and goes on to the same numbers. ValueError if it is another's: of other
+                images, settings, or code, that of `loss` and of the network's classes among it.
                 Let it run as far as before: after fewer epochs the network is still that of the last one kept.
     record:     False leaves the reports' arrays None, for a training that nobody scores.
     tdds:       also report the divergence that the TDDS score is made of; holds (total, classes) float32 on the device.
@@ -142,7 +145,13 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
     dropout draws for each share. Let an error end its process: the others then say so, and do not wait for it.
     """
     n, device, (rank, world) = len(images), images.device, ranks()
-    owner = {}
+    owner, code = {}, {}
+    if checkpoint is not None:
+        try:
+            code = code_of(net, loss)  # of several processes the first one's: a loss may read its rank
+        except Unknown as error:
+            warn_once(f"{error}: this training goes on from no checkpoint, and keeps none")
+            checkpoint = None
     if world > 1 or checkpoint is not None:
         owner = owner_of(net, images, recipe, seed) | ({"tdds": True} if tdds else {})
     if world > 1:
@@ -159,8 +168,10 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
         raise ValueError("compile=True is for one process; this training has several: leave it out")
     optimizer = torch.optim.SGD(net.parameters(), lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov,
                                 weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda"))
-    saved = _Checkpoint(checkpoint, owner, device) if checkpoint is not None else None
+    saved = _Checkpoint(checkpoint, owner | code, device) if checkpoint is not None else None
     start, log_probs = 0, None
+    given = np.full(images.total, NO_LABEL)
+    given[images.ids] = images.labels.cpu().numpy()
     if saved:
         for fields in saved.reports(net, optimizer):
             start += 1
@@ -172,7 +183,8 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
             net.train()
             done = epoch * per_epoch
             steps = min(per_epoch, horizon - done)
-            recorder = Recorder(images.total, 1, index=images.ids, tdds=tdds, log_probs=log_probs) if record else None
+            recorder = Recorder(images.total, 1, index=images.ids, labels=given, tdds=tdds, log_probs=log_probs) if record \
+                else None
             total = torch.zeros((), device=device)
             ids = torch.from_numpy(images.ids).to(device)
             # every draw of the epoch comes from (seed, epoch): prefixes and restarts give the same numbers

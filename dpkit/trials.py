@@ -85,7 +85,7 @@ def run_trial(trial: Trial, *, cache=None, device="auto", watch=None) -> dict:
     The row's costs (LEDGER: seconds, epochs, samples and peak_memory of each stage) are those of the run that did the work;
     a shared recording is charged in full, to el2n too. from_cache says whether the retraining was an earlier run's.
     accuracy is on the test set after the LAST step. scores and selection name the stages in the cache that hold them ("":
-    no score).
+    no score). code is there if the method or the network is not dpkit's own: their names, and a hash of what they do.
     """
     return outcome_of(trial, cache=cache, device=device, watch=watch).row
 
@@ -96,10 +96,10 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcom
     images, test = stages.load_sets(trial.dataset, trial.num_samples, device)
     refusals.check_size(trial.method, len(images), images.num_classes, trial.options)
     evidence = record_of(trial, images, cache=cache, watch=watch)
-    scores, score_cost, scored = stages.score(trial.method, evidence, options=trial.options, cache=cache)
+    found = scores, score_cost, scored = stages.score(trial.method, evidence, options=trial.options, cache=cache)
     keep = keep_count(len(images), trial.prune_ratio)
     selection, select_cost, selected = stages.select(trial.method, evidence, keep, labels=images.labels.cpu().numpy(),
-                                                     seed=trial.seed, options=trial.options, cache=cache)
+                                                     seed=trial.seed, options=trial.options, cache=cache, scored=found)
     result = stages.retrain(images, test, selection, model=trial.model, recipe=trial.retrain, seed=trial.seed, cache=cache,
                             best_every=trial.best_every, watch=watch)
     costs = {"record": evidence.cost if evidence else Cost(), "score": score_cost, "select": select_cost}
@@ -109,7 +109,7 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcom
         "prune_ratio": trial.prune_ratio, "keep": len(selection.kept), "empty_classes": _empty_classes(images, selection),
         "seed": trial.seed, "budget": trial.retrain.length, "snapshot_epoch": trial.snapshot_epoch,
         "exits": worded_exits(trial), "best_every": trial.best_every, "settings": settings_of(trial),
-        "versions": stages.worded_versions(),
+        "versions": stages.worded_versions(), **({"code": code} if (code := own_code_of(trial)) else {}),
         "accuracy": result["accuracy"], "best_accuracy": None, "test_loss": result["test_loss"],
         **{f"{stage}_{what.name}": getattr(cost, what.name) for stage, cost in costs.items() for what in fields(Cost)},
         "retrain_peak_memory": None, **result,
@@ -122,6 +122,11 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcom
 def settings_of(trial: Trial) -> str:
     """All settings of the trial's method as JSON, those too that are as usual: what is usual may change."""
     return json.dumps(catalog.defaults(trial.method) | trial.options, sort_keys=True)
+
+
+def own_code_of(trial: Trial) -> str:
+    """What in the trial's method and network is not dpkit's own, and what it does: another function is another row."""
+    return stages.own_code(trial.method, trial.model)
 
 
 def exits_of(trial: Trial) -> dict:

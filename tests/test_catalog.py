@@ -157,3 +157,19 @@ def test_the_networks_and_sets_named_are_those_that_load():
     from dpkit import data
 
     assert catalog.DATASETS is data.DATASETS and "digits" in catalog.DATASETS
+
+
+def test_only_labels_that_are_told_are_compared():
+    prob = np.random.default_rng(0).random((4, 12))
+    prob[2] = np.nan
+    scores, final = Scores([4, 3, 2, 1], "mine"), Snapshot(np.full((1, 4, 4), 0.25), np.eye(4, 3), [0, 1, 2, 3])
+    for unseen in (-1, 0):  # today's, and version 0.6's
+        record = TrainingDynamics(prob, prob, prob > 0.5, [0, 1, unseen, 3])
+        kept = catalog.select("dual", scores, 2, evidence=record, labels=[0, 1, 2, 3], rng=0, per_class="balanced").kept
+        assert len(kept) == 2
+        assert catalog._one_set_of_labels("d2", {"dynamics": catalog._labels_of(record), "final": final.labels}).tolist() == [
+            0, 1, 2, 3]  # each where it is told
+        with pytest.raises(ValueError, match=r"differ in 1 of 4 rows \(first: row 3\)"):
+            catalog.select("dual", scores, 2, evidence=record, labels=[0, 1, 2, 2], rng=0)
+    with pytest.raises(ValueError, match=r"labels must be in 0\.\.; 1 are not \(first: -1 at row 2\)"):
+        catalog.select("dual", scores, 2, evidence=record, rng=0, per_class="balanced")  # a class for whom nobody told one

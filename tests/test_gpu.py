@@ -10,6 +10,7 @@ import torch
 from dpkit.catalog import make_net
 from dpkit.data import load
 from dpkit.predict import evaluate, take_snapshot
+from dpkit.recorder import Recorder
 from dpkit.training import Recipe, train
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]
@@ -54,3 +55,28 @@ def test_a_compiled_training_has_the_same_numbers_up_to_rounding():
                        for which in (False, True))
     assert np.abs(plain[0].target_prob - compiled[0].target_prob).max() < 0.05
     assert plain[-1].loss == pytest.approx(compiled[-1].loss, rel=0.1)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_wrong_batch_is_refused_without_the_loop_waiting(told):
+    logits, ids = torch.randn(64, 5, device="cuda"), torch.arange(64, device="cuda")
+    recorder = Recorder(64, 2, labels=ids % 5 if told else None)
+    recorder.update(0, ids, logits, ids % 5)
+    recorder.update(1, ids[:32], logits[:32], ids[:32] % 5)
+    torch.cuda._sleep(10**9)  # the GPU is busy for about half a second
+    recorder.update(1, ids[32:48], logits[32:48], (ids[32:48] + 1) % 5)
+    assert not torch.cuda.current_stream().query()  # still busy: nobody waited for it
+    torch.cuda.synchronize()
+    with pytest.raises(ValueError, match="a sample's label must stay what it is: 16 of 16 .*first: id 32 is 2 .*and 3 now"):
+        recorder.update(1, ids[48:], logits[48:], ids[48:] % 5)
+
+
+@pytest.mark.parametrize("index, labels, said", [
+    ([0, 9], [0, 1], "index must be original ids in 0..3; got 0..9"), ([0, 1], [0, 7], "labels must be in 0..4 .*got 0..7"),
+])
+def test_ids_and_labels_out_of_range_are_told_at_the_latest_when_the_epoch_closes(index, labels, said):
+    recorder = Recorder(4, 1)
+    index, labels = torch.tensor(index, device="cuda"), torch.tensor(labels, device="cuda")
+    recorder.update(0, index, torch.randn(2, 5, device="cuda"), labels)
+    with pytest.raises(ValueError, match=said):
+        recorder.epoch(0)

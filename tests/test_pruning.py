@@ -387,6 +387,107 @@ def test_a_record_that_does_not_fit_is_refused(tmp_path, capsys, change, more, m
     refused(prune(data, tmp_path / "out", "--dynamics", str(tmp_path / "record"), *more), tmp_path / "out", capsys, message)
 
 
+def held_out_record(labels, unlabelled=-1, held_out=None):
+    """A record of which rows are missing, and the rows that are there."""
+    whole = made_up_record(labels)
+    held_out = np.arange(2, len(labels), 5) if held_out is None else held_out
+    prob, correct, told = whole.target_prob.copy(), whole.correct.copy(), labels.copy()
+    prob[held_out], correct[held_out], told[held_out] = np.nan, False, unlabelled
+    return TrainingDynamics(prob, prob, correct, told), np.setdiff1d(np.arange(len(labels)), held_out)
+
+
+@pytest.mark.parametrize("unlabelled", [-1, 0])  # 0: how version 0.6 kept it
+@pytest.mark.parametrize("method, more", [("dual", {}), ("dual", {"per_class": "balanced"}), ("dual+beta", {"c_d": 4.0}),
+                                          ("ccs", {}), ("random", {"per_class": "proportional"}), ("random", {})])
+def test_what_has_no_record_is_no_candidate_and_the_ratio_is_of_the_others(tmp_path, method, more, unlabelled):
+    labels, said = np.arange(N) % 3, []
+    record, there = held_out_record(labels, unlabelled)
+    record.save(tmp_path / "record")
+    data = write_npz(tmp_path / "labels.npz", labels=labels)
+    for _ in range(2):  # again: the same run, told from what it left
+        manifest = dpkit.prune(data, tmp_path / "out", method=method, prune_ratio=0.5, dynamics=tmp_path / "record",
+                               options=more, say=said.append)
+    kept, selection = [int(line) for line in lines(tmp_path / "out")], Selection.load(tmp_path / "out" / "selection")
+    assert len(kept) == manifest["keep"] == keep_count(len(there), 0.5) == 36 and set(kept) <= set(there)
+    assert (manifest["num_samples"], manifest["no_record"]) == (N, N - len(there)) == (90, 18)
+    assert selection.num_samples == N and selection.kept.tolist() == kept
+    assert "18 of 90 samples have no record: the choice is among the other 72" in said and "this very run" in said[-1]
+    # the same choice as of a set that never held them
+    alone = TrainingDynamics(*(getattr(record, name)[there] for name in ("target_prob", "margin", "correct", "labels")))
+    expected = catalog.choose(method, None if method == "random" else alone, 36, num_samples=72, labels=labels[there], rng=0,
+                              **more).kept
+    assert kept == there[expected].tolist()
+    if method != "random":
+        scores = Scores.load(tmp_path / "out" / "scores").values
+        assert np.isneginf(np.delete(scores, there)).all() and np.isfinite(scores[there]).all()
+
+
+def test_kept_files_of_a_held_out_record_are_the_sets_own(tmp_path):
+    photos = write_photos(tmp_path / "photos")
+    labels = np.array([target for _, target in ImageFolder(photos).samples])
+    record, there = held_out_record(labels)
+    record.save(tmp_path / "record")
+    assert prune(photos, tmp_path / "out", "--dynamics", str(tmp_path / "record")) == 0
+    ids, paths = zip(*(line.split("\t") for line in lines(tmp_path / "out")))
+    assert set(map(int, ids)) <= set(there) and len(ids) == keep_count(72, 0.3)
+    assert [str(photos / path) for path in paths] == [ImageFolder(photos).samples[int(i)][0] for i in ids]
+    assert (tmp_path / "out" / "moon.png").exists()
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda labels: held_out_record(labels, held_out=np.arange(90))[0], "holds no sample that was trained on"),
+    (lambda labels: held_out_record(np.where(np.arange(N) == 3, (labels + 1) % 3, labels))[0],
+     r"other labels than .* in 1 of 90 rows \(first: row 3,"),
+    (lambda labels: held_out_record(labels, held_out=np.arange(1, 90))[0], "prune_ratio 0.9 would keep none of 1 samples"),
+])
+def test_a_held_out_record_that_fits_no_choice_is_refused(tmp_path, capsys, change, message):
+    labels = np.arange(N) % 3
+    change(labels).save(tmp_path / "record")
+    data = write_npz(tmp_path / "labels.npz", labels=labels)
+    code = prune(data, tmp_path / "out", "--method", "random", "--dynamics", str(tmp_path / "record"), ratio=0.9)
+    refused(code, tmp_path / "out", capsys, message)
+
+
+def test_a_class_without_a_record_is_named(tmp_path, capsys):
+    labels = np.arange(N) % 3
+    held_out_record(labels, held_out=np.flatnonzero(labels == 1))[0].save(tmp_path / "record")
+    data = write_npz(tmp_path / "labels.npz", labels=labels)
+    assert prune(data, tmp_path / "out", "--method", "dual", "--dynamics", str(tmp_path / "record")) == 0
+    assert "no sample of class 1 is kept; prune less, or choose another method, or record" in capsys.readouterr().err
+
+
+def test_the_two_lines_with_a_held_out_split_can_be_pruned_from(tmp_path):
+    photos = ImageFolder(write_photos(tmp_path / "photos"), transform=lambda picture: to_tensor(picture).flatten())
+    train_ids = np.setdiff1d(np.arange(len(photos)), np.arange(0, len(photos), 4))
+    loader = DataLoader(Subset(dpkit.indexed(photos), train_ids), batch_size=32, shuffle=True)
+    recorder, net = dpkit.Recorder(len(photos), 12, index=train_ids), torch.nn.Linear(3 * 8 * 8, 3)
+    for epoch in range(12):
+        for index, (x, y) in loader:
+            recorder.update(epoch, index, net(x), y)
+    recorder.dynamics().save(tmp_path / "record")
+    assert prune(photos.root, tmp_path / "out", "--dynamics", str(tmp_path / "record")) == 0
+    assert {int(line.split("\t")[0]) for line in lines(tmp_path / "out")} <= set(train_ids.tolist())
+
+
+def test_an_edited_method_is_another_run(tmp_path, monkeypatch):
+    made_up_record(np.arange(40) % 3).save(tmp_path / "record")
+    data = write_npz(tmp_path / "labels.npz", labels=np.arange(40) % 3)
+
+    def kept_by(sign, **more):
+        def mine(dynamics):
+            return Scores(sign * dynamics.mean_prob(), "mine")
+
+        monkeypatch.setitem(catalog.METHODS, "mine", catalog.Method("dynamics", mine, dpkit.keep_top))
+        dpkit.prune(data, tmp_path / "out", method="mine", prune_ratio=0.5, dynamics=tmp_path / "record", say=str, **more)
+        return lines(tmp_path / "out")
+
+    easy = kept_by(1)
+    assert kept_by(1) == easy
+    with pytest.raises(FileExistsError, match=r"holds another run \(other code\)"):
+        kept_by(-1)
+    assert not set(kept_by(-1, overwrite=True)) & set(easy)
+
+
 def test_a_pruning_is_no_record_and_says_where_its_record_lies(tmp_path, finished, capsys):
     code = prune(finished[0], tmp_path / "out", "--dynamics", str(finished[1]))
     refused(code, tmp_path / "out", capsys, r"out is a pruning, not a record; the record it was made from is in .*record-\w+$")

@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from dpkit import make_net, train
 from dpkit.recorder import Recorder, indexed, look_at
+from dpkit.training import Recipe, cross_entropy
 
 
 def batch(*rows, classes=3):
@@ -148,6 +150,7 @@ def test_part_of_a_set_may_be_expected_and_the_rest_is_nan():
     record = recorder.dynamics()
     assert np.flatnonzero(~np.isnan(record.target_prob[:, 0])).tolist() == [3, 70]
     assert np.isnan(record.margin).sum() == 98 and record.labels[[3, 70]].tolist() == [0, 1]
+    assert set(record.labels[~record.trained()]) == {-1}  # not 0, which would be a class
 
 
 def test_recording_leaves_gradients_alone():
@@ -252,6 +255,213 @@ def test_epochs_out_of_order_or_range_are_refused():
 def test_a_recorder_of_nothing_is_refused(n, epochs):
     with pytest.raises(ValueError, match=f"at least one sample and one epoch; got n={n}, epochs={epochs}"):
         Recorder(n, epochs)
+
+
+# ---- records that are not the sample's -----------------------------------------------------------------------------
+
+
+def loop(ids, told, epochs=2, **more):
+    """A loop of one's own over 60 samples in 6 batches an epoch, shuffled, with ids(k, rows) and told(epoch, rows)."""
+    recorder, generator = Recorder(60, epochs, **more), torch.Generator().manual_seed(1)
+    for epoch in range(epochs):
+        for k, rows in enumerate(torch.randperm(60, generator=generator).split(10)):
+            recorder.update(epoch, ids(k, rows), torch.randn(10, 5, generator=generator), told(epoch, rows))
+    return recorder.dynamics()
+
+
+GIVEN = torch.arange(60) * 7 % 5
+
+
+def own_ids(k, rows):
+    return rows
+
+
+def own_labels(epoch, rows):
+    return GIVEN[rows]
+
+
+@pytest.mark.parametrize("ids, labels, changes", [
+    (lambda k, rows: torch.arange(10 * k, 10 * k + 10), own_labels, True),  # places in the loader
+    (lambda k, rows: rows.flip(0), own_labels, True),  # mixed up within a batch
+    (lambda k, rows: (rows + 1) % 60, own_labels, False),  # counted from 1
+    (own_ids, lambda epoch, rows: GIVEN[rows.flip(0)], True),  # mixed up on the way, as mixup's second labels are
+    (own_ids, lambda epoch, rows: (GIVEN[rows] + epoch + 1) % 5, True),  # relabelled
+    (own_ids, lambda epoch, rows: (GIVEN[rows] + (rows == 33) * (epoch + 1)) % 5, True),  # a single one
+    (own_ids, lambda epoch, rows: GIVEN.flip(0)[rows], False),  # another set's
+])
+def test_a_sample_whose_label_changes_is_named_and_with_labels_at_once(ids, labels, changes):
+    said = r"differ \(first: id \d+ is \d {}, and \d now\): ids must be the dataset's own.*use dpkit.indexed\(dataset\)"
+    with pytest.raises(ValueError, match=said.format("in labels=")):
+        loop(ids, labels, epochs=1, labels=GIVEN)
+    if changes:  # else the same wrong one in every epoch: only labels= can tell
+        with pytest.raises(ValueError, match=said.format("in an earlier epoch")):
+            loop(ids, labels)
+
+
+@pytest.mark.parametrize("told", [GIVEN, GIVEN.numpy(), GIVEN.tolist(), GIVEN.to(torch.uint8), GIVEN.numpy().astype(np.int16),
+                                  torch.where(torch.arange(60) < 30, GIVEN, -1)])
+def test_labels_in_any_form_leave_a_right_record_as_it_is(told):
+    plain, checked = loop(own_ids, own_labels), loop(own_ids, own_labels, labels=told)
+    np.testing.assert_array_equal(plain.target_prob, checked.target_prob)
+    assert checked.labels.tolist() == plain.labels.tolist() == GIVEN.tolist()
+
+
+def test_the_label_before_and_the_label_now_are_told():
+    recorder = Recorder(3, 2)
+    recorder.update(0, *batch(0, 1, 2))
+    with pytest.raises(ValueError, match=r"2 of 3 in this batch differ \(first: id 1 is 1 in an earlier epoch, and 2 now\)"):
+        recorder.update(1, torch.arange(3), torch.zeros(3, 3), torch.tensor([0, 2, 1]))
+    recorder.update(1, *batch(0, 1, 2))  # what was refused left nothing
+    assert recorder.dynamics().labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [0, 1, 1.5], [0, 1, -2], [[0], [1], [2]]])
+def test_given_labels_that_are_none_are_refused(labels):
+    with pytest.raises(ValueError, match="labels must be"):
+        Recorder(3, 1, labels=labels)
+
+
+def test_given_labels_stand_in_the_record_of_samples_never_seen_too():
+    recorder = Recorder(4, 1, index=[1, 2], labels=[0, 1, 2, -1])
+    recorder.update(0, *batch(1, 2))
+    assert recorder.dynamics().labels.tolist() == [0, 1, 2, -1] and recorder.dynamics().trained().tolist() == [0, 1, 1, 0]
+
+
+def test_a_loss_that_changes_its_labels_is_refused_by_train(digits):
+    def mixing(net, x, y):
+        y.copy_(y.flip(0))
+        return cross_entropy(net, x, y)
+
+    with pytest.raises(ValueError, match="a sample's label must stay what it is: .* in labels="):
+        next(train(make_net("small_cnn", digits, seed=0), digits, Recipe(epochs=1), seed=0, loss=mixing))
+
+
+class Slow:
+    """A GPU that has come as far as `done`: its answers are there, or not yet."""
+
+    def __init__(self):
+        self.done, self.waited = False, 0
+
+    def put(self, recorder, wrong, why):
+        def wait():
+            self.waited += 1
+
+        recorder._questions.append((lambda: self.done, wait, wrong, why))
+
+
+def test_on_a_gpu_a_wrong_batch_is_refused_as_soon_as_the_answer_is_there_and_nothing_waits_for_it(monkeypatch):
+    gpu = Slow()
+    monkeypatch.setattr(Recorder, "_refuse_if", lambda self, wrong, why: gpu.put(self, wrong, why))
+    for closing in (False, True):
+        gpu.done = False
+        recorder = Recorder(4, 1, labels=[0, 1, 2, 0])
+        recorder.update(0, torch.tensor([0, 1]), torch.randn(2, 3), torch.tensor([0, 2]))
+        recorder.update(0, torch.tensor([2]), torch.randn(1, 3), torch.tensor([2]))
+        assert gpu.waited == 0 or closing
+        gpu.done = not closing
+        with pytest.raises(ValueError, match="first: id 1 is 1 in labels=, and 2 now"):
+            recorder.epoch(0) if closing else recorder.update(0, torch.tensor([3]), torch.randn(1, 3), torch.tensor([0]))
+
+
+# ---- what is taken for logits and labels --------------------------------------------------------------------------
+
+
+class Output(dict):
+    """As transformers returns it."""
+
+    logits = torch.zeros(2, 3)
+
+
+@pytest.mark.parametrize("logits, said", [
+    ((torch.zeros(2, 3), torch.zeros(2, 3)), r"got a tuple of 2, as networks with several outputs return: .*output\[0\]"),
+    ([torch.zeros(2, 3)], "got a list of 1"), (Output(), r"got Output, which holds them: pass output.logits"),
+    ({"out": torch.zeros(2, 3), "aux": 0}, "got a dict with 'out', 'aux': pass the entry"), ({}, "a dict with nothing"),
+    (torch.zeros(2), r"got shape \(2,\): of one output z per sample pass torch.stack\(\[0 \* z, z\], 1\)"),
+    (torch.zeros(2, 1), r"at least two classes; got shape \(2, 1\): .*torch.cat\(\[0 \* z, z\], 1\)"),
+    (torch.zeros(2, 3, 4, 4), r"got shape \(2, 3, 4, 4\): .*not one per pixel"),
+    (torch.zeros(2, 7, 3), r"got shape \(2, 7, 3\): .*pool over the sequence"), (torch.zeros(()), r"got shape \(\)"),
+    (torch.zeros(2, 3, 1, 1, 1), "pool the other dimensions"),
+    (torch.zeros(2, 3, dtype=torch.int64), "floating point; got torch.int64"),
+    (np.zeros((2, 1)), "at least two classes"), (np.zeros((2, 3), int), "floating point"), (None, "got NoneType"),
+    ("ab", "got str"),
+    (torch.zeros(2, 3, dtype=torch.complex64), "floating point"), (torch.zeros(2, 0), "at least two classes"),
+])
+def test_what_is_no_row_of_logits_per_sample_is_told_what_to_pass(logits, said):
+    with pytest.raises(ValueError, match=r"logits must be one tensor \(B, C\), a row of class logits per sample.*" + said):
+        Recorder(2, 1).update(0, torch.arange(2), logits, torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("size", [1, 3, 40])
+def test_probabilities_are_not_taken_for_logits_and_their_logarithms_are(dtype, size):
+    p = torch.randn(40, 7, generator=torch.Generator().manual_seed(0)).softmax(1).to(dtype)
+    labels = torch.arange(40) % 7
+    with pytest.raises(ValueError, match=r"before the softmax.* pass .*p.clamp_min\(1e-12\).log\(\)"):
+        recorder = Recorder(40, 1)
+        for rows in torch.arange(40).split(size):
+            recorder.update(0, rows, p[rows], labels[rows])
+    recorder = Recorder(40, 1)
+    recorder.update(0, torch.arange(40), p.clamp_min(1e-12).log(), labels)
+    given = p.float()[torch.arange(40), labels].numpy()
+    np.testing.assert_allclose(recorder.dynamics().target_prob[:, 0], given, rtol=0.03)
+
+
+def test_a_few_rows_that_look_like_probabilities_by_chance_are_logits():
+    recorder = Recorder(40, 1)
+    for k, rows in enumerate(torch.arange(40).split(1)):
+        recorder.update(0, rows, torch.tensor([[0.25, 0.75]]) if k < 7 else torch.tensor([[0.5, 0.75]]), rows % 2)
+    assert recorder.dynamics().num_samples == 40
+
+
+@pytest.mark.parametrize("form", [
+    lambda z: z.numpy(), lambda z: z.numpy().astype(">f4"), lambda z: z.numpy()[::-1][::-1], lambda z: z.half(),
+    lambda z: z.numpy().astype(np.float16), lambda z: z.bfloat16(), lambda z: z.double(), lambda z: z.clone().requires_grad_(),
+])
+def test_logits_of_any_precision_and_of_numpy_are_recorded(form):
+    logits, labels = torch.randn(9, 4, generator=torch.Generator().manual_seed(0)), torch.arange(9) % 4
+    plain, other = Recorder(9, 1), Recorder(9, 1)
+    plain.update(0, torch.arange(9), logits, labels)
+    other.update(0, torch.arange(9), form(logits), labels)
+    np.testing.assert_allclose(plain.dynamics().target_prob, other.dynamics().target_prob, atol=0.01)
+
+
+@pytest.mark.parametrize("form", [
+    lambda y: y.to(torch.uint8), lambda y: y.int(), lambda y: y[:, None], lambda y: y.numpy(), lambda y: y.tolist(),
+    lambda y: y.numpy().astype(np.uint8), lambda y: y.numpy().astype(np.uint16), lambda y: y.numpy()[:, None].astype(np.int8),
+    lambda y: y.numpy().astype(">i4"), lambda y: y.numpy()[::-1].copy()[::-1], lambda y: list(y),
+])
+def test_class_numbers_of_any_kind_are_labels(form):
+    recorder, labels = Recorder(9, 1), torch.arange(9) % 4
+    recorder.update(0, torch.arange(9), torch.randn(9, 4), form(labels))
+    assert recorder.dynamics().labels.tolist() == labels.tolist()
+
+
+@pytest.mark.parametrize("labels, said", [
+    (torch.full((2, 3), 1 / 3), r"got torch.float32 of shape \(2, 3\), soft labels, such as mixup.*labels that the dataset"),
+    (torch.eye(3)[:2].half(), r"soft labels.*of one-hot labels labels.argmax\(1\)"),
+    (torch.eye(3)[:2].long(), r"one-hot labels: .*labels.argmax\(1\)"), (np.eye(3, dtype=bool)[:2], "one-hot labels"),
+    (torch.tensor([[0.7], [0.3]]), "torch.float32"), (["cat", "dog"], "a list that holds something else"),
+    (torch.zeros(2, 5, dtype=torch.long), r"got torch.int64 of shape \(2, 5\)"), (None, "a NoneType"),
+])
+def test_what_is_no_class_number_is_refused(labels, said):
+    with pytest.raises(ValueError, match=r"labels must be \(2,\) whole numbers, one per row of logits.*" + said):
+        Recorder(2, 1).update(0, torch.arange(2), torch.randn(2, 3), labels)
+
+
+@pytest.mark.parametrize("index, said", [
+    (["a.png", "b.png"], "index .* dpkit.indexed"), (torch.tensor([0, 1], dtype=torch.uint8), "index .* torch.uint8"),
+    (np.array([0, 1], np.uint8), "index .* torch.uint8"), (torch.tensor([0.0, 1.0]), "index .*float32"),
+])
+def test_ids_that_are_no_row_numbers_are_refused(index, said):
+    with pytest.raises(ValueError, match=said):
+        Recorder(2, 1).update(0, index, torch.randn(2, 3), torch.tensor([0, 1]))
+
+
+def test_another_number_of_classes_is_another_training():
+    recorder = Recorder(4, 1)
+    recorder.update(0, torch.arange(2), torch.randn(2, 3), torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match="same classes in every batch; got 5, and 3 before"):
+        recorder.update(0, torch.arange(2, 4), torch.randn(2, 5), torch.tensor([0, 1]))
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------

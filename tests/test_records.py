@@ -428,3 +428,23 @@ def test_the_message_for_an_array_instead_of_scores_shows_how_to_wrap_it():
         require_kind(np.zeros(3), Scores, "keep_top")
     with pytest.raises(TypeError, match="dual needs TrainingDynamics; got Snapshot$"):
         require_kind(snapshot(), TrainingDynamics, "dual")
+
+
+def test_only_a_sample_that_was_not_trained_on_may_lack_its_label(tmp_path):
+    prob = [[0.1, 0.9], [NAN, NAN], [0.7, 0.8]]
+    for labels in ([0, -1, 1], [0, 5, 1], [0, 0, 1]):  # the last is how version 0.6 kept it
+        record = dynamics(prob, labels=labels)
+        again = TrainingDynamics.load(record.save(tmp_path / "record"))
+        assert again.labels.tolist() == again.first(1).labels.tolist() == labels and again.trained().tolist() == [1, 0, 1]
+    for labels, told in (([-1, -1, 1], "-1 at row 0"), ([0, -2, 1], "-2 at row 1"), ([0, 1, -1], "-1 at row 2")):
+        with pytest.raises(ValueError, match=rf"labels must be in .*0?\.\.; 1 are not \(first: {told}\)"):
+            dynamics(prob, labels=labels)
+
+
+def test_scorers_refuse_samples_without_a_record_by_number():
+    from dpkit import scorers
+
+    record = dynamics(np.where(np.arange(5)[:, None] == 3, NAN, np.full((5, 12), 0.5)), labels=[0, 1, 0, -1, 1])
+    for scorer in (scorers.dual, scorers.dyn_unc, scorers.forgetting, scorers.aum):
+        with pytest.raises(ValueError, match=r"1 of 5 rows are NaN \(first: row 3\)"):
+            scorer(record)

@@ -9,13 +9,14 @@ import pandas
 import pytest
 from scipy.stats import ttest_ind
 
+import dpkit
 from dpkit import catalog, publishing, results, stages, store
 from dpkit.data import load
 from dpkit.kinds import kind_of
 from dpkit.records import Scores, Selection
 from dpkit.report_result import processor
 from dpkit.training import Recipe
-from dpkit.trials import Outcome, Trial, settings_of
+from dpkit.trials import Outcome, Trial, own_code_of, settings_of
 
 PUBLISHED = [path.parent for path in (Path(__file__).parents[1] / "results").glob("*/manifest.json")
              if json.loads(path.read_text())["kind"] == results.KIND]
@@ -442,6 +443,40 @@ def test_rows_from_before_they_told_their_settings_count_where_the_manifest_tell
     for said, count in (({"best_every": 0}, 1), ({"best_every": 2}, 0), ({}, 0)):
         table = publishing.publish(tmp_path / "old", old, title="Mine", command="-", settings={"data": few.fingerprint} | said)
         assert len(publishing.published([TRIAL], [table], few, held_out)[0]) == count
+
+
+def test_a_published_row_of_an_edited_method_or_network_counts_for_nothing(few, held_out, tmp_path, monkeypatch):
+    def edit(name, sign, table=catalog.METHODS):
+        def mine(dynamics):
+            return Scores(sign * dynamics.mean_prob(), "mine")
+
+        monkeypatch.setitem(table, name, mine if table is catalog.MODELS else catalog.Method("dynamics", mine, dpkit.keep_top))
+
+    def there(trial, *tables):
+        return len(publishing.published([trial], tables, few, held_out)[0])
+
+    def publish(name, trial, **more):
+        own = {name: getattr(trial, name) for name in ("dataset", "num_samples", "model", "method", "prune_ratio", "seed",
+                                                       "record_epochs", "snapshot_epoch", "best_every")}
+        row = own | here(few) | {"options": "", "keep": 6, "accuracy": 0.5, "record": trial.record.worded(),
+                     "versions": stages.worded_versions(), "retrain": trial.retrain.worded(),
+                     "settings": settings_of(trial)} | more
+        return publishing.publish(tmp_path / name, [Outcome(row, Selection(np.arange(6), N, "top"), None)], title="Mine",
+                                  command="-", settings={"data": few.fingerprint})
+
+    edit("mine", 1)
+    trial = replace(TRIAL, method="mine")
+    silent, telling = publish("silent", trial), publish("telling", trial, code=own_code_of(trial))
+    assert there(trial, silent) == 0 and there(trial, telling) == there(trial, silent, telling) == 1
+    edit("mine", -1)
+    assert there(trial, telling) == 0
+    kits = publish("kits", TRIAL)
+    assert there(TRIAL, kits) == 1
+    edit("dual", 1)  # dpkit's own name, and not its function
+    assert there(TRIAL, kits) == 0
+    monkeypatch.undo()
+    edit("small_cnn", 1, catalog.MODELS)
+    assert there(TRIAL, kits) == 0
 
 
 # ---- what lies in results/ -------------------------------------------------------------------------------------

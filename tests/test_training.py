@@ -1,6 +1,8 @@
 """Training is a generator whose numbers depend on its arguments alone: not on who watches, when it stops or is killed."""
 
 import copy
+import functools
+import json
 import math
 import random
 import signal
@@ -16,6 +18,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from dpkit import training
 from dpkit.catalog import make_net
+from dpkit.exits import exit_loss
 from dpkit.models import StagedNet
 from dpkit.records import TrainingDynamics
 from dpkit.toys import toy_images
@@ -341,12 +344,12 @@ torch.manual_seed(0)
 net = StagedNet([nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()), nn.Dropout(0.5)], nn.Linear(8, 10))
 training._Checkpoint.__init__.__defaults__ = (0.0,)
 calls = []
-def loss(net, x, y):
+def kill(net, inputs, logits):
     calls.append(1)
     if len(calls) == 15:  # the third batch of epoch 3
         os.kill(os.getpid(), signal.SIGKILL)
-    return training.cross_entropy(net, x, y)
-list(training.train(net, images, training.Recipe(epochs=6, batch_size=64, lr=0.05), seed=1, loss=loss, checkpoint="c"))
+net.register_forward_hook(kill)
+list(training.train(net, images, training.Recipe(epochs=6, batch_size=64, lr=0.05), seed=1, checkpoint="c"))
 """, torch.get_num_threads())
     assert killed.returncode == -signal.SIGKILL, killed
     assert sorted(path.name for path in (tmp_path / "c").glob("epoch*")) == [f"epoch_00{k}.npz" for k in range(3)]
@@ -388,6 +391,62 @@ def test_a_damaged_checkpoint_is_refused_in_one_sentence(tmp_path, digits, every
     harm(tmp_path / "c" / name)
     with pytest.raises(ValueError, match=rf"{name} is missing or damaged \(\w+\); remove the checkpoint .*c and train again"):
         next(train(net_for(digits), digits, RECIPE, seed=1, checkpoint=tmp_path / "c"))
+
+
+def smoothed(by):
+    def loss(net, x, y):
+        logits = net(x)
+        return torch.nn.functional.cross_entropy(logits, y, label_smoothing=by), logits
+
+    return loss
+
+
+@pytest.mark.parametrize("other", [cross_entropy, smoothed(0.2), functools.partial(smoothed(0.1)), exit_loss((1,))])
+def test_the_checkpoint_of_another_loss_is_refused_and_of_the_same_goes_on(tmp_path, digits, every_epoch, steps_taken, other):
+    next(train(net_for(digits), digits, RECIPE, seed=1, checkpoint=tmp_path / "c", loss=smoothed(0.1)))
+    taken = steps_taken()
+    next(train(net_for(digits), digits, RECIPE, seed=1, checkpoint=tmp_path / "c", loss=smoothed(0.1)))
+    assert steps_taken() == taken
+    with pytest.raises(ValueError, match=r"the checkpoint of another training \(other loss\)"):
+        next(train(net_for(digits), digits, RECIPE, seed=1, checkpoint=tmp_path / "c", loss=other))
+
+
+def test_the_checkpoint_of_an_edited_network_of_ones_own_is_refused(tmp_path, digits, every_epoch):
+    def net(scale):
+        class Own(torch.nn.Linear):
+            def forward(self, x):
+                return scale * super().forward(x.flatten(1))
+
+        return Own(64, 10)
+
+    next(train(net(1), digits, RECIPE, seed=1, checkpoint=tmp_path / "c"))
+    next(train(net(1), digits, RECIPE, seed=1, checkpoint=tmp_path / "c"))
+    with pytest.raises(ValueError, match=r"the checkpoint of another training \(other code\)"):
+        next(train(net(2), digits, RECIPE, seed=1, checkpoint=tmp_path / "c"))
+
+
+def test_a_checkpoint_from_before_losses_were_told_goes_on_with_dpkits_own_alone(tmp_path, digits, every_epoch, steps_taken):
+    next(train(net_for(digits), digits, RECIPE, seed=1, checkpoint=tmp_path / "c"))
+    file, taken = tmp_path / "c" / "training.json", steps_taken()
+    older = {name: value for name, value in json.loads(file.read_text()).items() if name != "loss"}
+    for loss in (cross_entropy, exit_loss((1,))):  # which of dpkit's it was, an older checkpoint does not tell
+        file.write_text(json.dumps(older))
+        next(train(net_for(digits), digits, RECIPE, seed=1, checkpoint=tmp_path / "c", loss=loss))
+    assert steps_taken() == taken
+    file.write_text(json.dumps(older))
+    with pytest.raises(ValueError, match="other loss"):
+        next(train(net_for(digits), digits, RECIPE, seed=1, checkpoint=tmp_path / "c", loss=smoothed(0.1)))
+
+
+def test_a_training_whose_loss_cannot_be_known_goes_on_from_no_checkpoint_and_says_so(tmp_path, digits, every_epoch):
+    def unsure(net, x, y, log=(i for i in ())):
+        return cross_entropy(net, x, y)
+
+    with pytest.warns(UserWarning, match="what unsure does cannot be known: .*: this training goes on from no checkpoint"):
+        net = net_for(digits, dropout=0.5)
+        reports = list(train(net, digits, RECIPE, seed=1, checkpoint=tmp_path / "c", loss=unsure))
+    assert not (tmp_path / "c").exists()
+    assert same_reports(reports, uninterrupted(digits)[0])
 
 
 def test_a_missing_epoch_is_refused(tmp_path, digits, every_epoch):

@@ -13,6 +13,7 @@ from dpkit import catalog, refusals, stages, store
 from dpkit.catalog import METHODS, make_net, needs
 from dpkit.costs import Cost
 from dpkit.data import load
+from dpkit.models import StagedNet
 from dpkit.predict import evaluate, take_snapshot
 from dpkit.records import Scores, Selection, TrainingDynamics, keep_count
 from dpkit.selectors import keep_random
@@ -494,3 +495,36 @@ def test_exits_that_cannot_be_are_refused_before_any_training(changes, message):
         replace(CELL, method="eeprune", **changes)
     if "options" not in changes:
         replace(CELL, method="dual", **changes)  # which looks at no exits
+
+
+def test_an_edited_network_or_method_is_run_anew_and_its_row_says_what_it_was(tmp_path, monkeypatch):
+    def row_of(width=8, sign=1):
+        def tiny(channels, classes):
+            return StagedNet([torch.nn.Conv2d(channels, width, 3)], torch.nn.Linear(width, classes))
+
+        def mine(dynamics):
+            return Scores(sign * dynamics.mean_prob(), "mine")
+
+        monkeypatch.setitem(catalog.MODELS, "tiny", tiny)
+        monkeypatch.setitem(METHODS, "mine", replace(METHODS["dual"], scorer=mine))
+        before = kept_in(tmp_path) if tmp_path.exists() else set()
+        return (row := run(tmp_path, model="tiny", method="mine")), kinds(kept_in(tmp_path) - before), row["code"]
+
+    (_, done, code), (_, nothing, again) = row_of(), row_of()
+    assert done == set(STAGES) and nothing == set() and code == again and "tiny " in code and "mine " in code
+    assert row_of(sign=-1)[1] == {"score", "select", "retrain"} and row_of(width=9)[1] == set(STAGES)
+    assert "code" not in run(tmp_path, method="random")
+
+
+def test_a_trial_that_cannot_be_known_is_scored_once_and_never_found_again(tmp_path, monkeypatch):
+    calls, count = [], (i for i in range(9))  # a generator: nobody can say what it will do
+
+    def unsure(dynamics):
+        calls.extend([next(count)] * (dynamics.num_samples == N))  # not of what the settings are tried on
+        return Scores(dynamics.mean_prob(), "mine")
+
+    monkeypatch.setitem(METHODS, "mine", replace(METHODS["dual"], scorer=unsure))
+    with pytest.warns(UserWarning, match="does cannot be known: it reads a generator"):
+        first = run(tmp_path, method="mine")
+    second = run(tmp_path, method="mine")
+    assert len(calls) == 2 and first["scores"] != second["scores"] and first["accuracy"] == second["accuracy"]

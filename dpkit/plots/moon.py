@@ -31,7 +31,7 @@ def moon_plot(dynamics: TrainingDynamics, *, ax, selection: Selection | None = N
         beside = (8, 5) if k % 2 == 0 else (8, -12)  # neighbours' numbers go above and below
         ax.annotate(str(row), (x[row], y[row]), xytext=beside, textcoords="offset points")
     # half the epochs at 0 and half at 1 is the largest deviation: 0.51 for T = 30, more for very short records
-    ax.set(xlim=(0, max(0.58, 1.05 * x.max(initial=0))), ylim=(-0.02, 1.02))
+    ax.set(xlim=(0, max(0.58, 1.05 * np.nanmax(x, initial=0))), ylim=(-0.02, 1.02))
     ax.set(xlabel="uncertainty: std of target_prob", ylabel="ease: mean of target_prob")
     return ax
 
