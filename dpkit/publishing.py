@@ -12,6 +12,7 @@ import ast
 import csv
 import json
 import shutil
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -216,5 +217,5 @@ def _draw(rows, title, path):
     figure = Figure(figsize=(10 if many else 7.5, 4.5), layout="constrained")
     whole = [row for row in rows if row["prune_ratio"] == 0]
     ax = plots.accuracy_against_ratio(pruned, ax=figure.subplots(), whole=whole or None)
-    ax.set_title(title)
+    ax.set_title(textwrap.fill(title, 80))  # a longer line would be cut off
     figure.savefig(path, dpi=150, metadata={"Software": None})
