@@ -521,6 +521,16 @@ if __name__ == "__main__":
     assert done.stdout.split() == [str(min(2, os.cpu_count())), "True"], done.stderr
 
 
+@pytest.mark.parametrize("own", [None, "123456"])
+def test_workers_manage_memory_as_any_process_does_and_as_the_environment_says(monkeypatch, own):
+    if own:
+        monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", own)
+    else:
+        monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    with clusters.connected(workers=1) as client:  # dask's 65536 would have every training step fetch its memory anew
+        assert list(client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()) == [own]
+
+
 @pytest.mark.parametrize("more", [{"workers": 0}, {"threads": 0}, {"workers": -1}])
 def test_a_cluster_of_nothing_is_refused(more):
     with pytest.raises(ValueError, match="workers and threads must be at least 1"):
