@@ -23,7 +23,7 @@ _PUBLIC = {
     "predict": ["evaluate", "take_snapshot"],
     "gradients": ["gradient_norms"],
     "training": ["Recipe", "train"],
-    "catalog": ["DATASETS", "METHODS", "MODELS", "make_net"],
+    "catalog": ["DATASETS", "METHODS", "MODELS", "make_net", "recipe_for"],
     "trials": ["Trial", "run_trial"],
     "results": ["results_table", "summary"],
     "pruning": ["prune"],

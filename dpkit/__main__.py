@@ -51,12 +51,13 @@ def _add_prune(commands) -> None:
     prune.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", type=_setting, dest="settings",
                        help="any other setting of the method, e.g. --set per_class=balanced, or for ccs --set cutoff=0.2")
     prune.add_argument("--epochs", type=int, default=30, metavar="T", help="epochs to watch (default: 30)")
-    prune.add_argument("--model", default="small_cnn", metavar="NAME", help="network to watch: small_cnn (default), resnet18, "
-                       "resnet34, resnet50, mobilenet_v3_small or mobilenet_v3_large")
+    prune.add_argument("--model", default="small_cnn", metavar="NAME", help="network to watch: small_cnn (default), fast_cnn, "
+                       "fast_cnn_wide, resnet18, resnet34, resnet50, mobilenet_v3_small or mobilenet_v3_large")
     prune.add_argument("--exits", type=int, nargs="+", default=[1], metavar="STAGE",
                        help="eeprune: stages of the network after which it has an early exit, counted from 0 (default: 1)")
-    prune.add_argument("--batch-size", type=int, default=128, metavar="N", help="images per step (default: 128)")
-    prune.add_argument("--lr", type=float, default=0.1, metavar="RATE", help="learning rate at the start (default: 0.1)")
+    prune.add_argument("--batch-size", type=int, metavar="N", help="images per step (default: what suits the network; 128)")
+    prune.add_argument("--lr", type=float, metavar="RATE", help="learning rate at the start (default: what suits the network; "
+                                                                "small_cnn 0.1)")
     prune.add_argument("--seed", type=int, default=0, metavar="N", help="of training and drawing (default: 0)")
     prune.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu or cuda (default: auto)")
     prune.add_argument("--overwrite", action="store_true", help="replace another run in DIR")
@@ -82,8 +83,8 @@ def _prune(arguments) -> int:
     import warnings
 
     from dpkit import store
+    from dpkit.catalog import recipe_for
     from dpkit.pruning import prune
-    from dpkit.training import Recipe
 
     def say(line):
         print(line, file=sys.stderr, flush=True)
@@ -96,7 +97,8 @@ def _prune(arguments) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *where, **more: say(f"careful: {message}")
-            recipe = Recipe(epochs=arguments.epochs, batch_size=arguments.batch_size, lr=arguments.lr)
+            own = {"batch_size": arguments.batch_size, "lr": arguments.lr}
+            recipe = recipe_for(arguments.model, epochs=arguments.epochs, **{k: v for k, v in own.items() if v is not None})
             done = prune(arguments.data, arguments.out, method=arguments.method, prune_ratio=arguments.ratio,
                          dynamics=arguments.dynamics, seed=arguments.seed, epochs=arguments.epochs, recipe=recipe,
                          model=arguments.model, size=arguments.size, mirror=arguments.mirror, exits=arguments.exits,

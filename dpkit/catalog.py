@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from dpkit import by_influence, models, scorers, selectors, store
+from dpkit import by_influence, fast_cnn, models, scorers, selectors, store
 from dpkit.data import DATASETS, ImageSet
 from dpkit.exits import EarlyExitNet
 from dpkit.identity import identity, is_own
 from dpkit.records import NO_LABEL, Scores, Selection, Snapshot, TrainingDynamics, require_kind
+from dpkit.training import Recipe
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,12 @@ METHODS = {
     "influence_norm": Method("final", by_influence.lone_influence, selectors.keep_top),
     "influence": Method("final", None, by_influence.anneal_influence, judges="snapshot"),
 }
-MODELS = {build.__name__: build for build in (models.small_cnn, models.resnet18, models.resnet34, models.resnet50,
-                                              models.mobilenet_v3_small, models.mobilenet_v3_large)}
+MODELS = {build.__name__: build for build in (models.small_cnn, fast_cnn.fast_cnn, fast_cnn.fast_cnn_wide, models.resnet18,
+                                              models.resnet34, models.resnet50, models.mobilenet_v3_small,
+                                              models.mobilenet_v3_large)}
 
-__all__ = ["DATASETS", "EXTRAS", "METHODS", "MODELS", "Method", "choose", "codes", "defaults", "find", "fitting", "make_net",
-           "needs", "parts", "routed", "score", "select", "settings", "worded"]
+__all__ = ["DATASETS", "EXTRAS", "METHODS", "MODELS", "Method", "check_pixels", "choose", "codes", "defaults", "find",
+           "fitting", "make_net", "needs", "parts", "recipe_for", "routed", "score", "select", "settings", "worded"]
 
 
 def find(table: dict, name: str, what: str):
@@ -89,14 +91,32 @@ def make_net(model: str, images: ImageSet, *, seed: int, exits=()) -> torch.nn.M
 
     exits: stages after which it has an early exit; the rest of it has the weights that it has without.
     It knows the set's classes and normalisation (net.made_for): evaluate and others refuse a set that does not fit.
+    images: those that it will train on; a network that looks at them first (fast_cnn's whitening) looks at these alone.
+    ValueError for images smaller than it can take.
     """
     build = find(MODELS, model, "model")
+    check_pixels(model, *images.images.shape[2:])
     with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU: the same on every device
         torch.default_generator.manual_seed(seed)
         net = build(images.in_channels, images.num_classes)
+        if hasattr(net, "see_images"):
+            net.see_images(images)
         net = (EarlyExitNet(net, exits) if exits else net).to(images.device)
     net.made_for = images.facts
     return net
+
+
+def check_pixels(model: str, height: int, width: int) -> None:
+    """ValueError if the network cannot take images so small."""
+    least = getattr(find(MODELS, model, "model"), "smallest", 1)
+    if min(height, width) < least:
+        raise ValueError(f"{model} needs images of at least {least}x{least} pixels; these are {width}x{height}: have them "
+                         f"resized with size={least} (--size {least})")
+
+
+def recipe_for(model: str, **settings) -> Recipe:
+    """A Recipe of these settings, the others as they suit the network: recipe_for("fast_cnn", epochs=30)."""
+    return Recipe(**(getattr(find(MODELS, model, "model"), "recipe", {}) | settings))
 
 
 def needs(method: str) -> set[str]:

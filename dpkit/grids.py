@@ -17,7 +17,7 @@ their trials.
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
 
@@ -25,7 +25,8 @@ from dpkit import catalog, store
 from dpkit.training import Recipe
 from dpkit.trials import Trial
 
-WHOLE, NUMBERS = ("epochs", "batch_size", "steps"), ("lr", "momentum", "weight_decay")  # a recipe's settings
+WHOLE = ("epochs", "batch_size", "steps")  # settings of a recipe
+NUMBERS = ("lr", "momentum", "weight_decay", "norm_bias_lr", "label_smoothing")
 MANY = ("dataset", "model", "method", "num_samples", "seed", "prune_ratio", "retrain")  # may be lists
 NEEDED = ("dataset", "method", "prune_ratio", "record", "retrain")
 LISTS = {"exits": "stages, as in [0, 1]", "exit_weights": "numbers, as in [1, 1, 2]"}  # are lists themselves
@@ -59,7 +60,7 @@ def trials_of(grid) -> list[Trial]:
             trials += _trials(part, mistakes)
         else:
             mistakes.append(f"a grid is a table of {', '.join(NEEDED)} and others; got {type(part).__name__}")
-    once = list({store.key_hash(asdict(trial)): trial for trial in trials}.values())
+    once = list({store.key_hash(trial.plain()): trial for trial in trials}.values())
     if not once and not mistakes:
         mistakes.append("expected at least one trial; the grid has none: give it a dataset, methods, ratios and recipes")
     if mistakes:

@@ -13,6 +13,7 @@ class StagedNet(nn.Module):
     features(x) (B, d) is what the head reads; forward(x) (B, C) the logits; exits(x) == [forward(x)];
     look(x) gives (features, exits) of one pass. x: (B, channels, H, W), floating point.
     made_for: what make_net tells it of its set, whose classes and normalisation others must have; None: it takes any.
+    A network that needs its training images before it trains has see_images(images), which make_net calls.
     """
 
     made_for = None
@@ -71,6 +72,9 @@ def small_cnn(in_channels: int, num_classes: int) -> StagedNet:
     widths = (in_channels, 32, 64, 128, 128)
     stages = [_conv(widths[k], widths[k + 1], pool=k < 3) for k in range(4)]
     return StagedNet(stages, nn.Linear(widths[-1], num_classes))
+
+
+small_cnn.smallest = 8  # pixels of an image's shorter side: it is halved three times
 
 
 class _Residual(nn.Module):

@@ -25,7 +25,6 @@ from dpkit.records import Scores, Selection, TrainingDynamics, keep_count
 from dpkit.refusals import check_exits, check_settings, check_size
 from dpkit.report_result import machine, versions
 from dpkit.stages import VERSIONS, Evidence, own_code, place_of_record, record
-from dpkit.training import Recipe
 
 KIND = "Pruning"
 
@@ -38,11 +37,11 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
     data:        what dpkit.load takes: a name, an .npz, or a folder of class folders (then perhaps with size=64).
     prune_ratio: the fraction REMOVED.   method, options: of the catalog, and its settings, e.g. {"c_d": 4.0}.
     dynamics:    folder of a TrainingDynamics recorded elsewhere on the same samples in the same order; else a network
-                 is watched here for `epochs` of the recipe (default: a schedule of that many). That record lies in the
-                 cache: the same set and training with another method or ratio trains nothing. Samples whose rows are NaN
-                 in the record (held out from that training) are no candidates: prune_ratio is of the others, from which
-                 alone is kept; the numbers in kept.txt and the selection are still those of the whole set, and scores of
-                 samples without a record are -inf.
+                 is watched here for `epochs` of the recipe (default: catalog.recipe_for(model), a schedule of that many).
+                 That record lies in the cache: the same set and training with another method or ratio trains nothing.
+                 Samples whose rows are NaN in the record (held out from that training) are no candidates: prune_ratio is of
+                 the others, from which alone is kept; the numbers in kept.txt and the selection are still those of the whole
+                 set, and scores of samples without a record are -inf.
     mirror:      mirror images left-right at random while training, for sets where that changes no class.
     exits:       stages of the network after which it has early exits, for a method that reads them (eeprune).
     overwrite:   replace what an earlier pruning wrote into `out`. Without it, the same run is left as it lies.
@@ -55,7 +54,7 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
     options = entry.of_set.get(set_name(data), {}) | dict(options or {})
     watched = dynamics is None and entry.evidence is not None
     keep_count(1, prune_ratio)
-    recipe = recipe or Recipe(epochs=max(epochs, 1))
+    recipe = recipe or catalog.recipe_for(model, epochs=max(epochs, 1))
     exits = tuple(exits) if "exits" in catalog.needs(method) else ()
     if watched:
         check_exits(method, model, exits, ())
@@ -73,7 +72,7 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
     if watched:
         images = _loaded(data, size, mirror, device, classes, say)
         labels, paths, names, used = images.labels.cpu().numpy(), images.paths, images.class_names, str(images.device)
-        _check_net(images, model)
+        catalog.check_pixels(model, *images.images.shape[2:])
         check_size(method, len(images), images.num_classes, options)
         request |= {"data": images.fingerprint, "model": model, "recipe": recipe.settings(), "epochs": epochs,
                     "device": images.device.type, "precision": picked_precision(images, recipe.precision)}
@@ -149,14 +148,6 @@ def _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched,
     if not (recipe.budget == "epochs" and 1 <= epochs <= recipe.epochs):
         raise ValueError(f"epochs must be 1..{recipe.epochs} (the recipe's); got {epochs}")
     check_settings(method, options, epochs, prune_ratio, exits)
-
-
-def _check_net(images, model):
-    catalog.find(catalog.MODELS, model, "model")
-    height, width = images.images.shape[2:]
-    if model == "small_cnn" and min(height, width) < 8:
-        raise ValueError(f"small_cnn needs images of at least 8x8 pixels; these are {width}x{height}: have them resized with "
-                         "size=8 (--size 8)")
 
 
 # ---- evidence --------------------------------------------------------------------------------------------------

@@ -198,7 +198,7 @@ def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model: st
 
     def train_and_test():
         kept = images.subset(selection)
-        net = catalog.make_net(model, images, seed=_derived(seed, 2))
+        net = catalog.make_net(model, kept, seed=_derived(seed, 2))  # nothing of it may come from what was pruned
         seconds, tested = 0.0, _Tested(partial / "tested.json", net, test, recipe.precision, best_every)
         with measured(images.device) as cost:
             for report in train(net, kept, recipe, seed=_derived(seed, 3), checkpoint=partial, record=False):

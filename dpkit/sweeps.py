@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 import warnings
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dpkit import catalog, clusters, grids, refusals, results, stages, store, trials
@@ -50,7 +50,7 @@ def sweep(grid, client=None, *, out=None, cache=None, workers: int | None = None
     except grids.Refused as refused:
         raise grids.Refused(refused.mistakes + _facts_of(refused.trials, client, device)[1]) from None
     cache = Path(cache or store.cache_folder()).resolve()
-    out = Path(out or cache / "sweeps" / store.key_hash([asdict(trial) for trial in asked]))
+    out = Path(out or cache / "sweeps" / store.key_hash([trial.plain() for trial in asked]))
     watch = watch or Line()
     cells = _cells(asked, client, device)
     _write(out, cells, cache)
@@ -102,6 +102,8 @@ def _facts_of(asked, client, device):
         n = facts[which].get("n")
         try:
             _functions(trial)
+            if n:
+                catalog.check_pixels(trial.model, *facts[which]["pixels"])
             refusals.check_size(trial.method, n or 0, facts[which].get("classes", 0), trial.options if n else None)
         except ValueError as error:
             mistakes.append(str(error))
@@ -119,8 +121,8 @@ def _facts(dataset, num_samples, device):
     except (OSError, ValueError, RuntimeError) as error:
         return {"mistake": f"the set {dataset} cannot be used: {error}"}
     around = {precision: stages.surroundings(images, Recipe(precision=precision)) for precision in ("auto", "fp32", "bf16")}
-    return {"n": len(images), "classes": images.num_classes, "images": images.fingerprint, "test": test.fingerprint,
-            "around": around}
+    return {"n": len(images), "classes": images.num_classes, "pixels": tuple(images.images.shape[2:]),
+            "images": images.fingerprint, "test": test.fingerprint, "around": around}
 
 
 def _cell(trial, facts):
@@ -133,11 +135,11 @@ def _cell(trial, facts):
     in_full = {"options": catalog.defaults(trial.method) | trial.options,  # a changed default is another row
                "reads": [method.evidence, *method.extras]} | functions
     exits = trials.exits_of(trial)
-    plain = {name: value for name, value in asdict(trial).items() if name not in ("exits", "exit_weights")}
+    plain = {name: value for name, value in trial.plain().items() if name not in ("exits", "exit_weights")}
     key = {"trial": plain | exits | in_full, "versions": used, "images": facts["images"], "test": facts["test"],
            "around": facts["around"][trial.retrain.precision]} | ({"record": seen} if watched else {})
     name = store.key_hash(key)
-    shared = store.key_hash(record | exits | {"recipe": asdict(trial.record), "model": functions["model"]}) if watched else None
+    shared = store.key_hash(record | exits | {"recipe": trial.record.plain(), "model": functions["model"]}) if watched else None
     here = {"images": facts["images"], "test": facts["test"], "around": facts["around"][trial.retrain.precision],
             "functions": functions}
     return _Cell(trial, name, shared, facts["n"], here, dict(used))
@@ -163,7 +165,7 @@ def _write(out, cells, cache):
         warnings.warn(f"{len(gone)} trials of an earlier grid in {out} are not in this one: their rows stay there, and are not "
                       "in this table", stacklevel=3)
     store.write_json(out / results.SWEEP, {"kind": "Sweep", "schema": 1, "cache": cache, "trials": [
-        {"name": cell.name, "versions": cell.versions, **asdict(cell.trial), "num_samples": cell.num_samples,
+        {"name": cell.name, "versions": cell.versions, **cell.trial.plain(), "num_samples": cell.num_samples,
          "keep": keep_count(cell.num_samples, cell.trial.prune_ratio)} for cell in cells]})
 
 
@@ -275,7 +277,7 @@ def _write_row(out, cell, found):
     else:
         results.row_file(out, cell.name, passing=True).unlink(missing_ok=True)
     try:
-        store.write_json(file, {"kind": "Row", "versions": cell.versions, "trial": asdict(cell.trial), **(
+        store.write_json(file, {"kind": "Row", "versions": cell.versions, "trial": cell.trial.plain(), **(
             {"failed": found["failed"]} if "failed" in found else {"row": found["row"]})})
     except OSError as error:
         why = "no space left" if error.errno == errno.ENOSPC else str(error)

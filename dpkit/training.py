@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -35,6 +36,10 @@ class Recipe:
     augment: None | "own", the set's own shift and mirroring.   precision: "auto" | "fp32" | "bf16".
     compile: torch.compile the step; on a GPU as CUDA graphs too. It takes a minute before the first step of a process, which
              pays over hours of training on a GPU, not on a CPU, and needs a C++ compiler. The numbers change by rounding.
+    schedule: "cosine" | "linear", from lr to 0.   warmup: steps before it, in which the rate rises evenly to lr.
+    norm_bias_lr: times lr for the biases of normalisation layers (the weight decay that they feel is as without).
+    label_smoothing: share of each label that is spread over all classes, in [0, 1). For retraining: it distorts the
+             probabilities that a recording is made of.
     """
 
     epochs: int = 200
@@ -48,6 +53,10 @@ class Recipe:
     augment: str | None = "own"
     precision: str = "auto"
     compile: bool = False
+    schedule: str = "cosine"
+    warmup: int = 0
+    norm_bias_lr: float = 1.0
+    label_smoothing: float = 0.0
 
     def __post_init__(self):
         if self.budget not in ("epochs", "steps"):
@@ -61,10 +70,37 @@ class Recipe:
             raise ValueError(f'augment must be None or "own"; got {self.augment!r}')
         if self.precision not in ("auto", "fp32", "bf16"):
             raise ValueError(f'precision must be "auto", "fp32" or "bf16"; got {self.precision!r}')
+        if self.schedule not in ("cosine", "linear"):
+            raise ValueError(f'schedule must be "cosine" or "linear"; got {self.schedule!r}')
+        if type(self.warmup) is not int or self.warmup < 0:
+            raise ValueError(f"warmup must be a whole number of steps from 0; got {self.warmup!r}")
+        if not 0 < self.norm_bias_lr < math.inf:
+            raise ValueError(f"norm_bias_lr, a factor of lr, must be above 0; got {self.norm_bias_lr!r}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1); got {self.label_smoothing!r}")
+        if self.budget == "steps":
+            self._check_warmup(self.steps)
+
+    def _check_warmup(self, horizon):
+        if self.warmup >= horizon:
+            raise ValueError(f"warmup must be shorter than the schedule, {horizon} steps here; got {self.warmup}: warm up for "
+                             "fewer steps, or train longer")
+
+    def rate(self, step: int, horizon: int) -> float:
+        """The learning rate of a step (from 0) of `horizon`."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / (self.warmup + 1)
+        step, horizon = step - self.warmup, horizon - self.warmup
+        return self.lr * 0.5 * (1 + math.cos(math.pi * step / horizon)) if self.schedule == "cosine" else \
+            self.lr * (1 - step / horizon)
+
+    def plain(self) -> dict:
+        """All settings, for keys and files; those that came after 0.7 only where they say something, so that keys stay."""
+        return {name: value for name, value in asdict(self).items() if name not in _LATER or value != _LATER[name]}
 
     def settings(self) -> dict:
-        """What the numbers depend on, for hashes and files: those of recipes without `compile` stay as before it was there."""
-        return {name: value for name, value in asdict(self).items() if name != "compile" or value}
+        """What the numbers depend on, for hashes and files: plain(), and `compile` only where it is on."""
+        return {name: value for name, value in self.plain().items() if name != "compile" or value}
 
     def batches(self, n: int) -> int:
         """Batches in one pass over n samples."""
@@ -95,6 +131,9 @@ class Recipe:
         other = [f"{name}={value}" for name, value in asdict(self).items()
                  if name not in ("epochs", "budget", "steps") and value != getattr(usual, name)]
         return " ".join([self.length, *other])
+
+
+_LATER = {"schedule": "cosine", "warmup": 0, "norm_bias_lr": 1.0, "label_smoothing": 0.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,13 +200,16 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
     _fit_to(net, images)
     net.to(device, memory_format=torch.channels_last)
     horizon, per_epoch = recipe.total_steps(n), recipe.batches(n)
+    loss = _checked(recipe, n, loss, record)
     if world > 1 and n // per_epoch < 2 * world:
         raise ValueError(f"{world} processes need batches of at least {2 * world} samples, 2 for each; the smallest has "
                          f"{n // per_epoch}: use a larger batch_size, a larger set or fewer processes")
     if world > 1 and recipe.compile:
         raise ValueError("compile=True is for one process; this training has several: leave it out")
-    optimizer = torch.optim.SGD(net.parameters(), lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov,
-                                weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda"))
+    groups = _parameter_groups(net, recipe)
+    optimizer = torch.optim.SGD([{"params": some, "weight_decay": recipe.weight_decay / factor} for some, factor in groups],
+                                lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov,
+                                fused=device.type in ("cpu", "cuda"))
     saved = _Checkpoint(checkpoint, owner | code, device) if checkpoint is not None else None
     start, log_probs = 0, None
     given = np.full(images.total, NO_LABEL)
@@ -198,9 +240,9 @@ def train(net, images: ImageSet, recipe: Recipe, *, seed: int, loss=cross_entrop
                 # near-equal batches: a last batch of one or two samples would upset batch norm
                 batches = torch.tensor_split(torch.arange(n), per_epoch)[:steps]
                 for k, batch in enumerate(batches):
-                    lr = recipe.lr * 0.5 * (1 + math.cos(math.pi * (done + k) / horizon))
-                    for group in optimizer.param_groups:
-                        group["lr"] = lr
+                    lr = recipe.rate(done + k, horizon)
+                    for group, (_, factor) in zip(optimizer.param_groups, groups):
+                        group["lr"] = lr * factor
                     at = slice(int(batch[0]) + rank, int(batch[-1]) + 1, world)
                     rows = order[at]
                     x = images.augmented(rows, offsets[:, at], mirrored[at]) if recipe.augment else images.clean(rows)
@@ -236,6 +278,47 @@ def _fit_to(net, images):
         check_classes(known, facts, "train")
         if (known.mean, known.std) != (facts.mean, facts.std):
             net.made_for = replace(known, mean=facts.mean, std=facts.std)
+
+
+def _parameter_groups(net, recipe):
+    """[(parameters, factor of the learning rate)]: one group, or the biases of normalisation layers in a second one."""
+    if recipe.norm_bias_lr == 1:
+        return [(list(net.parameters()), 1.0)]
+    biases = [module.bias for module in net.modules() if isinstance(module, _NORMS) and module.bias is not None]
+    fast = {id(bias) for bias in biases}
+    if not fast:
+        raise ValueError("norm_bias_lr is for networks with normalisation layers; this one has none with a bias: leave it out")
+    return [([p for p in net.parameters() if id(p) not in fast], 1.0), (biases, recipe.norm_bias_lr)]
+
+
+_NORMS = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.GroupNorm, torch.nn.LayerNorm)
+
+
+def _checked(recipe, n, loss, record):
+    """The loss of this recipe, for n samples that it fits; what a person should know of it is warned of."""
+    recipe._check_warmup(recipe.total_steps(n))
+    if recipe.batch_size > n:
+        warnings.warn(f"batch_size {recipe.batch_size:,} is larger than the set: every step takes all of its {n:,} images; "
+                      "use a smaller one", stacklevel=3)
+    if not recipe.label_smoothing:
+        return loss
+    if loss is not cross_entropy:
+        raise ValueError("label_smoothing is for the usual loss; this training has a loss of its own: smooth the labels there, "
+                         "and leave label_smoothing out")
+    if record:
+        warnings.warn("this training is recorded, and label smoothing distorts the probabilities that scores are made of: "
+                      "record without it, and keep it for retraining (with record=False)", stacklevel=3)
+    return _smoothed(recipe.label_smoothing)
+
+
+@cache
+def _smoothed(smoothing):
+    """The usual loss, of labels of which this share is spread over all classes."""
+    def loss(net, x, y):
+        logits = net(x)
+        return F.cross_entropy(logits.float(), y, label_smoothing=smoothing), logits
+
+    return loss
 
 
 @cache

@@ -1,7 +1,7 @@
 """One cell of an experiment: watch a training, score, select, retrain, and the row that comes out."""
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +66,10 @@ class Trial:
                              f"got {self.record_epochs}")
         refusals.check_exits(self.method, self.model, self.exits, self.exit_weights)
         refusals.check_settings(self.method, self.options, self.record_epochs, self.prune_ratio, len(self.exits))
+
+    def plain(self) -> dict:
+        """As a dict of plain values, for keys and files."""
+        return asdict(self) | {"record": self.record.plain(), "retrain": self.retrain.plain()}
 
 
 @dataclass(frozen=True, eq=False)

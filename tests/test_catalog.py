@@ -43,7 +43,7 @@ def test_every_public_scorer_stands_in_the_catalog():
     (lambda: catalog.select("best", None, 1, rng=0), "unknown method 'best'; there are random, dual, dual"),
     (lambda: catalog.settings("dule"), "unknown method 'dule'"),
     (lambda: catalog.find(catalog.MODELS, "resnet1", "model"), "unknown model 'resnet1'; .*did you mean resnet18?"),
-    (lambda: catalog.make_net("vgg", None, seed=0), "unknown model 'vgg'; there are small_cnn, resnet18"),
+    (lambda: catalog.make_net("vgg", None, seed=0), "unknown model 'vgg'; there are small_cnn, fast_cnn"),
 ])
 def test_an_unknown_name_is_told_what_there_is(call, message):
     with pytest.raises(ValueError, match=message):

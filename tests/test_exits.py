@@ -26,7 +26,7 @@ def net_with_exits(name="small_cnn", after=(0, 1), channels=1):
 
 @pytest.mark.parametrize("name", catalog.MODELS)
 def test_the_last_exit_is_what_forward_says_and_the_network_is_as_without_exits(name):
-    x, plain = torch.randn(2, 1, 16, 16), getattr(models, name)(1, 5).eval()
+    x, plain = torch.randn(2, 1, 16, 16), catalog.MODELS[name](1, 5).eval()
     net = EarlyExitNet(plain, after=(0, 2)).eval()
     with torch.no_grad():
         features, exits = net.look(x)

@@ -523,7 +523,7 @@ def test_a_file_that_cannot_be_pruned_is_told_why(tmp_path, capsys, no_training,
 
 @pytest.mark.parametrize("more, ratio, message", [
     (["--method", "duel"], 0.3, "unknown method 'duel'; there are random, dual.*did you mean dual"),
-    (["--model", "resnet"], 0.3, "unknown model 'resnet'; there are small_cnn, resnet18"),
+    (["--model", "resnet"], 0.3, "unknown model 'resnet'; there are small_cnn, fast_cnn"),
     ([], 1.0, r"fraction removed and must be in \[0, 1\); got 1\.0"), ([], -0.1, r"in \[0, 1\); got -0\.1"),
     ([], "nan", r"in \[0, 1\); got nan"),
     ([], 0.999, "prune_ratio 0.999 would keep none of 90 samples: choose a smaller one"),
