@@ -74,7 +74,7 @@ MODELS = {build.__name__: build for build in (models.small_cnn, fast_cnn.fast_cn
                                               models.mobilenet_v3_large)}
 
 __all__ = ["DATASETS", "EXTRAS", "METHODS", "MODELS", "Method", "check_pixels", "choose", "codes", "defaults", "find",
-           "fitting", "make_net", "needs", "parts", "recipe_for", "routed", "score", "select", "settings", "worded"]
+           "fitting", "make_net", "needs", "parts", "recipe_for", "routed", "score", "select", "settings", "suited", "worded"]
 
 
 def find(table: dict, name: str, what: str):
@@ -116,7 +116,13 @@ def check_pixels(model: str, height: int, width: int) -> None:
 
 def recipe_for(model: str, **settings) -> Recipe:
     """A Recipe of these settings, the others as they suit the network: recipe_for("fast_cnn", epochs=30)."""
-    return Recipe(**(getattr(find(MODELS, model, "model"), "recipe", {}) | settings))
+    find(MODELS, model, "model")
+    return Recipe(**(suited(model) | settings))
+
+
+def suited(model: str) -> dict:
+    """The settings of a Recipe that suit a network, where they are not the usual ones; {} for a name that is none."""
+    return dict(getattr(MODELS.get(model), "recipe", {}))
 
 
 def needs(method: str) -> set[str]:

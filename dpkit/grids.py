@@ -5,7 +5,7 @@
     method: [random, dual, {dual+beta: {c_d: [5.5, 4.0]}}]      # settings of a method under its name; lists multiply too
     prune_ratio: [0, 0.3, 0.5, 0.7, 0.8, 0.9]                   # fractions REMOVED; 0, the whole set, is trained once
     seed: [0, 1, 2]
-    record: {epochs: 30}                                        # a Recipe: the watched training
+    record: {epochs: 30}                                        # a Recipe: the watched training; the rest as suits the network
     record_epochs: 30                                           # how many of its epochs are run (default: all)
     retrain: {budget: steps, steps: 3900}                       # a Recipe: the training on what was kept
     retrain_at: {0.8: {batch_size: 64}, 0.9: {batch_size: 32}}  # what is different at some ratios
@@ -105,9 +105,11 @@ def _trials(grid, mistakes):
         at = {}
     unused = [ratio for ratio in at if ratio not in ratios]
     mistakes += [f"retrain_at names the ratio {ratio!r}, which is not in prune_ratio" for ratio in unused]
-    record = _recipe("record", grid.get("record", {}), {}, mistakes)
-    retrains = {(i, ratio): _recipe("retrain", settings, at.get(ratio, {}), mistakes)
+    models = axes.setdefault("model", [Trial.model])
+    records = {model: _recipe("record", model, grid.get("record", {}), {}, mistakes) for model in map(str, models)}
+    retrains = {(model, i, ratio): _recipe("retrain", model, settings, at.get(ratio, {}), mistakes) for model in records
                 for i, settings in enumerate(_listed(grid.get("retrain", {}))) for ratio in ratios or [None]}
+    record = next(iter(records.values()), None)
     for name in ("method", "prune_ratio", "retrain"):
         if name in grid and not _listed(grid[name]):
             mistakes.append(f"{name} must have at least one value; the list is empty")
@@ -120,11 +122,13 @@ def _trials(grid, mistakes):
     trials = []
     for values in product(*axes.values()):
         rest = dict(zip(axes, values, strict=True)) | more
-        for (_, ratio), retrain in retrains.items():
+        for (model, _, ratio), retrain in retrains.items():
+            if model != rest["model"]:
+                continue
             # nothing pruned: whatever the method, the same training
             for method, options in methods if ratio else [("random", {})]:
                 try:
-                    trials.append(Trial(method=method, prune_ratio=float(ratio), options=options, record=record,
+                    trials.append(Trial(method=method, prune_ratio=float(ratio), options=options, record=records[model],
                                         retrain=retrain, **rest))
                 except (TypeError, ValueError) as error:
                     mistakes.append(str(error))
@@ -194,13 +198,13 @@ def _is_ratio(ratio, mistakes):
     return fine
 
 
-def _recipe(name, settings, over, mistakes):
+def _recipe(name, model, settings, over, mistakes):
     known = [field.name for field in fields(Recipe)]
     wrong = [part for part in (settings, over) if not isinstance(part, Mapping)]
     if wrong:
         mistakes.append(f"{name} must be a recipe, as in {{epochs: 30, batch_size: 128}}; got {wrong[0]!r}")
         return None
-    settings = {**settings, **over}
+    settings = {**catalog.suited(model), **settings, **over}
     found = [_unknown(setting, known, "a recipe has no") for setting in settings if setting not in known]
     found = found or list(_unfit(settings))
     if not found:
