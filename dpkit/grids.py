@@ -10,8 +10,8 @@
     retrain: {budget: steps, steps: 3900}                       # a Recipe: the training on what was kept
     retrain_at: {0.8: {batch_size: 64}, 0.9: {batch_size: 32}}  # what is different at some ratios
 
-num_samples, snapshot_epoch, best_every, exits and exit_weights (one list each) are as in Trial. A list of such grids is all of
-their trials.
+record_model, num_samples, snapshot_epoch, best_every, exits and exit_weights (one list each) are as in Trial. A list of such
+grids is all of their trials.
 """
 
 import difflib
@@ -27,7 +27,7 @@ from dpkit.trials import Trial
 
 WHOLE = ("epochs", "batch_size", "steps")  # settings of a recipe
 NUMBERS = ("lr", "momentum", "weight_decay", "norm_bias_lr", "label_smoothing")
-MANY = ("dataset", "model", "method", "num_samples", "seed", "prune_ratio", "retrain")  # may be lists
+MANY = ("dataset", "model", "record_model", "method", "num_samples", "seed", "prune_ratio", "retrain")  # may be lists
 NEEDED = ("dataset", "method", "prune_ratio", "record", "retrain")
 LISTS = {"exits": "stages, as in [0, 1]", "exit_weights": "numbers, as in [1, 1, 2]"}  # are lists themselves
 KEYS = (*MANY, "record", "record_epochs", "retrain_at", "snapshot_epoch", "best_every", *LISTS)
@@ -92,7 +92,7 @@ def _trials(grid, mistakes):
     mistakes += [f"{name} must be a list of {what}; got {grid[name]!r}" for name, what in LISTS.items()
                  if name in grid and name not in lists]
     axes = {name: _listed(grid[name]) for name in MANY if name in grid and name not in ("method", "prune_ratio", "retrain")}
-    for name in ("dataset", "model"):
+    for name in ("dataset", "model", "record_model"):
         mistakes += [f"{name} must be a name; got {value!r}" for value in axes.get(name, []) if not isinstance(value, str)]
     for name, values in axes.items():
         if not values:
@@ -106,9 +106,11 @@ def _trials(grid, mistakes):
     unused = [ratio for ratio in at if ratio not in ratios]
     mistakes += [f"retrain_at names the ratio {ratio!r}, which is not in prune_ratio" for ratio in unused]
     models = axes.setdefault("model", [Trial.model])
-    records = {model: _recipe("record", model, grid.get("record", {}), {}, mistakes) for model in map(str, models)}
-    retrains = {(model, i, ratio): _recipe("retrain", model, settings, at.get(ratio, {}), mistakes) for model in records
-                for i, settings in enumerate(_listed(grid.get("retrain", {}))) for ratio in ratios or [None]}
+    records = {model: _recipe("record", model, grid.get("record", {}), {}, mistakes)
+               for model in map(str, axes.get("record_model") or models)}
+    listed = list(enumerate(_listed(grid.get("retrain", {}))))
+    retrains = {(model, i, ratio): _recipe("retrain", model, settings, at.get(ratio, {}), mistakes)
+                for model in map(str, models) for i, settings in listed for ratio in ratios or [None]}
     record = next(iter(records.values()), None)
     for name in ("method", "prune_ratio", "retrain"):
         if name in grid and not _listed(grid[name]):
@@ -127,9 +129,12 @@ def _trials(grid, mistakes):
                 continue
             # nothing pruned: whatever the method, the same training
             for method, options in methods if ratio else [("random", {})]:
+                seen_by = rest.get("record_model", model)
+                if "record_model" in rest and not catalog.needs(method):  # one trial, whatever networks the others look at
+                    seen_by = axes["record_model"][0]
                 try:
-                    trials.append(Trial(method=method, prune_ratio=float(ratio), options=options, record=records[model],
-                                        retrain=retrain, **rest))
+                    trials.append(Trial(method=method, prune_ratio=float(ratio), options=options, retrain=retrain,
+                                        record=records[seen_by], **rest))
                 except (TypeError, ValueError) as error:
                     mistakes.append(str(error))
     return trials
@@ -151,7 +156,9 @@ def _probes(axes, more, methods, ratios, record, mistakes):
 
     for name, values in axes.items():
         for value in values:
-            if name not in ("dataset", "model") or (name == "model" and isinstance(value, str)):
+            if name in ("model", "record_model") and isinstance(value, str):
+                fits(model=value)  # random, which is tried here, looks at no network
+            elif name not in ("dataset", "model", "record_model"):
                 fits(**{name: value})
     for name, value in more.items():
         if name not in ("record_epochs", *LISTS) and not isinstance(value, list):

@@ -99,7 +99,7 @@ def published(trials, folders, images, test, *, other_kinds: bool = False) -> tu
         if said.get("data") == images.fingerprint and said.get("test", test.fingerprint) == test.fingerprint:
             for outcome in outcomes_of(folder):
                 told = {name: value for name, value in outcome.row.items() if value not in (None, "")}
-                row = {"versions": _BEFORE, "options": "", "code": ""} | said | told
+                row = {"versions": _BEFORE, "options": "", "code": "", "record_model": ""} | said | told
                 if row["method"] in catalog.METHODS and stages.as_now(row["versions"]):
                     (found if kind_of(row) == here else others).setdefault(_what_was_run(row), outcome)
     found = others | found if other_kinds else found
@@ -122,7 +122,7 @@ def published(trials, folders, images, test, *, other_kinds: bool = False) -> tu
 def _what_was_run(row) -> tuple:
     needed = catalog.needs(row["method"])
     names = ["dataset", "num_samples", "model", "method", "prune_ratio", "seed", "retrain", "best_every", "code"]
-    names += ["record", "record_epochs"] * bool(needed) + ["snapshot_epoch"] * ("snapshot" in needed)
+    names += ["record", "record_epochs", "record_model"] * bool(needed) + ["snapshot_epoch"] * ("snapshot" in needed)
     names += ["exits"] * ("exits" in needed)
     if "settings" in row:
         settings = json.loads(row["settings"])

@@ -93,9 +93,14 @@ def is_older(trial) -> bool:
 
 
 def label(row) -> str:
-    """The method's name, with its settings where they are not the usual ones: "dual+beta, c_d=5.5"."""
+    """The method's name, with its settings where they are not the usual ones: "dual+beta, c_d=5.5".
+
+    And with the network that was watched, where another was retrained: "dual+beta, by small_cnn".
+    """
     usual = catalog.worded(catalog.defaults(row["method"], row.get("dataset"))).split()
-    return ", ".join([row["method"], *(word for word in row["options"].split() if word not in usual)])
+    seen_by = row.get("record_model")
+    return ", ".join([row["method"], *(word for word in row["options"].split() if word not in usual),
+                      *([f"by {seen_by}"] if isinstance(seen_by, str) and seen_by else [])])
 
 
 def labelled(rows) -> list[dict]:

@@ -306,10 +306,10 @@ def _key(stage, images, model, recipe, seed):
             "seed": seed} | surroundings(images, recipe)
 
 
-def own_code(method: str, model: str | None = None) -> str:
-    """What of a method's functions and of a network is not dpkit's, and what it does, in a line; "" if all are dpkit's."""
+def own_code(method: str, *models: str | None) -> str:
+    """What of a method's functions and of networks is not dpkit's, and what it does, in a line; "" if all are dpkit's."""
     found = list(catalog.codes(method, known_or_new))
-    found += [known_or_new(catalog.find(catalog.MODELS, model, "model"))] if model else []
+    found += [known_or_new(catalog.find(catalog.MODELS, model, "model")) for model in models if model]
     return "; ".join(code for code in found if code and is_own(code))
 
 

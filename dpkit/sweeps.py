@@ -103,7 +103,8 @@ def _facts_of(asked, client, device):
         try:
             _functions(trial)
             if n:
-                catalog.check_pixels(trial.model, *facts[which]["pixels"])
+                for model in (trial.model, trial.watched):
+                    catalog.check_pixels(model, *facts[which]["pixels"])
             refusals.check_size(trial.method, n or 0, facts[which].get("classes", 0), trial.options if n else None)
         except ValueError as error:
             mistakes.append(str(error))
@@ -139,7 +140,8 @@ def _cell(trial, facts):
     key = {"trial": plain | exits | in_full, "versions": used, "images": facts["images"], "test": facts["test"],
            "around": facts["around"][trial.retrain.precision]} | ({"record": seen} if watched else {})
     name = store.key_hash(key)
-    shared = store.key_hash(record | exits | {"recipe": trial.record.plain(), "model": functions["model"]}) if watched else None
+    seen_by = functions.get("record_model", functions["model"])
+    shared = store.key_hash(record | exits | {"recipe": trial.record.plain(), "model": seen_by}) if watched else None
     here = {"images": facts["images"], "test": facts["test"], "around": facts["around"][trial.retrain.precision],
             "functions": functions}
     return _Cell(trial, name, shared, facts["n"], here, dict(used))
@@ -148,7 +150,9 @@ def _cell(trial, facts):
 def _functions(trial):
     """What the trial's scorer, selector and network are, as this process has them."""
     scorer, selector = catalog.codes(trial.method)
-    return {"scorer": scorer, "selector": selector, "model": identity(catalog.find(catalog.MODELS, trial.model, "model"))}
+    nets = {"model": trial.model} | ({"record_model": trial.record_model} if trial.record_model else {})
+    return {"scorer": scorer, "selector": selector} | {name: identity(catalog.find(catalog.MODELS, model, "model"))
+                                                       for name, model in nets.items()}
 
 
 def _write(out, cells, cache):

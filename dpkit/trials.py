@@ -26,6 +26,7 @@ class Trial:
                    recorded epoch, if that is sooner. Other snapshots are of the network as recording left it.
     exits:         stages after which the watched network has early exits, for methods that read them (eeprune); the others
                    watch it without.   exit_weights: of the joint loss, the final exit's last (none: all alike).
+    record_model:  the network that is watched, where it is another than the one that is retrained ("": the same).
     best_every:    also test every so many epochs of the retraining, for the best epoch beside the last one (0: don't).
     options:       settings of the scorer and the selector where they differ from the catalog's, e.g. {"c_d": 5.5}. What
                    was published for this very set is filled in: CCS's and D2's cutoffs on CIFAR-100.
@@ -45,10 +46,15 @@ class Trial:
     exit_weights: tuple = ()
     best_every: int = 0
     options: dict = field(default_factory=dict)
+    record_model: str = ""
 
     def __post_init__(self):
         catalog.find(catalog.METHODS, self.method, "method")
         catalog.find(catalog.MODELS, self.model, "model")
+        if self.record_model:
+            catalog.find(catalog.MODELS, self.record_model, "model")
+            if self.record_model == self.model or not catalog.needs(self.method):  # then it says nothing
+                object.__setattr__(self, "record_model", "")
         object.__setattr__(self, "options", catalog.METHODS[self.method].of_set.get(self.dataset, {}) | self.options)
         keep_count(1, self.prune_ratio)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
@@ -64,12 +70,18 @@ class Trial:
         if not 1 <= self.record_epochs <= self.record.epochs:
             raise ValueError(f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); "
                              f"got {self.record_epochs}")
-        refusals.check_exits(self.method, self.model, self.exits, self.exit_weights)
+        refusals.check_exits(self.method, self.watched, self.exits, self.exit_weights)
         refusals.check_settings(self.method, self.options, self.record_epochs, self.prune_ratio, len(self.exits))
 
+    @property
+    def watched(self) -> str:
+        """The network that is watched."""
+        return self.record_model or self.model
+
     def plain(self) -> dict:
-        """As a dict of plain values, for keys and files."""
-        return asdict(self) | {"record": self.record.plain(), "retrain": self.retrain.plain()}
+        """As a dict of plain values, for keys and files; record_model only where there is one."""
+        found = asdict(self) | {"record": self.record.plain(), "retrain": self.retrain.plain()}
+        return {name: value for name, value in found.items() if name != "record_model" or value}
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +125,8 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcom
         "prune_ratio": trial.prune_ratio, "keep": len(selection.kept), "empty_classes": _empty_classes(images, selection),
         "seed": trial.seed, "budget": trial.retrain.length, "snapshot_epoch": trial.snapshot_epoch,
         "exits": worded_exits(trial), "best_every": trial.best_every, "settings": settings_of(trial),
-        "versions": stages.worded_versions(), **({"code": code} if (code := own_code_of(trial)) else {}),
+        "versions": stages.worded_versions(), **({"record_model": trial.record_model} if trial.record_model else {}),
+        **({"code": code} if (code := own_code_of(trial)) else {}),
         "accuracy": result["accuracy"], "best_accuracy": None, "test_loss": result["test_loss"],
         **{f"{stage}_{what.name}": getattr(cost, what.name) for stage, cost in costs.items() for what in fields(Cost)},
         "retrain_peak_memory": None, **result,
@@ -130,7 +143,7 @@ def settings_of(trial: Trial) -> str:
 
 def own_code_of(trial: Trial) -> str:
     """What in the trial's method and network is not dpkit's own, and what it does: another function is another row."""
-    return stages.own_code(trial.method, trial.model)
+    return stages.own_code(trial.method, trial.model, trial.record_model)
 
 
 def exits_of(trial: Trial) -> dict:
@@ -158,6 +171,6 @@ def record_of(trial: Trial, images, *, cache, parts=None, watch=None) -> stages.
     """
     if not catalog.needs(trial.method):
         return None
-    return stages.record(images, model=trial.model, recipe=trial.record, epochs=trial.record_epochs, seed=trial.seed,
+    return stages.record(images, model=trial.watched, recipe=trial.record, epochs=trial.record_epochs, seed=trial.seed,
                          cache=cache, snapshot_epoch=trial.snapshot_epoch, parts=parts or catalog.parts(trial.method),
                          watch=watch, **exits_of(trial))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpkit import grids, stages, sweeps
+from dpkit import catalog, grids, stages, sweeps
 from dpkit.catalog import METHODS
 from dpkit.grids import Refused, trials_of
 from dpkit.training import Recipe
@@ -237,3 +237,33 @@ def test_whatever_a_grid_holds_it_is_trials_or_a_list_of_mistakes(grid):
         else:
             assert trials and all(isinstance(trial, Trial) for trial in trials)
             assert len({repr(trial) for trial in trials}) == len(trials)
+
+
+# ---- networks --------------------------------------------------------------------------------------------------
+
+TWO_NETS = {"dataset": "digits", "model": "fast_cnn", "record_model": ["small_cnn", "fast_cnn"], "method": ["random", "dual"],
+            "prune_ratio": [0, 0.5], "record": {"epochs": 30}, "retrain": {"epochs": 2}}
+
+
+def test_recipes_are_filled_in_as_suits_each_network():
+    suited = catalog.recipe_for("fast_cnn").lr
+    assert suited != Recipe().lr
+    trials = grids.trials_of(TWO_NETS)
+    assert {trial.retrain.lr for trial in trials} == {suited}
+    rates = {trial.watched: trial.record.lr for trial in trials if trial.method == "dual"}
+    assert rates == {"small_cnn": 0.1, "fast_cnn": suited}
+    assert {trial.record.lr for trial in grids.trials_of(TWO_NETS | {"record": {"epochs": 30, "lr": 0.3}})} == {0.3}
+
+
+def test_who_looks_at_nothing_is_one_trial_whatever_networks_are_watched():
+    trials = grids.trials_of(TWO_NETS)
+    assert [(trial.method, trial.prune_ratio, trial.record_model) for trial in trials] == [
+        ("random", 0.0, ""), ("random", 0.5, ""), ("dual", 0.5, "small_cnn"), ("dual", 0.5, "")]
+
+
+@pytest.mark.parametrize("value, message", [
+    ("small", "unknown model 'small'"), ([], "record_model must have at least one value"),
+    ([3], "record_model must be a name; got 3")])
+def test_a_watched_network_that_cannot_be_is_refused(value, message):
+    with pytest.raises(ValueError, match=message):
+        grids.trials_of(TWO_NETS | {"record_model": value})

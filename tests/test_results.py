@@ -190,6 +190,12 @@ def test_a_cost_table_says_after_how_many_retrainings_pruning_has_paid():
     assert np.isnan(results.cost_table(same[1:])[0]["whole"]) and results.cost_table(same[1:])[0]["break_even"] is None
 
 
+def test_a_choice_of_another_network_is_named_by_it():
+    row = {"method": "dual", "dataset": "digits", "options": ""}
+    assert results.label(row | {"record_model": "small_cnn"}) == "dual, by small_cnn"
+    assert results.label(row | {"record_model": ""}) == results.label(row | {"record_model": np.nan}) == "dual"
+
+
 def test_a_variant_of_a_method_is_named_by_what_is_unusual_about_it():
     assert results.label({"method": "dual+beta", "options": "c_d=4 window=10"}) == "dual+beta"
     assert results.label({"method": "dual+beta", "options": "c_d=5.5 window=8"}) == "dual+beta, c_d=5.5, window=8"
@@ -388,7 +394,8 @@ def test_rows_of_another_kind_of_processor_are_another_training_unless_asked_for
 @pytest.mark.parametrize("changes", [
     {"prune_ratio": 0.6}, {"seed": 1}, {"method": "aum"}, {"method": "random"}, {"model": "resnet18"}, {"num_samples": N - 1},
     {"record": Recipe(epochs=13)}, {"record_epochs": 11}, {"retrain": Recipe(budget="steps", steps=6)}, {"best_every": 1},
-    {"options": {"window": 9}}, {"options": {"per_class": "balanced"}},
+    {"options": {"window": 9}}, {"options": {"per_class": "balanced"}}, {"record_model": "resnet18"},
+    {"retrain": Recipe(budget="steps", steps=5, label_smoothing=0.1)},
 ], ids=lambda changes: "-".join(changes))
 def test_a_trial_that_differs_from_the_published_one_is_run(done, few, held_out, changes):
     assert publishing.published([replace(TRIAL, **changes)], [done], few, held_out)[0] == []

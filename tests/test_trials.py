@@ -161,6 +161,21 @@ def test_a_second_call_does_no_stage_again_and_gives_the_same_row(finished, no_t
     assert {**again, "from_cache": None} == {**finished[1], "from_cache": None}  # the costs of the run that did it, too
 
 
+def test_a_set_can_be_chosen_by_one_network_and_train_another(finished, tmp_path):
+    cache, own = finished
+    watched = []
+    row = run(cache, watched, model="fast_cnn", record_model="small_cnn")
+    assert {stage for stage, _ in watched} == {"retrain"}  # the recording is that of small_cnn's own trial
+    assert (row["model"], row["record_model"], row["selection"]) == ("fast_cnn", "small_cnn", own["selection"])
+    assert row["accuracy"] != own["accuracy"] and "record_model" not in own
+
+
+@pytest.mark.parametrize("changes", [{"record_model": "small_cnn"}, {"method": "random", "record_model": "resnet18"}])
+def test_a_watched_network_that_says_nothing_is_no_other_trial(changes):
+    trial = replace(CELL, **changes)
+    assert trial.record_model == "" and "record_model" not in trial.plain()
+
+
 def test_random_pays_for_no_scoring_training(tmp_path):
     watched = []
     row = run(tmp_path, watched, method="random", prune_ratio=0.0)
