@@ -52,7 +52,7 @@ def _add_prune(commands) -> None:
                        help="any other setting of the method, e.g. --set per_class=balanced, or for ccs --set cutoff=0.2")
     prune.add_argument("--epochs", type=int, default=30, metavar="T", help="epochs to watch (default: 30)")
     prune.add_argument("--model", default="small_cnn", metavar="NAME", help="network to watch: small_cnn (default), fast_cnn, "
-                       "fast_cnn_wide, resnet18, resnet34, resnet50, mobilenet_v3_small or mobilenet_v3_large")
+                       "fast_cnn_narrow, fast_cnn_wide, resnet18, resnet34, resnet50, mobilenet_v3_small or mobilenet_v3_large")
     prune.add_argument("--exits", type=int, nargs="+", default=[1], metavar="STAGE",
                        help="eeprune: stages of the network after which it has an early exit, counted from 0 (default: 1)")
     prune.add_argument("--batch-size", type=int, metavar="N", help="images per step (default: what suits the network; 128)")

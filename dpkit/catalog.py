@@ -69,9 +69,9 @@ METHODS = {
     "influence_norm": Method("final", by_influence.lone_influence, selectors.keep_top),
     "influence": Method("final", None, by_influence.anneal_influence, judges="snapshot"),
 }
-MODELS = {build.__name__: build for build in (models.small_cnn, fast_cnn.fast_cnn, fast_cnn.fast_cnn_wide, models.resnet18,
-                                              models.resnet34, models.resnet50, models.mobilenet_v3_small,
-                                              models.mobilenet_v3_large)}
+MODELS = {build.__name__: build for build in (models.small_cnn, fast_cnn.fast_cnn, fast_cnn.fast_cnn_narrow,
+                                              fast_cnn.fast_cnn_wide, models.resnet18, models.resnet34, models.resnet50,
+                                              models.mobilenet_v3_small, models.mobilenet_v3_large)}
 
 __all__ = ["DATASETS", "EXTRAS", "METHODS", "MODELS", "Method", "check_pixels", "choose", "codes", "defaults", "find",
            "fitting", "make_net", "needs", "parts", "recipe_for", "routed", "score", "select", "settings", "suited", "worded"]

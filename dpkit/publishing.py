@@ -165,8 +165,12 @@ def _page(rows, title, command, notes, tables) -> str:
     seeds = sorted({row["seed"] for row in rows})
     cells = [f"# {title}", f"`{command}`", *filter(None, [kinds_of(rows)]),
              "Test accuracy in percent after the last step, mean ± standard deviation over "
-             f"{len(seeds)} seeds of recording, selection and retraining.", _markdown(accuracy_table(rows, seeds=len(seeds)))]
+             f"{len(seeds)} seeds of recording, selection and retraining."]
+    for name, some in (parts := configurations(rows)).items():
+        cells += [f"Trained: {name}"] * (len(parts) > 1) + [_markdown(accuracy_table(some, seeds=len(seeds)))]
     lines = summary(rows)
+    if len(parts) > 1:
+        lines["trained"] = lines["model"] + ", " + lines["retrain"]
     cells += _differences(lines[(lines["pairs"] > 0) | (lines["reason"] != "")])
     for name, table in tables.items():
         cells += [f"{name[:1].upper()}{name[1:]}:", _markdown([{key: f"{value:.3g}" if isinstance(value, float) else value
@@ -175,6 +179,23 @@ def _page(rows, title, command, notes, tables) -> str:
     usual = [f"`{method}` with no setting named has the usual {catalog.worded(catalog.METHODS[method].options)}."
              for method in sorted(varied) if catalog.METHODS[method].options]
     return "\n\n".join([*cells, *usual, *notes]) + "\n"
+
+
+def configurations(rows) -> dict[str, list]:
+    """The rows by what was trained, {"fast_cnn, 3900 steps": rows}: by network, and by recipe where one seed has several.
+
+    (Where the recipe differs only between ratios, as in a paper with smaller batches at higher ones, it is one.)
+    """
+    parts = {}
+    for row in rows:
+        parts.setdefault(row["model"], []).append(row)
+    for model, some in list(parts.items()):
+        cells = {(label(row), row["prune_ratio"], row["seed"], kind_of(row)) for row in some}
+        if len(cells) < len({(label(row), row["prune_ratio"], row["seed"], kind_of(row), row.get("retrain")) for row in some}):
+            del parts[model]
+            for row in some:
+                parts.setdefault(f"{model}, {row['retrain']}", []).append(row)
+    return parts
 
 
 def _differences(lines) -> list[str]:
@@ -198,7 +219,8 @@ def _differences(lines) -> list[str]:
 
 def _difference(line) -> dict:
     gap = f"{line.difference:+.1f}" + (f" [{line.low:+.1f}, {line.high:+.1f}]" if line.error == line.error else "")  # not NaN
-    return {"pruned": f"{100 * line.prune_ratio:g} %", "method": line.method, "minus random": gap,
+    trained = {"trained": line.trained} if hasattr(line, "trained") else {}
+    return trained | {"pruned": f"{100 * line.prune_ratio:g} %", "method": line.method, "minus random": gap,
             "after Holm": line.holm or line.reason, "detectable": f"{line.detectable:.1f}" if line.error == line.error else ""}
 
 
@@ -212,10 +234,18 @@ def _markdown(table) -> str:
 def _draw(rows, title, path):
     from matplotlib.figure import Figure
 
-    pruned = [row for row in labelled(rows) if row["prune_ratio"] > 0]
-    many = len({(row["method"], kind_of(row)) for row in pruned}) > plots.accuracy.MANY
-    figure = Figure(figsize=(10 if many else 7.5, 4.5), layout="constrained")
-    whole = [row for row in rows if row["prune_ratio"] == 0]
-    ax = plots.accuracy_against_ratio(pruned, ax=figure.subplots(), whole=whole or None)
-    ax.set_title(textwrap.fill(title, 80))  # a longer line would be cut off
+    parts = configurations(rows)
+    many = len({(row["method"], kind_of(row)) for row in labelled(rows) if row["prune_ratio"]}) > plots.accuracy.MANY
+    columns = min(2, len(parts))
+    lines = -(-len(parts) // columns)
+    figure = Figure(figsize=((10 if many else 7.5) * columns, 4.5 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    for ax, (name, some) in zip(axes, parts.items()):
+        whole = [row for row in some if row["prune_ratio"] == 0]
+        plots.accuracy_against_ratio([row for row in labelled(some) if row["prune_ratio"]], ax=ax, whole=whole or None)
+        ax.set_title(textwrap.fill(name if len(parts) > 1 else title, 80))  # a longer line would be cut off
+    for ax in axes[len(parts):]:
+        ax.remove()
+    if len(parts) > 1:
+        figure.suptitle(textwrap.fill(title, 80 * columns))
     figure.savefig(path, dpi=150, metadata={"Software": None})

@@ -156,7 +156,7 @@ def kinds_of(rows) -> str:
 
 
 def summary(rows, *, to: str = "random", confidence: float = 0.95):
-    """A DataFrame with a line per set, network, budget, prune ratio, method and kind of processor, over its seeds.
+    """A DataFrame with a line per set, network, recipe, prune ratio, method and kind of processor, over its seeds.
 
     accuracy, spread: mean and standard deviation in percent after the last step (spread NaN for one seed);  seeds: how many.
     best_accuracy: mean of the best epochs on the TEST set, where that was asked for: optimistic, never to be quoted alone.
@@ -172,7 +172,8 @@ def summary(rows, *, to: str = "random", confidence: float = 0.95):
     import pandas
 
     every = _all_labelled(rows)
-    shared = [name for name in ("dataset", "num_samples", "model", "budget", "prune_ratio") if every and name in every[0]]
+    names = ("dataset", "num_samples", "model", "budget", "retrain", "prune_ratio")
+    shared = [name for name in names if every and name in every[0]]
     cells = {}
     for row in every:
         at = tuple(row[name] if row[name] == row[name] else None for name in shared)

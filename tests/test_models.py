@@ -7,10 +7,10 @@ import torchvision
 
 from dpkit import models
 from dpkit.catalog import MODELS
-from dpkit.fast_cnn import fast_cnn, fast_cnn_wide
+from dpkit.fast_cnn import fast_cnn, fast_cnn_narrow, fast_cnn_wide
 
 SMALL = {"small_cnn": models.small_cnn, "resnet18": models.resnet18}
-ALL = SMALL | {build.__name__: build for build in (fast_cnn, fast_cnn_wide, models.resnet34, models.resnet50,
+ALL = SMALL | {build.__name__: build for build in (fast_cnn, fast_cnn_narrow, fast_cnn_wide, models.resnet34, models.resnet50,
                                                    models.mobilenet_v3_small, models.mobilenet_v3_large)}
 
 
@@ -34,7 +34,8 @@ def test_logits_are_the_head_on_averaged_features(build, channels, side):
 
 @pytest.mark.parametrize("name, parameters", [
     ("small_cnn", 0.24), ("resnet18", 11.17), ("resnet34", 21.28), ("resnet50", 23.52), ("mobilenet_v3_small", 1.53),
-    ("mobilenet_v3_large", 4.21), ("fast_cnn", 0.57), ("fast_cnn_wide", 1.97)])
+    ("mobilenet_v3_large", 4.21), ("fast_cnn", 0.57), ("fast_cnn_narrow", 0.15),
+    ("fast_cnn_wide", 1.97)])
 def test_sizes_are_as_stated(name, parameters):
     count = sum(p.numel() for p in ALL[name](3, 10).parameters()) / 1e6
     assert count == pytest.approx(parameters, abs=0.006)

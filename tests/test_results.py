@@ -265,6 +265,31 @@ def test_what_else_was_measured_stands_in_the_table_and_whole_in_its_manifest(pu
         "lengths of sums": [{"method": "dual", "length": 0.123456, "seeds": 2}]}
 
 
+SEVERAL = [outcome(method, ratio, seed, accuracy + 0.01 * seed + 0.1 * (retrain == "4 steps"))
+           for retrain in ("3 steps", "4 steps") for method, ratio, accuracy in (("random", 0.0, 0.8), ("random", 0.5, 0.6),
+                                                                                 ("dual", 0.5, 0.7)) for seed in (0, 1)]
+for k, one in enumerate(SEVERAL):
+    one.row.update({"retrain": f"{3 + k // 6} steps", "budget": "steps"})
+
+
+def test_a_table_of_several_recipes_or_networks_has_a_part_for_each_and_one_list_of_differences(tmp_path):
+    assert list(publishing.configurations([one.row for one in SEVERAL])) == ["small_cnn, 3 steps", "small_cnn, 4 steps"]
+    page = (publishing.publish(tmp_path / "t", SEVERAL, title="Mine", command="-") / "table.md").read_text()
+    parts = page.split("Trained: ")
+    assert parts[1].startswith("small_cnn, 3 steps\n") and "| 50 % | 6 | 60.5 ± 0.7 | 70.5 ± 0.7 |" in parts[1]
+    assert parts[2].startswith("small_cnn, 4 steps\n") and "| 50 % | 6 | 70.5 ± 0.7 | 80.5 ± 0.7 |" in parts[2]
+    assert page.count("+10.0 [") == 2 and "this table's 2 intervals" in page
+    found = results.summary([one.row for one in SEVERAL])
+    assert found[found.pairs > 0].retrain.tolist() == ["3 steps", "4 steps"]
+
+
+def test_a_recipe_that_differs_between_ratios_is_one_part():
+    rows = [one.row | {"retrain": f"{ratio}"} for ratio in (0.0, 0.5) for one in OUTCOMES if one.row["prune_ratio"] == ratio]
+    assert list(publishing.configurations(rows)) == ["small_cnn"]
+    two = [*rows, *({**row, "model": "resnet18"} for row in rows)]
+    assert list(publishing.configurations(two)) == ["small_cnn", "resnet18"]
+
+
 def test_a_table_of_an_older_dpkit_is_written_anew_from_its_rows_and_tells_the_same_of_them(published):
     as_new = {path: path.read_bytes() for path in published.rglob("*") if path.is_file()}
     manifest = json.loads((published / "manifest.json").read_text())
