@@ -10,7 +10,7 @@ from pathlib import Path
 from dpkit.report_result import machine, versions
 from dpkit.store import write_json
 
-NAMES = ("data_path", "recording", "dual", "grand", "memory", "selectors", "exits", "influence", "sweeps", "gpu")
+NAMES = ("data_path", "recording", "fast_cnn", "dual", "grand", "memory", "selectors", "exits", "influence", "sweeps", "gpu")
 
 
 def main():
