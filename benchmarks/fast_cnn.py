@@ -1,4 +1,4 @@
-"""A recorded training step against the machine's own matrix product: the share of its speed that a network's training reaches."""
+"""A recorded training step against the machine's own matrix product: the share of its speed that the training reaches."""
 
 import numpy as np
 import torch
