@@ -217,7 +217,7 @@ def test_a_trial_that_diverges_is_a_row_that_says_why_and_is_tried_again_only_on
         assert np.isnan(failed["accuracy"]) and (failed["keep"], failed["num_samples"]) == (30, 60)
         assert (failed["budget"], failed["retrain"]) == ("2 epochs", "2 epochs lr=1e+30")
     assert begun.count(0.05) == 1 and begun.count(1e30) == 2  # not in the second call
-    assert results.summary(table)[["seeds", "failed"]].values.tolist() == [[1, 1]]
+    assert results.summary(table)[["seeds", "failed"]].values.tolist() == [[1, 0], [0, 1]]  # two recipes
     for read in (results.kept_set, results.scores_of):
         with pytest.raises(ValueError, match="row 1 of .* failed and has no scores and no kept set: the loss became"):
             read(place["out"], 1)
