@@ -75,6 +75,9 @@ def legend_of(ax):
     return ax.get_legend_handles_labels()[1]
 
 
+LEADS = pandas.DataFrame([("a", "dual", 0.7, 1.0, 0.5, 1.5), ("b", "dual", 0.7, 2.0, np.nan, np.nan),
+                          ("b", "aum", 0.9, -1.0, -2.0, 0.0), ("c", "dual", 0.7, 9.0, 8.0, 10.0)],
+                         columns=["model", "method", "prune_ratio", "difference", "low", "high"])
 DRAWN = {
     "moon_plot": lambda ax, dynamics, half: plots.moon_plot(dynamics, ax=ax),
     "moon_plot of a selection": lambda ax, dynamics, half: plots.moon_plot(dynamics, ax=ax, selection=half),
@@ -89,9 +92,17 @@ DRAWN = {
                                                                                      np.zeros(4, int)), ax=ax, threshold=0.9),
     "accuracy_against_ratio": lambda ax, dynamics, half: plots.accuracy_against_ratio(ROWS, ax=ax),
     "accuracy_against_cost": lambda ax, dynamics, half: plots.accuracy_against_cost(BILLS, ax=ax),
+    "lead_against_accuracy": lambda ax, dynamics, half: plots.lead_against_accuracy(LEADS, {"a": 80.0, "b": 90.0}, ax=ax),
     "two_points": lambda ax, dynamics, half: plots.two_points([[0.5, 0.5], [2, 1]], [0.1, 0.1], ax=ax),
     "crossings": lambda ax, dynamics, half: plots.crossings({"dual": [0.5, 0.9, 1.1]}, ax=ax, times={"dual": 2}),
 }
+
+
+def test_a_lead_stands_at_what_its_learner_reaches_and_unknown_learners_are_left_out(ax):
+    plots.lead_against_accuracy(LEADS, {"a": 80.0, "b": 90.0}, ax=ax)
+    assert sorted(legend(ax)) == ["70 %, dual", "90 %, aum"]
+    marks = {round(x): y for line in ax.lines for x, y in zip(line.get_xdata(), line.get_ydata()) if line.get_marker() in "so"}
+    assert marks[80] == 1.0 and set(marks) == {80, 90}
 
 
 @pytest.mark.parametrize("name", DRAWN)

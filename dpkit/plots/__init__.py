@@ -5,7 +5,13 @@ colour-blind readers (Okabe and Ito's palette, and viridis).
 """
 
 from dpkit.plots._style import HARDNESS, KEPT, PRUNED, method_style
-from dpkit.plots.accuracy import accuracy_against_cost, accuracy_against_epochs, accuracy_against_ratio, differences
+from dpkit.plots.accuracy import (
+    accuracy_against_cost,
+    accuracy_against_epochs,
+    accuracy_against_ratio,
+    differences,
+    lead_against_accuracy,
+)
 from dpkit.plots.exits import pruned_in_plane, rule_by_threshold
 from dpkit.plots.influence import gap_against_bound, objective_against_proposals, predicted_against_measured
 from dpkit.plots.kept import beta_densities, kept_by_ease, plane, pruned_by_class
@@ -14,6 +20,6 @@ from dpkit.plots.pictures import image_grid
 from dpkit.plots.theorem import crossings, two_points
 
 __all__ = ["HARDNESS", "KEPT", "PRUNED", "accuracy_against_cost", "accuracy_against_epochs", "accuracy_against_ratio",
-           "beta_densities", "crossings", "differences", "gap_against_bound", "image_grid", "kept_by_ease", "method_style",
-           "moon_evolution", "moon_plot", "objective_against_proposals", "plane", "predicted_against_measured",
-           "pruned_by_class", "pruned_in_plane", "rule_by_threshold", "trajectories", "two_points"]
+           "beta_densities", "crossings", "differences", "gap_against_bound", "image_grid", "kept_by_ease",
+           "lead_against_accuracy", "method_style", "moon_evolution", "moon_plot", "objective_against_proposals", "plane",
+           "predicted_against_measured", "pruned_by_class", "pruned_in_plane", "rule_by_threshold", "trajectories", "two_points"]

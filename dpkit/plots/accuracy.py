@@ -121,6 +121,26 @@ def differences(lines, *, ax, order=None):
     return ax
 
 
+def lead_against_accuracy(lines, whole, *, ax):
+    """A method's difference to the reference, with its interval, against what the same learner reaches on everything.
+
+    lines: of results.summary, several networks or recipes, each named by its column model: with method, prune_ratio,
+    difference, low and high (NaN: no interval).   whole: {model: accuracy in percent with nothing pruned}; lines of others are
+    left out. A shape is a prune ratio, a colour a method.
+    """
+    ratios, methods = (list(dict.fromkeys(lines[name])) for name in ("prune_ratio", "method"))
+    for (method, ratio), some in lines[lines.model.isin(list(whole.keys()))].groupby(["method", "prune_ratio"]):
+        place = ratios.index(ratio) * len(methods) + methods.index(method)
+        at = [whole[model] + 0.02 * place for model in some.model]  # side by side, not one over another
+        bars = [some.difference - some.low, some.high - some.difference]
+        ax.errorbar(at, some.difference, bars, fmt="so^v"[ratios.index(ratio) % 4], color=f"C{methods.index(method)}",
+                    capsize=2, markersize=5, label=f"{100 * ratio:g} %, {method}")
+    ax.axhline(0, color="0.6", linestyle=":")
+    ax.set(xlabel="test accuracy of the same learner, trained on everything (%)", ylabel="difference (points)")
+    ax.legend(frameon=False, fontsize=8)
+    return ax
+
+
 def accuracy_against_cost(rows, *, ax, unit="samples"):
     """Mean test accuracy of each method against what it cost to get there: recording, scoring, selecting and retraining.
 
