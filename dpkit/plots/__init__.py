@@ -22,4 +22,5 @@ from dpkit.plots.theorem import crossings, two_points
 __all__ = ["HARDNESS", "KEPT", "PRUNED", "accuracy_against_cost", "accuracy_against_epochs", "accuracy_against_ratio",
            "beta_densities", "crossings", "differences", "gap_against_bound", "image_grid", "kept_by_ease",
            "lead_against_accuracy", "method_style", "moon_evolution", "moon_plot", "objective_against_proposals", "plane",
-           "predicted_against_measured", "pruned_by_class", "pruned_in_plane", "rule_by_threshold", "trajectories", "two_points"]
+           "predicted_against_measured", "pruned_by_class", "pruned_in_plane", "rule_by_threshold", "trajectories",
+           "two_points"]
