@@ -6,6 +6,9 @@ from contextlib import contextmanager
 
 import torch
 
+# by itself dask gives a worker up that is not back 15 s after its first loss: on a busy machine it is still starting then
+PATIENT = {"distributed.deploy.lost-worker-timeout": "10 minutes"}
+
 
 @contextmanager
 def connected(client=None, *, workers: int | None = None, threads: int = 1, device="auto"):
@@ -13,11 +16,13 @@ def connected(client=None, *, workers: int | None = None, threads: int = 1, devi
     if client is not None:
         yield client
         return
+    import dask
     from distributed import Client
 
     before = dict(os.environ)
     try:
-        with local_cluster(workers=workers, threads=threads, device=device) as cluster, Client(cluster) as own:
+        with dask.config.set(PATIENT), local_cluster(workers=workers, threads=threads, device=device) as cluster, \
+                Client(cluster) as own:
             yield own
     finally:  # dask leaves its workers' settings in ours, where every later process would find them
         for name in set(os.environ) - set(before):

@@ -79,7 +79,7 @@ def watched_cluster(tmp_path_factory):
     distributed, dask = pytest.importorskip("distributed"), pytest.importorskip("dask")
     import standins
 
-    from dpkit.clusters import local_cluster
+    from dpkit.clusters import PATIENT, local_cluster
 
     watch = standins.Watch(tmp_path_factory.mktemp("stages"))
     settings = {"distributed.worker.preload": [standins.__file__],
@@ -88,7 +88,7 @@ def watched_cluster(tmp_path_factory):
         patch.setenv(standins.FOLDER, str(watch.folder))
         with dask.config.set(settings):  # no longer: workers in this very process would put the stand-ins here
             cluster = local_cluster(workers=2)
-        with cluster, distributed.Client(cluster) as client:
+        with dask.config.set(PATIENT), cluster, distributed.Client(cluster) as client:
             yield client, watch
 
 
