@@ -12,8 +12,8 @@ from dpkit import by_influence, fast_cnn, models, scorers, selectors, store
 from dpkit.data import DATASETS, ImageSet
 from dpkit.exits import EarlyExitNet
 from dpkit.identity import identity, is_own
+from dpkit.recipe import Recipe
 from dpkit.records import NO_LABEL, Scores, Selection, Snapshot, TrainingDynamics, require_kind
-from dpkit.training import Recipe
 
 
 @dataclass(frozen=True)
