@@ -14,7 +14,8 @@ from dpkit.training import Recipe, cross_entropy, train
 
 MB = 1024 * 1024
 NUMBERS_OF = {"epochs": 201, "batch_size": 64, "lr": 0.05, "momentum": 0.8, "nesterov": False, "weight_decay": 1e-4,
-              "augment": None, "precision": "fp32"}
+              "augment": None, "precision": "fp32", "schedule": "linear", "warmup": 10, "norm_bias_lr": 64.0,
+              "label_smoothing": 0.1}
 
 
 # ---- counted ---------------------------------------------------------------------------------------------------
