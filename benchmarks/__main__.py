@@ -7,8 +7,8 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
-from dpkit.report_result import machine, versions
-from dpkit.store import write_json
+from dpkit.storage.files import write_json
+from dpkit.storage.provenance import machine, versions
 
 NAMES = ("data_path", "recording", "fast_cnn", "dual", "grand", "memory", "selectors", "exits", "influence", "sweeps", "gpu")
 

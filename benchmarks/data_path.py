@@ -7,8 +7,8 @@ from torchvision import transforms
 from torchvision.transforms import functional
 
 from benchmarks._compare import compare
-from dpkit.data import from_arrays
-from dpkit.training import _draws
+from dpkit.data.image_set import from_arrays
+from dpkit.training.loop import _draws
 
 
 class PlainSet(torch.utils.data.Dataset):

@@ -8,12 +8,12 @@ import torch
 
 from benchmarks._compare import compare
 from dpkit import Recipe, train
-from dpkit.catalog import make_net
-from dpkit.data import from_arrays
-from dpkit.exits import exit_flops, exit_loss, leave_early
-from dpkit.leaving import leaves_at, leaving_curve
-from dpkit.predict import autocast, take_snapshot
-from dpkit.toys import toy_images
+from dpkit.data.image_set import from_arrays
+from dpkit.data.toys import toy_images
+from dpkit.nets.builders import make_net
+from dpkit.nets.early_exits import exit_flops, exit_loss, leave_early
+from dpkit.nets.leaving import leaves_at, leaving_curve
+from dpkit.training.inference import autocast, take_snapshot
 
 BATCH = 256
 SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)  # that leave at the first exit

@@ -7,8 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks._compare import compare
 from dpkit import make_net, recipe_for, train
-from dpkit.data import from_arrays
-from dpkit.predict import autocast, picked_precision
+from dpkit.data.image_set import from_arrays
+from dpkit.training.inference import autocast, picked_precision
 
 
 def flops_of_step(net, images, batch) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from dpkit import Recipe, make_net, train
-from dpkit.data import from_arrays
+from dpkit.data.image_set import from_arrays
 
 
 def epochs(images, *, record, compile, batch_size, count=3):

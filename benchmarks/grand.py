@@ -8,9 +8,9 @@ import torch.nn.functional as F
 
 from benchmarks._compare import compare
 from dpkit import Snapshot, gradient_norms, grand
-from dpkit.catalog import make_net
-from dpkit.data import from_arrays
-from dpkit.toys import toy_images
+from dpkit.data.image_set import from_arrays
+from dpkit.data.toys import toy_images
+from dpkit.nets.builders import make_net
 
 
 def looked_at(n=50_000, width=512, classes=10):

@@ -9,11 +9,11 @@ from benchmarks._compare import compare
 from benchmarks.dual import _peak
 from benchmarks.selectors import features_of
 from dpkit import Snapshot, anneal, influence_vectors, outer_influence
-from dpkit.curvature import gradients, product_with, split_rows
-from dpkit.last_layer import with_last_layer
+from dpkit.influence.curvature import gradients, product_with, split_rows
+from dpkit.influence.last_layer import with_last_layer
+from dpkit.influence.solvers import conjugate_gradients, lissa
+from dpkit.records.vectors import factors, norms, sum_of
 from dpkit.selectors.anneal import _proposals, _swap
-from dpkit.solvers import conjugate_gradients, lissa
-from dpkit.vectors import factors, norms, sum_of
 
 N, D, C, DAMPING = 50_000, 512, 10, 5e-4  # vectors are of="sum", as the plain ways solve for plain gradients
 

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from benchmarks._compare import compare
 from benchmarks.data_path import PlainSet, image_set
 from dpkit import Recipe, indexed, train
-from dpkit.models import small_cnn
-from dpkit.predict import picked_precision
-from dpkit.training import _draws, _epoch_seed
+from dpkit.nets.models import small_cnn
+from dpkit.training.inference import picked_precision
+from dpkit.training.loop import _draws, _epoch_seed
 
 
 def usual_epoch(net, dataset, n, *, lr=0.1, order=None):

@@ -10,8 +10,9 @@ from statistics import median
 
 import numpy as np
 
-from dpkit import Recipe, Trial, results, store, sweep
-from dpkit.clusters import connected
+from dpkit import Recipe, Trial, storage, sweep
+from dpkit.experiments import results
+from dpkit.experiments.clusters import connected
 
 WAIT, TRIALS = 30.0, 20
 ONE_STEP = Recipe(budget="steps", steps=1, batch_size=20)
@@ -19,11 +20,12 @@ ONE_STEP = Recipe(budget="steps", steps=1, batch_size=20)
 
 def waiting_train(seconds):
     """Put in the place of dpkit's `train` on a worker: waits, and trains nothing."""
-    from dpkit import stages, training
+    from dpkit.experiments import stages
+    from dpkit.training import loop
 
     def train(net, images, recipe, *, seed, checkpoint=None, record=True):
         time.sleep(seconds)
-        yield training.EpochReport(0, 1.0, recipe.lr, seconds, 1, None, None, None)
+        yield loop.EpochReport(0, 1.0, recipe.lr, seconds, 1, None, None, None)
 
     stages.train = train
 
@@ -63,7 +65,7 @@ def collected(count):
         trial, folder = grid(1)[0], Path(folder)
         row = {"dataset": "digits", "method": "random", "options": "", **{name: 0.5 for name in "abcdefghijklmnopqrstuvwxyz"}}
         asked = [{"name": f"{k:020}", "versions": {}, **asdict(trial)} for k in range(count)]
-        store.write_json(folder / results.SWEEP, {"kind": "Sweep", "cache": "", "trials": asked})
+        storage.write_json(folder / results.SWEEP, {"kind": "Sweep", "cache": "", "trials": asked})
         (folder / "rows").mkdir()
         for one in asked:
             text = json.dumps({"kind": "Row", "versions": {}, "trial": asdict(trial), "row": row})

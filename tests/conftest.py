@@ -79,7 +79,7 @@ def watched_cluster(tmp_path_factory):
     distributed, dask = pytest.importorskip("distributed"), pytest.importorskip("dask")
     import standins
 
-    from dpkit.clusters import PATIENT, local_cluster
+    from dpkit.experiments.clusters import PATIENT, local_cluster
 
     watch = standins.Watch(tmp_path_factory.mktemp("stages"))
     settings = {"distributed.worker.preload": [standins.__file__],
@@ -104,7 +104,7 @@ def stages_watched(watched_cluster):
 @pytest.fixture(scope="session")
 def digits():
     """The first 200 handwritten digits."""
-    from dpkit.data import load
+    from dpkit.data.image_set import load
 
     return load("digits", device="cpu").first(200)
 
@@ -123,9 +123,9 @@ def steps_taken():
 @pytest.fixture
 def every_epoch(monkeypatch):
     """Checkpoints are written after every epoch, not every ten seconds."""
-    from dpkit import training
+    from dpkit.training import loop
 
-    monkeypatch.setattr(training._Checkpoint.__init__, "__defaults__", (0.0,))
+    monkeypatch.setattr(loop._Checkpoint.__init__, "__defaults__", (0.0,))
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,8 @@ def unfinished(*folders):
 
 
 def dask_setup(worker):
-    from dpkit import checkpoint, stages
+    from dpkit.experiments import stages
+    from dpkit.training import checkpoint
 
     folder = Path(os.environ[FOLDER])
     done_once, train, keep = stages._done_once, stages.train, checkpoint.Checkpoint.keep

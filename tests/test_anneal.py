@@ -17,8 +17,8 @@ from dpkit import (
     keep_random,
     predicted_shift,
 )
+from dpkit.records.vectors import norms, sum_of
 from dpkit.selectors.anneal import _state_at
-from dpkit.vectors import norms, sum_of
 from tests.test_influence import made_up
 
 

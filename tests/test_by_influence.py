@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dpkit import anneal, by_influence, catalog, influence_norm, influence_vectors, outer_influence
+from dpkit import anneal, influence_norm, influence_vectors, outer_influence
+from dpkit.methods import by_influence, catalog
 from tests.test_influence import made_up
 
 

@@ -8,8 +8,11 @@ import pytest
 import torch
 
 import dpkit
-from dpkit import catalog
+from dpkit.data.image_set import DATASETS
+from dpkit.methods import catalog
+from dpkit.nets import builders
 from dpkit.records import Scores, Snapshot, TrainingDynamics
+from dpkit.storage.lookup import find
 
 
 def same(one, other):
@@ -42,8 +45,8 @@ def test_every_public_scorer_stands_in_the_catalog():
     (lambda: catalog.score("duel", None), "unknown method 'duel'; there are random, dual, .*influence: did you mean dual?"),
     (lambda: catalog.select("best", None, 1, rng=0), "unknown method 'best'; there are random, dual, dual"),
     (lambda: catalog.settings("dule"), "unknown method 'dule'"),
-    (lambda: catalog.find(catalog.MODELS, "resnet1", "model"), "unknown model 'resnet1'; .*did you mean resnet18?"),
-    (lambda: catalog.make_net("vgg", None, seed=0), "unknown model 'vgg'; there are small_cnn, fast_cnn"),
+    (lambda: find(builders.MODELS, "resnet1", "model"), "unknown model 'resnet1'; .*did you mean resnet18?"),
+    (lambda: builders.make_net("vgg", None, seed=0), "unknown model 'vgg'; there are small_cnn, fast_cnn"),
 ])
 def test_an_unknown_name_is_told_what_there_is(call, message):
     with pytest.raises(ValueError, match=message):
@@ -51,14 +54,14 @@ def test_an_unknown_name_is_told_what_there_is(call, message):
 
 
 def test_a_networks_weights_are_decided_by_its_seed(digits):
-    one, again, other = (catalog.make_net("small_cnn", digits, seed=seed) for seed in (0, 0, 1))
+    one, again, other = (builders.make_net("small_cnn", digits, seed=seed) for seed in (0, 0, 1))
     assert same(one, again) and not same(one, other)
     torch.manual_seed(5)
-    assert same(one, catalog.make_net("small_cnn", digits, seed=0))
+    assert same(one, builders.make_net("small_cnn", digits, seed=0))
 
 
 def test_a_network_fits_its_images(digits):
-    assert catalog.make_net("small_cnn", digits, seed=0)(digits.clean(slice(0, 2))).shape == (2, 10)
+    assert builders.make_net("small_cnn", digits, seed=0)(digits.clean(slice(0, 2))).shape == (2, 10)
 
 
 def test_a_score_is_the_scorers_own_with_its_settings():
@@ -154,9 +157,9 @@ def test_evidence_that_a_selector_reads_must_be_there():
 
 
 def test_the_networks_and_sets_named_are_those_that_load():
-    from dpkit import data
+    from dpkit.data import image_set
 
-    assert catalog.DATASETS is data.DATASETS and "digits" in catalog.DATASETS
+    assert DATASETS is image_set.DATASETS and "digits" in DATASETS
 
 
 def test_only_labels_that_are_told_are_compared():

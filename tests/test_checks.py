@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import dpkit
-from dpkit import checks
-from dpkit.checks import _answer
+from dpkit.teaching import checks
+from dpkit.teaching.checks import _answer
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "notebooks").glob("0*.ipynb"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dpkit.__main__ import main
+from dpkit.cli import main
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -32,7 +32,8 @@ def test_help_and_the_report_driver_load_no_torch(code):
 
 
 def test_the_help_of_prune_names_every_method_and_network(capsys):
-    from dpkit.catalog import METHODS, MODELS
+    from dpkit.methods.catalog import METHODS
+    from dpkit.nets.builders import MODELS
 
     with pytest.raises(SystemExit):
         main(["prune", "--help"])

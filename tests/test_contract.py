@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dpkit import catalog, selectors
+from dpkit import selectors
+from dpkit.methods import catalog
 from dpkit.records import Scores, Snapshot, TrainingDynamics
 
 EPOCHS, CLASSES = 12, 3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dpkit.corrupt import flip_labels
+from dpkit.data.label_noise import flip_labels
 from dpkit.selectors import keep_random
 
 LABELS = np.arange(1000) % 5

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from dpkit.costs import Cost, measured
-from dpkit.training import Recipe, cross_entropy, train
+from dpkit.experiments.costs import Cost, measured
+from dpkit.training.loop import Recipe, cross_entropy, train
 
 MB = 1024 * 1024
 NUMBERS_OF = {"epochs": 201, "batch_size": 64, "lr": 0.05, "momentum": 0.8, "nesterov": False, "weight_decay": 1e-4,

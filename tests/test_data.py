@@ -15,10 +15,10 @@ import torch
 from torchvision import datasets
 from torchvision.transforms import functional as pictures
 
-from dpkit import data
-from dpkit.data import from_arrays, load
+from dpkit.data import image_set as sets
+from dpkit.data.image_set import from_arrays, load
+from dpkit.data.toys import toy_images
 from dpkit.records import Selection
-from dpkit.toys import toy_images
 
 
 def image_set(n=6, channels=3, *, side=5, shift=2, mirror=True, **more):
@@ -259,7 +259,7 @@ def test_a_file_is_loaded_by_its_path_and_named_by_its_last_part(tmp_path):
     for path in (tmp_path / "elsewhere" / "pictures.npz", str(tmp_path / "elsewhere" / "pictures.npz")):
         images = load(path, device="cpu")
         assert images.name == "pictures" and np.array_equal(images.images[:, 0], arrays["train_images"])
-        labels, paths = data.labels_of(path)
+        labels, paths = sets.labels_of(path)
         assert labels.tolist() == images.labels.tolist() and labels.dtype == np.int64 and paths is None
 
 
@@ -269,14 +269,14 @@ def test_labels_may_be_a_column_as_medmnist_has_them_and_lie_unsplit(tmp_path):
     assert load("mine", device="cpu").labels.tolist() == [0, 1, 2, 0, 1, 2]
     assert load("mine", split="test", device="cpu").labels.tolist() == [0, 1]
     np.savez(tmp_path / "data" / "one.npz", images=np.zeros((6, 8, 8), np.uint8), labels=column)
-    assert load("one", device="cpu").labels.tolist() == data.labels_of("one")[0].tolist() == [0, 1, 2, 0, 1, 2]
+    assert load("one", device="cpu").labels.tolist() == sets.labels_of("one")[0].tolist() == [0, 1, 2, 0, 1, 2]
 
 
 @pytest.mark.parametrize("labels", [np.zeros((6, 2), int), np.zeros(6), np.array(3)])
 def test_labels_without_pictures_are_checked_as_well(tmp_path, labels):
     write_set(tmp_path / "data", train_labels=labels)
     with pytest.raises(ValueError, match=r"train_labels must be \(\d,\) whole numbers; got"):
-        data.labels_of("mine")
+        sets.labels_of("mine")
 
 
 def test_test_labels_are_checked_against_the_training_classes(tmp_path):
@@ -451,10 +451,10 @@ def test_hard_toys_are_faint():
 def test_a_small_network_finds_the_hard_and_the_mislabelled_toys():
     from sklearn.metrics import roc_auc_score
 
-    from dpkit.catalog import make_net
+    from dpkit.nets.builders import make_net
     from dpkit.records import TrainingDynamics
     from dpkit.scorers import aum, dual
-    from dpkit.training import Recipe, train
+    from dpkit.training.loop import Recipe, train
 
     images, kinds = toy_images(600, seed=0, device="cpu")
     reports = train(make_net("small_cnn", images, seed=0), images, Recipe(epochs=12, batch_size=64), seed=0)
@@ -466,8 +466,8 @@ def test_a_small_network_finds_the_hard_and_the_mislabelled_toys():
 
 
 def test_a_device_is_found_by_itself():
-    assert data.auto_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert data.auto_device("cpu") == torch.device("cpu")
+    assert sets.auto_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert sets.auto_device("cpu") == torch.device("cpu")
     assert image_set().to("cpu").device == torch.device("cpu")
 
 

@@ -16,11 +16,11 @@ import pytest
 import torch
 from torch import nn
 
-from dpkit import training
-from dpkit.data import auto_device, load
-from dpkit.models import StagedNet
-from dpkit.recorder import Recorder
-from dpkit.training import Recipe, train
+from dpkit.data.image_set import auto_device, load
+from dpkit.nets.models import StagedNet
+from dpkit.training import loop
+from dpkit.training.loop import Recipe, train
+from dpkit.training.recorder import Recorder
 
 ROOT = Path(__file__).parents[1]
 N = 201  # odd: the two shares of a batch differ
@@ -123,13 +123,13 @@ update, found["log"] = Recorder.update, []
 def logging(self, epoch, index, logits, labels):
     found["log"].append(index.tolist())
     update(self, epoch, index, logits, labels)
-training.Recorder.update = logging
+loop.Recorder.update = logging
 found["plain"] = run(net_for(images, seed=rank), images, RECIPE, seed=1, loss=of_exits, tdds=True)  # process 0's weights count
-training.Recorder.update = update
+loop.Recorder.update = update
 
 def dropped_out(net, x, y):
     found.setdefault("masks", nn.functional.dropout(torch.ones(20)).tolist())
-    return training.cross_entropy(net, x, y)
+    return loop.cross_entropy(net, x, y)
 
 found["small_cnn"] = run(make_net("small_cnn", digits, seed=0), digits, Recipe(epochs=10), seed=0, loss=dropped_out)
 found["own"] = vars(record_of_own_loop(lambda batch: batch[rank::world]))
@@ -149,7 +149,7 @@ def given(index=(0, 1), labels=(0, 1), logits=((0.0, 1.0), (1.0, 0.0)), epoch=0,
     recorder.epoch(epoch)
 
 def lost_in_process_1(net, x, y):
-    value, logits = training.cross_entropy(net, x, y)
+    value, logits = loop.cross_entropy(net, x, y)
     return (value * torch.nan if rank else value), logits
 
 def unwritable(path):
@@ -311,14 +311,14 @@ from torch.distributed import get_rank
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from dpkit import training
 
-training._Checkpoint.__init__.__defaults__ = (0.0,)  # written after every epoch
+loop._Checkpoint.__init__.__defaults__ = (0.0,)  # written after every epoch
 steps = []
 register_optimizer_step_post_hook(lambda *arguments: steps.append(1))
 def deadly(net, x, y):
     if len(steps) == int(sys.argv[1]) and get_rank() == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    return training.cross_entropy(net, x, y)
-training.train.__kwdefaults__["loss"] = deadly
+    return loop.cross_entropy(net, x, y)
+loop.train.__kwdefaults__["loss"] = deadly
 """
 AFTER = """
 open(f"steps_{os.environ['RANK']}", "w").write(str(len(steps)))
@@ -378,7 +378,7 @@ def test_a_group_of_one_process_exchanges_nothing(tmp_path, small, monkeypatch):
     try:
         for name in ("all_reduce", "all_gather_object", "broadcast", "barrier"):
             monkeypatch.setattr(torch.distributed, name, None)
-        monkeypatch.setattr(training, "DistributedDataParallel", None)
+        monkeypatch.setattr(loop, "DistributedDataParallel", None)
         found = list(train(net_for(small), small, RECIPE, seed=1, checkpoint=tmp_path / "c"))
         alone = record_of_own_loop(lambda batch: batch)
         with pytest.raises(ValueError, match="labels must be in"):  # at once, as there is nobody to wait for

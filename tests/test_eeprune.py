@@ -5,7 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
-from dpkit import catalog, eeprune, keep_above, keep_count, keep_top
+from dpkit import eeprune, keep_above, keep_count, keep_top
+from dpkit.methods import catalog
 from dpkit.records import Scores, Snapshot
 
 # label 0 of two classes. (early, final) probability of it
@@ -130,7 +131,7 @@ def test_a_threshold_outside_its_range_is_refused(confidence):
 
 
 def test_large_snapshots_are_read_block_by_block_to_the_same_scores(monkeypatch):
-    from dpkit import blocks
+    from dpkit.storage import blocks
 
     snapshot = random_snapshot()
     whole = eeprune(snapshot).values

@@ -8,12 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dpkit import Recipe, catalog, data, models
-from dpkit.exits import EarlyExitNet, exit_flops, exit_loss, leave_early
-from dpkit.leaving import leaves_at, leaving_curve
-from dpkit.predict import take_snapshot
+from dpkit import Recipe
+from dpkit.data import image_set
+from dpkit.nets import builders, models
+from dpkit.nets.early_exits import EarlyExitNet, exit_flops, exit_loss, leave_early
+from dpkit.nets.leaving import leaves_at, leaving_curve
 from dpkit.records import Snapshot
-from dpkit.training import train
+from dpkit.training.inference import take_snapshot
+from dpkit.training.loop import train
 
 
 def net_with_exits(name="small_cnn", after=(0, 1), channels=1):
@@ -24,9 +26,9 @@ def net_with_exits(name="small_cnn", after=(0, 1), channels=1):
 # ---- the exits -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", catalog.MODELS)
+@pytest.mark.parametrize("name", builders.MODELS)
 def test_the_last_exit_is_what_forward_says_and_the_network_is_as_without_exits(name):
-    x, plain = torch.randn(2, 1, 16, 16), catalog.MODELS[name](1, 5).eval()
+    x, plain = torch.randn(2, 1, 16, 16), builders.MODELS[name](1, 5).eval()
     net = EarlyExitNet(plain, after=(0, 2)).eval()
     with torch.no_grad():
         features, exits = net.look(x)
@@ -54,11 +56,11 @@ def test_exits_compute_in_float32_under_autocast():
 
 
 def test_the_catalog_gives_a_network_the_same_weights_with_and_without_exits():
-    images = data.load("digits", device="cpu").first(8)
-    plain, exits = (catalog.make_net("small_cnn", images, seed=3, exits=after) for after in ((), (1,)))
+    images = image_set.load("digits", device="cpu").first(8)
+    plain, exits = (builders.make_net("small_cnn", images, seed=3, exits=after) for after in ((), (1,)))
     for name, value in plain.state_dict().items():
         assert torch.equal(value, exits.state_dict()[name]), name
-    again = catalog.make_net("small_cnn", images, seed=3, exits=(1,))
+    again = builders.make_net("small_cnn", images, seed=3, exits=(1,))
     assert torch.equal(again.heads[0].weight, exits.heads[0].weight)
 
 
@@ -88,8 +90,8 @@ def test_the_joint_loss_is_the_weighted_mean_of_the_exits():
 
 
 def test_every_exit_learns():
-    images = data.load("digits", device="cpu").first(300)
-    net = catalog.make_net("small_cnn", images, seed=0, exits=(0, 1))
+    images = image_set.load("digits", device="cpu").first(300)
+    net = builders.make_net("small_cnn", images, seed=0, exits=(0, 1))
     for _ in train(net, images, Recipe(epochs=12, batch_size=32, lr=0.05), seed=0, loss=exit_loss()):
         pass
     snapshot = take_snapshot(net, images)
@@ -210,11 +212,11 @@ def test_a_snapshot_with_one_exit_leaves_at_the_end():
 
 
 def test_training_with_exits_resumes_to_the_same_numbers(tmp_path):
-    images = data.load("digits", device="cpu").first(60)
+    images = image_set.load("digits", device="cpu").first(60)
     recipe = Recipe(epochs=4, batch_size=16, lr=0.01)
 
     def trained(folder, stop=4):
-        net = catalog.make_net("small_cnn", images, seed=0, exits=(1,))
+        net = builders.make_net("small_cnn", images, seed=0, exits=(1,))
         reports = list(islice(train(net, images, recipe, seed=0, loss=exit_loss(), checkpoint=folder), stop))
         return net, reports
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dpkit.checks.expect import same
+from dpkit.teaching.checks.expect import same
 
 
 def said(found, expected):

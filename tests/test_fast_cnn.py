@@ -11,18 +11,21 @@ import torch
 import torch.nn.functional as F
 
 import dpkit
-from dpkit import catalog, data, stages
-from dpkit.fast_cnn import FastCNN, whitening_filters
-from dpkit.training import cross_entropy
-from dpkit.trials import Trial
+from dpkit.data import image_set
+from dpkit.experiments import stages
+from dpkit.experiments.trials import Trial
+from dpkit.nets import builders
+from dpkit.nets.fast import FastCNN, whitening_filters
+from dpkit.training.loop import cross_entropy
+from dpkit.training.recipe import recipe_for
 
-DIGITS = data.load("digits", device="cpu", say=None)
+DIGITS = image_set.load("digits", device="cpu", say=None)
 
 
 def made(side=8, channels=1, n=12, classes=3, seed=0):
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (n, side, side, channels) if channels > 1 else (n, side, side), dtype=np.uint8)
-    return data.from_arrays(pixels, np.arange(n) % classes, device="cpu")
+    return image_set.from_arrays(pixels, np.arange(n) % classes, device="cpu")
 
 
 # ---- whitening -------------------------------------------------------------------------------------------------
@@ -56,7 +59,7 @@ def test_the_largest_weight_of_a_direction_is_positive():
 def test_make_net_whitens_by_the_images_it_is_given_and_by_no_others():
     images = DIGITS.first(200)
     kept = images.subset(np.arange(50))
-    whole, part, again = (catalog.make_net("fast_cnn", some, seed=0) for some in (images, kept, kept))
+    whole, part, again = (builders.make_net("fast_cnn", some, seed=0) for some in (images, kept, kept))
     expected = whitening_filters(kept.clean(slice(None)))
     assert torch.equal(part.stages[0][0].weight, expected) and not torch.equal(whole.stages[0][0].weight, expected)
     for name, value in part.state_dict().items():
@@ -76,7 +79,7 @@ def test_retraining_whitens_by_the_kept_images(tmp_path, monkeypatch):
 
 def test_whitening_is_frozen_and_its_bias_learns():
     images = DIGITS.first(64)
-    net = catalog.make_net("fast_cnn", images, seed=0)
+    net = builders.make_net("fast_cnn", images, seed=0)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     list(dpkit.train(net, images, dpkit.Recipe(epochs=1, batch_size=16), seed=0, record=False))
     after = net.state_dict()
@@ -90,14 +93,14 @@ def test_whitening_is_frozen_and_its_bias_learns():
 def test_a_set_of_one_colour_is_refused(pixels):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        images = data.from_arrays(pixels, np.arange(12) % 2, device="cpu")
+        images = image_set.from_arrays(pixels, np.arange(12) % 2, device="cpu")
     with pytest.raises(ValueError, match="whitening needs images that differ somewhere; all of these are of one colour"):
-        catalog.make_net("fast_cnn", images, seed=0)
+        builders.make_net("fast_cnn", images, seed=0)
 
 
 def test_images_that_are_plain_but_unlike_each_other_are_whitened():
     pixels = np.broadcast_to(np.arange(12, dtype=np.uint8)[:, None, None] * 20, (12, 8, 8)).copy()
-    net = catalog.make_net("fast_cnn", data.from_arrays(pixels, np.arange(12) % 2, device="cpu"), seed=0)
+    net = builders.make_net("fast_cnn", image_set.from_arrays(pixels, np.arange(12) % 2, device="cpu"), seed=0)
     assert torch.isfinite(net.stages[0][0].weight).all()
 
 
@@ -108,21 +111,21 @@ def test_images_that_are_plain_but_unlike_each_other_are_whitened():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_from_8x8_up_grey_too(side, channels):
     images = made(side, channels)
-    net = catalog.make_net("fast_cnn", images, seed=0)
+    net = builders.make_net("fast_cnn", images, seed=0)
     assert net(images.clean(slice(None))).shape == (12, 3)
 
 
 def test_an_oblong_image_is_taken():
     pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 40), dtype=np.uint8)
-    images = data.from_arrays(pixels, np.arange(12) % 3, device="cpu")
-    assert catalog.make_net("fast_cnn", images, seed=0)(images.clean(slice(None))).shape == (12, 3)
+    images = image_set.from_arrays(pixels, np.arange(12) % 3, device="cpu")
+    assert builders.make_net("fast_cnn", images, seed=0)(images.clean(slice(None))).shape == (12, 3)
 
 
 @pytest.mark.parametrize("model", ["fast_cnn", "fast_cnn_wide", "small_cnn"])
 @pytest.mark.parametrize("side", [7, 4])
 def test_smaller_images_are_refused_with_advice(model, side):
     with pytest.raises(ValueError, match=f"{model} needs images of at least 8x8 pixels; these are {side}x{side}: have them"):
-        catalog.make_net(model, made(side), seed=0)
+        builders.make_net(model, made(side), seed=0)
 
 
 def test_a_sweep_refuses_small_images_before_any_training(tmp_path, monkeypatch):
@@ -145,8 +148,8 @@ def test_more_channels_than_whitening_can_see_are_refused():
 
 def test_everything_that_reads_a_network_reads_this_one():
     images = DIGITS.first(60)
-    net = catalog.make_net("fast_cnn", images, seed=0, exits=(1, 2))
-    recipe = catalog.recipe_for("fast_cnn", epochs=2, batch_size=20)
+    net = builders.make_net("fast_cnn", images, seed=0, exits=(1, 2))
+    recipe = recipe_for("fast_cnn", epochs=2, batch_size=20)
     reports = list(dpkit.train(net, images, recipe, seed=0, loss=dpkit.exit_loss()))
     assert np.isfinite(reports[-1].target_prob).all()
     snapshot = dpkit.take_snapshot(net, images)
@@ -158,7 +161,7 @@ def test_everything_that_reads_a_network_reads_this_one():
 
 def test_gradient_norms_are_autograds():
     images = DIGITS.first(4)
-    net = catalog.make_net("fast_cnn", images, seed=0).eval()
+    net = builders.make_net("fast_cnn", images, seed=0).eval()
     for p in net.parameters():
         p.requires_grad_(True)  # the frozen ones count
     found = dpkit.gradient_norms(net, images).values
@@ -211,7 +214,7 @@ def test_settings_that_cannot_be_are_refused(settings, message):
 
 def test_a_schedule_shorter_than_its_warmup_is_refused_before_the_first_step():
     images = DIGITS.first(64)
-    net = catalog.make_net("small_cnn", images, seed=0)
+    net = builders.make_net("small_cnn", images, seed=0)
     recipe = dpkit.Recipe(epochs=2, batch_size=32, warmup=4)  # 4 steps in all
     with pytest.raises(ValueError, match="warmup must be shorter than the schedule, 4 steps here; got 4"):
         next(dpkit.train(net, images, recipe, seed=0))
@@ -220,12 +223,12 @@ def test_a_schedule_shorter_than_its_warmup_is_refused_before_the_first_step():
 def test_smoothed_labels_are_torchs_and_a_recording_with_them_is_warned_of():
     images = DIGITS.first(32)
     recipe = dpkit.Recipe(epochs=1, batch_size=32, label_smoothing=0.2, augment=None, precision="fp32")
-    net = catalog.make_net("small_cnn", images, seed=0)
+    net = builders.make_net("small_cnn", images, seed=0)
     net.train()
     expected = F.cross_entropy(net(images.clean(slice(None))), images.labels, label_smoothing=0.2).item()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        net = catalog.make_net("small_cnn", images, seed=0)
+        net = builders.make_net("small_cnn", images, seed=0)
         report = next(dpkit.train(net, images, recipe, seed=0, record=False))
     assert report.loss == pytest.approx(expected, rel=1e-4)
     with pytest.warns(UserWarning, match="label smoothing distorts the probabilities"):
@@ -234,14 +237,14 @@ def test_smoothed_labels_are_torchs_and_a_recording_with_them_is_warned_of():
 
 def test_smoothing_with_a_loss_of_ones_own_is_refused():
     images = DIGITS.first(32)
-    net = catalog.make_net("small_cnn", images, seed=0)
+    net = builders.make_net("small_cnn", images, seed=0)
     with pytest.raises(ValueError, match="label_smoothing is for the usual loss"):
         next(dpkit.train(net, images, dpkit.Recipe(epochs=1, label_smoothing=0.1), seed=0, loss=dpkit.exit_loss()))
 
 
 def test_a_batch_larger_than_the_set_is_told():
     images = DIGITS.first(20)
-    net = catalog.make_net("fast_cnn", images, seed=0)
+    net = builders.make_net("fast_cnn", images, seed=0)
     with pytest.warns(UserWarning, match="batch_size 1,024 is larger than the set: every step takes all of its 20 images"):
         next(dpkit.train(net, images, dpkit.Recipe(epochs=1, batch_size=1024), seed=0))
 
@@ -250,7 +253,7 @@ def test_norm_biases_have_their_own_rate_and_the_same_decay():
     images = DIGITS.first(32)
     moved = {}
     for factor in (1.0, 8.0):
-        net = catalog.make_net("small_cnn", images, seed=0)
+        net = builders.make_net("small_cnn", images, seed=0)
         before = {name: value.detach().clone() for name, value in net.named_parameters()}
         recipe = dpkit.Recipe(epochs=1, batch_size=32, norm_bias_lr=factor, augment=None, momentum=0.0, nesterov=False,
                               precision="fp32")
@@ -272,7 +275,7 @@ def test_a_training_with_its_own_norm_rate_goes_on_from_a_checkpoint(tmp_path):
     recipe = dpkit.Recipe(epochs=3, batch_size=16, norm_bias_lr=4.0, warmup=2, label_smoothing=0.1)
 
     def losses(epochs, folder):
-        net = catalog.make_net("fast_cnn", images, seed=0)
+        net = builders.make_net("fast_cnn", images, seed=0)
         found = []
         for report in dpkit.train(net, images, recipe, seed=0, record=False, checkpoint=folder):
             found.append(report.loss)
@@ -281,7 +284,7 @@ def test_a_training_with_its_own_norm_rate_goes_on_from_a_checkpoint(tmp_path):
         return found
 
     whole = losses(3, None)
-    from dpkit.checkpoint import Checkpoint
+    from dpkit.training.checkpoint import Checkpoint
 
     original = Checkpoint.__init__
     try:
@@ -293,7 +296,7 @@ def test_a_training_with_its_own_norm_rate_goes_on_from_a_checkpoint(tmp_path):
 
 
 def test_recipe_for_knows_what_suits_a_network():
-    assert catalog.recipe_for("small_cnn", epochs=3) == dpkit.Recipe(epochs=3)
+    assert recipe_for("small_cnn", epochs=3) == dpkit.Recipe(epochs=3)
     assert dpkit.recipe_for("fast_cnn", lr=0.7).lr == 0.7
     assert dpkit.recipe_for("fast_cnn").label_smoothing == 0  # for recordings too
     with pytest.raises(ValueError, match="unknown model 'fast'"):
@@ -301,6 +304,6 @@ def test_recipe_for_knows_what_suits_a_network():
 
 
 def test_the_usual_loss_is_itself_without_smoothing():
-    from dpkit.training import _checked
+    from dpkit.training.loop import _checked
 
     assert _checked(dpkit.Recipe(batch_size=4), 8, cross_entropy, True) is cross_entropy

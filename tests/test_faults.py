@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 import yaml
 
-from dpkit import results, store, sweeps
-from dpkit.__main__ import main
-from dpkit.grids import trials_of
-from dpkit.trials import run_trial
+from dpkit import storage
+from dpkit.cli import main
+from dpkit.experiments import results, sweeps
+from dpkit.experiments.grids import trials_of
+from dpkit.experiments.trials import run_trial
 
 pytest.importorskip("distributed")
 import standins
@@ -329,7 +330,7 @@ def test_a_disk_that_is_full_stops_the_sweep_and_costs_nothing_that_was_trained(
 
 def test_a_row_that_cannot_be_written_is_told_in_one_sentence_and_the_same_command_goes_on(tmp_path, monkeypatch, capsys):
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(GRID | {"method": "random"}))
-    write = store.write_json
+    write = storage.write_json
 
     def full(path, value):
         if path.parent.name == "rows":
@@ -341,9 +342,9 @@ def test_a_row_that_cannot_be_written_is_told_in_one_sentence_and_the_same_comma
         command = ["sweep", str(tmp_path / "grid.yaml"), "--out", str(tmp_path / "out"), "--device", "cpu", "--scheduler",
                    client.scheduler.address]
         with monkeypatch.context() as disk:
-            disk.setattr(store, "write_json", full)
+            disk.setattr(storage, "write_json", full)
             assert main(command) == 1
         assert capsys.readouterr().err == f"dpkit: could not write a row to {tmp_path}/out {NO_SPACE}\n"
         assert not (tmp_path / "out" / "rows").exists()
-        monkeypatch.setattr("dpkit.stages.train", lambda *a, **k: pytest.fail("a training was started"))
+        monkeypatch.setattr("dpkit.experiments.stages.train", lambda *a, **k: pytest.fail("a training was started"))
         assert main(command) == 0

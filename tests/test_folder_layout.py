@@ -10,10 +10,10 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 import dpkit
-from dpkit.__main__ import main
-from dpkit.data import labels_of, load
-from dpkit.image_folder import list_folder
-from dpkit.pruning import prune
+from dpkit.cli import main
+from dpkit.data.class_folders import list_folder
+from dpkit.data.image_set import labels_of, load
+from dpkit.experiments.pruning import prune
 
 
 def write_tree(folder, *places, n=2):

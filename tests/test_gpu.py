@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from dpkit.catalog import make_net
-from dpkit.data import load
-from dpkit.predict import evaluate, take_snapshot
-from dpkit.recorder import Recorder
-from dpkit.training import Recipe, train
+from dpkit.data.image_set import load
+from dpkit.nets.builders import make_net
+from dpkit.training.inference import evaluate, take_snapshot
+from dpkit.training.loop import Recipe, train
+from dpkit.training.recorder import Recorder
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]
 RECIPE = Recipe(epochs=4, batch_size=64, lr=0.02)

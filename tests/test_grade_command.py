@@ -17,7 +17,7 @@ pytest.importorskip("IPython")
 import submissions
 from submissions import DUAL, Case, hand_in
 
-from dpkit.__main__ import main
+from dpkit.cli import main
 from dpkit.classroom import sandbox
 
 ROOT = Path(__file__).parents[1]

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dpkit import gradients
-from dpkit.data import from_arrays
-from dpkit.gradients import gradient_norms
-from dpkit.models import StagedNet, resnet18, small_cnn
-from dpkit.predict import take_snapshot
+from dpkit.data.image_set import from_arrays
+from dpkit.data.toys import toy_images
+from dpkit.nets.models import StagedNet, resnet18, small_cnn
 from dpkit.scorers import grand
-from dpkit.toys import toy_images
+from dpkit.training import gradients
+from dpkit.training.gradients import gradient_norms
+from dpkit.training.inference import take_snapshot
 
 
 @pytest.fixture(scope="module")

@@ -160,7 +160,7 @@ def test_the_summary_names_messages_and_no_student(graded):
 
 
 def test_html_and_pictures_in_a_students_text_stay_text():
-    from dpkit.report_page import _markdown
+    from dpkit.reports.page import _markdown
 
     text = "a < b, <b>bold</b>\n\n<script>alert(1)</script>\n\n![x](/etc/hostname) ![y](https://example.org/y.png) `x<y>`"
     shown = _markdown(text, ".", None, [], plain=True)

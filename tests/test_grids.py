@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpkit import catalog, grids, stages, sweeps
-from dpkit.catalog import METHODS
-from dpkit.grids import Refused, trials_of
-from dpkit.training import Recipe
-from dpkit.trials import Trial
+from dpkit.experiments import grids, stages, sweeps
+from dpkit.experiments.grids import Refused, trials_of
+from dpkit.experiments.trials import Trial
+from dpkit.methods.catalog import METHODS
+from dpkit.training.loop import Recipe
+from dpkit.training.recipe import recipe_for
 
 GRID = {"dataset": "digits", "method": "random", "prune_ratio": 0.5, "record": {"epochs": 12}, "retrain": {"epochs": 3}}
 
@@ -246,7 +247,7 @@ TWO_NETS = {"dataset": "digits", "model": "fast_cnn", "record_model": ["small_cn
 
 
 def test_recipes_are_filled_in_as_suits_each_network():
-    suited = catalog.recipe_for("fast_cnn").lr
+    suited = recipe_for("fast_cnn").lr
     assert suited != Recipe().lr
     trials = grids.trials_of(TWO_NETS)
     assert {trial.retrain.lr for trial in trials} == {suited}

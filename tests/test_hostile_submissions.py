@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("nbgrader")
 pytest.importorskip("IPython")
 
-from dpkit.__main__ import main
+from dpkit.cli import main
 from dpkit.classroom import grading, pages, sandbox
 
 NO_SANDBOX = sandbox.why_not()

@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from dpkit import catalog, exits, refusals, scorers, stages, store, sweeps
-from dpkit.identity import Unknown, identity, is_own, known_or_new
-from dpkit.models import small_cnn
+from dpkit import scorers, storage
+from dpkit.experiments import refusals, stages, sweeps
+from dpkit.experiments.trials import Trial, exits_of
+from dpkit.methods import catalog
+from dpkit.nets import builders, early_exits
+from dpkit.nets.models import small_cnn
 from dpkit.records import Scores, TrainingDynamics
-from dpkit.training import Recipe
-from dpkit.trials import Trial, exits_of
+from dpkit.storage.identity import Unknown, identity, is_own, known_or_new
+from dpkit.training.loop import Recipe
 
 
 def cell(source, name="__main__", **known):
@@ -229,7 +232,7 @@ def test_dpkits_own_are_known_by_name_and_what_looks_like_them_is_not():
     spoofed = cell("def dual(d): return 1", name="dpkit.scorers.dual")["dual"]
     for function in (wrapped, spoofed, functools.partial(scorers.dual, window=5)):
         assert identity(function).startswith("dual ") and is_own(identity(function))
-    losses = {identity(exits.exit_loss(weights)) for weights in (None, (1, 2), (2, 1))}
+    losses = {identity(early_exits.exit_loss(weights)) for weights in (None, (1, 2), (2, 1))}
     assert len(losses) == 3 and not any(map(is_own, losses))
 
 
@@ -326,7 +329,7 @@ def test_what_dpkits_own_functions_computed_is_still_found(names, method, model)
 
 def test_a_retraining_of_dpkits_own_network_is_still_found(names, tmp_path):
     images, test = (SimpleNamespace(fingerprint=name, facts=None) for name in ("pixels", "test"))
-    store.write_json(tmp_path / "retrain-d72c42f0b9ed2ad2d966.json", {"row": {"accuracy": 0.5}})
+    storage.write_json(tmp_path / "retrain-d72c42f0b9ed2ad2d966.json", {"row": {"accuracy": 0.5}})
     row = stages.retrain(images, test, SimpleNamespace(kept=np.arange(5)), model="small_cnn", recipe=CELL.retrain, seed=3,
                          cache=tmp_path)
     assert row["accuracy"] == 0.5 and row["from_cache"]
@@ -345,7 +348,7 @@ def test_an_edited_part_of_a_trial_changes_the_keys_of_its_stages(names, monkeyp
 
     def trial_of(version):
         if what == "model":
-            monkeypatch.setitem(catalog.MODELS, "mine", cell(BUILD.format(version))["mine"])
+            monkeypatch.setitem(builders.MODELS, "mine", cell(BUILD.format(version))["mine"])
             return names(replace(CELL, model="mine"))
         judges = ("features", "snapshot")[version] if what == "judges" else "features"
         changes = {"judges": judges}
@@ -366,13 +369,13 @@ def test_an_edited_part_of_a_trial_changes_the_keys_of_its_stages(names, monkeyp
 
 
 def test_a_network_of_dpkits_under_anothers_name_is_itself(names, monkeypatch):
-    monkeypatch.setitem(catalog.MODELS, "small_cnn", catalog.MODELS["resnet18"])
+    monkeypatch.setitem(builders.MODELS, "small_cnn", builders.MODELS["resnet18"])
     assert names(CELL)[0] == names(replace(CELL, model="resnet18"))[0] != KEYS["dual+beta", "small_cnn"][0]
 
 
 def test_the_stages_of_an_edited_network_are_counted_anew(monkeypatch):
     def with_stages(n):
-        monkeypatch.setitem(catalog.MODELS, "mine", lambda c, k: SimpleNamespace(stages=range(n)))
+        monkeypatch.setitem(builders.MODELS, "mine", lambda c, k: SimpleNamespace(stages=range(n)))
         refusals.check_exits("eeprune", "mine", (2,), ())
 
     with_stages(4)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from dpkit.data import from_arrays, labels_of, load
-from dpkit.image_files import known_before
-from dpkit.pruning import prune
+from dpkit.data.image_set import from_arrays, labels_of, load
+from dpkit.data.named_sets import known_before
+from dpkit.experiments.pruning import prune
 from dpkit.records import Selection, TrainingDynamics
 
 

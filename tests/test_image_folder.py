@@ -11,11 +11,11 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 import dpkit
-from dpkit import image_folder
-from dpkit.catalog import make_net
-from dpkit.data import labels_of, load
-from dpkit.image_folder import list_folder, read_pixels
-from dpkit.training import Recipe, train
+from dpkit.data import class_folders
+from dpkit.data.class_folders import list_folder, read_pixels
+from dpkit.data.image_set import labels_of, load
+from dpkit.nets.builders import make_net
+from dpkit.training.loop import Recipe, train
 
 
 def write_image(file, width=8, height=8, *, mode="RGB", seed=None, **options):
@@ -54,8 +54,8 @@ def mixed(tmp_path):
 @pytest.fixture
 def decoded(monkeypatch):
     """The names of the files that were decoded, as it happens."""
-    names, picture = [], image_folder._picture
-    monkeypatch.setattr(image_folder, "_picture", lambda file, size: names.append(file.name) or picture(file, size))
+    names, picture = [], class_folders._picture
+    monkeypatch.setattr(class_folders, "_picture", lambda file, size: names.append(file.name) or picture(file, size))
     return names
 
 
@@ -173,9 +173,9 @@ def test_a_load_that_breaks_off_leaves_nothing_that_would_be_taken_for_whole(tmp
 
 
 def test_a_load_that_was_stopped_decodes_only_what_it_had_not_saved(tmp_path, decoded, monkeypatch):
-    monkeypatch.setattr(image_folder, "_PART", 3)
+    monkeypatch.setattr(class_folders, "_PART", 3)
     folder = write_folder(tmp_path / "photos", cat=5, dog=5)
-    picture = image_folder._picture
+    picture = class_folders._picture
 
     def stop(file, size):
         if file == folder / "dog" / "2.png":  # row 7, in the third part
@@ -183,7 +183,7 @@ def test_a_load_that_was_stopped_decodes_only_what_it_had_not_saved(tmp_path, de
         return picture(file, size)
 
     with monkeypatch.context() as killed:
-        killed.setattr(image_folder, "_picture", stop)
+        killed.setattr(class_folders, "_picture", stop)
         with pytest.raises(KeyboardInterrupt):
             load(folder, device="cpu")
     decoded.clear()

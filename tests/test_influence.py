@@ -16,8 +16,8 @@ from dpkit import (
     plan_influence,
     predicted_shift,
 )
-from dpkit.curvature import gradients, hessian, hessian_product
-from dpkit.last_layer import fit_last_layer, mean_loss, with_last_layer
+from dpkit.influence.curvature import gradients, hessian, hessian_product
+from dpkit.influence.last_layer import fit_last_layer, mean_loss, with_last_layer
 from dpkit.records import TrainingDynamics
 
 DAMPING = 1e-2

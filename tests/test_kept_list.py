@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import dpkit
-from dpkit.kept_list import find_kept, read_kept, write_kept
+from dpkit.records.kept_list import find_kept, read_kept, write_kept
 
 ROOT = Path(__file__).parents[1]
 ODD = ["wolf/a b.jpg", "wolf/ lead.jpg", "wolf/trail .jpg ", 'wolf/"quoted".jpg', "wolf/it's.jpg", "wolf/#1.jpg",
@@ -73,7 +73,7 @@ def test_a_folder_with_such_a_name_is_refused_before_anything_is_trained(tmp_pat
         for i in range(2):
             Image.new("RGB", (8, 8)).save(tmp_path / name / f"{i}.png")
     os.rename(tmp_path / "dog" / "0.png", tmp_path / "dog" / f"0{letter}.png")
-    from dpkit.image_folder import list_folder
+    from dpkit.data.class_folders import list_folder
 
     with pytest.raises(ValueError, match="free of line breaks and tabs"):
         list_folder(tmp_path)

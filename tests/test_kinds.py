@@ -5,9 +5,11 @@ import numpy as np
 import pandas
 import pytest
 
-from dpkit import kinds, plots, publishing, results
+from dpkit import plots
+from dpkit.experiments import publishing, results
+from dpkit.experiments.trials import Outcome
 from dpkit.records import Selection
-from dpkit.trials import Outcome
+from dpkit.storage import processors
 
 XEON, EPYC, GPU = "Xeon, avx512f", "EPYC, avx2", "NVIDIA H200"
 
@@ -28,29 +30,29 @@ MIXED = [*cell("random", 0.0, [0.8, 0.9], XEON), *cell("random", 0.5, [0.6, 0.7]
 
 
 def test_a_rows_kind_is_its_gpu_or_its_processor():
-    assert kinds.kind_of({"device": "cpu", "processor": EPYC}) == EPYC
-    assert kinds.kind_of({"device": GPU, "processor": XEON}) == kinds.kind_of({"device": GPU, "processor": EPYC}) == GPU
-    assert kinds.kind_of({"device": "mps", "processor": "M1"}) == kinds.kind_of({"processor": "M1"}) == "M1"
+    assert processors.kind_of({"device": "cpu", "processor": EPYC}) == EPYC
+    assert processors.kind_of({"device": GPU, "processor": XEON}) == processors.kind_of({"device": GPU, "processor": EPYC}) == GPU
+    assert processors.kind_of({"device": "mps", "processor": "M1"}) == processors.kind_of({"processor": "M1"}) == "M1"
     for silent in ({}, {"device": "cpu"}, {"device": None, "processor": np.nan}, {"processor": ""}):
-        assert kinds.kind_of(silent) == ""
+        assert processors.kind_of(silent) == ""
 
 
 def test_the_machine_at_hand_is_named_as_its_rows_are():
-    from dpkit import stages
-    from dpkit.data import load
-    from dpkit.report_result import processor
-    from dpkit.training import Recipe
+    from dpkit.data.image_set import load
+    from dpkit.experiments import stages
+    from dpkit.storage.provenance import processor
+    from dpkit.training.loop import Recipe
 
     images = load("digits", device="cpu").first(9)
     told = {"device": stages.device_name(images.device), "processor": processor()}
-    assert kinds.kind_of(told) == stages.surroundings(images, Recipe())["processor"] != ""
+    assert processors.kind_of(told) == stages.surroundings(images, Recipe())["processor"] != ""
 
 
 def test_the_commonest_kind_has_no_mark_and_failed_rows_have_no_kind():
     failed = row("aum", 0.5, 2, None) | {"failed": "it diverged", "processor": np.nan, "device": np.nan}
-    assert kinds.marks([*MIXED, failed]) == {EPYC: "", XEON: " (a)"}
-    assert kinds.marks([*MIXED, *cell("tdds", 0.5, [0.1], "")]) == {EPYC: "", XEON: " (a)", "": " (b)"}
-    assert kinds.marks([failed]) == {}
+    assert processors.marks([*MIXED, failed]) == {EPYC: "", XEON: " (a)"}
+    assert processors.marks([*MIXED, *cell("tdds", 0.5, [0.1], "")]) == {EPYC: "", XEON: " (a)", "": " (b)"}
+    assert processors.marks([failed]) == {}
 
 
 def test_one_sentence_says_which_rows_are_from_which_kind():

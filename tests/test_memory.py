@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpkit import blocks
 from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics
 from dpkit.scorers import aum, dual, dyn_unc, el2n, forgetting
 from dpkit.selectors import keep_beta
+from dpkit.storage import blocks
 
 # ---- where blocks end ------------------------------------------------------------------------------------------
 

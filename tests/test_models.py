@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 import torchvision
 
-from dpkit import models
-from dpkit.catalog import MODELS
-from dpkit.fast_cnn import fast_cnn, fast_cnn_narrow, fast_cnn_wide
+from dpkit.nets import models
+from dpkit.nets.builders import MODELS
+from dpkit.nets.fast import fast_cnn, fast_cnn_narrow, fast_cnn_wide
 
 SMALL = {"small_cnn": models.small_cnn, "resnet18": models.resnet18}
 ALL = SMALL | {build.__name__: build for build in (fast_cnn, fast_cnn_narrow, fast_cnn_wide, models.resnet34, models.resnet50,

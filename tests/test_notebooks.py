@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from dpkit import reports
-from dpkit.report_parameters import parameters_for
+from dpkit.reports.parameters import parameters_for
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 LESSONS = sorted(path for path in FOLDER.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)

@@ -14,10 +14,12 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.text import Text
 from scipy import stats
 
-from dpkit import catalog, plots, two_point
+from dpkit import plots
+from dpkit.methods import catalog
 from dpkit.records import Selection, Snapshot, TrainingDynamics
 from dpkit.scorers import eeprune
 from dpkit.selectors import beta_parameters, keep_above
+from dpkit.teaching import two_point
 
 # four samples over three epochs: easy, hard, wavering, learned late
 PROB = np.array([[0.9, 1.0, 0.8], [0.1, 0.1, 0.1], [0.0, 0.9, 0.3], [0.2, 0.5, 0.8]])
@@ -496,7 +498,7 @@ def test_image_grid_puts_picture_k_in_its_place(ax, channels):
 @pytest.fixture
 def explorers(dynamics, exits):
     pytest.importorskip("ipywidgets")
-    from dpkit import widgets
+    from dpkit.teaching import widgets
 
     return {"moon": lambda: widgets.moon_explorer(dynamics, rows=[1]),
             "window": lambda: widgets.window_explorer(dynamics, 2, window=2),
@@ -547,7 +549,7 @@ def test_the_two_point_explorer_marks_the_times_and_shows_the_step_asked_for(exp
 
 
 def test_in_a_report_a_sentence_stands_in_an_explorers_place(explorers, monkeypatch):
-    from dpkit.report_result import ENVIRONMENT
+    from dpkit.reports.result import ENVIRONMENT
 
     monkeypatch.setenv(ENVIRONMENT, "{}")
     assert "JupyterLab" in explorers["beta"]().data

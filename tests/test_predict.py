@@ -5,11 +5,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dpkit.catalog import make_net
-from dpkit.data import from_arrays
-from dpkit.predict import autocast, evaluate, picked_precision, picked_threads, take_snapshot
-from dpkit.toys import toy_images
-from dpkit.training import Recipe, train
+from dpkit.data.image_set import from_arrays
+from dpkit.data.toys import toy_images
+from dpkit.nets.builders import make_net
+from dpkit.training.inference import (
+    autocast,
+    evaluate,
+    picked_precision,
+    picked_threads,
+    take_snapshot,
+)
+from dpkit.training.loop import Recipe, train
 
 
 @pytest.fixture(scope="module")

@@ -17,13 +17,16 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms.functional import to_tensor
 
 import dpkit
-from dpkit import catalog, image_folder, stages, store
-from dpkit.__main__ import main
-from dpkit.data import load
+from dpkit.cli import main
+from dpkit.data import class_folders
+from dpkit.data.image_set import load
+from dpkit.data.toys import toy_images
+from dpkit.experiments import stages
+from dpkit.methods import catalog
 from dpkit.records import Scores, Selection, TrainingDynamics, keep_count
 from dpkit.scorers import dual
-from dpkit.toys import toy_images
-from dpkit.training import Recipe
+from dpkit.storage import files
+from dpkit.training.loop import Recipe
 
 ROOT = Path(__file__).parents[1]
 N, EPOCHS = 90, 10
@@ -108,7 +111,7 @@ def test_what_is_written_never_becomes_part_of_the_set(tmp_path, where, no_train
 
 
 def test_random_pruning_looks_at_no_pixel_and_no_training_setting(tmp_path, monkeypatch, no_training, capsys):
-    monkeypatch.setattr(image_folder, "_picture", lambda *a: pytest.fail("a file was decoded"))
+    monkeypatch.setattr(class_folders, "_picture", lambda *a: pytest.fail("a file was decoded"))
     data = write_photos(tmp_path / "photos", sizes=(8, 9))
     assert prune(data, tmp_path / "out", "--method", "random") == 0
     assert prune(data, tmp_path / "out", "--method", "random", "--epochs", "3") == 0
@@ -330,7 +333,7 @@ def test_a_saved_record_gives_the_same_selection_as_watching(tmp_path, finished,
 
 def test_a_record_needs_no_pixels(tmp_path, monkeypatch, no_training):
     photos = write_photos(tmp_path / "photos", sizes=(8, 12, 40))  # nobody asks for --size
-    monkeypatch.setattr(image_folder, "_picture", lambda *a: pytest.fail("an image was decoded"))
+    monkeypatch.setattr(class_folders, "_picture", lambda *a: pytest.fail("an image was decoded"))
     record = made_up_record(np.array(ImageFolder(photos).targets))
     record.save(tmp_path / "record")
     assert prune(photos, tmp_path / "out", "--method", "dual", "--dynamics", str(tmp_path / "record")) == 0
@@ -691,7 +694,7 @@ def test_a_disk_that_fills_while_the_folder_is_written_leaves_none(tmp_path, wat
 def test_what_a_killed_run_left_beside_the_folder_is_cleared(tmp_path, watched):
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
-    left = tmp_path / f".out.building-{store._host()}-{done.pid}-1"
+    left = tmp_path / f".out.building-{files._host()}-{done.pid}-1"
     left.mkdir()
     (left / "kept.txt").write_text("half")
     assert prune(watched, tmp_path / "out") == 0

@@ -8,8 +8,8 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from dpkit import make_net, train
-from dpkit.recorder import Recorder, indexed, look_at
-from dpkit.training import Recipe, cross_entropy
+from dpkit.training.loop import Recipe, cross_entropy
+from dpkit.training.recorder import Recorder, indexed, look_at
 
 
 def batch(*rows, classes=3):

@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 
-from dpkit import store
+from dpkit import storage
 from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics, keep_count, require_kind
 
 NAN = np.nan
@@ -113,7 +113,7 @@ def test_the_manifest_names_kind_seed_and_every_hash(tmp_path):
     folder = RECORDS["TrainingDynamics"]().save(tmp_path / "record")
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["kind"], manifest["schema"], manifest["seed"]) == ("TrainingDynamics", 1, 7)
-    assert manifest["sha256"] == {name: store.file_hash(folder / f"{name}.npy")
+    assert manifest["sha256"] == {name: storage.file_hash(folder / f"{name}.npy")
                                   for name in ("target_prob", "margin", "correct", "labels")}
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         ["manifest.json", *(f"{name}.npy" for name in manifest["sha256"])])
@@ -220,7 +220,7 @@ def test_a_pickled_array_is_refused_even_with_a_right_hash(tmp_path):
     folder = RECORDS["Scores"]().save(tmp_path / "record")
     np.save(folder / "values.npy", np.array([{"run": "me"}], dtype=object), allow_pickle=True)
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["sha256"]["values"] = store.file_hash(folder / "values.npy")
+    manifest["sha256"]["values"] = storage.file_hash(folder / "values.npy")
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match=r"[Pp]ython objects|[Oo]bject arrays"):
         Scores.load(folder)
@@ -277,7 +277,7 @@ def test_a_save_killed_between_its_two_renames_loses_nothing(tmp_path, python):
                     "def once(*paths):\n    rename(*paths)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
                     "os.rename = once\nscores.save('record')")
     assert killed.returncode == -signal.SIGKILL and not (tmp_path / "record").exists()
-    with pytest.raises(ZeroDivisionError), store.whole_folder(tmp_path / "record"):
+    with pytest.raises(ZeroDivisionError), storage.whole_folder(tmp_path / "record"):
         raise ZeroDivisionError  # even a next save that fails puts the earlier record back first
     assert Scores.load(tmp_path / "record").name == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["record"]

@@ -11,7 +11,7 @@ pytest.importorskip("nbconvert")
 from nbformat import v4
 from test_reports import loads
 
-from dpkit.report_page import cell_html, page
+from dpkit.reports.page import cell_html, page
 
 
 def tags(html):

@@ -13,7 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from dpkit import report_kernel, report_parameters, report_result, reports, store
+from dpkit import reports
+from dpkit.reports.kernel import Watch
+from dpkit.reports.parameters import parameters_for, read_defaults, read_preset
+from dpkit.reports.result import ENVIRONMENT, read_result
+from dpkit.storage import files
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("papermill")
@@ -28,7 +32,7 @@ FINISH = 'report.finish(seeds=[0], device="cpu")'
 @pytest.fixture(autouse=True)
 def kernels_find_this_dpkit(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.delenv(report_result.ENVIRONMENT, raising=False)
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
 
 
 @pytest.fixture
@@ -168,7 +172,7 @@ def test_the_time_limit_ends_a_cell_that_ignores_interrupts_and_the_processes_it
 
 @pytest.mark.parametrize("stop", ["expire", "signal"])
 def test_a_stop_while_the_kernel_is_still_starting_is_not_lost(stop):
-    watch = report_kernel.Watch(1, print)
+    watch = Watch(1, print)
     watch.expire() if stop == "expire" else setattr(watch, "signum", 2)
     kernel = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
     watch.attach(kernel)
@@ -205,11 +209,11 @@ def test_a_false_check_stays_false_though_the_notebook_swallows_it(tmp_path):
 def test_a_wrong_result_is_told(good, tmp_path, damage, reason):
     folder = shutil.copytree(good[0] / "out", tmp_path / "copy")
     parameters = good[1].result["parameters"]
-    assert report_result.read_result(folder, notebook="lesson", parameters=parameters)[1] == []
+    assert read_result(folder, notebook="lesson", parameters=parameters)[1] == []
     result = json.loads((folder / "result.json").read_text())
     damage(result, folder)
     (folder / "result.json").write_text(json.dumps(result))
-    wrong = report_result.read_result(folder, notebook="lesson", parameters=parameters)[1]
+    wrong = read_result(folder, notebook="lesson", parameters=parameters)[1]
     assert len(wrong) == 1 and reason in wrong[0]
 
 
@@ -240,9 +244,9 @@ def test_the_command_line_is_read_by_the_type_of_the_default(tmp_path, name, typ
     notebook = write_lesson(tmp_path, parameters=PARAMETERS + '\nnames = ["x"]\nanything = []')
     if value is None:
         with pytest.raises(reports.Refused, match=f"parameter '{name}' must be"):
-            report_parameters.parameters_for(notebook, None, {name: reports.Text(typed)})
+            parameters_for(notebook, None, {name: reports.Text(typed)})
     else:
-        read = report_parameters.parameters_for(notebook, None, {name: reports.Text(typed)})[1][name]
+        read = parameters_for(notebook, None, {name: reports.Text(typed)})[1][name]
         assert read == value and type(read) is type(value)
 
 
@@ -250,12 +254,12 @@ def test_the_command_line_is_read_by_the_type_of_the_default(tmp_path, name, typ
                                   "x = [[1]]", "_x = 1", "x = 1\nx = 2", "x =", "x = 1e999", "print('ran')", "a.b = 1"])
 def test_only_flat_literals_stand_in_the_parameters_cell_and_it_is_never_run(tmp_path, capsys, cell):
     with pytest.raises(reports.Refused):
-        report_parameters.read_defaults(write_lesson(tmp_path, parameters=cell))
+        read_defaults(write_lesson(tmp_path, parameters=cell))
     assert capsys.readouterr().out == ""
 
 
 def test_negative_numbers_are_literals(tmp_path):
-    assert report_parameters.read_defaults(write_lesson(tmp_path, parameters="x = -1.5  # cold\ny = [-1]")) == {
+    assert read_defaults(write_lesson(tmp_path, parameters="x = -1.5  # cold\ny = [-1]")) == {
         "x": -1.5, "y": [-1]}
 
 
@@ -265,8 +269,8 @@ def test_presets_are_found_beside_the_notebook_or_one_level_up_and_a_missing_one
     deeper = tmp_path / "reproductions"
     deeper.mkdir()
     other = write_lesson(deeper, name="other")
-    assert report_parameters.read_preset(other, "smoke") == {"epochs": 1}
-    assert report_parameters.read_preset(write_lesson(tmp_path, name="second"), "smoke") == {}
+    assert read_preset(other, "smoke") == {"epochs": 1}
+    assert read_preset(write_lesson(tmp_path, name="second"), "smoke") == {}
     with pytest.raises(reports.Refused, match=r"no preset 'smok'.*smoke"):
         reports.run_report(other, preset="smok")
     with pytest.raises(reports.Refused, match="says nothing about lesson; it has other, second"):
@@ -328,7 +332,7 @@ def test_a_folder_with_a_result_that_is_no_reports_is_refused(tmp_path, no_kerne
 
 
 def test_the_command_refuses_a_second_notebook_in_the_same_folder(tmp_path, capsys, monkeypatch):
-    from dpkit.__main__ import main
+    from dpkit.cli import main
 
     monkeypatch.chdir(tmp_path)
     for name in ("first", "second"):
@@ -372,8 +376,8 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch, broken):
 def test_leftovers_of_killed_runs_are_cleared(tmp_path, monkeypatch):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    (tmp_path / f".out.building-{store._host()}-{gone.pid}-1").mkdir()
-    alive = tmp_path / f".out.building-{store._host()}-{os.getppid()}-1"  # another run
+    (tmp_path / f".out.building-{files._host()}-{gone.pid}-1").mkdir()
+    alive = tmp_path / f".out.building-{files._host()}-{os.getppid()}-1"  # another run
     alive.mkdir()
 
     def execute(notebook, target, *others):
@@ -394,7 +398,7 @@ def test_by_hand_the_same_cells_write_a_valid_result_to_a_fresh_folder(tmp_path,
     report = reports.begin("lesson", namespace)
     assert "result.json" in report.finish(seeds=[1], device="cpu")
     wanted = {name: namespace[name] for name in ("epochs", "lr", "fast", "name", "ratios")}
-    result, wrong = report_result.read_result(report.folder, notebook="lesson", parameters=wanted)
+    result, wrong = read_result(report.folder, notebook="lesson", parameters=wanted)
     assert wrong == [] and result["parameters"] == wanted
     assert "derived" in reports.begin("unknown", namespace).parameters  # no such file: all flat public values
 
@@ -451,7 +455,7 @@ The *mean*.
 
 
 def page(*cells):
-    from dpkit.report_page import page
+    from dpkit.reports.page import page
 
     return page(v4.new_notebook(cells=list(cells)), folder=".", name="lesson")
 

@@ -10,13 +10,16 @@ import pytest
 from scipy.stats import ttest_ind
 
 import dpkit
-from dpkit import catalog, publishing, results, stages, store
-from dpkit.data import load
-from dpkit.kinds import kind_of
+from dpkit import storage
+from dpkit.data.image_set import load
+from dpkit.experiments import publishing, results, stages
+from dpkit.experiments.trials import Outcome, Trial, own_code_of, settings_of
+from dpkit.methods import catalog
+from dpkit.nets import builders
 from dpkit.records import Scores, Selection
-from dpkit.report_result import processor
-from dpkit.training import Recipe
-from dpkit.trials import Outcome, Trial, own_code_of, settings_of
+from dpkit.storage.processors import kind_of
+from dpkit.storage.provenance import processor
+from dpkit.training.loop import Recipe
 
 PUBLISHED = [path.parent for path in (Path(__file__).parents[1] / "results").glob("*/manifest.json")
              if json.loads(path.read_text())["kind"] == results.KIND]
@@ -294,13 +297,13 @@ def test_a_table_of_an_older_dpkit_is_written_anew_from_its_rows_and_tells_the_s
     as_new = {path: path.read_bytes() for path in published.rglob("*") if path.is_file()}
     manifest = json.loads((published / "manifest.json").read_text())
     (published / "table.md").write_text("as it once was")
-    manifest["sha256"]["table.md"], manifest["versions"]["dpkit"] = store.file_hash(published / "table.md"), "0.1.0"
-    store.write_json(published / "manifest.json", manifest)
+    manifest["sha256"]["table.md"], manifest["versions"]["dpkit"] = storage.file_hash(published / "table.md"), "0.1.0"
+    storage.write_json(published / "manifest.json", manifest)
     publishing.rewrite(published)
     for path, data in as_new.items():
         assert path.read_bytes() == data or path.name == "manifest.json"
     again = json.loads((published / "manifest.json").read_text())
-    assert again["versions"]["dpkit"] == "0.1.0" and again["sha256"]["table.md"] == store.file_hash(published / "table.md")
+    assert again["versions"]["dpkit"] == "0.1.0" and again["sha256"]["table.md"] == storage.file_hash(published / "table.md")
     assert again | {"sha256": None} == manifest | {"sha256": None}
 
 
@@ -482,7 +485,7 @@ def test_a_published_row_of_an_edited_method_or_network_counts_for_nothing(few, 
         def mine(dynamics):
             return Scores(sign * dynamics.mean_prob(), "mine")
 
-        monkeypatch.setitem(table, name, mine if table is catalog.MODELS else catalog.Method("dynamics", mine, dpkit.keep_top))
+        monkeypatch.setitem(table, name, mine if table is builders.MODELS else catalog.Method("dynamics", mine, dpkit.keep_top))
 
     def there(trial, *tables):
         return len(publishing.published([trial], tables, few, held_out)[0])
@@ -507,7 +510,7 @@ def test_a_published_row_of_an_edited_method_or_network_counts_for_nothing(few, 
     edit("dual", 1)  # dpkit's own name, and not its function
     assert there(TRIAL, kits) == 0
     monkeypatch.undo()
-    edit("small_cnn", 1, catalog.MODELS)
+    edit("small_cnn", 1, builders.MODELS)
     assert there(TRIAL, kits) == 0
 
 
@@ -517,7 +520,7 @@ def test_a_published_row_of_an_edited_method_or_network_counts_for_nothing(few, 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
 def test_a_committed_table_is_whole_and_follows_from_its_rows(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert all(store.file_hash(folder / name) == sha256 for name, sha256 in manifest["sha256"].items())
+    assert all(storage.file_hash(folder / name) == sha256 for name, sha256 in manifest["sha256"].items())
     rows = results.results_table(folder).to_dict("records")
     page = publishing._page(rows, manifest["title"], manifest["command"], manifest["notes"], manifest.get("tables", {}))
     assert (folder / "table.md").read_text() == page

@@ -10,16 +10,17 @@ import torch
 from PIL import Image
 
 import dpkit
-from dpkit import data, stages
-from dpkit.catalog import make_net
-from dpkit.data import from_arrays, load
-from dpkit.exits import EarlyExitNet, exit_loss, leave_early
-from dpkit.gradients import gradient_norms
-from dpkit.made_for import made_for
-from dpkit.models import StagedNet
-from dpkit.predict import evaluate, take_snapshot
+from dpkit.data import image_set
+from dpkit.data.image_set import from_arrays, load
+from dpkit.experiments import stages
+from dpkit.nets.builders import make_net
+from dpkit.nets.early_exits import EarlyExitNet, exit_loss, leave_early
+from dpkit.nets.models import StagedNet
 from dpkit.records import Selection, Snapshot
-from dpkit.training import Recipe, train
+from dpkit.records.set_facts import made_for
+from dpkit.training.gradients import gradient_norms
+from dpkit.training.inference import evaluate, take_snapshot
+from dpkit.training.loop import Recipe, train
 
 LEVELS = {"ash": 60, "birch": 120, "cedar": 180, "elm": 240}  # how bright its pictures are
 RECIPE = Recipe(epochs=20, batch_size=12, lr=0.05)
@@ -320,6 +321,6 @@ def test_a_checkpoint_of_before_is_gone_on_from(tmp_path, trained, steps_taken, 
 def test_what_a_set_was_read_from_is_no_part_of_its_fingerprint(trained):
     images = trained[1]
     assert replace(images, source=None, notes=("a note",)).fingerprint == images.fingerprint
-    plain = data.ImageSet(images.images, images.labels, images.ids, ["x", "y", "z"], images.total, "other", images.mean,
+    plain = image_set.ImageSet(images.images, images.labels, images.ids, ["x", "y", "z"], images.total, "other", images.mean,
                           images.std, images.shift)
     assert plain.fingerprint == images.fingerprint

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dpkit import store
+from dpkit import storage
+from dpkit.storage import files
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,7 +23,7 @@ def names(folder):
 
 def by(pid, thread=1, host=None):
     """How a writer's leftovers end: host-process-thread."""
-    return f"{host or store._host()}-{pid}-{thread}"
+    return f"{host or files._host()}-{pid}-{thread}"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def busy_thread():
 
 
 def test_a_file_appears_when_its_block_ends(tmp_path):
-    with store.whole_file(tmp_path / "deep" / "file") as file:
+    with storage.whole_file(tmp_path / "deep" / "file") as file:
         file.write(b"new")
         assert not (tmp_path / "deep" / "file").exists()
     assert (tmp_path / "deep" / "file").read_bytes() == b"new" and names(tmp_path / "deep") == ["file"]
@@ -52,7 +53,7 @@ def test_a_file_appears_when_its_block_ends(tmp_path):
 
 def test_a_failed_block_leaves_the_earlier_file(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError), store.whole_file(tmp_path / "file") as file:
+    with pytest.raises(ZeroDivisionError), storage.whole_file(tmp_path / "file") as file:
         file.write(b"half")
         raise ZeroDivisionError
     assert (tmp_path / "file").read_bytes() == b"old" and names(tmp_path) == ["file"]
@@ -64,7 +65,7 @@ def test_what_killed_writers_left_beside_a_file_is_cleared(tmp_path, dead_pid, b
               f".file.writing-{by(dead_pid, host='elsewhere')}", f".other.writing-{by(dead_pid)}"]
     for name in dead + others:
         (tmp_path / name).write_bytes(b"half")
-    with store.whole_file(tmp_path / "file") as file:
+    with storage.whole_file(tmp_path / "file") as file:
         file.write(b"new")
     assert names(tmp_path) == sorted([*others, "file"])
 
@@ -74,46 +75,46 @@ def test_a_dead_process_that_nobody_asked_for_is_dead(tmp_path, wait_until):
     process = subprocess.Popen([sys.executable, "-c", ""])  # in a container a killed run's workers may stay like this for good
     wait_until(lambda: ") Z " in Path(f"/proc/{process.pid}/stat").read_text())
     (tmp_path / f".file.writing-{by(process.pid)}").write_bytes(b"half")
-    with store.whole_file(tmp_path / "file"):
+    with storage.whole_file(tmp_path / "file"):
         pass
     process.wait()
     assert names(tmp_path) == ["file"]
 
 
 def test_json_takes_numpy_and_paths_and_refuses_the_rest(tmp_path):
-    store.write_json(tmp_path / "a.json", {"i": np.int64(3), "x": np.float32(0.5), "v": np.arange(2), "p": Path("a") / "b"})
+    storage.write_json(tmp_path / "a.json", {"i": np.int64(3), "x": np.float32(0.5), "v": np.arange(2), "p": Path("a") / "b"})
     assert json.loads((tmp_path / "a.json").read_text()) == {"i": 3, "x": 0.5, "v": [0, 1], "p": os.path.join("a", "b")}
     with pytest.raises(TypeError, match="something JSON can hold .*; got set"):
-        store.write_json(tmp_path / "b.json", {1, 2})
+        storage.write_json(tmp_path / "b.json", {1, 2})
     with pytest.raises(ValueError, match="JSON compliant"):
-        store.write_json(tmp_path / "b.json", {"loss": float("nan")})
+        storage.write_json(tmp_path / "b.json", {"loss": float("nan")})
     assert names(tmp_path) == ["a.json"]
 
 
 def test_a_folder_appears_when_its_block_ends_and_replaces_only_its_like(tmp_path):
     for text in ("one", "two"):
-        with store.whole_folder(tmp_path / "out") as part:
+        with storage.whole_folder(tmp_path / "out") as part:
             (part / "manifest.json").write_text(text)
     assert (tmp_path / "out" / "manifest.json").read_text() == "two" and names(tmp_path) == ["out"]
     (tmp_path / "file").write_text("precious")
     for name, replaces, message in (("out", "verdict.json", "no verdict.json in it"),
                                     ("file", "manifest.json", "file exists and is not an earlier result")):
-        with pytest.raises(FileExistsError, match=message), store.whole_folder(tmp_path / name, replaces=replaces):
+        with pytest.raises(FileExistsError, match=message), storage.whole_folder(tmp_path / name, replaces=replaces):
             pytest.fail("refused before the block runs")
     assert names(tmp_path) == ["file", "out"]
 
 
 def test_a_failed_block_leaves_the_earlier_folder(tmp_path):
-    with store.whole_folder(tmp_path / "out") as part:
+    with storage.whole_folder(tmp_path / "out") as part:
         (part / "manifest.json").write_text("old")
-    with pytest.raises(KeyboardInterrupt), store.whole_folder(tmp_path / "out") as part:
+    with pytest.raises(KeyboardInterrupt), storage.whole_folder(tmp_path / "out") as part:
         (part / "manifest.json").write_text("half")
         raise KeyboardInterrupt
     assert (tmp_path / "out" / "manifest.json").read_text() == "old" and names(tmp_path) == ["out"]
 
 
 def test_a_folder_that_cannot_be_swapped_in_leaves_the_earlier_one(tmp_path, monkeypatch):
-    with store.whole_folder(tmp_path / "out") as part:
+    with storage.whole_folder(tmp_path / "out") as part:
         (part / "manifest.json").write_text("old")
     rename = os.rename
 
@@ -123,7 +124,7 @@ def test_a_folder_that_cannot_be_swapped_in_leaves_the_earlier_one(tmp_path, mon
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", fails)
-    with pytest.raises(OSError, match="Input/output error"), store.whole_folder(tmp_path / "out") as part:
+    with pytest.raises(OSError, match="Input/output error"), storage.whole_folder(tmp_path / "out") as part:
         (part / "manifest.json").write_text("new")
     assert (tmp_path / "out" / "manifest.json").read_text() == "old" and names(tmp_path) == ["out"]
 
@@ -134,7 +135,7 @@ def test_leftovers_of_the_dead_are_cleared_and_of_the_living_are_not(tmp_path, d
               f".out.building-{by(dead_pid, host='elsewhere')}", ".out.backup-mine", ".out.backup-of-my-own-work"]
     for name in [*dead, *others, "out"]:
         (tmp_path / name).mkdir()
-    with store.whole_folder(tmp_path / "out"):
+    with storage.whole_folder(tmp_path / "out"):
         pass
     assert names(tmp_path) == sorted([*others, "out"])
 
@@ -142,14 +143,14 @@ def test_leftovers_of_the_dead_are_cleared_and_of_the_living_are_not(tmp_path, d
 def test_a_folder_that_was_moved_aside_by_a_killed_run_is_put_back(tmp_path, dead_pid):
     (tmp_path / f".out.replaced-{by(dead_pid)}").mkdir()
     (tmp_path / f".out.replaced-{by(dead_pid)}" / "manifest.json").write_text("old")
-    with pytest.raises(ZeroDivisionError), store.whole_folder(tmp_path / "out"):
+    with pytest.raises(ZeroDivisionError), storage.whole_folder(tmp_path / "out"):
         raise ZeroDivisionError
     assert names(tmp_path) == ["out"] and (tmp_path / "out" / "manifest.json").read_text() == "old"
 
 
 def test_leftovers_of_a_longer_name_are_not_ours_to_clear(tmp_path, dead_pid):
     (tmp_path / f".out.old.replaced-{by(dead_pid)}").mkdir()
-    with store.whole_folder(tmp_path / "out.new") as outer, store.whole_folder(tmp_path / "out"):
+    with storage.whole_folder(tmp_path / "out.new") as outer, storage.whole_folder(tmp_path / "out"):
         (outer / "manifest.json").write_text("")
     assert names(tmp_path) == sorted([f".out.old.replaced-{by(dead_pid)}", "out", "out.new"])
 
@@ -160,7 +161,7 @@ def test_a_leftover_under_our_own_process_number_is_no_obstacle(tmp_path):
         left = tmp_path / f".out.building-{by(os.getpid(), thread)}"
         left.mkdir()
         (left / "half").write_text("")
-    with store.whole_folder(tmp_path / "out") as part:
+    with storage.whole_folder(tmp_path / "out") as part:
         (part / "whole").write_text("")
     assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["whole"]
 
@@ -173,7 +174,7 @@ import sys, time
 from pathlib import Path
 from dpkit import store
 name, log = sys.argv[1:]
-with store.claimed(name):
+with storage.claimed(name):
     with open(log, "a") as file:
         print("in", file=file, flush=True)
         if log.endswith("first"):
@@ -214,7 +215,7 @@ from dpkit import store
 counter = Path({str(counter)!r})
 def count():
     for _ in range(10):
-        with store.claimed(counter):
+        with storage.claimed(counter):
             n = int(counter.read_text())
             time.sleep(0.001)
             counter.write_text(str(n + 1))
@@ -231,20 +232,20 @@ for thread in threads: thread.join()
 
 
 def test_equal_values_have_equal_keys():
-    assert store.key_hash({"a": 1, "b": [np.int64(2)]}) == store.key_hash({"b": [2], "a": 1})
-    assert store.key_hash({"a": 1}) != store.key_hash({"a": 1.5})
-    assert len(store.key_hash({})) == 20
+    assert storage.key_hash({"a": 1, "b": [np.int64(2)]}) == storage.key_hash({"b": [2], "a": 1})
+    assert storage.key_hash({"a": 1}) != storage.key_hash({"a": 1.5})
+    assert len(storage.key_hash({})) == 20
 
 
 def test_a_files_hash_is_its_sha256(tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
-    assert store.file_hash(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()
+    assert storage.file_hash(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()
 
 
 def test_folders_follow_the_environment_and_then_the_platform(tmp_path, monkeypatch):
-    assert store.data_folder() == tmp_path / "data" and store.data_folder("here") == Path("here")
-    assert store.cache_folder() == tmp_path / "cache"
+    assert storage.data_folder() == tmp_path / "data" and storage.data_folder("here") == Path("here")
+    assert storage.cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("DPKIT_DATA")
     monkeypatch.delenv("DPKIT_CACHE")
-    assert store.data_folder().parts[-2:] == ("dpkit", "data")
-    assert store.cache_folder().parts[-2:] == ("dpkit", "stages")
+    assert storage.data_folder().parts[-2:] == ("dpkit", "data")
+    assert storage.cache_folder().parts[-2:] == ("dpkit", "stages")

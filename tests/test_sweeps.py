@@ -17,12 +17,12 @@ import pytest
 import torch
 import yaml
 
-from dpkit import clusters, publishing, results, stages
-from dpkit.__main__ import main
-from dpkit.progress import Line, Progress
-from dpkit.sweeps import sweep
-from dpkit.training import Recipe
-from dpkit.trials import Trial, run_trial
+from dpkit.cli import main
+from dpkit.experiments import clusters, publishing, results, stages
+from dpkit.experiments.progress import Line, Progress
+from dpkit.experiments.sweeps import sweep
+from dpkit.experiments.trials import Trial, run_trial
+from dpkit.training.loop import Recipe
 
 pytest.importorskip("distributed")
 import standins

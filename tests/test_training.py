@@ -16,13 +16,13 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from dpkit import training
-from dpkit.catalog import make_net
-from dpkit.exits import exit_loss
-from dpkit.models import StagedNet
+from dpkit.data.toys import toy_images
+from dpkit.nets.builders import make_net
+from dpkit.nets.early_exits import exit_loss
+from dpkit.nets.models import StagedNet
 from dpkit.records import TrainingDynamics
-from dpkit.toys import toy_images
-from dpkit.training import Recipe, cross_entropy, train
+from dpkit.training import loop
+from dpkit.training.loop import Recipe, cross_entropy, train
 
 
 def net_for(images, *, dropout=0.0, seed=0):
@@ -342,14 +342,14 @@ from torch import nn
 images = load("digits", device="cpu").first(200)
 torch.manual_seed(0)
 net = StagedNet([nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()), nn.Dropout(0.5)], nn.Linear(8, 10))
-training._Checkpoint.__init__.__defaults__ = (0.0,)
+loop._Checkpoint.__init__.__defaults__ = (0.0,)
 calls = []
 def kill(net, inputs, logits):
     calls.append(1)
     if len(calls) == 15:  # the third batch of epoch 3
         os.kill(os.getpid(), signal.SIGKILL)
 net.register_forward_hook(kill)
-list(training.train(net, images, training.Recipe(epochs=6, batch_size=64, lr=0.05), seed=1, checkpoint="c"))
+list(loop.train(net, images, loop.Recipe(epochs=6, batch_size=64, lr=0.05), seed=1, checkpoint="c"))
 """, torch.get_num_threads())
     assert killed.returncode == -signal.SIGKILL, killed
     assert sorted(path.name for path in (tmp_path / "c").glob("epoch*")) == [f"epoch_00{k}.npz" for k in range(3)]
@@ -511,9 +511,9 @@ def traced(monkeypatch):
         return compile(function, backend="aot_eager", dynamic=options["dynamic"])
 
     monkeypatch.setattr(torch, "compile", quick)
-    training._compiled.cache_clear()
+    loop._compiled.cache_clear()
     yield made
-    training._compiled.cache_clear()
+    loop._compiled.cache_clear()
 
 
 def test_a_compiled_training_has_the_same_numbers_up_to_rounding_and_is_compiled_once_for_all_networks(digits, traced):

@@ -9,16 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from dpkit import catalog, refusals, stages, store
-from dpkit.catalog import METHODS, make_net, needs
-from dpkit.costs import Cost
-from dpkit.data import load
-from dpkit.models import StagedNet
-from dpkit.predict import evaluate, take_snapshot
+from dpkit import storage
+from dpkit.data.image_set import load
+from dpkit.experiments import refusals, stages
+from dpkit.experiments.costs import Cost
+from dpkit.experiments.trials import Trial, record_of, run_trial
+from dpkit.methods import catalog
+from dpkit.methods.catalog import METHODS, needs
+from dpkit.nets import builders
+from dpkit.nets.builders import make_net
+from dpkit.nets.models import StagedNet
 from dpkit.records import Scores, Selection, TrainingDynamics, keep_count
 from dpkit.selectors import keep_random
-from dpkit.training import Recipe, train
-from dpkit.trials import Trial, record_of, run_trial
+from dpkit.training.inference import evaluate, take_snapshot
+from dpkit.training.loop import Recipe, train
 
 N, EPOCHS = 120, 10
 CELL = Trial("digits", "dual", 0.5, seed=0, record=Recipe(epochs=12, batch_size=60, lr=0.05), record_epochs=EPOCHS,
@@ -153,7 +157,7 @@ def test_all_methods_and_ratios_of_a_seed_cost_one_scoring_training(tmp_path):
 
 def test_a_second_call_does_no_stage_again_and_gives_the_same_row(finished, no_training, steps_taken, monkeypatch):
     for writer in ("whole_folder", "write_json"):  # which every stage ends with
-        monkeypatch.setattr(store, writer, lambda *a, **k: pytest.fail("a stage was done again"))
+        monkeypatch.setattr(storage, writer, lambda *a, **k: pytest.fail("a stage was done again"))
     watched = []
     again = run(finished[0], watched)
     assert watched == [] and steps_taken() == 0
@@ -520,7 +524,7 @@ def test_an_edited_network_or_method_is_run_anew_and_its_row_says_what_it_was(tm
         def mine(dynamics):
             return Scores(sign * dynamics.mean_prob(), "mine")
 
-        monkeypatch.setitem(catalog.MODELS, "tiny", tiny)
+        monkeypatch.setitem(builders.MODELS, "tiny", tiny)
         monkeypatch.setitem(METHODS, "mine", replace(METHODS["dual"], scorer=mine))
         before = kept_in(tmp_path) if tmp_path.exists() else set()
         return (row := run(tmp_path, model="tiny", method="mine")), kinds(kept_in(tmp_path) - before), row["code"]

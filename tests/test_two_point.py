@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpkit import two_point
-from dpkit.two_point import crossing_times, descent, random_pair, window_statistics
+from dpkit.teaching import two_point
+from dpkit.teaching.two_point import crossing_times, descent, random_pair, window_statistics
 
 A, B = (0.5, 0.5), (2.0, 1.0)  # squares and product: 0.5, 1.5, 5
 NEAR, LONG = (1.0, 0.0), (3.0, 1.0)  # 1, 3, 10

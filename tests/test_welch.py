@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import t, ttest_ind
 
-from dpkit.welch import holm, welch
+from dpkit.experiments.welch import holm, welch
 
 NAMES = ("error", "low", "high", "p", "detectable")
 

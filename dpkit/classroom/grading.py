@@ -19,13 +19,13 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 
-from dpkit import store
+from dpkit import storage
 from dpkit.classroom import sandbox, tables
 from dpkit.classroom.merging import Unusable, merge, read_submission
 from dpkit.classroom.pages import summary_page, write_feedback
 from dpkit.classroom.source import find_sources, read_source
 from dpkit.classroom.submissions import DONE, find_submissions, loose_notebooks
-from dpkit.report_parameters import Refused
+from dpkit.reports.parameters import Refused
 
 GRACE = 30  # seconds beyond the limit, after which a marker itself is ended
 VERSION = 2  # of the marking; raised by hand when the same file would get other points
@@ -72,7 +72,7 @@ def grade(submissions, *, out="grades", source="notebooks/assignments", student=
     tables.write_tables(out, [rows[one] for one in found])  # before any page, which can take nothing from them then
     mistakes += _write_pages(out, rows, written)
     rows = [rows[one] for one in found]
-    with store.whole_file(out / "summary.html") as file:
+    with storage.whole_file(out / "summary.html") as file:
         file.write(summary_page(rows).encode(errors="replace"))
     for mistake in [*loose_notebooks(folder), *mistakes]:  # last, where they are seen
         say(f"careful: {mistake}")
@@ -177,7 +177,7 @@ def _marked(one, cells, sources, job, out, again, running) -> tuple[dict, bool]:
         theirs, data = read_submission(one.path)
     except Unusable as unusable:
         record = {"refused": str(unusable)}
-        store.write_json(_place(out, one), record)  # in the place of what was known of an earlier file
+        storage.write_json(_place(out, one), record)  # in the place of what was known of an earlier file
         return record, True
     key = _key(data, sources[one.assignment].read_bytes(), job)
     before = _before(out, one)
@@ -188,7 +188,7 @@ def _marked(one, cells, sources, job, out, again, running) -> tuple[dict, bool]:
     if running.over:  # it was ended by Ctrl-C: half a result must not take a whole one's place
         raise Stopped
     record = {"key": key if final else None, "steps": steps, "results": results, "remark": remark}
-    store.write_json(_place(out, one), record)
+    storage.write_json(_place(out, one), record)
     return record, True
 
 
@@ -274,7 +274,7 @@ def _write_pages(out, rows, written) -> list[str]:
             continue
         why = write_feedback(page, row, record["steps"], record["results"], comments)
         if why is None:
-            store.write_json(_place(out, one), {**record, "page": mark})
+            storage.write_json(_place(out, one), {**record, "page": mark})
         else:  # tried again next time
             mistakes.append(f"{one.student}, {one.assignment}: the feedback page holds the points alone, as {why}")
     return mistakes

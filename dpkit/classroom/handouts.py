@@ -7,9 +7,9 @@ import re
 import tempfile
 from pathlib import Path
 
-from dpkit import store
+from dpkit import storage
 from dpkit.classroom.source import find_sources, read_source, role_of, unlinked
-from dpkit.report_parameters import Refused, read_notebook
+from dpkit.reports.parameters import Refused, read_notebook
 
 KIND, MANIFEST = "Handout", "manifest.json"
 
@@ -32,15 +32,15 @@ def make_assignments(source="notebooks/assignments", out="classroom") -> list[st
     if mistakes:
         raise Refused(*mistakes)
     _check_ours(out, sources)
-    with store.whole_folder(out, replaces=MANIFEST, kind=KIND) as part:
+    with storage.whole_folder(out, replaces=MANIFEST, kind=KIND) as part:
         for stem, student in student_copies(sources).items():
             (part / "handout" / stem).mkdir(parents=True)
             nbformat.write(student, part / "handout" / stem / f"{stem}.ipynb")
             (part / "tutorials").mkdir(exist_ok=True)
             nbformat.write(tutorial(sources[stem]), part / "tutorials" / f"{stem}.ipynb")
         files = sorted(path for path in part.rglob("*") if path.is_file())
-        store.write_json(part / MANIFEST, {"kind": KIND, "schema": 1, "sha256": {
-            path.relative_to(part).as_posix(): store.file_hash(path) for path in files}})
+        storage.write_json(part / MANIFEST, {"kind": KIND, "schema": 1, "sha256": {
+            path.relative_to(part).as_posix(): storage.file_hash(path) for path in files}})
     return list(sources)
 
 
@@ -61,7 +61,7 @@ def _check_ours(out, stems) -> None:
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
         if path.is_file() and name != MANIFEST and ".ipynb_checkpoints" not in path.parts:
-            if name not in known or store.file_hash(path) != known[name]:
+            if name not in known or storage.file_hash(path) != known[name]:
                 raise FileExistsError(f"{out / name} was added or changed since dpkit wrote the folder; move it away, delete "
                                       "it, or name another --out")
 

@@ -8,10 +8,10 @@ import statistics
 from collections import Counter
 from html import escape
 
-from dpkit import store
+from dpkit import storage
 from dpkit.classroom.marker import headline
 from dpkit.classroom.tables import GRADES
-from dpkit.report_page import cell_html, document
+from dpkit.reports.page import cell_html, document
 
 LARGEST = 50_000  # characters of one cell that are shown
 SECONDS = 60  # that a feedback page may take: some texts take a parser hours
@@ -52,7 +52,7 @@ def _make(path, *told):
 
 
 def _write(path, text):
-    with store.whole_file(path) as file:
+    with storage.whole_file(path) as file:
         file.write(text.encode(errors="replace"))
 
 

@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from dpkit.report_parameters import Refused, read_notebook
+from dpkit.reports.parameters import Refused, read_notebook
 
 KERNEL = "python"
 LIKE_MARKER = re.compile(r"\s*#+\W*(begin|end)\W+(hidden|solution)", re.I)

@@ -5,7 +5,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from dpkit.report_parameters import Refused
+from dpkit.reports.parameters import Refused
 
 DONE = ".graded"  # what a folder of grades keeps for itself
 

@@ -4,10 +4,10 @@ import csv
 import io
 import math
 
-from dpkit import store
+from dpkit import storage
 from dpkit.classroom.marker import headline
 from dpkit.classroom.source import question
-from dpkit.report_parameters import Refused
+from dpkit.reports.parameters import Refused
 
 GRADES, TO_READ, WRITTEN = "grades.csv", "to_read.csv", "written.csv"
 COLUMNS = ("student", "assignment", "total", "max", "to read", "remark")
@@ -92,7 +92,7 @@ def _safe(text) -> str:
 def _write(path, lines):
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
-    with store.whole_file(path) as file:
+    with storage.whole_file(path) as file:
         file.write(text.getvalue().encode("utf-8-sig", errors="replace"))  # or Excel takes it for another encoding
 
 

@@ -81,7 +81,7 @@ def encode(value, blobs: list, *, handle=None, depth=0):
     if isinstance(value, np.random.Generator):
         return {"generator": inner(value.bit_generator.state)}
     kind = type(value).__name__
-    if type(value).__module__ == "dpkit.records" and kind in RECORDS:
+    if type(value).__module__.startswith("dpkit.records.") and kind in RECORDS:
         return {"record": kind, "fields": {name: inner(getattr(value, name)) for name in RECORDS[kind]}}
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from dpkit.kinds import kind_of, marks, worded
 from dpkit.plots._style import method_style
 from dpkit.records import keep_count
+from dpkit.storage.processors import kind_of, marks, worded
 
 MANY = 8  # lines; the legend of more stands beside the figure
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dpkit.blocks import unfit_rows
 from dpkit.records import Snapshot, require_kind
+from dpkit.storage.blocks import unfit_rows
 
 FEATURE_ROWS = 2048  # rows of features in a block: as float64 and 2048 wide, 34 MB
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numba import njit
 
-from dpkit.blocks import row_blocks
 from dpkit.records import TrainingDynamics, require_kind
+from dpkit.storage.blocks import row_blocks
 
 _BLOCK = 1024  # samples per block: five float64 rows of it stay in the nearest cache
 

@@ -1,7 +1,7 @@
 import numpy as np
 
-from dpkit.blocks import mean_over_epochs, row_blocks
 from dpkit.records import Scores, TrainingDynamics, require_kind
+from dpkit.storage.blocks import mean_over_epochs, row_blocks
 
 
 def aum(dynamics: TrainingDynamics, *, scale: str = "logit") -> Scores:

@@ -1,8 +1,8 @@
 import numpy as np
 
-from dpkit.blocks import row_blocks
 from dpkit.records import Scores, Snapshot
 from dpkit.scorers._snapshots import error_lengths, require_one_set
+from dpkit.storage.blocks import row_blocks
 
 
 def el2n(*snapshots: Snapshot) -> Scores:

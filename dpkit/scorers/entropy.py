@@ -1,9 +1,9 @@
 import numpy as np
 from scipy.special import entr
 
-from dpkit.blocks import row_blocks
 from dpkit.records import Scores, Snapshot
 from dpkit.scorers._snapshots import exit_probs
+from dpkit.storage.blocks import row_blocks
 
 
 def entropy(snapshot: Snapshot, *, exit: int = -1) -> Scores:

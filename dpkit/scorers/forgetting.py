@@ -1,7 +1,7 @@
 import numpy as np
 
-from dpkit.blocks import row_blocks
 from dpkit.records import Scores, TrainingDynamics, require_kind
+from dpkit.storage.blocks import row_blocks
 
 
 def forgetting(dynamics: TrainingDynamics) -> Scores:

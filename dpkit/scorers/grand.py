@@ -1,8 +1,8 @@
 import numpy as np
 
-from dpkit.blocks import row_blocks
 from dpkit.records import Scores, Snapshot
 from dpkit.scorers._snapshots import FEATURE_ROWS, error_lengths, require_features, require_one_set
+from dpkit.storage.blocks import row_blocks
 
 
 def grand(*snapshots: Snapshot) -> Scores:

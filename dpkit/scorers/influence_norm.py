@@ -1,5 +1,5 @@
 from dpkit.records import Scores
-from dpkit.vectors import check_vectors, norms
+from dpkit.records.vectors import check_vectors, norms
 
 
 def influence_norm(vectors) -> Scores:

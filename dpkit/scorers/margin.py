@@ -1,8 +1,8 @@
 import numpy as np
 
-from dpkit.blocks import row_blocks
 from dpkit.records import Scores, Snapshot
 from dpkit.scorers._snapshots import exit_probs
+from dpkit.storage.blocks import row_blocks
 
 
 def margin(snapshot: Snapshot, *, exit: int = -1) -> Scores:

@@ -1,9 +1,9 @@
 import numpy as np
 from scipy.stats import rankdata
 
-from dpkit.blocks import by_label, row_blocks
 from dpkit.records import Scores, Snapshot, require_kind
 from dpkit.scorers._snapshots import FEATURE_ROWS, require_features
+from dpkit.storage.blocks import by_label, row_blocks
 
 
 def moderate(snapshot: Snapshot, *, ranked: str = "together") -> Scores:

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dpkit.blocks import by_label, unfit_rows
 from dpkit.records import whole_labels
+from dpkit.storage.blocks import by_label, unfit_rows
 
 
 def generator(rng) -> tuple[np.random.Generator, dict]:

@@ -3,8 +3,8 @@
 import numpy as np
 from numba import njit
 
-from dpkit.blocks import row_blocks
 from dpkit.selectors._choose import check_features
+from dpkit.storage.blocks import row_blocks
 
 _BLOCK = 1024  # rows: the inner products of a pair of blocks are 4 MB
 _SPARE = 4  # candidates beyond k that the float32 pass holds on to

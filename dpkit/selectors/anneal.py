@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from dpkit.blocks import by_label
 from dpkit.records import Selection, require_kind
+from dpkit.records.vectors import check_vectors, factors, norms, squares, sum_of
 from dpkit.selectors._choose import by_class, check_keep, check_labels, generator, take_top
-from dpkit.vectors import check_vectors, factors, norms, squares, sum_of
+from dpkit.storage.blocks import by_label
 
 _CHUNK = 8192  # proposals between two reports, fewer where a proposal is long
 _LEAST = 100_000  # proposals where a set is small, and they are quick

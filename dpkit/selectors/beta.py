@@ -1,8 +1,8 @@
 import numpy as np
 
-from dpkit.blocks import row_blocks
 from dpkit.records import Scores, Selection, require_kind
 from dpkit.selectors._choose import by_class, check_keep, generator, gumbel_top, take_top_of
+from dpkit.storage.blocks import row_blocks
 
 _C = 15  # alpha + beta in the paper's convention: how narrow the Beta density is
 _OFFSET = {"paper": 15, "code": 16}

@@ -1,8 +1,8 @@
 import numpy as np
 
-from dpkit.blocks import by_label, row_blocks
 from dpkit.records import Selection
 from dpkit.selectors._choose import by_class, check_features, check_keep, check_labels, generator, take_top
+from dpkit.storage.blocks import by_label, row_blocks
 
 
 def keep_nearest_to_centre(features, keep: int, *, labels, rng, per_class: str | None = "proportional") -> Selection:

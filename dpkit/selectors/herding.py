@@ -1,8 +1,8 @@
 import numpy as np
 
-from dpkit.blocks import row_blocks
 from dpkit.records import Selection
 from dpkit.selectors._choose import by_class, check_features, check_keep, generator
+from dpkit.storage.blocks import row_blocks
 
 _ROUNDING = 2.0**-24
 

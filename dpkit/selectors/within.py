@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dpkit.records import Selection, keep_count
+from dpkit.records.vectors import check_vectors, shift_factor, sum_of
 from dpkit.selectors._choose import generator
 from dpkit.selectors.anneal import Annealed, annealing, check_limits, without
-from dpkit.vectors import check_vectors, shift_factor, sum_of
 
 _ALL_SIZES = 32  # up to so many, every size is tried
 

@@ -1,0 +1,81 @@
+"""Modules that stood loose in dpkit/ before 0.9: the old name is another name of the same module."""
+
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+
+WHERE = {  # old name: its place now
+    "agreement": "records.agreement",
+    "blocks": "storage.blocks",
+    "bounds": "influence.bounds",
+    "by_influence": "methods.by_influence",
+    "bytecode": "storage._bytecode",
+    "catalog": "methods.catalog",
+    "checkpoint": "training.checkpoint",
+    "checks": "teaching.checks",
+    "clusters": "experiments.clusters",
+    "corrupt": "data.label_noise",
+    "costs": "experiments.costs",
+    "curvature": "influence.curvature",
+    "exits": "nets.early_exits",
+    "fast_cnn": "nets.fast",
+    "folder_layout": "data.folder_layout",
+    "gradients": "training.gradients",
+    "grids": "experiments.grids",
+    "identity": "storage.identity",
+    "image_arrays": "data.arrays",
+    "image_files": "data.named_sets",
+    "image_folder": "data.class_folders",
+    "kept_list": "records.kept_list",
+    "kinds": "storage.processors",
+    "last_layer": "influence.last_layer",
+    "leaving": "nets.leaving",
+    "made_for": "records.set_facts",
+    "models": "nets.models",
+    "predict": "training.inference",
+    "progress": "experiments.progress",
+    "pruning": "experiments.pruning",
+    "publishing": "experiments.publishing",
+    "recipe": "training.recipe",
+    "recorder": "training.recorder",
+    "refusals": "experiments.refusals",
+    "report_kernel": "reports.kernel",
+    "report_page": "reports.page",
+    "report_parameters": "reports.parameters",
+    "report_result": "reports.result",
+    "results": "experiments.results",
+    "solvers": "influence.solvers",
+    "stages": "experiments.stages",
+    "store": "storage.files",
+    "sweeps": "experiments.sweeps",
+    "toys": "data.toys",
+    "trials": "experiments.trials",
+    "two_point": "teaching.two_point",
+    "vectors": "records.vectors",
+    "welch": "experiments.welch",
+    "widgets": "teaching.widgets",
+}
+
+
+class Moved(MetaPathFinder):
+    """Finds `dpkit.checks` at `dpkit.teaching.checks`, and what lies in it too."""
+
+    def find_spec(self, name, path=None, target=None):
+        package, _, rest = name.partition(".")
+        head, _, tail = rest.partition(".")
+        if package != "dpkit" or head not in WHERE:
+            return None
+        return ModuleSpec(name, _Found(".".join(filter(None, ["dpkit", WHERE[head], tail]))))
+
+
+class _Found(Loader):
+    def __init__(self, where):
+        self.where = where
+
+    def create_module(self, spec):
+        module = import_module(self.where)
+        self.spec = module.__spec__  # import replaces it by that of the old name
+        return module
+
+    def exec_module(self, module):
+        module.__spec__ = self.spec

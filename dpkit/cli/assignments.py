@@ -1,0 +1,41 @@
+"""dpkit assignments: make the students' copies."""
+
+import signal
+
+from dpkit.cli._exit import FAILED, PASSED, REFUSED, missing_for_class, tell
+
+
+def add_to(commands) -> None:
+    assignments = commands.add_parser(
+        "assignments", help="make the students' copies of the assignments",
+        description="From every source notebook write DIR/handout/<name>/<name>.ipynb, for the students, and "
+                    "DIR/tutorials/<name>.ipynb, with solutions, for after the deadline. Exit code 0 if it was done, 2 if it "
+                    "was refused.")
+    assignments.add_argument("--out", default="classroom", metavar="DIR", help="folder to write (default: classroom)")
+    assignments.add_argument("--source", default="notebooks/assignments", metavar="DIR",
+                             help="folder of the source notebooks (default: notebooks/assignments)")
+    assignments.set_defaults(run=run)
+
+
+def run(arguments) -> int:
+    from dpkit.reports.parameters import Refused
+
+    missing = missing_for_class("nbgrader")
+    if missing:
+        return tell(REFUSED, missing)
+    try:
+        from dpkit.classroom import handouts
+
+        stems = handouts.make_assignments(arguments.source, arguments.out)
+    except Refused as refused:
+        return tell(REFUSED, *refused.mistakes)
+    except FileExistsError as error:
+        return tell(REFUSED, str(error))
+    except KeyboardInterrupt:
+        return tell(128 + signal.SIGINT, "interrupted; nothing was written")
+    except OSError as error:
+        return tell(FAILED, f"could not write {error.filename or arguments.out}: {error.strerror or error}")
+    for stem in stems:
+        print(f"{arguments.out}/handout/{stem}/{stem}.ipynb")
+    print(f"solutions, for after the deadline: {arguments.out}/tutorials")
+    return PASSED

@@ -1,0 +1,73 @@
+"""How far a sweep has come: counts, a guess at the time left, and a line that tells them."""
+
+import math
+import os
+import sys
+import time
+from dataclasses import dataclass
+
+from dpkit.reports.result import ENVIRONMENT
+
+
+@dataclass
+class Progress:
+    """Counts of trials: total = done (failed among them) + those to come; running now; seconds_left, None: not known yet."""
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    running: int = 0
+    seconds_left: float | None = None
+
+    def __str__(self):
+        left = "" if self.done == self.total else "  time left: " + (
+            "not known yet" if self.seconds_left is None else _clock(self.seconds_left))
+        return f"{self.done}/{self.total} done, {self.running} running, {self.failed} failed{left}"
+
+
+class Line:
+    """Progress as one line that is written over, on a terminal and in a notebook; elsewhere a line every half minute.
+
+    A notebook that runs as a report writes it over every half minute: its page has the last, its terminal all of them.
+    """
+
+    def __init__(self):
+        self.over = sys.stdout.isatty() or type(sys.stdout).__module__.startswith("ipykernel")
+        self.pause = 30 if not self.over or ENVIRONMENT in os.environ else 0
+        self.told, self.width = -math.inf, 0
+
+    def __call__(self, progress, last=False):
+        if not last and time.monotonic() - self.told < self.pause:
+            return
+        text = str(progress)
+        print("\r" + text.ljust(self.width) if self.over else text, end="\n" if last or not self.over else "", flush=True)
+        self.told, self.width = time.monotonic(), len(text)
+
+
+class Clock:
+    """Guesses the time left from what this run's recordings and retrainings took."""
+
+    def __init__(self, records, rows):
+        self.records, self.rows = records, rows
+        self.record_seconds, self.row_seconds = [], []
+
+    def record(self, found):
+        self.records -= 1
+        self.record_seconds.append(found.get("seconds", 0.0))
+
+    def row(self, found):
+        self.rows -= 1
+        if not found.get("row", {}).get("from_cache"):  # which say nothing about those to come
+            self.row_seconds.append(found.get("seconds", 0.0))
+
+    def left(self, workers):
+        if (self.records and not self.record_seconds) or (self.rows and not self.row_seconds):
+            return None
+        mean = [sum(seconds) / max(1, len(seconds)) for seconds in (self.record_seconds, self.row_seconds)]
+        return (self.records * mean[0] + self.rows * mean[1]) / workers
+
+
+def _clock(seconds):
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"

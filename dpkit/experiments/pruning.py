@@ -1,0 +1,307 @@
+"""Prune a set of one's own: watch a training, score, select, and write down which samples to keep.
+
+    photos/cats/... photos/dogs/...  ──▶  out/kept.txt      a line per kept sample: id, and its path where there are files
+                                          out/selection/    the same as a Selection
+                                          out/scores/       the Scores of all samples
+                                          out/moon.png      every sample, kept or pruned
+                                          out/manifest.json what was asked, what came, and with which versions
+"""
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from dpkit import plots, storage
+from dpkit.data.image_set import load
+from dpkit.data.named_sets import known_before, set_name
+from dpkit.experiments.costs import Cost
+from dpkit.experiments.refusals import check_exits, check_settings, check_size
+from dpkit.experiments.stages import VERSIONS, Evidence, own_code, place_of_record, record
+from dpkit.methods import catalog
+from dpkit.nets import builders
+from dpkit.records import Scores, Selection, TrainingDynamics, keep_count, kept_list
+from dpkit.storage.lookup import find
+from dpkit.storage.provenance import machine, versions
+from dpkit.training.inference import picked_precision
+from dpkit.training.recipe import recipe_for
+
+KIND = "Pruning"
+
+
+def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, epochs=30, recipe=None, model="small_cnn",
+          size=None, mirror=False, exits=(1,), options=None, overwrite=False, cache=None, device="auto", say=print,
+          classes=None) -> dict:
+    """Choose which samples of `data` to keep and write the folder `out`; return its manifest.
+
+    data:        what dpkit.load takes: a name, an .npz, or a folder of class folders (then perhaps with size=64).
+    prune_ratio: the fraction REMOVED.   method, options: of the catalog, and its settings, e.g. {"c_d": 4.0}.
+    dynamics:    folder of a TrainingDynamics recorded elsewhere on the same samples in the same order; else a network
+                 is watched here for `epochs` of the recipe (default: recipe_for(model), a schedule of that many).
+                 That record lies in the cache: the same set and training with another method or ratio trains nothing.
+                 Samples whose rows are NaN in the record (held out from that training) are no candidates: prune_ratio is of
+                 the others, from which alone is kept; the numbers in kept.txt and the selection are still those of the whole
+                 set, and scores of samples without a record are -inf.
+    mirror:      mirror images left-right at random while training, for sets where that changes no class.
+    exits:       stages of the network after which it has early exits, for a method that reads them (eeprune).
+    overwrite:   replace what an earlier pruning wrote into `out`. Without it, the same run is left as it lies.
+    say:         called with what the set is, before anything is trained, and with each line of progress.
+    classes:     names of a folder's class folders, as load takes them.
+    Nothing is written if something is wrong: ValueError, or FileExistsError if `out` is taken.
+    """
+    out, cache = Path(os.path.abspath(out)), Path(cache or storage.cache_folder())
+    entry = find(catalog.METHODS, method, "method")
+    options = entry.of_set.get(set_name(data), {}) | dict(options or {})
+    watched = dynamics is None and entry.evidence is not None
+    keep_count(1, prune_ratio)
+    recipe = recipe or recipe_for(model, epochs=max(epochs, 1))
+    exits = tuple(exits) if "exits" in catalog.needs(method) else ()
+    if watched:
+        check_exits(method, model, exits, ())
+    _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched, len(exits))
+    _check_free(out, data, overwrite)
+    if "c_d" in catalog.settings(method)[1] and "c_d" not in options:
+        options["c_d"] = entry.options["c_d"]
+        say(f"c_d = {options['c_d']:g}, the released script's value for CIFAR; the larger, the later easy samples come in")
+    request = {"method": method, "prune_ratio": prune_ratio, "options": catalog.defaults(method) | options, "seed": seed,
+               "version": VERSIONS}
+    code = own_code(method, model if watched else None)
+    request |= {"code": code} if code else {}
+
+    evidence, origin, used = None, None, "cpu"
+    if watched:
+        images = _loaded(data, size, mirror, device, classes, say)
+        labels, paths, names, used = images.labels.cpu().numpy(), images.paths, images.class_names, str(images.device)
+        builders.check_pixels(model, *images.images.shape[2:])
+        check_size(method, len(images), images.num_classes, options)
+        request |= {"data": images.fingerprint, "model": model, "recipe": recipe.settings(), "epochs": epochs,
+                    "device": images.device.type, "precision": picked_precision(images, recipe.precision)}
+        request |= {"exits": list(exits)} if exits else {}
+    else:
+        known = known_before(data, classes)
+        labels, paths, names = known.labels, known.paths, known.class_names
+        say(known.describe(data))
+        request["labels"] = hashlib.sha256(labels.tobytes()).hexdigest()
+    if dynamics is not None:
+        evidence, origin = _recorded_elsewhere(dynamics, known, data, method)
+        check_settings(method, options, evidence.dynamics.num_epochs, prune_ratio)
+        request["dynamics"] = storage.key_hash(origin["sha256"])
+    if paths is not None:
+        request["paths"] = storage.key_hash(paths)
+    rows = np.arange(len(labels)) if dynamics is None else np.flatnonzero(evidence.dynamics.trained())
+    keep = keep_count(len(rows), prune_ratio)
+    if keep == 0:
+        raise ValueError(f"prune_ratio {prune_ratio:g} would keep none of {len(rows):,} samples: choose a smaller one")
+    if _finished(out, request, overwrite):
+        say(f"{out} holds this very run; nothing to do")
+        return json.loads((out / "manifest.json").read_text())
+    if watched:
+        evidence, origin = _watched(images, method, model, recipe, epochs, seed, exits, cache, say)
+
+    if len(rows) < len(labels):
+        say(f"{len(labels) - len(rows):,} of {len(labels):,} samples have no record: the choice is among the other "
+            f"{len(rows):,}")
+    candidates = _of(evidence, rows)
+    scores = catalog.score(method, candidates, **options)
+    chosen = catalog.select(method, scores, keep, evidence=candidates, num_samples=len(rows), rng=seed, labels=labels[rows],
+                            **options)
+    scores, selection = _in_the_set(scores, chosen, rows, len(labels))
+    if "published" in selection.params:
+        share = 100 * selection.params["cutoff"]
+        say(f"the hardest {share:.0f} % went first, CCS's cutoff for {selection.params['published']}; where more labels are "
+            "wrong, set a larger cutoff")
+    kept = selection.kept
+    lost = [int(c) for c in np.setdiff1d(labels, labels[kept])]
+    manifest = {
+        "kind": KIND, "schema": 1, "request": request, "set": set_name(data), "num_samples": len(labels), "keep": len(kept),
+        "no_record": len(labels) - len(rows), "record": origin, "lost_classes": lost, "machine": machine(used),
+        "versions": versions(), "record_seconds": evidence.cost.seconds if evidence else 0.0,
+    }
+    with storage.whole_folder(out, kind=KIND) as part:
+        with storage.whole_file(part / kept_list.NAME) as file:
+            kept_list.write_kept(file, kept, paths)
+        selection.save(part / "selection")
+        if scores is not None:
+            scores.save(part / "scores")
+        if evidence:
+            _draw_moon(candidates.dynamics, chosen, f"{set_name(data)}: {method}, {100 * prune_ratio:g} % pruned", part)
+        manifest["sha256"] = {str(file.relative_to(part)): storage.file_hash(file)
+                              for file in sorted(part.rglob("*")) if file.is_file()}
+        storage.write_json(part / "manifest.json", manifest)
+    say(f"kept {len(kept):,} of {len(labels):,} samples: {out / 'kept.txt'}")
+    if lost:
+        gone = ", ".join(str(names[c]) for c in lost)
+        unseen = "" if np.isin(lost, labels[rows]).all() else ", or record a training on samples of all classes"
+        say(f"careful: no sample of class {gone} is kept; prune less, or choose another method{unseen}")
+    return manifest
+
+
+# ---- refused before any work -----------------------------------------------------------------------------------
+
+
+def _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched, exits):
+    """ValueError for settings that would be refused after the training, or lead nowhere."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed must be a whole number from 0; got {seed!r}")
+    if not watched:  # nothing is trained; a record that is given is judged once it is read
+        return check_settings(method, options, 1, prune_ratio) if not catalog.needs(method) else None
+    if not (recipe.budget == "epochs" and 1 <= epochs <= recipe.epochs):
+        raise ValueError(f"epochs must be 1..{recipe.epochs} (the recipe's); got {epochs}")
+    check_settings(method, options, epochs, prune_ratio, exits)
+
+
+# ---- evidence --------------------------------------------------------------------------------------------------
+
+
+def _loaded(data, size, mirror, device, classes, say):
+    told = [time.monotonic()]
+
+    def watch(done, total):
+        now = time.monotonic()
+        if done == total or now - told[-1] > 5:
+            told.append(now)
+            say(f"read {done:,} of {total:,} images" + (f", {_duration((now - told[0]) / done * (total - done))} left"
+                                                        if done < total else ""))
+
+    images = load(data, size=size, device=device, watch=watch, classes=classes, say=say)
+    if len(images.labels.unique()) < 2:
+        raise ValueError(f"{data} must hold at least two classes to tell apart; all {len(images)} labels are the same: "
+                         "nothing can be learned, so nothing can be scored")
+    return replace(images, mirror=True) if mirror else images
+
+
+def _watched(images, method, model, recipe, epochs, seed, exits, cache, say):
+    """(Evidence, what the manifest says of it): recorded now, or found in the cache."""
+    seconds = []
+
+    def watch(stage, report):
+        seconds.append(report.seconds)
+        left = np.mean(seconds[-5:]) * (epochs - len(seconds))
+        say(f"epoch {len(seconds)}/{epochs}: training accuracy {100 * report.correct.mean():.1f} %, loss {report.loss:.3f}, "
+            f"{_duration(left)} left")
+
+    settings = {"model": model, "recipe": recipe, "epochs": epochs, "seed": seed, "exits": exits, "cache": cache}
+    if place_of_record(images, **settings)[1].exists():
+        say("found the record of an earlier run: no training needed")
+    else:
+        height, width = images.images.shape[2:]
+        say(f"watching {model} learn {len(images):,} images ({width}x{height}, {images.num_classes} classes) for {epochs} "
+            f"epochs on the {images.device}; stopped, it goes on from here")
+    evidence = record(images, **settings, parts={"dynamics", *catalog.parts(method)}, watch=watch)
+    dynamics = evidence.dynamics
+    learned, chance = dynamics.correct[:, -1].mean(), np.bincount(dynamics.labels).max() / dynamics.num_samples
+    if learned < chance + 0.1 * (1 - chance):
+        say(f"careful: after {epochs} epochs the network is right on {100 * learned:.0f} % of the training images, and the "
+            f"commonest class alone is {100 * chance:.0f} % of them; the scores mean little. Train longer (--epochs), in "
+            "smaller batches (--batch-size), or with another --lr")
+    return evidence, dynamics.params | {"folder": str(evidence.folder)}
+
+
+def _recorded_elsewhere(folder, known, data, method):
+    """(Evidence, what the manifest says of it) from a saved TrainingDynamics; ValueError if it is another set's."""
+    folder = Path(folder)
+    if not (folder / "manifest.json").exists() or (folder / "dynamics" / "manifest.json").exists():
+        folder = folder / "dynamics" if (folder / "dynamics").is_dir() else folder
+    origin = storage.read_manifest(folder)
+    if origin.get("kind") == KIND:
+        made_from = (origin.get("record") or {}).get("folder")
+        raise ValueError(f"{folder} is a pruning, not a record" + (f"; the record it was made from is in {made_from}"
+                                                                   if made_from else " of training dynamics"))
+    dynamics, labels = TrainingDynamics.load(folder), known.labels
+    if not catalog.needs(method) <= {"dynamics"}:
+        raise ValueError(f"{method} looks at a snapshot, and {folder} is read for training dynamics only: leave --dynamics out")
+    if dynamics.num_samples != len(labels):
+        raise ValueError(f"the record in {folder} is of {dynamics.num_samples} samples, but {data} has {len(labels)}: it is of "
+                         "another set, or files were added or removed since")
+    trained = dynamics.trained()
+    if not trained.any():
+        raise ValueError(f"the record in {folder} holds no sample that was trained on (all its rows are NaN): name another")
+    if known.numbers is not None and np.array_equal(dynamics.labels[trained], known.numbers[labels][trained]):
+        dynamics = replace(dynamics, labels=labels)  # recorded with the file's own numbers, gaps and all
+    differ = np.flatnonzero((dynamics.labels != labels) & trained)
+    if len(differ):
+        row = differ[0]
+        raise ValueError(f"the record in {folder} has other labels than {data} in {len(differ)} of {len(labels)} rows (first: "
+                         f"row {row}, {dynamics.labels[row]} there and {labels[row]} here): it is of another set, or of this "
+                         "one in another order")
+    sha256 = json.loads((folder / "manifest.json").read_text())["sha256"]
+    return Evidence(dynamics, None, Cost(), folder), dynamics.params | {"folder": str(folder), "sha256": sha256}
+
+
+def _of(evidence, rows):
+    """The evidence of these rows alone, ascending."""
+    if evidence is None or len(rows) == evidence.dynamics.num_samples:
+        return evidence
+    whole = evidence.dynamics
+    moved = None if whole.divergence is None else whole.divergence[rows]
+    return replace(evidence, dynamics=TrainingDynamics(whole.target_prob[rows], whole.margin[rows], whole.correct[rows],
+                                                       whole.labels[rows], whole.moment, whole.params, moved))
+
+
+def _in_the_set(scores, selection, rows, n):
+    """Scores and selection of these rows as those of all n samples: row i is sample i."""
+    if len(rows) == n:
+        return scores, selection
+    if scores is not None:
+        values = np.full(n, -np.inf)
+        values[rows] = scores.values
+        scores = Scores(values, scores.name, scores.params)
+    return scores, Selection(rows[selection.kept], n, selection.method, selection.params)
+
+
+# ---- the folder ------------------------------------------------------------------------------------------------
+
+
+def _check_free(out, data, overwrite):
+    """OSError, before anything is computed, if `out` cannot be made, or is not free, empty or an earlier pruning."""
+    source = Path(data).resolve()
+    if source.is_dir() and (out == source or source in out.resolve().parents or out.resolve() in source.parents):
+        raise FileExistsError(f"{out} and the images in {source} must lie apart, or what is written would become part of the "
+                              "set; name another folder")
+    above = next(folder for folder in out.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise NotADirectoryError(f"{out} cannot be made, as {above} is no folder; name another folder")
+    storage.check_replaceable(out, kind=KIND)
+    if overwrite:
+        storage.check_nothing_foreign(out)
+
+
+def _finished(out, request, overwrite) -> bool:
+    """Whether `out` is this very run, whole. FileExistsError if it is another's, unless that may be replaced."""
+    if overwrite or not (out / "manifest.json").exists():
+        return False
+    there = storage.read_manifest(out)
+    asked, found = json.loads(json.dumps(request, default=storage.plain)), there.get("request", {})
+    differing = sorted(name for name in {**asked, **found} if asked.get(name) != found.get(name))
+    if differing:
+        raise FileExistsError(f"{out} holds another run (other {', '.join(differing)}); name another folder, or replace it "
+                              "with --overwrite")
+    changed = [name for name, sha256 in there["sha256"].items()
+               if not (out / name).is_file() or storage.file_hash(out / name) != sha256]
+    if changed:
+        raise FileExistsError(f"{out / changed[0]} was changed or removed since this run wrote it; name another folder, or "
+                              "write it again with --overwrite")
+    return True
+
+
+def _draw_moon(dynamics, selection, title, folder):
+    from matplotlib.figure import Figure
+
+    if dynamics.num_epochs < 2:
+        return
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    ax = plots.moon_plot(dynamics, ax=figure.subplots(), selection=selection)
+    ax.set_title(title)
+    figure.savefig(folder / "moon.png", dpi=150, metadata={"Software": None})
+
+
+def _duration(seconds) -> str:
+    """"1 h 5 min", "2 min 10 s" or "40 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

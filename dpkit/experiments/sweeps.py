@@ -1,0 +1,352 @@
+"""Many trials, on one machine or many: nothing lost, nothing computed twice.
+
+A sweep's folder holds
+    sweep.json     the trials in order, each with the name of its row, and the cache folder with their stages
+    rows/          <name>.json per trial that finished, or failed for a reason: written whole, read by results_table
+The stages (records, scores, selections, trained results) lie in the cache, which all workers must reach.
+"""
+
+import errno
+import json
+import math
+import socket
+import threading
+import time
+import uuid
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dpkit import storage
+from dpkit.experiments import clusters, grids, refusals, results, stages, trials
+from dpkit.experiments.progress import Clock, Line, Progress
+from dpkit.methods import catalog
+from dpkit.nets import builders
+from dpkit.records import keep_count
+from dpkit.storage.identity import identity
+from dpkit.storage.lookup import find
+
+PASSING = ("KilledWorker", "MemoryError", "OutOfMemoryError", "OSError", "CancelledError")  # worth another try by themselves
+
+
+def sweep(grid, client=None, *, out=None, cache=None, workers: int | None = None, threads: int = 1, device="auto",
+          retry: bool = False, minutes: float | None = None, watch=None):
+    """Run every trial of a grid and return results_table(out): a row per trial, failed ones with their reason.
+
+    grid:    a YAML file's path, a dict, a list of dicts or of Trials (see dpkit.grids). Mistakes are refused, all at once,
+             before the first training.
+    client:  a distributed.Client of any Dask cluster; None: processes on this machine (workers, each with `threads`).
+             A worker trains one network at a time; where workers declare a GPU resource, only they train.
+    out:     the sweep's folder; default one in the cache, named by the grid. Stopped at any moment, the same call goes on:
+             rows that are there stay, and stages that are in the cache are not run again. Another grid over the same
+             folder adds to it; the table is then that of the new grid.
+    cache:   folder of the stages, reachable by all workers under this path; default storage.cache_folder().
+    retry:   also run those again that failed for a reason of their own, such as a loss that became NaN.
+    minutes: stop after so many, with the rows that are there by then. A training that is stopped keeps its checkpoint, and
+             the same call goes on from it: a long sweep in short pieces. (On a client's cluster, trainings that run at
+             that moment go on to their end, and are found by the next call.)
+    watch:   called with a Progress about once a second; default: a line that is written over.
+    Raises grids.Refused (a ValueError), OSError if a row cannot be written. A failed trial raises nothing.
+    """
+    until = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    try:
+        asked = grids.trials_of(grid)
+    except grids.Refused as refused:
+        raise grids.Refused(refused.mistakes + _facts_of(refused.trials, client, device)[1]) from None
+    cache = Path(cache or storage.cache_folder()).resolve()
+    out = Path(out or cache / "sweeps" / storage.key_hash([trial.plain() for trial in asked]))
+    watch = watch or Line()
+    cells = _cells(asked, client, device)
+    _write(out, cells, cache)
+    done = {cell.name: _failed(file) for cell in cells if _finished(file := results.row_file(out, cell.name), cache, retry)}
+    todo = [cell for cell in cells if cell.name not in done]
+    progress = Progress(total=len(cells), done=len(done), failed=sum(done.values()))
+    if todo:
+        with clusters.connected(client, workers=workers, threads=threads, device=device) as own:
+            suspects = _run(own, todo, out, cache, device, progress, watch, until)
+            for cell in suspects:  # one by one: who shared a worker with a trial that kills it is not to blame
+                _run(own, [cell], out, cache, device, progress, watch, until, alone=True)
+    watch(progress, last=True)
+    return results.results_table(out)
+
+
+@dataclass
+class _Cell:
+    """A trial, the name of its row, and the names of the stages before it."""
+
+    trial: trials.Trial
+    name: str
+    record: str | None
+    num_samples: int
+    here: dict  # what a worker must find, or its row would be another's
+    versions: dict = field(default_factory=dict)
+
+
+# ---- before the first training ---------------------------------------------------------------------------------
+
+
+def _cells(asked, client, device):
+    """The trials with their rows' names, which depend on the images and the kind of machine; Refused if a set is unfit."""
+    facts, mistakes = _facts_of(asked, client, device)
+    if mistakes:
+        raise grids.Refused(mistakes)
+    return [_cell(trial, facts[trial.dataset, trial.num_samples]) for trial in asked]
+
+
+def _facts_of(asked, client, device):
+    """({(dataset, num_samples): facts}, mistakes) of the sets of these trials."""
+    facts, mistakes, resources = {}, [], clusters.training_resources(client) if client else None
+    for trial in asked:
+        which = (trial.dataset, trial.num_samples)
+        if which not in facts:
+            found = client.submit(_facts, *which, device, pure=False, resources=resources).result() if client \
+                else _facts(*which, device)
+            facts[which] = found
+            mistakes += [found["mistake"]] if "mistake" in found else []
+        n = facts[which].get("n")
+        try:
+            _functions(trial)
+            if n:
+                for model in (trial.model, trial.watched):
+                    builders.check_pixels(model, *facts[which]["pixels"])
+            refusals.check_size(trial.method, n or 0, facts[which].get("classes", 0), trial.options if n else None)
+        except ValueError as error:
+            mistakes.append(str(error))
+        if n and keep_count(n, trial.prune_ratio) == 0:
+            mistakes.append(f"prune_ratio {trial.prune_ratio} of {trial.dataset}'s {n} images leaves none to train on")
+    return facts, mistakes
+
+
+def _facts(dataset, num_samples, device):
+    """What the numbers of a trial depend on besides its settings, as the machine that trains sees it."""
+    from dpkit.training.loop import Recipe
+
+    try:
+        images, test = stages.load_sets(dataset, num_samples, device)
+    except (OSError, ValueError, RuntimeError) as error:
+        return {"mistake": f"the set {dataset} cannot be used: {error}"}
+    around = {precision: stages.surroundings(images, Recipe(precision=precision)) for precision in ("auto", "fp32", "bf16")}
+    return {"n": len(images), "classes": images.num_classes, "pixels": tuple(images.images.shape[2:]),
+            "images": images.fingerprint, "test": test.fingerprint, "around": around}
+
+
+def _cell(trial, facts):
+    method = catalog.METHODS[trial.method]
+    watched = method.evidence is not None
+    used = stages.VERSIONS if watched else {stage: stages.VERSIONS[stage] for stage in ("select", "retrain")}
+    seen = {"images": facts["images"], "around": facts["around"][trial.record.precision], "version": stages.VERSIONS["record"]}
+    record = {name: getattr(trial, name) for name in ("record_epochs", "seed", "snapshot_epoch")} | seen
+    functions = _functions(trial)
+    in_full = {"options": catalog.defaults(trial.method) | trial.options,  # a changed default is another row
+               "reads": [method.evidence, *method.extras]} | functions
+    exits = trials.exits_of(trial)
+    plain = {name: value for name, value in trial.plain().items() if name not in ("exits", "exit_weights")}
+    key = {"trial": plain | exits | in_full, "versions": used, "images": facts["images"], "test": facts["test"],
+           "around": facts["around"][trial.retrain.precision]} | ({"record": seen} if watched else {})
+    name = storage.key_hash(key)
+    seen_by = functions.get("record_model", functions["model"])
+    shared = storage.key_hash(record | exits | {"recipe": trial.record.plain(), "model": seen_by}) if watched else None
+    here = {"images": facts["images"], "test": facts["test"], "around": facts["around"][trial.retrain.precision],
+            "functions": functions}
+    return _Cell(trial, name, shared, facts["n"], here, dict(used))
+
+
+def _functions(trial):
+    """What the trial's scorer, selector and network are, as this process has them."""
+    scorer, selector = catalog.codes(trial.method)
+    nets = {"model": trial.model} | ({"record_model": trial.record_model} if trial.record_model else {})
+    return {"scorer": scorer, "selector": selector} | {name: identity(find(builders.MODELS, model, "model"))
+                                                       for name, model in nets.items()}
+
+
+def _write(out, cells, cache):
+    kind = storage.read_manifest(out).get("kind")
+    if kind:
+        raise FileExistsError(f"{out} holds a {kind.lower()}; name another folder for the sweep")
+    before = _trials_before(out) if (out / results.SWEEP).exists() else []
+    older = sum(results.is_older(trial) for trial in before)
+    if older:
+        warnings.warn(f"{older} rows in {out} were made by an older version of a stage: they are left unused, and made anew",
+                      stacklevel=3)
+    gone = {trial["name"] for trial in before if not results.is_older(trial)} - {cell.name for cell in cells}
+    if gone:
+        warnings.warn(f"{len(gone)} trials of an earlier grid in {out} are not in this one: their rows stay there, and are not "
+                      "in this table", stacklevel=3)
+    storage.write_json(out / results.SWEEP, {"kind": "Sweep", "schema": 1, "cache": cache, "trials": [
+        {"name": cell.name, "versions": cell.versions, **cell.trial.plain(), "num_samples": cell.num_samples,
+         "keep": keep_count(cell.num_samples, cell.trial.prune_ratio)} for cell in cells]})
+
+
+def _trials_before(out):
+    said = results.asked(out)
+    if not isinstance(said, dict) or said.get("kind") != "Sweep":
+        raise FileExistsError(f"{out / results.SWEEP} is not a sweep's of dpkit; name another folder for the sweep")
+    return said["trials"]
+
+
+def _finished(file, cache, retry):
+    """Whether this row is there, with its scores and selection; with `retry`, one that failed makes way."""
+    if not file.exists():
+        return False
+    if _failed(file):
+        if retry:
+            file.unlink()
+        return not retry
+    row = json.loads(file.read_text())["row"]
+    return all((cache / row[stage]).exists() for stage in ("scores", "selection"))
+
+
+def _failed(file):
+    return bool(json.loads(file.read_text()).get("failed"))
+
+
+# ---- the graph -------------------------------------------------------------------------------------------------
+
+
+def _run(client, todo, out, cache, device, progress, watch, until, alone=False):
+    """record -> score -> select -> retrain as Dask tasks, one record for all that share it; rows as they come.
+
+    Returns the trials that were given up because their worker died again and again: Dask blames all that are assigned to a
+    worker when it dies. With `alone` that is their failure.
+    """
+    from distributed import as_completed
+
+    resources, run = clusters.training_resources(client), uuid.uuid4().hex[:8]
+    records, rows, suspects = {}, {}, []
+
+    def submit(stage, cell, before, name):
+        return client.submit(_step, stage, cell.trial, before, str(cache), device, cell.here, key=f"{stage}-{name}-{run}",
+                             pure=False, resources=resources)
+
+    for cell in todo:
+        before = None
+        if cell.record:
+            if cell.record not in records:
+                records[cell.record] = submit("record", cell, None, cell.record)
+            before = submit("score", cell, records[cell.record], cell.name)  # a quick one: read, if another trial did it
+        before = submit("select", cell, before, cell.name)
+        rows[submit("retrain", cell, before, cell.name)] = cell
+    waiting = as_completed([*records.values(), *rows], raise_errors=False)
+    clock = Clock(len(records), len(rows))
+    try:
+        while not waiting.is_empty() and time.monotonic() < until:
+            batch = _within(waiting, 1.0)
+            for future in batch:
+                found = _found(future)
+                if future in rows:
+                    cell = rows.pop(future)
+                    if found.get("killed") and not alone:
+                        suspects.append(cell)
+                        continue
+                    progress.done += 1
+                    progress.failed += "failed" in found
+                    clock.row(found)
+                    _write_row(out, cell, found)
+                else:
+                    clock.record(found)
+            progress.running, workers = _busy(client)
+            progress.seconds_left = clock.left(workers)
+            watch(progress)
+    finally:
+        client.cancel([future for future in rows if not future.done()], force=True)  # and with them what they waited for
+    progress.running = 0
+    return suspects
+
+
+def _within(waiting, seconds):
+    """The futures that finish within so many seconds, as they come."""
+    until, found = time.monotonic() + seconds, []
+    while not waiting.is_empty() and not found and time.monotonic() < until:
+        found = list(waiting.next_batch(block=False))
+        if not found:
+            time.sleep(0.02)
+    return found
+
+
+def _found(future):
+    if future.status == "finished":
+        try:
+            return future.result()
+        except Exception as error:  # the result was lost with its worker just now: run again, which finds it in the cache
+            return _failure(error) | {"passing": True, "killed": True}
+    error = future.exception() if future.status == "error" else None
+    return _failure(error) if error else {"failed": "cancelled: the cluster was closed", "passing": True}
+
+
+def _busy(client):
+    busy = [len(tasks) for tasks in client.processing().values()]
+    return sum(n > 0 for n in busy), max(1, len(busy))
+
+
+def _write_row(out, cell, found):
+    file = results.row_file(out, cell.name)
+    if found.get("passing"):
+        file = results.row_file(out, cell.name, passing=True)
+    else:
+        results.row_file(out, cell.name, passing=True).unlink(missing_ok=True)
+    try:
+        storage.write_json(file, {"kind": "Row", "versions": cell.versions, "trial": cell.trial.plain(), **(
+            {"failed": found["failed"]} if "failed" in found else {"row": found["row"]})})
+    except OSError as error:
+        why = "no space left" if error.errno == errno.ENOSPC else str(error)
+        raise OSError(error.errno or errno.EIO, f"could not write a row to {out} ({why}); free space, and the same sweep goes "
+                                                "on: nothing that was trained is lost") from error
+
+
+# ---- on the workers --------------------------------------------------------------------------------------------
+
+_ONE = threading.Lock()  # a worker may have many threads, but random state, thread counts and peak memory are the process's
+
+
+def _step(stage, trial, before, cache, device, here):
+    """One stage of a trial. Its mishap, or that of a stage before it, is handed on in words: it is no other trial's."""
+    if before and "failed" in before:
+        return before
+    begun = time.perf_counter()
+    try:
+        with _ONE, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "the subset of")  # the row's empty_classes says it
+            row = _up_to(stage, trial, Path(cache), device, here)
+    except Exception as error:
+        return _failure(error)
+    return {"row": row, "seconds": time.perf_counter() - begun}
+
+
+def _up_to(stage, trial, cache, device, here):
+    """Do the stage, reading those before it from the cache; the row, if it is the last."""
+    images, test = stages.load_sets(trial.dataset, trial.num_samples, device)
+    try:
+        functions = _functions(trial)
+    except ValueError:  # it has no method, or no network, of that name
+        functions = None
+    if functions != here["functions"]:
+        raise OSError(f"the worker on {socket.gethostname()} has another {trial.method} or {trial.model} than the process that "
+                      "asked, or none: methods and networks of one's own are not sent to workers, so let each worker import "
+                      "what adds them to dpkit.catalog, or run them with run_trial")
+    found = {"images": images.fingerprint, "test": test.fingerprint, "around": stages.surroundings(images, trial.retrain),
+             "functions": functions}
+    if found != here:
+        other = ", ".join(name for name in here if found[name] != here[name])
+        raise OSError(f"the worker on {socket.gethostname()} differs from the one that was asked first (other {other}): let "
+                      "all workers see the same data, and have the same kind of device and the same torch")
+    if stage == "retrain":
+        return trials.run_trial(trial, cache=cache, device=device)
+    evidence = trials.record_of(trial, images, cache=cache)
+    if stage == "score":
+        stages.score(trial.method, evidence, options=trial.options, cache=cache)
+    if stage == "select":
+        stages.select(trial.method, evidence, keep_count(len(images), trial.prune_ratio), labels=images.labels.cpu().numpy(),
+                      seed=trial.seed, options=trial.options, cache=cache)
+    return None
+
+
+def _failure(error):
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    words = " ".join(str(error).split()) or type(error).__name__
+    if "KilledWorker" in kinds:
+        words = "the worker that ran it died, again and again: out of memory, or killed"
+    elif "OutOfMemoryError" in kinds:
+        words = f"the GPU's memory did not suffice: {words.split('. ')[0]}"
+    elif not isinstance(error, (ValueError, FloatingPointError, OSError)):
+        words = f"{type(error).__name__}: {words}"
+    return {"failed": words, "passing": not kinds.isdisjoint(PASSING), "killed": "KilledWorker" in kinds}

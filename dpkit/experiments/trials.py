@@ -1,0 +1,180 @@
+"""One cell of an experiment: watch a training, score, select, retrain, and the row that comes out."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+
+from dpkit import storage
+from dpkit.experiments import refusals, stages
+from dpkit.experiments.costs import Cost
+from dpkit.methods import catalog
+from dpkit.nets import builders
+from dpkit.records import Scores, Selection, keep_count
+from dpkit.storage.lookup import find
+from dpkit.training.loop import Recipe
+
+LEDGER = tuple(f"{stage}_{what.name}" for stage in ("record", "score", "select", "retrain") for what in fields(Cost))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Everything a row depends on but the machine.
+
+    prune_ratio:   the fraction removed, in [0, 1).   seed: of recording, selection and retraining, all different draws.
+    num_samples:   use only the first that many training images (0: all).
+    record:        recipe of the watched training; record_epochs of its epochs are run and recorded.
+    retrain:       recipe of the training on the kept samples.
+    snapshot_epoch: epochs after which the watched network is looked at for the early scores, EL2N and GraNd; the last
+                   recorded epoch, if that is sooner. Other snapshots are of the network as recording left it.
+    exits:         stages after which the watched network has early exits, for methods that read them (eeprune); the others
+                   watch it without.   exit_weights: of the joint loss, the final exit's last (none: all alike).
+    record_model:  the network that is watched, where it is another than the one that is retrained ("": the same).
+    best_every:    also test every so many epochs of the retraining, for the best epoch beside the last one (0: don't).
+    options:       settings of the scorer and the selector where they differ from the catalog's, e.g. {"c_d": 5.5}. What
+                   was published for this very set is filled in: CCS's and D2's cutoffs on CIFAR-100.
+    """
+
+    dataset: str
+    method: str
+    prune_ratio: float
+    seed: int
+    record: Recipe
+    record_epochs: int
+    retrain: Recipe
+    model: str = "small_cnn"
+    num_samples: int = 0
+    snapshot_epoch: int = 10
+    exits: tuple = (1,)
+    exit_weights: tuple = ()
+    best_every: int = 0
+    options: dict = field(default_factory=dict)
+    record_model: str = ""
+
+    def __post_init__(self):
+        find(catalog.METHODS, self.method, "method")
+        find(builders.MODELS, self.model, "model")
+        if self.record_model:
+            find(builders.MODELS, self.record_model, "model")
+            if self.record_model == self.model or not catalog.needs(self.method):  # then it says nothing
+                object.__setattr__(self, "record_model", "")
+        object.__setattr__(self, "options", catalog.METHODS[self.method].of_set.get(self.dataset, {}) | self.options)
+        keep_count(1, self.prune_ratio)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise ValueError(f"seed must be a whole number from 0; got {self.seed!r}")
+        object.__setattr__(self, "exits", tuple(self.exits))
+        object.__setattr__(self, "exit_weights", tuple(self.exit_weights))
+        for name, least in (("num_samples", 0), ("snapshot_epoch", 1), ("best_every", 0), ("record_epochs", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be a whole number from {least}; got {value!r}")
+        if self.record.budget != "epochs":
+            raise ValueError(f"a watched training is counted in epochs: record needs that budget; got {self.record.budget!r}")
+        if not 1 <= self.record_epochs <= self.record.epochs:
+            raise ValueError(f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); "
+                             f"got {self.record_epochs}")
+        refusals.check_exits(self.method, self.watched, self.exits, self.exit_weights)
+        refusals.check_settings(self.method, self.options, self.record_epochs, self.prune_ratio, len(self.exits))
+
+    @property
+    def watched(self) -> str:
+        """The network that is watched."""
+        return self.record_model or self.model
+
+    def plain(self) -> dict:
+        """As a dict of plain values, for keys and files; record_model only where there is one."""
+        found = asdict(self) | {"record": self.record.plain(), "retrain": self.retrain.plain()}
+        return {name: value for name, value in found.items() if name != "record_model" or value}
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A finished trial: its row as a flat dict, the selection it trained on, and the scores behind it (None: no score)."""
+
+    row: dict
+    selection: Selection
+    scores: Scores | None
+
+
+def run_trial(trial: Trial, *, cache=None, device="auto", watch=None) -> dict:
+    """Record (or find the record), score, select, retrain (or find the result); return the row as a flat dict.
+
+    cache:  folder for finished stages; default storage.cache_folder().
+    watch:  called as watch(stage, report) after every epoch that is run or read from a checkpoint, for progress.
+    The row's costs (LEDGER: seconds, epochs, samples and peak_memory of each stage) are those of the run that did the work;
+    a shared recording is charged in full, to el2n too. from_cache says whether the retraining was an earlier run's.
+    accuracy is on the test set after the LAST step. scores and selection name the stages in the cache that hold them ("":
+    no score). code is there if the method or the network is not dpkit's own: their names, and a hash of what they do.
+    """
+    return outcome_of(trial, cache=cache, device=device, watch=watch).row
+
+
+def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcome:
+    """As run_trial, with the scores and the selection beside the row: what a published table needs."""
+    cache = Path(cache or storage.cache_folder())
+    images, test = stages.load_sets(trial.dataset, trial.num_samples, device)
+    refusals.check_size(trial.method, len(images), images.num_classes, trial.options)
+    evidence = record_of(trial, images, cache=cache, watch=watch)
+    found = scores, score_cost, scored = stages.score(trial.method, evidence, options=trial.options, cache=cache)
+    keep = keep_count(len(images), trial.prune_ratio)
+    selection, select_cost, selected = stages.select(trial.method, evidence, keep, labels=images.labels.cpu().numpy(),
+                                                     seed=trial.seed, options=trial.options, cache=cache, scored=found)
+    result = stages.retrain(images, test, selection, model=trial.model, recipe=trial.retrain, seed=trial.seed, cache=cache,
+                            best_every=trial.best_every, watch=watch)
+    costs = {"record": evidence.cost if evidence else Cost(), "score": score_cost, "select": select_cost}
+    row = {
+        "dataset": trial.dataset, "num_samples": len(images), "model": trial.model, "method": trial.method,
+        "options": catalog.worded(catalog.METHODS[trial.method].options | trial.options),
+        "prune_ratio": trial.prune_ratio, "keep": len(selection.kept), "empty_classes": _empty_classes(images, selection),
+        "seed": trial.seed, "budget": trial.retrain.length, "snapshot_epoch": trial.snapshot_epoch,
+        "exits": worded_exits(trial), "best_every": trial.best_every, "settings": settings_of(trial),
+        "versions": stages.worded_versions(), **({"record_model": trial.record_model} if trial.record_model else {}),
+        **({"code": code} if (code := own_code_of(trial)) else {}),
+        "accuracy": result["accuracy"], "best_accuracy": None, "test_loss": result["test_loss"],
+        **{f"{stage}_{what.name}": getattr(cost, what.name) for stage, cost in costs.items() for what in fields(Cost)},
+        "retrain_peak_memory": None, **result,
+        "record": trial.record.worded(), "retrain": trial.retrain.worded(),
+        "scores": scored.name if scored else "", "selection": selected.name,
+    }
+    return Outcome(row, selection, scores)
+
+
+def settings_of(trial: Trial) -> str:
+    """All settings of the trial's method as JSON, those too that are as usual: what is usual may change."""
+    return json.dumps(catalog.defaults(trial.method) | trial.options, sort_keys=True)
+
+
+def own_code_of(trial: Trial) -> str:
+    """What in the trial's method and network is not dpkit's own, and what it does: another function is another row."""
+    return stages.own_code(trial.method, trial.model, trial.record_model)
+
+
+def exits_of(trial: Trial) -> dict:
+    """The trial's exits and exit_weights, if its method reads exits; else nothing, for it watches a plain network."""
+    return {"exits": trial.exits, "exit_weights": trial.exit_weights} if "exits" in catalog.needs(trial.method) else {}
+
+
+def worded_exits(trial: Trial) -> str:
+    """Where the watched network had exits and how they were weighted: "after 0 1 weights 1 1 2"; "" if it had none."""
+    found = exits_of(trial)
+    words = ["after", *found["exits"]] if found else []
+    return " ".join(map(str, words + (["weights", *found["exit_weights"]] if found and found["exit_weights"] else [])))
+
+
+def _empty_classes(images, selection) -> int:
+    """How many classes of the set have no sample left to train on."""
+    labels = images.labels.cpu().numpy()
+    return len(np.unique(labels)) - len(np.unique(labels[selection.kept]))
+
+
+def record_of(trial: Trial, images, *, cache, parts=None, watch=None) -> stages.Evidence | None:
+    """The trial's watched training, run or read from the cache; None if its method looks at nothing.
+
+    parts: what to read of it, any of "dynamics", "snapshot" and "final" (default: what the method reads).
+    """
+    if not catalog.needs(trial.method):
+        return None
+    return stages.record(images, model=trial.watched, recipe=trial.record, epochs=trial.record_epochs, seed=trial.seed,
+                         cache=cache, snapshot_epoch=trial.snapshot_epoch, parts=parts or catalog.parts(trial.method),
+                         watch=watch, **exits_of(trial))

@@ -1,0 +1,107 @@
+"""The last layer's loss around a snapshot: every sample's gradient, and the Hessian of the mean, written out or as products.
+
+theta, a weight (C, d) and a bias (C,), is one row in the order [weight.flatten(), bias], or C rows of d + 1, the bias last.
+"""
+
+import numpy as np
+from scipy.linalg import blas
+
+from dpkit.records import Snapshot
+from dpkit.records.vectors import OuterVectors
+from dpkit.storage.blocks import row_blocks
+
+_ROWS = 2048  # samples looked at together
+
+
+def gradients(snapshot: Snapshot, rows=slice(None)) -> np.ndarray:
+    """g_i of these samples, in float64: (rows, C d + C), order [weight.flatten(), bias]."""
+    return OuterVectors(errors(snapshot, rows), inputs(snapshot, rows)).dense()
+
+
+def hessian(snapshot: Snapshot, *, damping: float = 0.0) -> np.ndarray:
+    """H + damping I written out: (P, P) float64, P = C d + C, order [weight.flatten(), bias]."""
+    lower = lower_hessian(snapshot, damping)
+    return np.tril(lower) + np.tril(lower, -1).T
+
+
+def hessian_product(snapshot: Snapshot, vectors, *, damping: float = 0.0) -> np.ndarray:
+    """(H + damping I) v of every row v of (k, P) vectors, without writing H out. (k, P) float64."""
+    _, classes, width = shape_of(snapshot)
+    vectors = np.asarray(vectors, np.float64)
+    split = split_rows(vectors, classes, width)
+    return joined_rows(product_with(snapshot, split)) + damping * vectors
+
+
+def errors(snapshot, rows=slice(None)):
+    """p - onehot(y) at the final exit. (rows, C) float64."""
+    error = snapshot.probs[-1][rows].astype(np.float64)
+    error[np.arange(len(error)), snapshot.labels[rows]] -= 1
+    return error
+
+
+def inputs(snapshot, rows=slice(None)):
+    """h~ = [h, 1]. (rows, d + 1) float64."""
+    features = snapshot.features[rows].astype(np.float64)
+    return np.concatenate([features, np.ones((len(features), 1))], axis=1)
+
+
+def mean_gradient(snapshot) -> np.ndarray:
+    """The gradient of the mean loss: (C, d + 1) float64, the bias last. Zero at a minimum without weight decay only."""
+    _, classes, width = shape_of(snapshot)
+    total = np.zeros((classes, width))
+    for rows in blocks_of(snapshot):
+        total += errors(snapshot, rows).T @ inputs(snapshot, rows)
+    return total / snapshot.num_samples
+
+
+def shape_of(snapshot):
+    """(n, C, d + 1); ValueError if the snapshot kept no features."""
+    if snapshot.features is None:
+        raise ValueError("influence reads features, and this Snapshot kept none: pass take_snapshot(net, images)")
+    return snapshot.num_samples, snapshot.num_classes, snapshot.features.shape[1] + 1
+
+
+def blocks_of(snapshot, size=_ROWS):
+    """The samples as slices of at most `size`."""
+    return row_blocks(snapshot.num_samples, snapshot.features, snapshot.probs, size=size)
+
+
+def lower_hessian(snapshot, damping):
+    """The lower triangle of H + damping I, in Fortran order. What is above the diagonal means nothing."""
+    n, classes, width = shape_of(snapshot)
+    total = np.zeros((classes * width, classes * width), order="F")
+    own = np.zeros((classes, width, width))
+    for rows in blocks_of(snapshot):
+        x, p = inputs(snapshot, rows), snapshot.probs[-1][rows].astype(np.float64)
+        outer = OuterVectors(p, x).dense()
+        total = blas.dsyrk(-1.0 / n, outer.T, beta=1.0, c=total, lower=1, overwrite_c=1)
+        for c in range(classes):
+            own[c] += (x * (p[:, c : c + 1] / n)).T @ x
+    for c in range(classes):
+        place = np.append(np.arange(c * (width - 1), (c + 1) * (width - 1)), classes * (width - 1) + c)
+        total[np.ix_(place, place)] += own[c]
+    total[np.diag_indices_from(total)] += damping
+    return total
+
+
+def product_with(snapshot, split, only=None):
+    """H v for (k, C, d + 1) vectors, in one pass over the samples, or H of `only` these."""
+    k, classes, width = split.shape
+    flat, total = split.reshape(k * classes, width), np.zeros((k * classes, width))
+    for rows in blocks_of(snapshot, size=max(64, 2**23 // (k * classes))) if only is None else [only]:
+        x, p = inputs(snapshot, rows), snapshot.probs[-1][rows].astype(np.float64)[:, None]
+        moved = (x @ flat.T).reshape(len(x), k, classes)
+        moved = p * (moved - (p * moved).sum(2, keepdims=True))
+        total += moved.reshape(len(x), -1).T @ x
+    return total.reshape(split.shape) / (snapshot.num_samples if only is None else len(only))
+
+
+def split_rows(vectors, classes, width):
+    """(k, C d + C) -> (k, C, d + 1)."""
+    weight, bias = vectors[:, : classes * (width - 1)], vectors[:, classes * (width - 1) :]
+    return np.concatenate([weight.reshape(len(vectors), classes, width - 1), bias[:, :, None]], axis=2)
+
+
+def joined_rows(split):
+    """(k, C, d + 1) -> (k, C d + C)."""
+    return np.concatenate([split[:, :, :-1].reshape(len(split), -1), split[:, :, -1]], axis=1)

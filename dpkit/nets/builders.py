@@ -1,0 +1,46 @@
+"""MODELS: every network by name, and a fresh one for a set of images."""
+
+import torch
+
+from dpkit.data.image_set import ImageSet
+from dpkit.nets.early_exits import EarlyExitNet
+from dpkit.nets.fast import fast_cnn, fast_cnn_narrow, fast_cnn_wide
+from dpkit.nets.models import mobilenet_v3_large, mobilenet_v3_small, resnet18, resnet34, resnet50, small_cnn
+from dpkit.storage.lookup import find
+
+MODELS = {build.__name__: build for build in (small_cnn, fast_cnn, fast_cnn_narrow,
+                                              fast_cnn_wide, resnet18, resnet34, resnet50,
+                                              mobilenet_v3_small, mobilenet_v3_large)}
+
+
+def make_net(model: str, images: ImageSet, *, seed: int, exits=()) -> torch.nn.Module:
+    """A fresh network for these images, its weights decided by seed alone; global random state is left alone.
+
+    exits: stages after which it has an early exit; the rest of it has the weights that it has without.
+    It knows the set's classes and normalisation (net.made_for): evaluate and others refuse a set that does not fit.
+    images: those that it will train on; a network that looks at them first (fast_cnn's whitening) looks at these alone.
+    ValueError for images smaller than it can take.
+    """
+    build = find(MODELS, model, "model")
+    check_pixels(model, *images.images.shape[2:])
+    with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU: the same on every device
+        torch.default_generator.manual_seed(seed)
+        net = build(images.in_channels, images.num_classes)
+        if hasattr(net, "see_images"):
+            net.see_images(images)
+        net = (EarlyExitNet(net, exits) if exits else net).to(images.device)
+    net.made_for = images.facts
+    return net
+
+
+def check_pixels(model: str, height: int, width: int) -> None:
+    """ValueError if the network cannot take images so small."""
+    least = getattr(find(MODELS, model, "model"), "smallest", 1)
+    if min(height, width) < least:
+        raise ValueError(f"{model} needs images of at least {least}x{least} pixels; these are {width}x{height}: have them "
+                         f"resized with size={least} (--size {least})")
+
+
+def suited(model: str) -> dict:
+    """The settings of a Recipe that suit a network, where they are not the usual ones; {} for a name that is none."""
+    return dict(getattr(MODELS.get(model), "recipe", {}))

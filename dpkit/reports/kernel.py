@@ -1,0 +1,184 @@
+"""One run of a notebook in a kernel of its own, under a clock, and ended cleanly by Ctrl-C, SIGTERM or the time limit.
+
+Nothing here judges the run; dpkit.reports does. POSIX only: a kernel is ended together with its process group.
+"""
+
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+
+from dpkit.reports.result import ENVIRONMENT
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM ended the run; the kernel is gone and nothing was written."""
+
+    def __init__(self, signum):
+        super().__init__("interrupted; nothing was written")
+        self.signum = signum
+
+
+class Watch:
+    """What the cells, the clock and the signals of one run share: the kernel, where it is, and why it was stopped."""
+
+    def __init__(self, limit, progress):
+        self.limit, self.progress = limit, progress
+        self.kernel = None  # Popen
+        self.names = []  # of the notebook's cells
+        self.current = None  # index of the cell that runs or ran last
+        self.past_limit, self.signum = False, None
+        self._started = time.monotonic()
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def elapsed(self) -> str:
+        return "{:02d}:{:02d}".format(*divmod(int(self.seconds()), 60))
+
+    def attach(self, kernel):
+        self.kernel = kernel
+        if self.past_limit or self.signum:  # the stop came while the kernel was starting
+            self.kill()
+
+    def expire(self):
+        self.past_limit = True
+        self.kill()
+
+    def kill(self):
+        """End the kernel and every process it started. nbclient notices within a second and raises."""
+        if self.kernel is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.kernel.pid, signal.SIGKILL)  # jupyter starts a kernel in a group of its own
+
+    def end(self):
+        """Kill what is left after the run, and wait until it is gone."""
+        self.kill()
+        if self.kernel is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self.kernel.wait(timeout=10)
+
+    def raise_if_interrupted(self):
+        if self.signum:
+            raise Interrupted(self.signum)
+
+    # called by nbclient and papermill
+    def on_start(self, notebook):
+        self.names = cell_names(notebook)
+
+    def on_cell(self, cell, cell_index):
+        self.current = cell_index
+        number, heading = self.names[cell_index]
+        self.progress(f"[{number}] {self.elapsed()} {heading}".rstrip())
+
+    def write(self, text):
+        for line in text.splitlines():
+            if line.strip():
+                self.progress(f"    {line[:200]}")
+
+    def flush(self):
+        pass
+
+
+@contextmanager
+def signals(watch):
+    """Ctrl-C and SIGTERM kill the kernel, and the run ends in its own order; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum, frame):
+        if watch.signum:
+            raise Interrupted(signum)
+        watch.signum = signum
+        watch.kill()
+
+    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler or signal.SIG_DFL)
+
+
+def execute(notebook, target, given, every, watch, command):
+    """Run the cells with papermill, writing `target` as they go. Returns what papermill raised, or None.
+
+    given: the parameters to set; every: all of them, by name; command: what a reader types to repeat the run.
+    The notebook's report goes to the folder of `target`.
+    """
+    watch.progress(f"{notebook.name}: starting a kernel")
+    import papermill
+
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # its errors come back as sentences of ours
+    private = target.parent / ".kernel"
+    private.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # figures go inline
+    environment[ENVIRONMENT] = json.dumps({"folder": str(target.parent), "parameters": list(every), "command": command})
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait make a busy machine crawl
+    environment["IPYTHONDIR"] = str(private)  # no history, no start-up files of the user
+    source, copy = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, target))  # it formats paths
+    clock = threading.Timer(watch.limit, watch.expire)
+    clock.daemon = True
+    clock.start()
+    try:
+        papermill.execute_notebook(
+            source, copy, parameters=given, kernel_name="python3", language="python", progress_bar=False,
+            start_timeout=120, iopub_timeout=60, stdout_file=watch, on_notebook_start=watch.on_start,
+            on_cell_execute=watch.on_cell,
+            kernel_manager_class=_kernel_class(watch, notebook.parent, environment, private))
+    except OSError:
+        watch.raise_if_interrupted()
+        raise
+    except Exception as error:  # a failing cell, a dead kernel, an unreadable notebook: the verdict says which
+        return error
+    finally:
+        clock.cancel()
+        watch.end()
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def _kernel_class(watch, folder, environment, private):
+    """A kernel manager that starts this very Python, whatever kernel is installed under the name python3."""
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    spec = KernelSpec(argv=[sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher",
+                            "-f", "{connection_file}", "--log-level=ERROR"],
+                      display_name="Python 3 (ipykernel)", language="python")
+
+    class ReportKernelManager(AsyncKernelManager):
+        kernel_spec = spec
+
+        async def start_kernel(self, **options):
+            self.connection_file = str(private / "connection.json")
+            try:
+                await super().start_kernel(**options, cwd=str(folder), env=environment)
+            finally:
+                if self.provisioner is not None and self.provisioner.process is not None:
+                    watch.attach(self.provisioner.process)
+
+    return ReportKernelManager
+
+
+def code_cells(notebook) -> list[int]:
+    return [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()]
+
+
+def cell_names(notebook) -> list[tuple[str, str]]:
+    """For each cell ("3/12", "## Retrain"): its place among the code cells, which is its In [ ] number, and heading."""
+    number, heading, names, code = 0, "", [], code_cells(notebook)
+    for i, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            headings = re.findall(r"^#{1,6} .+", re.sub(r"```.*?```", "", cell.source, flags=re.DOTALL), re.MULTILINE)
+            heading = headings[-1].strip() if headings else heading
+        number += i in code
+        names.append((f"{number}/{len(code)}", heading))
+    return names

@@ -1,0 +1,303 @@
+"""An executed notebook as one HTML page that loads nothing: not from the network, not from beside it.
+
+Formulas become MathML here and now, pictures are embedded, code is coloured by pygments, and a content security policy
+in the page's head keeps a browser from fetching whatever a notebook's own HTML may still ask for. The one thing that is
+read from the disk is a picture that a report's text names, in the notebook's own folder; of others' text, nothing is.
+"""
+
+import base64
+import re
+from datetime import datetime
+from html import escape
+from pathlib import Path
+from urllib.parse import unquote
+
+from dpkit.reports.result import count
+
+POLICY = ("default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; form-action 'none'; "
+          "base-uri 'none'")
+PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp",
+            ".svg": "image/svg+xml"}
+IMAGES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+LATEX = {r"\begin{aligned}": r"\begin{align*}", r"\end{aligned}": r"\end{align*}",  # what latex2mathml lacks
+         r"\lVert": r"\|", r"\rVert": r"\|",
+         r"\operatorname*": r"\operatorname", r"\arg\max": r"\argmax", r"\arg\min": r"\argmin"}
+MATHML = re.compile(  # a tag that a formula may hold; one with an address, a style or anything that runs is none
+    r"</?m(?:ath|row|i|n|o|text|space|su[bp]|subsup|under|over|underover|frac|sqrt|root|table|tr|td|style|padded|phantom"
+    r'|enclose|fenced|multiscripts|prescripts)(?:\s(?!on|href|src|style|alt)[a-z]+="[^"<>]*")*\s*/?>')
+ADDRESS = re.compile(  # an attribute that names something to load; not in <a>, which loads nothing by itself
+    r"(<(?!a\b)[a-z][^<>]*?)\s(?:xlink:href|src|href|poster|srcset|data|background|action|formaction)\s*=\s*"
+    r"(?:\"(?!data:|#)[^\"]*\"|'(?!data:|#)[^']*'|(?![\"']|data:|#)[^\s>]+)", re.IGNORECASE)
+
+
+def page(notebook, *, folder, name, reasons=(), parameters=None, result=None, seconds=0.0) -> str:
+    """The page as text.
+
+    notebook: an executed nbformat notebook.    folder: where pictures named in its text lie.    name: its stem.
+    reasons:  why it did not pass; empty if it passed.     result: result.json, if there is one.
+    """
+    headings = []
+    body = [cell_html(cell, folder, headings) for cell in notebook.cells]
+    title = next((text for level, _, text in headings if level == 1), escape(name))
+    return document(title, _header(name, reasons, parameters or {}, result, seconds), body, headings)
+
+
+def document(title, header, body, headings=()) -> str:
+    """A whole page that loads nothing. title, header and the parts of body are HTML; headings: (level, anchor, text)."""
+    contents = "".join(f'<li class="level{level}"><a href="#{anchor}">{text}</a></li>'
+                       for level, anchor, text in headings if 2 <= level <= 3)
+    return "\n".join([
+        "<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{re.sub('<[^>]+>', '', title)}</title>", f"<style>{CSS}{_code_css()}</style>", "</head>", "<body>", header,
+        f"<nav><details><summary>Contents</summary><ol>{contents}</ol></details></nav>" if contents else "",
+        "<main>", *body, "</main>", "</body>", "</html>", ""])
+
+
+def _header(name, reasons, parameters, result, seconds) -> str:
+    when = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    facts = [name, when, f"{seconds:.0f} s"]
+    if result:
+        machine = result["machine"]
+        processor = machine.get("gpu") or machine.get("processor")
+        facts += [result["device"], f"{processor}, {machine.get('threads')} threads",
+                  count(result["checks"], "check"), count(result["figures"], "figure")]
+    verdict = '<p class="verdict failed">FAILED</p><ul class="reasons">' + "".join(
+        f"<li>{escape(reason)}</li>" for reason in reasons) + "</ul>" if reasons else '<p class="verdict">PASSED</p>'
+    rows = "".join(f"<tr><th><code>{escape(key)}</code></th><td><code>{escape(repr(value))}</code></td></tr>"
+                   for key, value in parameters.items())
+    versions = ", ".join(f"{key} {value}" for key, value in result["versions"].items()) if result else ""
+    return (f'<header>{verdict}<p class="facts">{" · ".join(escape(str(fact)) for fact in facts)}</p>'
+            + (f"<details><summary>Parameters and versions</summary><table>{rows}</table>"
+               f"<p class=\"facts\">{escape(versions)}</p></details>" if rows or versions else "") + "</header>")
+
+
+# ---- cells -----------------------------------------------------------------------------------------------------
+
+
+def cell_html(cell, folder, headings, *, plain=False) -> str:
+    """One cell of a notebook; its headings are appended to `headings`.
+
+    folder: where pictures named in its text lie; None: no file is read.
+    plain:  the text is a stranger's: its HTML is shown as it was typed, its pictures are not, and links lead to the web only.
+    """
+    if cell.cell_type == "markdown":
+        html = _markdown(cell.source, folder, cell.get("attachments"), headings, plain=plain)
+        return f'<section class="prose">{_offline(html)}</section>'
+    if cell.cell_type != "code" or not (cell.source.strip() or cell.outputs):
+        return ""
+    source = _code(cell.source)
+    tags = cell.metadata.get("tags", [])
+    if "hide-input" in tags or cell.metadata.get("jupyter", {}).get("source_hidden"):
+        source = f'<details class="code"><summary>code</summary>{source}</details>'
+    elif "injected-parameters" in tags:
+        source = f'<p class="note">set for this run:</p>{source}'
+    return f'<section class="code">{source}{"".join(map(_output, _joined(cell.outputs)))}</section>'
+
+
+def _joined(outputs) -> list:
+    """Outputs with pieces of one stream put together."""
+    joined = []
+    for output in outputs:
+        if joined and output.output_type == "stream" and joined[-1].get("name") == output.name:
+            joined[-1] = {**joined[-1], "text": joined[-1]["text"] + output.text}
+        else:
+            joined.append(dict(output))
+    return joined
+
+
+def _output(output) -> str:
+    from nbconvert.filters import ansi2html
+
+    if output["output_type"] == "stream":
+        lines = output["text"].split("\n")
+        text = "\n".join(line[line[:-1].rfind("\r") + 1 :] for line in lines)  # a progress bar leaves its last state
+        return f'<pre class="output {escape(output["name"])}">{ansi2html(text)}</pre>'
+    if output["output_type"] == "error":
+        return f'<pre class="output error">{ansi2html(chr(10).join(output["traceback"]))}</pre>'
+    data = output["data"]
+    if WIDGET in data:
+        return '<p class="note">interactive in JupyterLab</p>'
+    if "text/html" in data:
+        return f'<div class="output rich">{_offline(data["text/html"])}</div>'
+    for kind in IMAGES:
+        if kind in data:
+            raw = data[kind].encode() if kind == "image/svg+xml" else None  # as <img>, an SVG cannot run or load
+            encoded = base64.b64encode(raw).decode() if raw else "".join(data[kind].split())
+            of = output.get("metadata", {}).get(kind, {})
+            width = f' width="{int(of["width"])}"' if str(of.get("width", "")).isdigit() else ""
+            alt = escape(str(of.get("alt", "figure")))
+            return f'<div class="output figure"><img src="data:{kind};base64,{encoded}" alt="{alt}"{width}></div>'
+    if "text/markdown" in data:
+        return f'<div class="output prose">{_offline(_markdown(data["text/markdown"], None, None, []))}</div>'
+    if "text/latex" in data:
+        return f'<div class="output">{_math(data["text/latex"].strip().strip("$"), block=True)}</div>'
+    if "text/plain" in data:
+        return f'<pre class="output">{ansi2html(data["text/plain"])}</pre>'
+    return ""
+
+
+def _code(source) -> str:
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import get_lexer_by_name
+
+    return highlight(source, get_lexer_by_name("python"), HtmlFormatter())
+
+
+def _code_css() -> str:
+    from pygments.formatters import HtmlFormatter
+
+    light = HtmlFormatter(style="default", nobackground=True).get_style_defs(".highlight")
+    dark = HtmlFormatter(style="github-dark", nobackground=True).get_style_defs(".highlight")
+    return f"{light}\n@media screen and (prefers-color-scheme: dark) {{ {dark} }}"
+
+
+# ---- text and formulas -----------------------------------------------------------------------------------------
+
+
+def _markdown(source, folder, attachments, headings, *, plain=False) -> str:
+    """Markdown as HTML, by nbconvert's parser, which knows where a dollar begins a formula and where it is code."""
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    class Renderer(IPythonRenderer):
+        def heading(self, text, level, **attrs):
+            words = re.sub(r"[^\w]+", "-", re.sub(r"<[^>]+>", "", text).lower()).strip("-")
+            anchor = f"s{len(headings) + 1}-{words}"
+            headings.append((level, anchor, re.sub(r"</?a\b[^>]*>", "", text)))
+            return f'<h{level} id="{anchor}">{text}</h{level}>\n'
+
+        def inline_html(self, html):
+            return escape(html) if plain else re.sub(r'(<img\b[^>]*?\bsrc=")([^"]+)"', self._embedded, html)
+
+        def block_html(self, html):  # nbconvert's would close a <details> that goes on after a blank line
+            return f"<p>{escape(html)}</p>\n" if plain else self.inline_html(html) + "\n"
+
+        def _embedded(self, match):
+            return f'{match[1]}{_picture(match[2], folder, attachments) or match[2]}"'
+
+        def image(self, text, url, title=None):  # nbconvert's own would read any file below the working directory
+            far = re.match(r"(https?:)?//", url, re.IGNORECASE)
+            found = None if plain else url if far else _picture(url, folder, attachments)
+            alt = re.sub(r"<[^>]*>", "", text)
+            return f'<img src="{escape(found)}" alt="{alt}">' if found else f"[picture: {alt}]"
+
+        def link(self, text, url, title=None):
+            leads = not plain or re.match(r"https?://|mailto:", url, re.IGNORECASE)
+            return super().link(text, url, title) if leads else text
+
+        def block_mermaidjs(self, code):
+            return f"<pre>{escape(code)}</pre>"
+
+        def block_math(self, body):
+            return _math(body, block=True)
+
+        def inline_math(self, body):
+            return _math(body, block=False)
+
+        def latex_environment(self, name, body):
+            return _math(f"\\begin{{{name}}}{body}\\end{{{name}}}", block=True)
+
+    return MarkdownWithMath(renderer=Renderer(escape=plain)).render(source)
+
+
+def _picture(src, folder, attachments) -> str | None:
+    """A picture as a data: address, if it is the notebook's own: attached to the cell, or a picture file in its folder."""
+    name = unquote(src)
+    try:
+        if src.startswith("data:"):
+            return src
+        if src.startswith("attachment:"):
+            attached = attachments[src[11:]] if src[11:] in attachments else attachments[name[11:]]
+            kind = next(kind for kind in PICTURES.values() if kind in attached)
+            return f"data:{kind};base64,{base64.b64encode(base64.b64decode(''.join(attached[kind]))).decode()}"
+        own = Path(folder).resolve()
+        path = (own / name).resolve()  # what a link leads to: paths and links out of the folder are nobody's picture
+        if path.is_relative_to(own) and path.is_file():
+            return f"data:{PICTURES[path.suffix.lower()]};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    except (OSError, ValueError, TypeError, LookupError, StopIteration):  # no such picture, or one in an odd form
+        pass
+    return None
+
+
+def _math(latex, *, block) -> str:
+    """A formula as MathML; what latex2mathml cannot read stays as LaTeX in <code>."""
+    from latex2mathml.converter import convert
+
+    plain = latex
+    for lacking, known in LATEX.items():
+        plain = plain.replace(lacking, known)
+    if block:  # what stands under a sum stays there inside a root, too
+        plain = re.sub(r"\\(sum|prod|max|min|argmax|argmin)(?=\s*_)", r"\\\1\\limits", plain)
+    try:
+        html = convert(plain, display="block" if block else "inline")
+    except Exception:  # it raises a dozen unrelated types, IndexError among them
+        html = ""
+    unknown = re.search(r"<m[iotn][^>]*>(\\|&<)", html)  # an unknown command comes through as it is
+    if not html or unknown or "<" in MATHML.sub("", html):  # so does HTML in \text, and \href
+        return f"<code class=\"latex\">{escape(latex.strip())}</code>"
+    return html
+
+
+def _offline(html) -> str:
+    """Take out what a page of its own must not hold: scripts, frames, linked sheets, and whatever else has an address."""
+    html = re.sub(r"<(script|iframe|object)\b.*?</\1\s*>", "", html, flags=re.DOTALL | re.IGNORECASE)
+    html = re.sub(r"<(link|base|meta|embed|script|iframe|object)\b[^>]*>", "", html, flags=re.IGNORECASE)
+    html = re.sub(r"<img\b[^>]*?\bsrc\s*=\s*[\"']?((?:https?:)?//[^\"'\s>]+)[^>]*>",
+                  r'<a href="\1">picture at \1</a>', html, flags=re.IGNORECASE)
+    count = 1
+    while count:  # one address of a tag at a time
+        html, count = ADDRESS.subn(r"\1", html)
+    return html
+
+
+CSS = """
+:root { --ink: #1d2127; --soft: #5a6472; --paper: #fff; --tint: #f5f6f8; --line: #dde1e6; --link: #0b5cad;
+  --good: #1a7f4b; --bad: #b3261e; color-scheme: light dark; }
+@media screen and (prefers-color-scheme: dark) { :root { --ink: #e4e7eb; --soft: #9aa5b1; --paper: #16191d;
+  --tint: #1f242a; --line: #353c45; --link: #6cb0f5; --good: #4cc38a; --bad: #f2766d; }
+  .figure img { background: #fff; } }
+* { box-sizing: border-box; }
+body { margin: 0; padding: 1.5rem 1rem 6rem; background: var(--paper); color: var(--ink);
+  font: 17px/1.6 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", sans-serif; }
+header, nav, main { max-width: 60rem; margin: 0 auto; }
+.prose, header, nav { overflow-wrap: break-word; }
+.prose > *, header > *, nav > *, pre, .highlight, .note { max-width: 46rem; }
+h1 { font-size: 2rem; line-height: 1.2; margin: 1.5rem 0 1rem; } h2 { font-size: 1.45rem; margin: 2.5rem 0 .6rem;
+  padding-top: .8rem; border-top: 1px solid var(--line); } h3 { font-size: 1.15rem; margin: 1.8rem 0 .4rem; }
+a { color: var(--link); } blockquote { margin: 1rem 0; padding: .1rem 1rem; border-left: 4px solid var(--line);
+  color: var(--soft); }
+code, pre { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: .86em; }
+.prose code, header code { background: var(--tint); padding: .1em .3em; border-radius: 3px; }
+.prose pre code { background: none; padding: 0; }
+pre { margin: 0; line-height: 1.45; white-space: pre-wrap; overflow-wrap: anywhere; }
+.prose pre, .highlight { background: var(--tint); border-left: 3px solid var(--line); border-radius: 3px;
+  padding: .6rem .9rem; margin: .7rem 0; font-size: .95rem; }
+.highlight pre, .prose .highlight pre { background: none; border: 0; padding: 0; margin: 0; font-size: .86em; }
+.output { margin: .5rem 0 1rem; } pre.output { max-height: 26rem; overflow: auto; padding: .1rem .9rem;
+  white-space: pre; overflow-wrap: normal; }
+pre.stderr { color: var(--soft); font-size: .78em; border-left: 3px solid var(--line); }
+pre.error { border-left: 3px solid var(--bad); max-height: none; white-space: pre-wrap; }
+.rich { overflow-x: auto; } img { max-width: 100%; height: auto; }
+table { border-collapse: collapse; margin: .8rem 0; font-size: .92rem; font-variant-numeric: tabular-nums; border: 0; }
+th, td { padding: .3rem .7rem; border: 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
+thead th { border-bottom: 2px solid var(--soft); } .rich td, .rich thead th { text-align: right; }
+details { margin: .8rem 0; } summary { cursor: pointer; color: var(--link); }
+.prose details { border: 1px solid var(--line); border-radius: 4px; padding: .4rem .9rem; }
+.note, .facts { color: var(--soft); font-size: .88rem; margin: .3rem 0; }
+.verdict { display: inline-block; margin: 0; padding: .1rem .8rem; border-radius: 4px; font-weight: 700;
+  letter-spacing: .04em; color: var(--paper); background: var(--good); } .verdict.failed { background: var(--bad); }
+  .verdict.plain { background: var(--ink); }
+nav ol { list-style: none; padding-left: .5rem; } nav .level3 { padding-left: 1.4rem; font-size: .94rem; }
+math[display="block"] { margin: 1rem 0; overflow-x: auto; overflow-y: hidden; }
+math { font-size: 1.05em; font-family:
+  "Latin Modern Math", "STIX Two Math", "Cambria Math", "XITS Math", "DejaVu Math TeX Gyre", math; }
+mtd[columnalign="left"] { text-align: left; } mtd[columnalign="right"] { text-align: right; padding-right: 0; }
+mtd[columnalign="right"] + mtd[columnalign="left"] { padding-left: 0; }
+ .ansi-red-fg { color: var(--bad); } .ansi-green-fg { color: var(--good); }
+.ansi-blue-fg, .ansi-cyan-fg { color: var(--link); } .ansi-bold { font-weight: 700; }
+@media print { pre.output { max-height: none; white-space: pre-wrap; }
+  nav { display: none; } body { font-size: 11pt; } }
+"""

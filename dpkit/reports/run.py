@@ -1,0 +1,217 @@
+"""Run a notebook as a report, strictly: parameters are checked before, the verdict after; a report is whole or absent.
+
+papermill runs the cells, but papermill alone is no verdict: it exits 0 after sys.exit(0) in a cell, marks cells that
+never ran as completed after a kernel died, and only warns at an unknown parameter. `run_report` decides for itself.
+"""
+
+import json
+import shlex
+import shutil
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dpkit.reports.kernel import Interrupted, Watch, cell_names, code_cells, execute, signals
+from dpkit.reports.parameters import Refused, Text, parameters_for
+from dpkit.reports.result import PUBLISHED, RESULT, Report, begin, count, read_result, text_table
+
+__all__ = ["Interrupted", "Refused", "Report", "Text", "Verdict", "begin", "run_report", "text_table"]
+
+TIMEOUT = 3600  # seconds
+NOTEBOOK, PAGE, VERDICT = "notebook.ipynb", "report.html", "verdict.json"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """passed, and if not, why; the folder that was written; result.json as a dict where there is a whole one."""
+
+    passed: bool
+    reasons: tuple[str, ...]
+    folder: Path
+    result: dict | None
+    seconds: float
+
+    def headline(self) -> str:
+        if not self.passed:
+            return f"FAILED after {self.seconds:.0f} s"
+        return f"PASSED in {self.seconds:.0f} s: {count(self.result['checks'], 'check')}, " \
+               f"{count(self.result['figures'], 'figure')}"
+
+
+def run_report(notebook, *, preset=None, parameters=None, out=None, timeout=TIMEOUT, progress=None) -> Verdict:
+    """Run `notebook` in a fresh kernel of this Python and judge it.
+
+    preset:     the name of presets/<preset>.yaml beside the notebook or one level up.
+    parameters: name -> value, over the preset. Text("...") values are read by the type of the notebook's default.
+    out:        folder for notebook.ipynb, report.html, result.json and figures/; reports/<stem>-<preset> by default.
+                An earlier report there of this notebook (that is, of its name) is replaced if this one passes, whatever
+                its parameters were; another notebook's is refused. If it fails, <out>-failed is written instead.
+    timeout:    seconds of wall-clock time after which the kernel is killed.
+    progress:   called with each line of progress and each line that the notebook prints; default: to stderr.
+    Raises Refused (before any kernel starts), OSError (the report cannot be written) or Interrupted.
+    """
+    from dpkit import storage
+
+    notebook = Path(notebook).resolve()
+    every, given = parameters_for(notebook, preset, parameters)
+    if not 0 < timeout < threading.TIMEOUT_MAX:
+        raise Refused(f"timeout must be a positive number of seconds; got {timeout}")
+    missing = [name for name in ("papermill", "nbconvert", "latex2mathml", "ipykernel") if not _installed(name)]
+    if missing:
+        raise Refused(f"reports need {', '.join(missing)}; install them: pip install 'dpkit[notebooks]'")
+    out = Path(out or Path("reports") / f"{notebook.stem}-{preset or 'default'}").resolve()
+    failed = out.with_name(out.name + "-failed")
+    before = _check_ours(out, RESULT, notebook.stem)
+    _check_ours(failed, VERDICT, notebook.stem)
+
+    watch = Watch(timeout, progress or (lambda line: print(line, file=sys.stderr, flush=True)))
+    if before not in (None, every):
+        changed = ", ".join(f"{name} {value!r}" for name, value in before.items() if every.get(name) != value)
+        watch.progress(f"[note] {out} holds this notebook's report with other parameters ({changed or 'fewer'}); it is "
+                       "replaced if this one passes")
+    with suppress(_Failed), signals(watch), storage.whole_folder(out, replaces=RESULT) as part:
+        raised = execute(notebook, part / NOTEBOOK, given, every, watch, _command(notebook, preset, parameters, timeout))
+        watch.raise_if_interrupted()
+        watch.progress(f"[done] {watch.elapsed()} making the page")
+        executed = _tidied(part / NOTEBOOK, notebook)
+        result, reasons = _judge(executed, raised, watch, part, notebook.stem, every)
+        reasons += _write_page(executed, notebook, part, watch, reasons, every, result)
+        watch.raise_if_interrupted()
+        verdict = Verdict(not reasons, tuple(reasons), failed if reasons else out, result, round(watch.seconds(), 1))
+        if reasons:
+            with storage.whole_folder(failed, replaces=VERDICT) as kept:
+                (part / RESULT).unlink(missing_ok=True)
+                for path in part.iterdir():
+                    shutil.move(path, kept)
+                storage.write_json(kept / VERDICT, {"passed": False, "notebook": notebook.stem, "parameters": every,
+                                                  "reasons": reasons, "seconds": verdict.seconds})
+            raise _Failed  # leaves whole_folder, so that a good older report stays
+    if verdict.passed:
+        shutil.rmtree(failed, ignore_errors=True)  # it told of an earlier run
+    return verdict
+
+
+def _command(notebook, preset, parameters, timeout) -> str:
+    """The command line of this run, without anything that names the machine."""
+    with suppress(ValueError):
+        notebook = notebook.relative_to(Path.cwd())
+    words = ["dpkit", "report", str(notebook if not notebook.is_absolute() else notebook.name)]
+    words += ["--preset", preset] if preset else []
+    for name, value in (parameters or {}).items():
+        words += ["-p", name, str(value)]
+    words += ["--timeout", f"{timeout:g}"] if timeout != TIMEOUT else []
+    return shlex.join(words)
+
+
+class _Failed(Exception):
+    pass
+
+
+def _installed(name) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None
+
+
+def _check_ours(folder, mark, stem) -> dict | None:
+    """Refuse to replace anything but a report of this notebook. Returns its parameters; None if there is none."""
+    ours = {NOTEBOOK, PAGE, RESULT, VERDICT, PUBLISHED, "figures", ".ipynb_checkpoints", ".DS_Store"}
+    if folder.is_dir():
+        names = {path.name for path in folder.iterdir()}
+        if not names:
+            return None
+        of, parameters = _notebook_of(folder / mark)
+        if of is None or not names <= ours:
+            odd = ", ".join(sorted(names - ours)[:3])
+            why = f"it holds {odd}" if odd else f"no {mark} of ours in it"
+            raise Refused(f"{folder} is not an earlier report of ours ({why}); choose another --out, or move it away")
+        if of != stem:
+            raise Refused(f"{folder} holds the report of {of}, which that of {stem} would replace; choose another --out, or "
+                          "move it away")
+        return parameters
+    if folder.exists():
+        raise Refused(f"{folder} is a file; --out must name a folder")
+    return None
+
+
+def _notebook_of(file) -> tuple[str | None, dict]:
+    """(the notebook that a result.json or verdict.json is of, its parameters); None if it is neither, or damaged."""
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+        return (said["notebook"], dict(said["parameters"])) if isinstance(said["notebook"], str) else (None, {})
+    except (OSError, ValueError, LookupError, TypeError):
+        return None, {}
+
+
+# ---- the verdict -----------------------------------------------------------------------------------------------
+
+
+def _tidied(path, source):
+    """The executed notebook without papermill's markers and without paths of this machine."""
+    import nbformat
+
+    notebook = nbformat.read(path if path.exists() else source, as_version=4)
+    notebook.cells = [c for c in notebook.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
+    for name in ("input_path", "output_path"):
+        notebook.metadata.get("papermill", {}).pop(name, None)
+    nbformat.write(notebook, path)
+    return notebook
+
+
+def _judge(notebook, raised, watch, part, stem, parameters):
+    """Hold the executed notebook and result.json against every condition. Returns (result or None, reasons)."""
+    code = code_cells(notebook)
+
+    def called(i):
+        number, heading = cell_names(notebook)[i]
+        return f"cell {number.replace('/', ' of ')}" + (f" ({heading!r})" if heading else "")
+
+    here = f" in {called(watch.current)}" if watch.current is not None else " before its first cell"
+    reasons = []
+    if watch.past_limit:
+        reasons.append(f"the notebook ran past its limit of {watch.limit:g} s{here}")
+    elif raised is not None and "Kernel died" in str(raised):
+        ended = watch.kernel.poll() if watch.kernel else None
+        how = {None: "",
+               0: " (it ended by itself: this cell or the one before called exit)",
+               -9: " (signal 9: killed from outside, often because memory ran out)"}.get(ended, f" (exit code {ended})")
+        reasons.append(f"the kernel died{here}{how}")
+    for i in code:
+        cell = notebook.cells[i]
+        errors = [output for output in cell.outputs if output.output_type == "error"]
+        for error in errors:
+            last = error.evalue.strip().splitlines()[0] if error.evalue.strip() else ""
+            if error.ename == "SystemExit":
+                where = "in" if i == code[-1] else "before"
+                reasons.append(f"the notebook stopped {where} its last cell: {called(i)} called sys.exit({last})")
+            else:
+                reasons.append(f"{called(i)} raised {error.ename}" + (f": {last}" if last else ""))
+        if not errors and not reasons and cell.metadata.get("papermill", {}).get("exception"):
+            reasons.append(f"{called(i)} failed without saying why")
+    if raised is not None and not reasons:
+        reasons.append(f"the notebook could not be run{here}: {type(raised).__name__}: {raised}")
+    if notebook.metadata.get("papermill", {}).get("exception") and not reasons:
+        reasons.append("papermill noted an exception in the notebook")
+    unrun = [i for i in code if notebook.cells[i].execution_count is None]
+    if unrun:
+        reasons.append(f"{len(unrun)} of {len(code)} code cells did not run, the first of them {called(unrun[0])}")
+    result, wrong = read_result(part, notebook=stem, parameters=parameters)
+    if not reasons:  # a stopped notebook has no result; that needs no second sentence
+        reasons += wrong
+    return (None if wrong else result), reasons
+
+
+def _write_page(notebook, source, part, watch, reasons, parameters, result) -> list[str]:
+    from dpkit.reports.page import page
+
+    try:
+        html = page(notebook, folder=source.parent, name=source.stem, reasons=reasons, parameters=parameters,
+                    result=result, seconds=watch.seconds())
+    except OSError:
+        raise
+    except Exception as error:  # hours of computing are not thrown away for the page's sake
+        return [f"report.html could not be made: {type(error).__name__}: {error}"]
+    (part / PAGE).write_text(html, encoding="utf-8")
+    return []

@@ -1,0 +1,39 @@
+"""Whole files and folders, locks, hashes, arrays on disk; what code and which machine a result is from."""
+
+from dpkit.storage.files import (
+    BESIDE,
+    cache_folder,
+    check_nothing_foreign,
+    check_replaceable,
+    claimed,
+    data_folder,
+    file_hash,
+    key_hash,
+    load_arrays,
+    plain,
+    read_manifest,
+    save_arrays,
+    swap_in,
+    whole_file,
+    whole_folder,
+    write_json,
+)
+
+__all__ = [
+    "BESIDE",
+    "cache_folder",
+    "check_nothing_foreign",
+    "check_replaceable",
+    "claimed",
+    "data_folder",
+    "file_hash",
+    "key_hash",
+    "load_arrays",
+    "plain",
+    "read_manifest",
+    "save_arrays",
+    "swap_in",
+    "whole_file",
+    "whole_folder",
+    "write_json",
+]

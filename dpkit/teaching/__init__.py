@@ -1,0 +1,1 @@
+"""For learners: feedback on exercises, explorers, the two-point theorem."""
