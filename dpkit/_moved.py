@@ -10,7 +10,7 @@ WHERE = {  # old name: its place now
     "bounds": "influence.bounds",
     "by_influence": "methods.by_influence",
     "bytecode": "storage._bytecode",
-    "catalog": "methods.catalog",
+    "catalog": "experiments.catalog",
     "checkpoint": "training.checkpoint",
     "checks": "teaching.checks",
     "clusters": "experiments.clusters",

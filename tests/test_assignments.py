@@ -12,9 +12,9 @@ import nbformat
 from submissions import DUAL, SOURCES, cell_called, key_of, solved, source
 from test_notebooks import FOLDER
 
-from dpkit.cli import main
 from dpkit.classroom import handouts
 from dpkit.classroom.source import find_sources, read_source, role_of
+from dpkit.cli import main
 from dpkit.reports.parameters import Refused
 
 STEMS = sorted(path.stem for path in SOURCES.glob("*.ipynb"))

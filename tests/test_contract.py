@@ -42,16 +42,16 @@ def evidence_for(n, *, rows=None, constant=False):
 
 
 def select(method, evidence, keep, rng, **options):
-    scores, labels = catalog.score(method, evidence), evidence.dynamics.labels
-    if "neighbours" in catalog.defaults(method) and len(labels) < 7:
+    scores, labels = catalog.find_method(method).score(evidence), evidence.dynamics.labels
+    if "neighbours" in catalog.find_method(method).options and len(labels) < 7:
         options["neighbours"] = 1  # there are no five
-    if catalog.defaults(method).get("protect_inf"):
+    if catalog.find_method(method).options.get("protect_inf"):
         options["protect_inf"] = False  # the one way to keep more than was asked, tested by itself
-    if "steps" in catalog.defaults(method):
+    if "steps" in catalog.find_method(method).options:
         options["steps"] = 300  # what must hold of any search holds of a short one
-    if "cutoff" in catalog.defaults(method) and keep == 21:
+    if "cutoff" in catalog.find_method(method).options and keep == 21:
         options["cutoff"] = 0.1  # the same number of each class goes first
-    return catalog.select(method, scores, keep, evidence=evidence, num_samples=len(labels), labels=labels, rng=rng, **options)
+    return catalog.find_method(method).select(scores, keep, evidence=evidence, num_samples=len(labels), labels=labels, rng=rng, **options)
 
 
 def contents(evidence):
@@ -72,7 +72,7 @@ def test_exactly_keep_samples_of_the_set_stay(method, n):
 
 @pytest.mark.parametrize("method", SCORED)
 def test_every_sample_has_one_score_and_none_is_nan(method):
-    scores = catalog.score(method, evidence_for(60))
+    scores = catalog.find_method(method).score(evidence_for(60))
     assert isinstance(scores, Scores) and scores.num_samples == 60 and not np.isnan(scores.values).any()
     assert len(np.unique(scores.values)) > 3  # the evidence tells samples apart
 
@@ -104,7 +104,7 @@ def test_seeds_matter_where_there_is_chance_and_only_there(method):
 @pytest.mark.parametrize("method", SCORED)
 def test_reordered_samples_have_the_same_scores_reordered(method):
     rows = np.random.default_rng(0).permutation(60)
-    straight, reordered = (catalog.score(method, evidence_for(60, rows=r)).values for r in (None, rows))
+    straight, reordered = (catalog.find_method(method).score(evidence_for(60, rows=r)).values for r in (None, rows))
     np.testing.assert_array_equal(reordered, straight[rows])
 
 
@@ -120,12 +120,12 @@ def test_reordered_samples_are_kept_just_the_same(method):
 def test_equal_samples_have_equal_chances_whatever_their_place_and_class(method):
     n, keep, times = 12, 4, 1500
     evidence = evidence_for(n, constant=True)
-    scores, rng = catalog.score(method, evidence), np.random.default_rng(0)
+    scores, rng = catalog.find_method(method).score(evidence), np.random.default_rng(0)
     if scores is not None:
         assert np.ptp(scores.values) < 1e-12
         scores = Scores(np.full(n, scores.values[0]), scores.name)
     labels = evidence.dynamics.labels
-    kept = np.concatenate([catalog.select(method, scores, keep, evidence=evidence, num_samples=n, labels=labels, rng=rng).kept
+    kept = np.concatenate([catalog.find_method(method).select(scores, keep, evidence=evidence, num_samples=n, labels=labels, rng=rng).kept
                            for _ in range(times)])
     # what looks at all vectors together tells classes apart: there samples are equal within their class
     alike = [labels == c for c in range(CLASSES)] if catalog.METHODS[method].judges == "snapshot" else [np.ones(n, bool)]
@@ -141,12 +141,12 @@ def edge_without_ties(method, evidence):
     """A keep near a third at which no two samples are tied, and no class can have a place more than another."""
     if catalog.METHODS[method].selector is not selectors.keep_top:
         return 21
-    ordered = np.sort(catalog.score(method, evidence).values)[::-1]
+    ordered = np.sort(catalog.find_method(method).score(evidence).values)[::-1]
     return int(min(np.flatnonzero(ordered[:-1] != ordered[1:]) + 1, key=lambda keep: abs(keep - 20)))
 
 
 @pytest.mark.parametrize("per_class", ["balanced", "proportional"])
-@pytest.mark.parametrize("method", [name for name in catalog.METHODS if "per_class" in catalog.defaults(name)])
+@pytest.mark.parametrize("method", [name for name in catalog.METHODS if "per_class" in catalog.find_method(name).options])
 def test_any_method_can_be_asked_for_class_quotas(method, per_class):
     evidence = evidence_for(60)
     labels = np.repeat([0, 1, 2], [36, 18, 6])
@@ -158,4 +158,4 @@ def test_any_method_can_be_asked_for_class_quotas(method, per_class):
 
 
 def test_every_method_takes_class_quotas():
-    assert all("per_class" in catalog.defaults(name) for name in catalog.METHODS)
+    assert all("per_class" in catalog.find_method(name).options for name in catalog.METHODS)

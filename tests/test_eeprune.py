@@ -96,7 +96,7 @@ def test_a_ratio_above_what_the_rule_allows_prunes_what_it_may_and_says_so():
     assert selection.pruned.tolist() == [0, 1, 5]
     assert (selection.params["requested"], selection.params["achieved"]) == (1, 3)
     with pytest.warns(UserWarning, match="kept 3 samples instead of 1"):
-        chosen = catalog.choose("eeprune", looked_at(), 1, rng=0)
+        chosen = catalog.find_method("eeprune").choose(looked_at(), 1, rng=0)
     assert chosen.kept.tolist() == selection.kept.tolist()
 
 

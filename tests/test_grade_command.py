@@ -17,8 +17,8 @@ pytest.importorskip("IPython")
 import submissions
 from submissions import DUAL, Case, hand_in
 
-from dpkit.cli import main
 from dpkit.classroom import sandbox
+from dpkit.cli import main
 
 ROOT = Path(__file__).parents[1]
 NO_SANDBOX = sandbox.why_not()

@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("nbgrader")
 pytest.importorskip("IPython")
 
-from dpkit.cli import main
 from dpkit.classroom import grading, pages, sandbox
+from dpkit.cli import main
 
 NO_SANDBOX = sandbox.why_not()
 TASK = "task"

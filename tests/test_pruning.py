@@ -23,6 +23,7 @@ from dpkit.data.image_set import load
 from dpkit.data.toys import toy_images
 from dpkit.experiments import stages
 from dpkit.methods import catalog
+from dpkit.methods.method import Method
 from dpkit.records import Scores, Selection, TrainingDynamics, keep_count
 from dpkit.scorers import dual
 from dpkit.storage import files
@@ -417,7 +418,7 @@ def test_what_has_no_record_is_no_candidate_and_the_ratio_is_of_the_others(tmp_p
     assert "18 of 90 samples have no record: the choice is among the other 72" in said and "this very run" in said[-1]
     # the same choice as of a set that never held them
     alone = TrainingDynamics(*(getattr(record, name)[there] for name in ("target_prob", "margin", "correct", "labels")))
-    expected = catalog.choose(method, None if method == "random" else alone, 36, num_samples=72, labels=labels[there], rng=0,
+    expected = catalog.find_method(method).choose(None if method == "random" else alone, 36, num_samples=72, labels=labels[there], rng=0,
                               **more).kept
     assert kept == there[expected].tolist()
     if method != "random":
@@ -480,7 +481,7 @@ def test_an_edited_method_is_another_run(tmp_path, monkeypatch):
         def mine(dynamics):
             return Scores(sign * dynamics.mean_prob(), "mine")
 
-        monkeypatch.setitem(catalog.METHODS, "mine", catalog.Method("dynamics", mine, dpkit.keep_top))
+        monkeypatch.setitem(catalog.METHODS, "mine", Method("dynamics", mine, dpkit.keep_top))
         dpkit.prune(data, tmp_path / "out", method="mine", prune_ratio=0.5, dynamics=tmp_path / "record", say=str, **more)
         return lines(tmp_path / "out")
 

@@ -15,6 +15,7 @@ from dpkit.data.image_set import load
 from dpkit.experiments import publishing, results, stages
 from dpkit.experiments.trials import Outcome, Trial, own_code_of, settings_of
 from dpkit.methods import catalog
+from dpkit.methods.method import Method
 from dpkit.nets import builders
 from dpkit.records import Scores, Selection
 from dpkit.storage.processors import kind_of
@@ -464,8 +465,8 @@ def test_a_table_of_other_images_or_older_numbers_counts_for_nothing(done, few, 
 
 
 def test_a_setting_whose_usual_value_changed_since_is_another(done, few, held_out, monkeypatch):
-    usual = catalog.defaults
-    monkeypatch.setattr(catalog, "defaults", lambda method, *dataset: usual(method, *dataset) | {"window": 9})
+    usual = Method.options.fget
+    monkeypatch.setattr(Method, "options", property(lambda method: usual(method) | {"window": 9}))
     assert publishing.published([replace(TRIAL, options={"window": 10})], [done], few, held_out)[1] == []
     assert publishing.published([TRIAL], [done], few, held_out)[0] == []
 
@@ -485,7 +486,7 @@ def test_a_published_row_of_an_edited_method_or_network_counts_for_nothing(few, 
         def mine(dynamics):
             return Scores(sign * dynamics.mean_prob(), "mine")
 
-        monkeypatch.setitem(table, name, mine if table is builders.MODELS else catalog.Method("dynamics", mine, dpkit.keep_top))
+        monkeypatch.setitem(table, name, mine if table is builders.MODELS else Method("dynamics", mine, dpkit.keep_top))
 
     def there(trial, *tables):
         return len(publishing.published([trial], tables, few, held_out)[0])

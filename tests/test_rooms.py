@@ -12,10 +12,10 @@ import dpkit
 PACKAGE = Path(dpkit.__file__).parent
 # a room and those that it may import from, all of them further down
 ROOMS = {
-    "cli": "classroom reports experiments training storage",
+    "cli": "classroom reports experiments methods training storage",
     "classroom": "reports records storage",
     "teaching": "reports plots selectors scorers records",
-    "experiments": "reports plots methods scorers training nets data records storage",
+    "experiments": "reports plots methods training nets data records storage",
     "reports": "storage",
     "plots": "records storage",
     "methods": "influence selectors scorers records storage",

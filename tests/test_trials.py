@@ -11,11 +11,11 @@ import torch
 
 from dpkit import storage
 from dpkit.data.image_set import load
-from dpkit.experiments import refusals, stages
+from dpkit.experiments import stages
 from dpkit.experiments.costs import Cost
 from dpkit.experiments.trials import Trial, record_of, run_trial
 from dpkit.methods import catalog
-from dpkit.methods.catalog import METHODS, needs
+from dpkit.methods.catalog import METHODS
 from dpkit.nets import builders
 from dpkit.nets.builders import make_net
 from dpkit.nets.models import StagedNet
@@ -145,7 +145,7 @@ def test_seeds_differ_in_every_stage():
 @pytest.mark.filterwarnings("ignore:the subset of digits has no sample of class")
 def test_all_methods_and_ratios_of_a_seed_cost_one_scoring_training(tmp_path):
     watched = []
-    plain = [method for method in METHODS if "exits" not in needs(method)]  # these watch another network
+    plain = [method for method in METHODS if "exits" not in METHODS[method].reads]  # these watch another network
     rows = [run(tmp_path, watched, method=method, prune_ratio=ratio) for method in plain for ratio in (0.25, 0.5)]
     assert [epoch for stage, epoch in watched if stage == "record"] == list(range(EPOCHS))
     assert [(row["method"], row["keep"]) for row in rows] == [(method, keep) for method in plain for keep in (90, 60)]
@@ -403,9 +403,9 @@ def test_settings_reach_whom_they_belong_to():
     rng = np.random.default_rng(0)
     prob = rng.random((30, 12))
     evidence = stages.Evidence(TrainingDynamics(prob, prob, prob > 0.5, np.arange(30)), None, Cost())
-    chosen = catalog.choose("dual+beta", evidence, 10, num_samples=30, rng=0, window=12, c_d=5.5)
+    chosen = catalog.find_method("dual+beta").choose(evidence, 10, num_samples=30, rng=0, window=12, c_d=5.5)
     assert chosen.params["c_d"] == 5.5
-    tops = {tuple(catalog.choose("dual", evidence, 10, num_samples=30, rng=0, window=window).kept) for window in (2, 12)}
+    tops = {tuple(catalog.find_method("dual").choose(evidence, 10, num_samples=30, rng=0, window=window).kept) for window in (2, 12)}
     assert len(tops) == 2
 
 
@@ -421,11 +421,11 @@ def test_a_set_with_cutoffs_of_its_own_gets_them_unless_others_are_named():
 def test_scores_are_those_that_choose_selects_by():
     prob = np.random.default_rng(0).random((30, 12))
     evidence = stages.Evidence(TrainingDynamics(prob, prob, prob > 0.5, np.arange(30)), None, Cost())
-    scores = catalog.score("dual", evidence, window=5)
-    kept = catalog.choose("dual", evidence, 10, num_samples=30, rng=0, window=5).kept
+    scores = catalog.find_method("dual").score(evidence, window=5)
+    kept = catalog.find_method("dual").choose(evidence, 10, num_samples=30, rng=0, window=5).kept
     assert np.array_equal(kept, np.sort(np.argsort(scores.values)[-10:])) and scores.params["window"] == 5
-    assert np.array_equal(catalog.select("dual", scores, 10, evidence=evidence, rng=0, window=5).kept, kept)
-    assert catalog.score("random", None) is None
+    assert np.array_equal(catalog.find_method("dual").select(scores, 10, evidence=evidence, rng=0, window=5).kept, kept)
+    assert catalog.find_method("random").score(None) is None
 
 
 # ---- the snapshot on the way -----------------------------------------------------------------------------------
@@ -459,12 +459,12 @@ def test_the_final_snapshot_is_of_the_network_as_recording_left_it(tmp_path):
 
 def test_a_record_has_the_divergence_unless_all_probabilities_are_too_many(tmp_path, monkeypatch):
     assert record_of_toys(tmp_path / "a", 2).dynamics.divergence.shape == (N, 3)
-    for module in (stages, refusals):
+    for module in (stages, catalog):
         monkeypatch.setattr(module, "MOST_PROBS", 10 * N - 1)
     evidence = record_of_toys(tmp_path / "b", 2)
     assert evidence.dynamics.divergence is None
     with pytest.raises(ValueError, match="tdds"):
-        catalog.score("tdds", evidence, window=3)
+        catalog.find_method("tdds").score(evidence, window=3)
     with pytest.raises(ValueError, match=r"120 samples of 10 classes have more than the 1,199 that are held: choose another"):
         run(tmp_path / "c", method="tdds")
     assert not (tmp_path / "c").exists()

@@ -8,6 +8,8 @@ from dpkit.cli._exit import FAILED, PASSED, REFUSED, tell
 
 
 def add_to(commands) -> None:
+    from dpkit.methods.catalog import METHODS
+
     prune = commands.add_parser(
         "prune", help="choose which images of a set to keep",
         description="Watch a small network learn the set (once: the record is kept and used again), score every image, and "
@@ -18,9 +20,7 @@ def add_to(commands) -> None:
     prune.add_argument("--ratio", type=float, required=True, help="the fraction to REMOVE, from 0 up to 1")
     prune.add_argument("--out", metavar="DIR", required=True, help="folder to write")
     prune.add_argument("--method", default="dual+beta", metavar="NAME",
-                       help="random, dual, dual+beta (default), dyn_unc, forgetting, aum, tdds, el2n, grand, entropy, "
-                            "least_confidence, margin, moderate, eeprune, ccs, d2, herding, nearest_to_centre, kcenter, "
-                            "influence_norm or influence")
+                       help=f"{', '.join(METHODS)} (default: dual+beta)")
     prune.add_argument("--size", type=int, metavar="PIXELS", help="resize images to PIXELS x PIXELS; for files of mixed sizes")
     prune.add_argument("--classes", nargs="+", metavar="NAME", help="folders of DATA that are its classes, where dpkit cannot "
                                                                     "tell, or where others lie beside them (default: all)")

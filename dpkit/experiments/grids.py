@@ -23,8 +23,9 @@ from pathlib import Path
 
 from dpkit import storage
 from dpkit.experiments.trials import Trial
-from dpkit.methods import catalog
-from dpkit.nets import builders
+from dpkit.methods.catalog import find_method
+from dpkit.methods.method import Method
+from dpkit.nets.builders import find_builder, model_name, suited
 from dpkit.training.loop import Recipe
 
 WHOLE = ("epochs", "batch_size", "steps")  # settings of a recipe
@@ -62,12 +63,33 @@ def trials_of(grid) -> list[Trial]:
             trials += _trials(part, mistakes)
         else:
             mistakes.append(f"a grid is a table of {', '.join(NEEDED)} and others; got {type(part).__name__}")
-    once = list({storage.key_hash(trial.plain()): trial for trial in trials}.values())
+    once = list({(storage.key_hash(trial.plain()), *_own(trial)): trial for trial in trials}.values())
+    mistakes += _names_twice(once)
     if not once and not mistakes:
         mistakes.append("expected at least one trial; the grid has none: give it a dataset, methods, ratios and recipes")
     if mistakes:
         raise Refused(mistakes, once)
     return once
+
+
+def _own(trial):
+    """The functions behind the names of a trial: two of one name are two."""
+    method = trial.how
+    return method.scorer, method.selector, trial.model, trial.record_model
+
+
+def _names_twice(trials):
+    """Sentences for names that stand for two methods or networks: their rows could not be told apart."""
+    found = {}
+    for trial in trials:
+        found.setdefault(("methods", trial.how.name), set()).add((trial.how.scorer, trial.how.selector))
+        for model in filter(None, (trial.model, trial.record_model)):
+            found.setdefault(("networks", model_name(model)), set()).add(find_builder(model))
+    return [f"two {what} are named {name!r}: give each a name of its own" for (what, name), some in found.items() if len(some) > 1]
+
+
+def _names_and_builders(values):
+    return [value for value in values if isinstance(value, str) or callable(value)]
 
 
 def _read(path):
@@ -95,7 +117,8 @@ def _trials(grid, mistakes):
                  if name in grid and name not in lists]
     axes = {name: _listed(grid[name]) for name in MANY if name in grid and name not in ("method", "prune_ratio", "retrain")}
     for name in ("dataset", "model", "record_model"):
-        mistakes += [f"{name} must be a name; got {value!r}" for value in axes.get(name, []) if not isinstance(value, str)]
+        mistakes += [f"{name} must be a name; got {value!r}" for value in axes.get(name, [])
+                     if not (isinstance(value, str) or (name != "dataset" and callable(value)))]
     for name, values in axes.items():
         if not values:
             mistakes.append(f"{name} must have at least one value; the list is empty")
@@ -109,10 +132,10 @@ def _trials(grid, mistakes):
     mistakes += [f"retrain_at names the ratio {ratio!r}, which is not in prune_ratio" for ratio in unused]
     models = axes.setdefault("model", [Trial.model])
     records = {model: _recipe("record", model, grid.get("record", {}), {}, mistakes)
-               for model in map(str, axes.get("record_model") or models)}
+               for model in _names_and_builders(axes.get("record_model") or models)}
     listed = list(enumerate(_listed(grid.get("retrain", {}))))
     retrains = {(model, i, ratio): _recipe("retrain", model, settings, at.get(ratio, {}), mistakes)
-                for model in map(str, models) for i, settings in listed for ratio in ratios or [None]}
+                for model in _names_and_builders(models) for i, settings in listed for ratio in ratios or [None]}
     record = next(iter(records.values()), None)
     for name in ("method", "prune_ratio", "retrain"):
         if name in grid and not _listed(grid[name]):
@@ -132,7 +155,7 @@ def _trials(grid, mistakes):
             # nothing pruned: whatever the method, the same training
             for method, options in methods if ratio else [("random", {})]:
                 seen_by = rest.get("record_model", model)
-                if "record_model" in rest and not catalog.needs(method):  # one trial, whatever networks the others look at
+                if "record_model" in rest and not find_method(method).reads:  # one trial, whatever networks the others look at
                     seen_by = axes["record_model"][0]
                 try:
                     trials.append(Trial(method=method, prune_ratio=float(ratio), options=options, retrain=retrain,
@@ -158,7 +181,7 @@ def _probes(axes, more, methods, ratios, record, mistakes):
 
     for name, values in axes.items():
         for value in values:
-            if name in ("model", "record_model") and isinstance(value, str):
+            if name in ("model", "record_model") and (isinstance(value, str) or callable(value)):
                 fits(model=value)  # random, which is tried here, looks at no network
             elif name not in ("dataset", "model", "record_model"):
                 fits(**{name: value})
@@ -175,7 +198,7 @@ def _probes(axes, more, methods, ratios, record, mistakes):
 
 def _variants(entry, mistakes):
     """(name, options) for every setting of a method: "dual", or {"dual+beta": {"c_d": [5.5, 4.0]}}."""
-    if isinstance(entry, str):
+    if isinstance(entry, (str, Method)):
         entry = {entry: {}}
     if not isinstance(entry, Mapping) or not entry or not all(isinstance(options, Mapping) or options is None
                                                               for options in entry.values()):
@@ -185,15 +208,15 @@ def _variants(entry, mistakes):
     for name, options in entry.items():
         options = options or {}
         try:
-            taken = [setting for part in catalog.settings(name) for setting in part]
+            taken = [option for part in find_method(name).option_names for option in part]
         except ValueError as error:
             mistakes.append(str(error))
             continue
-        unknown = [_unknown(setting, taken, f"{name} has no setting") for setting in options if setting not in taken]
+        unknown = [_unknown(setting, taken, f"{find_method(name).name} has no setting") for setting in options if setting not in taken]
         mistakes += unknown
         if unknown:
             continue
-        mistakes += [f"{name}'s {setting} must have at least one value; the list is empty"
+        mistakes += [f"{find_method(name).name}'s {setting} must have at least one value; the list is empty"
                      for setting, values in options.items() if not _listed(values)]
         found += [(name, dict(zip(options, values, strict=True)))
                   for values in product(*(_listed(value) for value in options.values()))]
@@ -213,7 +236,7 @@ def _recipe(name, model, settings, over, mistakes):
     if wrong:
         mistakes.append(f"{name} must be a recipe, as in {{epochs: 30, batch_size: 128}}; got {wrong[0]!r}")
         return None
-    settings = {**builders.suited(model), **settings, **over}
+    settings = {**suited(model), **settings, **over}
     found = [_unknown(setting, known, "a recipe has no") for setting in settings if setting not in known]
     found = found or list(_unfit(settings))
     if not found:

@@ -20,12 +20,12 @@ from dpkit import plots, storage
 from dpkit.data.image_set import load
 from dpkit.data.named_sets import known_before, set_name
 from dpkit.experiments.costs import Cost
-from dpkit.experiments.refusals import check_exits, check_settings, check_size
+from dpkit.experiments.refusals import check_exits
 from dpkit.experiments.stages import VERSIONS, Evidence, own_code, place_of_record, record
-from dpkit.methods import catalog
+from dpkit.methods.catalog import find_method
+from dpkit.methods.rehearsal import rehearse
 from dpkit.nets import builders
 from dpkit.records import Scores, Selection, TrainingDynamics, keep_count, kept_list
-from dpkit.storage.lookup import find
 from dpkit.storage.provenance import machine, versions
 from dpkit.training.inference import picked_precision
 from dpkit.training.recipe import recipe_for
@@ -54,20 +54,20 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
     Nothing is written if something is wrong: ValueError, or FileExistsError if `out` is taken.
     """
     out, cache = Path(os.path.abspath(out)), Path(cache or storage.cache_folder())
-    entry = find(catalog.METHODS, method, "method")
-    options = entry.of_set.get(set_name(data), {}) | dict(options or {})
-    watched = dynamics is None and entry.evidence is not None
+    method = find_method(method)
+    options = method.of_set.get(set_name(data), {}) | dict(options or {})
+    watched = dynamics is None and method.evidence is not None
     keep_count(1, prune_ratio)
     recipe = recipe or recipe_for(model, epochs=max(epochs, 1))
-    exits = tuple(exits) if "exits" in catalog.needs(method) else ()
+    exits = tuple(exits) if "exits" in method.reads else ()
     if watched:
         check_exits(method, model, exits, ())
     _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched, len(exits))
     _check_free(out, data, overwrite)
-    if "c_d" in catalog.settings(method)[1] and "c_d" not in options:
-        options["c_d"] = entry.options["c_d"]
-        say(f"c_d = {options['c_d']:g}, the released script's value for CIFAR; the larger, the later easy samples come in")
-    request = {"method": method, "prune_ratio": prune_ratio, "options": catalog.defaults(method) | options, "seed": seed,
+    advice = method.advice and method.advice(options)
+    if advice:
+        say(advice)
+    request = {"method": method.name, "prune_ratio": prune_ratio, "options": method.options | options, "seed": seed,
                "version": VERSIONS}
     code = own_code(method, model if watched else None)
     request |= {"code": code} if code else {}
@@ -77,8 +77,8 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         images = _loaded(data, size, mirror, device, classes, say)
         labels, paths, names, used = images.labels.cpu().numpy(), images.paths, images.class_names, str(images.device)
         builders.check_pixels(model, *images.images.shape[2:])
-        check_size(method, len(images), images.num_classes, options)
-        request |= {"data": images.fingerprint, "model": model, "recipe": recipe.settings(), "epochs": epochs,
+        method.check(options, len(images), images.num_classes, prune_ratio)
+        request |= {"data": images.fingerprint, "model": builders.model_name(model), "recipe": recipe.settings(), "epochs": epochs,
                     "device": images.device.type, "precision": picked_precision(images, recipe.precision)}
         request |= {"exits": list(exits)} if exits else {}
     else:
@@ -88,7 +88,7 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         request["labels"] = hashlib.sha256(labels.tobytes()).hexdigest()
     if dynamics is not None:
         evidence, origin = _recorded_elsewhere(dynamics, known, data, method)
-        check_settings(method, options, evidence.dynamics.num_epochs, prune_ratio)
+        rehearse(method, options, epochs=evidence.dynamics.num_epochs, prune_ratio=prune_ratio)
         request["dynamics"] = storage.key_hash(origin["sha256"])
     if paths is not None:
         request["paths"] = storage.key_hash(paths)
@@ -106,14 +106,12 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         say(f"{len(labels) - len(rows):,} of {len(labels):,} samples have no record: the choice is among the other "
             f"{len(rows):,}")
     candidates = _of(evidence, rows)
-    scores = catalog.score(method, candidates, **options)
-    chosen = catalog.select(method, scores, keep, evidence=candidates, num_samples=len(rows), rng=seed, labels=labels[rows],
-                            **options)
+    scores = method.score(candidates, **options)
+    chosen = method.select(scores, keep, evidence=candidates, num_samples=len(rows), rng=seed, labels=labels[rows], **options)
     scores, selection = _in_the_set(scores, chosen, rows, len(labels))
-    if "published" in selection.params:
-        share = 100 * selection.params["cutoff"]
-        say(f"the hardest {share:.0f} % went first, CCS's cutoff for {selection.params['published']}; where more labels are "
-            "wrong, set a larger cutoff")
+    note = method.note(selection)
+    if note:
+        say(note)
     kept = selection.kept
     lost = [int(c) for c in np.setdiff1d(labels, labels[kept])]
     manifest = {
@@ -128,7 +126,7 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         if scores is not None:
             scores.save(part / "scores")
         if evidence:
-            _draw_moon(candidates.dynamics, chosen, f"{set_name(data)}: {method}, {100 * prune_ratio:g} % pruned", part)
+            _draw_moon(candidates.dynamics, chosen, f"{set_name(data)}: {method.name}, {100 * prune_ratio:g} % pruned", part)
         manifest["sha256"] = {str(file.relative_to(part)): storage.file_hash(file)
                               for file in sorted(part.rglob("*")) if file.is_file()}
         storage.write_json(part / "manifest.json", manifest)
@@ -148,10 +146,10 @@ def _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched,
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be a whole number from 0; got {seed!r}")
     if not watched:  # nothing is trained; a record that is given is judged once it is read
-        return check_settings(method, options, 1, prune_ratio) if not catalog.needs(method) else None
+        return rehearse(method, options, epochs=1, prune_ratio=prune_ratio) if not method.reads else None
     if not (recipe.budget == "epochs" and 1 <= epochs <= recipe.epochs):
         raise ValueError(f"epochs must be 1..{recipe.epochs} (the recipe's); got {epochs}")
-    check_settings(method, options, epochs, prune_ratio, exits)
+    rehearse(method, options, epochs=epochs, prune_ratio=prune_ratio, exits=exits)
 
 
 # ---- evidence --------------------------------------------------------------------------------------------------
@@ -189,9 +187,9 @@ def _watched(images, method, model, recipe, epochs, seed, exits, cache, say):
         say("found the record of an earlier run: no training needed")
     else:
         height, width = images.images.shape[2:]
-        say(f"watching {model} learn {len(images):,} images ({width}x{height}, {images.num_classes} classes) for {epochs} "
+        say(f"watching {builders.model_name(model)} learn {len(images):,} images ({width}x{height}, {images.num_classes} classes) for {epochs} "
             f"epochs on the {images.device}; stopped, it goes on from here")
-    evidence = record(images, **settings, parts={"dynamics", *catalog.parts(method)}, watch=watch)
+    evidence = record(images, **settings, parts={"dynamics", *method.parts}, watch=watch)
     dynamics = evidence.dynamics
     learned, chance = dynamics.correct[:, -1].mean(), np.bincount(dynamics.labels).max() / dynamics.num_samples
     if learned < chance + 0.1 * (1 - chance):
@@ -212,8 +210,8 @@ def _recorded_elsewhere(folder, known, data, method):
         raise ValueError(f"{folder} is a pruning, not a record" + (f"; the record it was made from is in {made_from}"
                                                                    if made_from else " of training dynamics"))
     dynamics, labels = TrainingDynamics.load(folder), known.labels
-    if not catalog.needs(method) <= {"dynamics"}:
-        raise ValueError(f"{method} looks at a snapshot, and {folder} is read for training dynamics only: leave --dynamics out")
+    if not method.reads <= {"dynamics"}:
+        raise ValueError(f"{method.name} looks at a snapshot, and {folder} is read for training dynamics only: leave --dynamics out")
     if dynamics.num_samples != len(labels):
         raise ValueError(f"the record in {folder} is of {dynamics.num_samples} samples, but {data} has {len(labels)}: it is of "
                          "another set, or files were added or removed since")

@@ -31,7 +31,9 @@ from dpkit.experiments.results import (
 )
 from dpkit.experiments.results import outcomes as outcomes_of
 from dpkit.experiments.trials import Outcome, Trial, own_code_of, settings_of, worded_exits
-from dpkit.methods import catalog
+from dpkit.methods.catalog import METHODS
+from dpkit.methods.method import options_in_words
+from dpkit.nets.builders import model_name
 from dpkit.reports.result import count
 from dpkit.storage.processors import kind_of, listed
 from dpkit.storage.provenance import machine, versions
@@ -111,7 +113,7 @@ def published(trials, folders, images, test, *, other_kinds: bool = False) -> tu
             for outcome in outcomes_of(folder):
                 told = {name: value for name, value in outcome.row.items() if value not in (None, "")}
                 row = {"versions": _BEFORE, "options": "", "code": "", "record_model": ""} | said | told
-                if row["method"] in catalog.METHODS and stages.as_now(row["versions"]):
+                if row["method"] in METHODS and stages.as_now(row["versions"]):
                     (found if kind_of(row) == here else others).setdefault(_what_was_run(row), outcome)
     found = others | found if other_kinds else found
     there, left = [], []
@@ -119,7 +121,7 @@ def published(trials, folders, images, test, *, other_kinds: bool = False) -> tu
         own = {"snapshot_epoch": trial.snapshot_epoch, "best_every": trial.best_every, "settings": settings_of(trial),
                "exits": worded_exits(trial)}
         code = own_code_of(trial)
-        what = _what_was_run(vars(trial) | own | {"code": code, "num_samples": trial.num_samples or len(images),
+        what = _what_was_run(trial.plain() | {"record_model": model_name(trial.record_model)} | own | {"code": code, "num_samples": trial.num_samples or len(images),
                                                   "record": trial.record.worded(), "retrain": trial.retrain.worded()})
         if what in found:
             told = {name: value for name, value in found[what].row.items() if value not in (None, "")}
@@ -131,14 +133,15 @@ def published(trials, folders, images, test, *, other_kinds: bool = False) -> tu
 
 
 def _what_was_run(row) -> tuple:
-    needed = catalog.needs(row["method"])
+    method = METHODS.get(row["method"])
+    needed = method.reads if method else frozenset(["dynamics", "snapshot", "final", "exits"])
     names = ["dataset", "num_samples", "model", "method", "prune_ratio", "seed", "retrain", "best_every", "code"]
     names += ["record", "record_epochs", "record_model"] * bool(needed) + ["snapshot_epoch"] * ("snapshot" in needed)
     names += ["exits"] * ("exits" in needed)
     if "settings" in row:
         settings = json.loads(row["settings"])
     else:  # what was given, and the usual ones
-        settings = catalog.defaults(row["method"]) | {name: _plain(value) for name, _, value in
+        settings = (method.options if method else {}) | {name: _plain(value) for name, _, value in
                                                       (word.partition("=") for word in row["options"].split())}
     return (*(row.get(name, f"{name} is not told") for name in names), *sorted(settings.items()))
 
@@ -187,8 +190,8 @@ def _page(rows, title, command, notes, tables) -> str:
         cells += [f"{name[:1].upper()}{name[1:]}:", _markdown([{key: f"{value:.3g}" if isinstance(value, float) else value
                                                                 for key, value in line.items()} for line in table])]
     varied = {row["method"] for row in rows if label(row) != row["method"]} & {label(row) for row in rows}
-    usual = [f"`{method}` with no setting named has the usual {catalog.worded(catalog.METHODS[method].options)}."
-             for method in sorted(varied) if catalog.METHODS[method].options]
+    usual = [f"`{method}` with no setting named has the usual {options_in_words(METHODS[method].defaults)}."
+             for method in sorted(varied) if method in METHODS and METHODS[method].defaults]
     return "\n\n".join([*cells, *usual, *notes]) + "\n"
 
 

@@ -14,7 +14,8 @@ from dpkit import storage
 from dpkit.experiments import stages
 from dpkit.experiments.trials import Outcome
 from dpkit.experiments.welch import holm, welch
-from dpkit.methods import catalog
+from dpkit.methods.catalog import METHODS
+from dpkit.methods.method import options_in_words
 from dpkit.records import Scores, Selection, keep_count
 from dpkit.storage.processors import kind_of, marks, sentence
 from dpkit.training.loop import Recipe
@@ -99,7 +100,8 @@ def label(row) -> str:
 
     And with the network that was watched, where another was retrained: "dual+beta, by small_cnn".
     """
-    usual = catalog.worded(catalog.defaults(row["method"], row.get("dataset"))).split()
+    method = METHODS.get(row["method"])  # None: one of somebody's own
+    usual = options_in_words(method.options_for(row.get("dataset"))).split() if method else []
     seen_by = row.get("record_model")
     return ", ".join([row["method"], *(word for word in row["options"].split() if word not in usual),
                       *([f"by {seen_by}"] if isinstance(seen_by, str) and seen_by else [])])
@@ -118,7 +120,8 @@ def _all_labelled(rows) -> list[dict]:
     found, most = [], {}
     for row in rows:
         count, kind = row.get("record_epochs"), (row.get("dataset"), row.get("model"), label(row))
-        count = int(count) if count and count == count and catalog.needs(row["method"]) else 0  # NaN: the row does not tell
+        watched = row["method"] not in METHODS or METHODS[row["method"]].reads
+        count = int(count) if count and count == count and watched else 0  # NaN: the row does not tell
         most[kind] = max(count, most.get(kind, 0))
         found.append((row, count, kind))
     return [dict(row) | {"method": f"{kind[-1]}, T={count}" if 0 < count < most[kind] else kind[-1]}
@@ -347,8 +350,9 @@ def _parameters(trial) -> dict:
     row = {name: trial.get(name) for name in ("dataset", "num_samples", "model", "method", "prune_ratio", "keep", "seed",
                                               "record_epochs")}
     recipes = {name: Recipe(**trial[name]) for name in ("record", "retrain")}
-    return row | {"options": catalog.worded(catalog.METHODS[trial["method"]].options | trial["options"]), "accuracy": None,
-                  "budget": recipes["retrain"].length, **{name: recipe.worded() for name, recipe in recipes.items()}}
+    method = METHODS.get(trial["method"])
+    options = (method.defaults if method else {}) | trial["options"]
+    return row | {"options": options_in_words(options), "accuracy": None, "budget": recipes["retrain"].length, **{name: recipe.worded() for name, recipe in recipes.items()}}
 
 
 def _unpacked(bits, row) -> Selection:

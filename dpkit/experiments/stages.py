@@ -24,17 +24,16 @@ import torch
 from dpkit import storage
 from dpkit.data.image_set import ImageSet, auto_device, load
 from dpkit.experiments.costs import Cost, measured
-from dpkit.methods import catalog
+from dpkit.methods.catalog import find_method
 from dpkit.nets import builders
 from dpkit.nets.early_exits import exit_loss
 from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics
 from dpkit.records.set_facts import check_fits
+from dpkit.records.training_dynamics import MOST_PROBS
 from dpkit.storage.identity import is_own, known_or_new
-from dpkit.storage.lookup import find
 from dpkit.storage.provenance import processor
 from dpkit.training.inference import evaluate, picked_precision, take_snapshot
 from dpkit.training.loop import Recipe, cross_entropy, train
-from dpkit.training.recorder import MOST_PROBS
 
 # Bump a stage's version when what it leaves changes (also in CHANGELOG.md): older results are then left unused.
 VERSIONS = {"record": 2, "score": 1, "select": 1, "retrain": 1}
@@ -59,7 +58,7 @@ class Evidence:
 # ---- record ----------------------------------------------------------------------------------------------------
 
 
-def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: int, cache, snapshot_epoch: int = 10, exits=(),
+def record(images: ImageSet, *, model, recipe: Recipe, epochs: int, seed: int, cache, snapshot_epoch: int = 10, exits=(),
            exit_weights=(), parts=("dynamics", "snapshot", "final"), watch=None) -> Evidence:
     """Train a fresh network for `epochs` of the recipe's schedule, watched; or read that from the cache.
 
@@ -93,7 +92,7 @@ def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: i
                     watch("record", report)
         cost.seconds = sum(r.seconds for r in reports) + sum(json.loads(look.with_suffix(".json").read_text())
                                                              for look in looks.values() if look.with_suffix(".json").exists())
-        params = {"seed": seed, "model": model, "recipe": recipe.settings(), "set": images.name}
+        params = {"seed": seed, "model": builders.model_name(model), "recipe": recipe.settings(), "set": images.name}
         TrainingDynamics.from_reports(reports, images.labels.cpu().numpy(), params=params).save(part / "dynamics")
         for look in looks.values():
             shutil.copytree(look, part / look.name)
@@ -107,7 +106,7 @@ def record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: i
     return Evidence(TrainingDynamics.load(folder / "dynamics") if "dynamics" in parts else None, early, cost, folder, final)
 
 
-def place_of_record(images: ImageSet, *, model: str, recipe: Recipe, epochs: int, seed: int, cache,
+def place_of_record(images: ImageSet, *, model, recipe: Recipe, epochs: int, seed: int, cache,
                     snapshot_epoch: int = 10, exits=(), exit_weights=()) -> tuple[dict, Path]:
     """(everything that `record` with these arguments depends on, the folder that is there once it is finished)."""
     key = _key("record", images, model, recipe, seed) | {"epochs": epochs, "snapshot_epoch": min(snapshot_epoch, epochs)}
@@ -131,18 +130,18 @@ def as_now(worded: str) -> bool:
 # ---- score and select ------------------------------------------------------------------------------------------
 
 
-def score(method: str, evidence: Evidence | None, *, options: dict, cache) -> tuple[Scores | None, Cost, Path | None]:
-    """catalog.score, kept in the cache: (scores, what they cost, where they lie); (None, no cost, None) without a score."""
-    entry = catalog.METHODS[method]
-    if entry.scorer is None:
+def score(method, evidence: Evidence | None, *, options: dict, cache) -> tuple[Scores | None, Cost, Path | None]:
+    """Method.score, kept in the cache: (scores, what they cost, where they lie); (None, no cost, None) without a score."""
+    method = find_method(method)
+    if method.scorer is None:
         return None, Cost(), None
-    key = {"stage": "score", "version": VERSIONS["score"], "evidence": evidence.folder.name, "of": entry.evidence,
-           "scorer": catalog.codes(method, known_or_new)[0], "options": _in_full(method, options, 0)}
+    key = {"stage": "score", "version": VERSIONS["score"], "evidence": evidence.folder.name, "of": method.evidence,
+           "scorer": method.codes(known_or_new)[0], "options": _in_full(method, options, 0)}
     folder = Path(cache) / f"score-{storage.key_hash(key)}"
 
     def work(part):
         with measured() as cost:
-            found = catalog.score(method, evidence, **options)
+            found = method.score(evidence, **options)
         found.save(part / "scores")
         return cost
 
@@ -150,24 +149,24 @@ def score(method: str, evidence: Evidence | None, *, options: dict, cache) -> tu
     return Scores.load(folder / "scores"), cost, folder
 
 
-def select(method: str, evidence: Evidence | None, keep: int, *, labels, seed: int, options: dict,
+def select(method, evidence: Evidence | None, keep: int, *, labels, seed: int, options: dict,
            cache, scored=None) -> tuple[Selection, Cost, Path]:
-    """catalog.select from samples with these given labels (n,), kept: (selection, what selecting cost, where it lies).
+    """Method.select from samples with these given labels (n,), kept: (selection, what selecting cost, where it lies).
 
     scored: what `score` returned for this method, where that is at hand.
     """
+    method = find_method(method)
     scores, _, scored = scored or score(method, evidence, options=options, cache=cache)
     key = {"stage": "select", "version": VERSIONS["select"], "evidence": evidence.folder.name if evidence else None,
-           "scores": scored.name if scored else None, "selector": catalog.codes(method, known_or_new)[1],
-           "reads": [catalog.METHODS[method].evidence, *catalog.METHODS[method].extras],
+           "scores": scored.name if scored else None, "selector": method.codes(known_or_new)[1],
+           "reads": [method.evidence, *method.extras],
            "options": _in_full(method, options, 1), "num_samples": len(labels), "keep": keep, "seed": seed,
            "labels": hashlib.sha256(labels.tobytes()).hexdigest()}
     folder = Path(cache) / f"select-{storage.key_hash(key)}"
 
     def work(part):
         with measured() as cost:
-            found = catalog.select(method, scores, keep, evidence=evidence, num_samples=len(labels), labels=labels, rng=seed,
-                                   **options)
+            found = method.select(scores, keep, evidence=evidence, num_samples=len(labels), labels=labels, rng=seed, **options)
         found.save(part / "selection")
         return cost
 
@@ -177,13 +176,13 @@ def select(method: str, evidence: Evidence | None, keep: int, *, labels, seed: i
 
 def _in_full(method, options, which):
     """The scorer's (0) or selector's (1) settings with the usual ones filled in: a changed default is another stage."""
-    return catalog.routed(method, catalog.defaults(method) | options)[which]
+    return method.routed(method.options | options)[which]
 
 
 # ---- retrain ---------------------------------------------------------------------------------------------------
 
 
-def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model: str, recipe: Recipe, seed: int, cache,
+def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model, recipe: Recipe, seed: int, cache,
             best_every: int = 0, watch=None) -> dict:
     """Train a fresh network on the kept samples and test it after the last step; or read that from the cache.
 
@@ -304,15 +303,15 @@ def _derived(seed, stage):
 
 
 def _key(stage, images, model, recipe, seed):
-    build = known_or_new(find(builders.MODELS, model, "model"))
+    build = known_or_new(builders.find_builder(model))
     return {"stage": stage, "version": VERSIONS[stage], "data": images.fingerprint, "model": build, "recipe": recipe.settings(),
             "seed": seed} | surroundings(images, recipe)
 
 
-def own_code(method: str, *models: str | None) -> str:
+def own_code(method, *models) -> str:
     """What of a method's functions and of networks is not dpkit's, and what it does, in a line; "" if all are dpkit's."""
-    found = list(catalog.codes(method, known_or_new))
-    found += [known_or_new(find(builders.MODELS, model, "model")) for model in models if model]
+    found = list(find_method(method).codes(known_or_new))
+    found += [known_or_new(builders.find_builder(model)) for model in models if model]
     return "; ".join(code for code in found if code and is_own(code))
 
 

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dpkit import storage
-from dpkit.experiments import clusters, grids, refusals, results, stages, trials
+from dpkit.experiments import clusters, grids, results, stages, trials
+from dpkit.experiments.parcels import pack, unpacked
 from dpkit.experiments.progress import Clock, Line, Progress
-from dpkit.methods import catalog
 from dpkit.nets import builders
+from dpkit.nets.builders import model_name
 from dpkit.records import keep_count
 from dpkit.storage.identity import identity
-from dpkit.storage.lookup import find
 
 PASSING = ("KilledWorker", "MemoryError", "OutOfMemoryError", "OSError", "CancelledError")  # worth another try by themselves
 
@@ -79,6 +79,7 @@ class _Cell:
     record: str | None
     num_samples: int
     here: dict  # what a worker must find, or its row would be another's
+    parcel: bytes = b""  # the trial, as it is sent
     versions: dict = field(default_factory=dict)
 
 
@@ -109,7 +110,8 @@ def _facts_of(asked, client, device):
             if n:
                 for model in (trial.model, trial.watched):
                     builders.check_pixels(model, *facts[which]["pixels"])
-            refusals.check_size(trial.method, n or 0, facts[which].get("classes", 0), trial.options if n else None)
+            if n:
+                trial.how.check(trial.options, n, facts[which]["classes"], trial.prune_ratio)
         except ValueError as error:
             mistakes.append(str(error))
         if n and keep_count(n, trial.prune_ratio) == 0:
@@ -131,13 +133,13 @@ def _facts(dataset, num_samples, device):
 
 
 def _cell(trial, facts):
-    method = catalog.METHODS[trial.method]
+    method = trial.how
     watched = method.evidence is not None
     used = stages.VERSIONS if watched else {stage: stages.VERSIONS[stage] for stage in ("select", "retrain")}
     seen = {"images": facts["images"], "around": facts["around"][trial.record.precision], "version": stages.VERSIONS["record"]}
     record = {name: getattr(trial, name) for name in ("record_epochs", "seed", "snapshot_epoch")} | seen
     functions = _functions(trial)
-    in_full = {"options": catalog.defaults(trial.method) | trial.options,  # a changed default is another row
+    in_full = {"options": method.options | trial.options,  # a changed default is another row
                "reads": [method.evidence, *method.extras]} | functions
     exits = trials.exits_of(trial)
     plain = {name: value for name, value in trial.plain().items() if name not in ("exits", "exit_weights")}
@@ -148,14 +150,14 @@ def _cell(trial, facts):
     shared = storage.key_hash(record | exits | {"recipe": trial.record.plain(), "model": seen_by}) if watched else None
     here = {"images": facts["images"], "test": facts["test"], "around": facts["around"][trial.retrain.precision],
             "functions": functions}
-    return _Cell(trial, name, shared, facts["n"], here, dict(used))
+    return _Cell(trial, name, shared, facts["n"], here, pack(trial), dict(used))
 
 
 def _functions(trial):
     """What the trial's scorer, selector and network are, as this process has them."""
-    scorer, selector = catalog.codes(trial.method)
+    scorer, selector = trial.how.codes()
     nets = {"model": trial.model} | ({"record_model": trial.record_model} if trial.record_model else {})
-    return {"scorer": scorer, "selector": selector} | {name: identity(find(builders.MODELS, model, "model"))
+    return {"scorer": scorer, "selector": selector} | {name: identity(builders.find_builder(model))
                                                        for name, model in nets.items()}
 
 
@@ -215,7 +217,7 @@ def _run(client, todo, out, cache, device, progress, watch, until, alone=False):
     records, rows, suspects = {}, {}, []
 
     def submit(stage, cell, before, name):
-        return client.submit(_step, stage, cell.trial, before, str(cache), device, cell.here, key=f"{stage}-{name}-{run}",
+        return client.submit(_step, stage, cell.parcel, before, str(cache), device, cell.here, key=f"{stage}-{name}-{run}",
                              pure=False, resources=resources)
 
     for cell in todo:
@@ -298,7 +300,7 @@ def _write_row(out, cell, found):
 _ONE = threading.Lock()  # a worker may have many threads, but random state, thread counts and peak memory are the process's
 
 
-def _step(stage, trial, before, cache, device, here):
+def _step(stage, parcel, before, cache, device, here):
     """One stage of a trial. Its mishap, or that of a stage before it, is handed on in words: it is no other trial's."""
     if before and "failed" in before:
         return before
@@ -306,7 +308,8 @@ def _step(stage, trial, before, cache, device, here):
     try:
         with _ONE, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "the subset of")  # the row's empty_classes says it
-            row = _up_to(stage, trial, Path(cache), device, here)
+            with unpacked(parcel) as trial:
+                row = _up_to(stage, trial, Path(cache), device, here)
     except Exception as error:
         return _failure(error)
     return {"row": row, "seconds": time.perf_counter() - begun}
@@ -315,14 +318,10 @@ def _step(stage, trial, before, cache, device, here):
 def _up_to(stage, trial, cache, device, here):
     """Do the stage, reading those before it from the cache; the row, if it is the last."""
     images, test = stages.load_sets(trial.dataset, trial.num_samples, device)
-    try:
-        functions = _functions(trial)
-    except ValueError:  # it has no method, or no network, of that name
-        functions = None
+    functions = _functions(trial)
     if functions != here["functions"]:
-        raise OSError(f"the worker on {socket.gethostname()} has another {trial.method} or {trial.model} than the process that "
-                      "asked, or none: methods and networks of one's own are not sent to workers, so let each worker import "
-                      "what adds them to dpkit.catalog, or run them with run_trial")
+        raise OSError(f"the worker on {socket.gethostname()} has another {trial.how.name} or {model_name(trial.model)} than the "
+                      "process that asked: let it have the same Python, the same dpkit and the same libraries")
     found = {"images": images.fingerprint, "test": test.fingerprint, "around": stages.surroundings(images, trial.retrain),
              "functions": functions}
     if found != here:

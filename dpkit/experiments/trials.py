@@ -1,7 +1,8 @@
 """One cell of an experiment: watch a training, score, select, retrain, and the row that comes out."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import numpy as np
 from dpkit import storage
 from dpkit.experiments import refusals, stages
 from dpkit.experiments.costs import Cost
-from dpkit.methods import catalog
+from dpkit.methods.catalog import find_method
+from dpkit.methods.method import Method, options_in_words
+from dpkit.methods.rehearsal import rehearse
 from dpkit.nets import builders
+from dpkit.nets.builders import model_name
 from dpkit.records import Scores, Selection, keep_count
-from dpkit.storage.lookup import find
 from dpkit.training.loop import Recipe
 
 LEDGER = tuple(f"{stage}_{what.name}" for stage in ("record", "score", "select", "retrain") for what in fields(Cost))
@@ -37,29 +40,29 @@ class Trial:
     """
 
     dataset: str
-    method: str
+    method: str | Method
     prune_ratio: float
     seed: int
     record: Recipe
     record_epochs: int
     retrain: Recipe
-    model: str = "small_cnn"
+    model: str | Callable = "small_cnn"
     num_samples: int = 0
     snapshot_epoch: int = 10
     exits: tuple = (1,)
     exit_weights: tuple = ()
     best_every: int = 0
     options: dict = field(default_factory=dict)
-    record_model: str = ""
+    record_model: str | Callable = ""
 
     def __post_init__(self):
-        find(catalog.METHODS, self.method, "method")
-        find(builders.MODELS, self.model, "model")
+        method = find_method(self.method)
+        builders.find_builder(self.model)
         if self.record_model:
-            find(builders.MODELS, self.record_model, "model")
-            if self.record_model == self.model or not catalog.needs(self.method):  # then it says nothing
+            builders.find_builder(self.record_model)
+            if self.record_model == self.model or not method.reads:  # then it says nothing
                 object.__setattr__(self, "record_model", "")
-        object.__setattr__(self, "options", catalog.METHODS[self.method].of_set.get(self.dataset, {}) | self.options)
+        object.__setattr__(self, "options", method.of_set.get(self.dataset, {}) | self.options)
         keep_count(1, self.prune_ratio)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ValueError(f"seed must be a whole number from 0; got {self.seed!r}")
@@ -74,17 +77,25 @@ class Trial:
         if not 1 <= self.record_epochs <= self.record.epochs:
             raise ValueError(f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); "
                              f"got {self.record_epochs}")
-        refusals.check_exits(self.method, self.watched, self.exits, self.exit_weights)
-        refusals.check_settings(self.method, self.options, self.record_epochs, self.prune_ratio, len(self.exits))
+        refusals.check_exits(method, self.watched, self.exits, self.exit_weights)
+        rehearse(method, self.options, epochs=self.record_epochs, prune_ratio=self.prune_ratio, exits=len(self.exits))
 
     @property
-    def watched(self) -> str:
+    def how(self) -> Method:
+        """The method itself."""
+        return find_method(self.method)
+
+    @property
+    def watched(self) -> str | Callable:
         """The network that is watched."""
         return self.record_model or self.model
 
     def plain(self) -> dict:
         """As a dict of plain values, for keys and files; record_model only where there is one."""
-        found = asdict(self) | {"record": self.record.plain(), "retrain": self.retrain.plain()}
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        found |= {"method": self.how.name, "model": model_name(self.model), "record": self.record.plain(),
+                  "retrain": self.retrain.plain()}
+        found["record_model"] = model_name(self.record_model)
         return {name: value for name, value in found.items() if name != "record_model" or value}
 
 
@@ -114,7 +125,7 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcom
     """As run_trial, with the scores and the selection beside the row: what a published table needs."""
     cache = Path(cache or storage.cache_folder())
     images, test = stages.load_sets(trial.dataset, trial.num_samples, device)
-    refusals.check_size(trial.method, len(images), images.num_classes, trial.options)
+    trial.how.check(trial.options, len(images), images.num_classes, trial.prune_ratio)
     evidence = record_of(trial, images, cache=cache, watch=watch)
     found = scores, score_cost, scored = stages.score(trial.method, evidence, options=trial.options, cache=cache)
     keep = keep_count(len(images), trial.prune_ratio)
@@ -124,12 +135,12 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcom
                             best_every=trial.best_every, watch=watch)
     costs = {"record": evidence.cost if evidence else Cost(), "score": score_cost, "select": select_cost}
     row = {
-        "dataset": trial.dataset, "num_samples": len(images), "model": trial.model, "method": trial.method,
-        "options": catalog.worded(catalog.METHODS[trial.method].options | trial.options),
+        "dataset": trial.dataset, "num_samples": len(images), "model": model_name(trial.model), "method": trial.how.name,
+        "options": options_in_words(trial.how.defaults | trial.options),
         "prune_ratio": trial.prune_ratio, "keep": len(selection.kept), "empty_classes": _empty_classes(images, selection),
         "seed": trial.seed, "budget": trial.retrain.length, "snapshot_epoch": trial.snapshot_epoch,
         "exits": worded_exits(trial), "best_every": trial.best_every, "settings": settings_of(trial),
-        "versions": stages.worded_versions(), **({"record_model": trial.record_model} if trial.record_model else {}),
+        "versions": stages.worded_versions(), **({"record_model": model_name(trial.record_model)} if trial.record_model else {}),
         **({"code": code} if (code := own_code_of(trial)) else {}),
         "accuracy": result["accuracy"], "best_accuracy": None, "test_loss": result["test_loss"],
         **{f"{stage}_{what.name}": getattr(cost, what.name) for stage, cost in costs.items() for what in fields(Cost)},
@@ -142,7 +153,7 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcom
 
 def settings_of(trial: Trial) -> str:
     """All settings of the trial's method as JSON, those too that are as usual: what is usual may change."""
-    return json.dumps(catalog.defaults(trial.method) | trial.options, sort_keys=True)
+    return json.dumps(trial.how.options | trial.options, sort_keys=True)
 
 
 def own_code_of(trial: Trial) -> str:
@@ -152,7 +163,7 @@ def own_code_of(trial: Trial) -> str:
 
 def exits_of(trial: Trial) -> dict:
     """The trial's exits and exit_weights, if its method reads exits; else nothing, for it watches a plain network."""
-    return {"exits": trial.exits, "exit_weights": trial.exit_weights} if "exits" in catalog.needs(trial.method) else {}
+    return {"exits": trial.exits, "exit_weights": trial.exit_weights} if "exits" in trial.how.reads else {}
 
 
 def worded_exits(trial: Trial) -> str:
@@ -173,8 +184,8 @@ def record_of(trial: Trial, images, *, cache, parts=None, watch=None) -> stages.
 
     parts: what to read of it, any of "dynamics", "snapshot" and "final" (default: what the method reads).
     """
-    if not catalog.needs(trial.method):
+    if not trial.how.reads:
         return None
     return stages.record(images, model=trial.watched, recipe=trial.record, epochs=trial.record_epochs, seed=trial.seed,
-                         cache=cache, snapshot_epoch=trial.snapshot_epoch, parts=parts or catalog.parts(trial.method),
+                         cache=cache, snapshot_epoch=trial.snapshot_epoch, parts=parts or trial.how.parts,
                          watch=watch, **exits_of(trial))

@@ -1,5 +1,7 @@
 """MODELS: every network by name, and a fresh one for a set of images."""
 
+from collections.abc import Callable
+
 import torch
 
 from dpkit.data.image_set import ImageSet
@@ -13,7 +15,26 @@ MODELS = {build.__name__: build for build in (small_cnn, fast_cnn, fast_cnn_narr
                                               mobilenet_v3_small, mobilenet_v3_large)}
 
 
-def make_net(model: str, images: ImageSet, *, seed: int, exits=()) -> torch.nn.Module:
+def find_builder(model: str | Callable) -> Callable:
+    """The network builder of this name, or the builder itself: build(in_channels, num_classes) -> net.
+
+    A builder may have attributes: `smallest`, pixels of an image's shorter side, and `recipe`, settings of a Recipe that
+    suit it. ValueError for a name that is not in MODELS, and for a builder of one's own under a name that is.
+    """
+    if not callable(model):
+        return find(MODELS, model, "model")
+    if MODELS.get(model_name(model), model) is not model:
+        raise ValueError(f"a network of one's own needs a name that MODELS does not have; got {model_name(model)!r}: rename the "
+                         "function")
+    return model
+
+
+def model_name(model: str | Callable) -> str:
+    """What a network is called in rows and messages."""
+    return model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__)
+
+
+def make_net(model: str | Callable, images: ImageSet, *, seed: int, exits=()) -> torch.nn.Module:
     """A fresh network for these images, its weights decided by seed alone; global random state is left alone.
 
     exits: stages after which it has an early exit; the rest of it has the weights that it has without.
@@ -21,7 +42,7 @@ def make_net(model: str, images: ImageSet, *, seed: int, exits=()) -> torch.nn.M
     images: those that it will train on; a network that looks at them first (fast_cnn's whitening) looks at these alone.
     ValueError for images smaller than it can take.
     """
-    build = find(MODELS, model, "model")
+    build = find_builder(model)
     check_pixels(model, *images.images.shape[2:])
     with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU: the same on every device
         torch.default_generator.manual_seed(seed)
@@ -33,14 +54,14 @@ def make_net(model: str, images: ImageSet, *, seed: int, exits=()) -> torch.nn.M
     return net
 
 
-def check_pixels(model: str, height: int, width: int) -> None:
+def check_pixels(model: str | Callable, height: int, width: int) -> None:
     """ValueError if the network cannot take images so small."""
-    least = getattr(find(MODELS, model, "model"), "smallest", 1)
+    least = getattr(find_builder(model), "smallest", 1)
     if min(height, width) < least:
-        raise ValueError(f"{model} needs images of at least {least}x{least} pixels; these are {width}x{height}: have them "
+        raise ValueError(f"{model_name(model)} needs images of at least {least}x{least} pixels; these are {width}x{height}: have them "
                          f"resized with size={least} (--size {least})")
 
 
-def suited(model: str) -> dict:
+def suited(model: str | Callable) -> dict:
     """The settings of a Recipe that suit a network, where they are not the usual ones; {} for a name that is none."""
-    return dict(getattr(MODELS.get(model), "recipe", {}))
+    return dict(getattr(MODELS.get(model) if isinstance(model, str) else model, "recipe", {}))

@@ -8,6 +8,8 @@ from dpkit.records._checks import NO_LABEL, whole_labels
 from dpkit.records._saved import Saved
 from dpkit.storage.blocks import give_back, mean_over_epochs, row_blocks
 
+MOST_PROBS = 2**28  # n * classes up to which the stages hold an epoch's probabilities for TDDS: 1 GiB
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingDynamics(Saved):

@@ -83,7 +83,7 @@ def warn_once(text: str) -> None:
 def own_classes(net) -> list[str]:
     """The identities of the classes of a network's parts that are neither dpkit's nor a library's, sorted."""
     kinds = {type(part) for part in net.modules()}
-    return sorted(identity(kind) for kind in kinds if not (_top(kind.__module__) == "dpkit" or _of_library(kind.__module__)))
+    return sorted(identity(kind) for kind in kinds if not (_top(kind.__module__) == "dpkit" or is_library(kind.__module__)))
 
 
 class _Walk:
@@ -172,13 +172,13 @@ class _Walk:
                     self.reached(getattr(value, name), attributes)
 
     def foreign(self, module) -> bool:
-        return _of_library(module) and _top(module) != self.home
+        return is_library(module) and _top(module) != self.home
 
     def built_in(self, function):
         owner = function.__self__
         if owner is None or isinstance(owner, ModuleType):
             module = function.__module__ or getattr(owner, "__name__", "")
-            if not _of_library(module):
+            if not is_library(module):
                 raise Unknown(f"it calls {function.__qualname__} of {module}, which is compiled: its code cannot be read")
             return self.say("built in", module, function.__qualname__, _version(module))
         self.say("method", function.__name__)
@@ -282,7 +282,7 @@ class _Walk:
             raise Unknown(f"it reads a {type(value).__name__}, which cannot be compared ({error})") from None
         if isinstance(parts, str):  # the name under which its module holds it
             module = pickle.whichmodule(value, parts)
-            if getattr(sys.modules.get(module), parts, None) is not value or not _of_library(module):
+            if getattr(sys.modules.get(module), parts, None) is not value or not is_library(module):
                 raise Unknown(f"it reads the {type(value).__name__} {parts}, which cannot be compared")
             self.say("named", module, parts, _version(module))
         else:
@@ -318,7 +318,7 @@ def _full_names(level, base, names, space) -> list[str]:
         importlib.import_module(base)  # before that nobody knows whose it is
     except ImportError:
         return [base]
-    return [base] if _of_library(base) else [base, *(f"{base}.{name}" for name in names if name != "*")]
+    return [base] if is_library(base) else [base, *(f"{base}.{name}" for name in names if name != "*")]
 
 
 def _top(module) -> str:
@@ -330,7 +330,7 @@ def _ours(module, space) -> bool:
     return _top(module) == "dpkit" and vars(sys.modules.get(module, builtins)) is space
 
 
-def _of_library(module) -> bool:
+def is_library(module) -> bool:
     """Whether a module came with Python or was installed, and so changes with its version alone."""
     found = sys.modules.get(module)
     spec = getattr(found, "__spec__", None)

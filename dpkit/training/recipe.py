@@ -3,8 +3,6 @@
 import math
 from dataclasses import asdict, dataclass
 
-from dpkit.storage.lookup import find
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -114,11 +112,11 @@ class Recipe:
         return " ".join([self.length, *other])
 
 
-def recipe_for(model: str, **settings) -> Recipe:
+def recipe_for(model, **settings) -> Recipe:
     """A Recipe of these settings, the others as they suit the network: recipe_for("fast_cnn", epochs=30)."""
-    from dpkit.nets.builders import MODELS, suited  # loads torch
+    from dpkit.nets.builders import find_builder, suited  # loads torch
 
-    find(MODELS, model, "model")
+    find_builder(model)
     return Recipe(**(suited(model) | settings))
 
 

@@ -10,7 +10,6 @@ import torch
 
 from dpkit.records import NO_LABEL, TrainingDynamics, whole_labels
 
-MOST_PROBS = 2**28  # n * classes up to which the stages hold an epoch's probabilities for TDDS: 1 GiB
 _NO_LOGITS = ("logits must be what comes before the softmax; these are from 0 and every row sums to 1, as probabilities do: "
               "pass the network's output without softmax, or of probabilities p the logarithms, p.clamp_min(1e-12).log()")
 

@@ -1,0 +1,72 @@
+"""A trial packed for a worker, with the methods and networks of one's own that it names."""
+
+import sys
+from contextlib import contextmanager
+
+from dpkit.methods.catalog import METHODS
+from dpkit.nets.builders import MODELS
+from dpkit.storage.identity import is_library
+
+
+def pack(trial) -> bytes:
+    """The trial as bytes, functions that were typed in a notebook or a script included.
+
+    ValueError if something of it cannot travel, such as a function that holds an open file.
+    """
+    import cloudpickle
+
+    methods, models = {}, {}
+    if isinstance(trial.method, str):
+        methods[trial.method] = METHODS[trial.method]
+    for model in (trial.model, trial.record_model):
+        if model and isinstance(model, str):
+            models[model] = MODELS[model]
+    method = trial.how
+    functions = [method.scorer, method.selector, *models.values(), trial.model, trial.record_model]
+    try:
+        with _by_value(functions):
+            return cloudpickle.dumps((trial, methods, models))
+    except Exception as error:  # whatever a function holds that pickle cannot take apart
+        raise ValueError(
+            f"{method.name} or its network cannot be sent to a worker: {' '.join(str(error).split())}; let the function open "
+            "files and devices when it is called, and hold none"
+        ) from None
+
+
+@contextmanager
+def unpacked(parcel: bytes):
+    """The trial; while the block runs, the names in it are known in this process."""
+    import cloudpickle
+
+    trial, methods, models = cloudpickle.loads(parcel)  # made by `pack` in the process that asked, not read from a file
+    before = [(table, name, table.get(name)) for table, names in ((METHODS, methods), (MODELS, models)) for name in names]
+    METHODS.update(methods)
+    MODELS.update(models)
+    try:
+        yield trial
+    finally:
+        for table, name, value in before:
+            if value is None:
+                del table[name]
+            else:
+                table[name] = value
+
+
+@contextmanager
+def _by_value(functions):
+    """Functions of modules that were not installed travel whole: a worker may not find the file."""
+    import cloudpickle
+
+    names = {getattr(function, "__module__", None) for function in functions} - {None, "__main__"}
+    own = [sys.modules[name] for name in names if name in sys.modules and _is_own(name)]
+    for module in own:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in own:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _is_own(name):
+    return name.partition(".")[0] != "dpkit" and not is_library(name)
