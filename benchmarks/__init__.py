@@ -1,1 +1,3 @@
-"""Ours beside the plain way, interleaved in one process, agreement checked. `make bench` runs them all."""
+"""Ours beside the plain way, interleaved in one process, agreement checked. `make bench` runs them
+all.
+"""

@@ -10,7 +10,19 @@ from pathlib import Path
 from dpkit.storage.files import write_json
 from dpkit.storage.provenance import machine, versions
 
-NAMES = ("data_path", "recording", "fast_cnn", "dual", "grand", "memory", "selectors", "exits", "influence", "sweeps", "gpu")
+NAMES = (
+    "data_path",
+    "recording",
+    "fast_cnn",
+    "dual",
+    "grand",
+    "memory",
+    "selectors",
+    "exits",
+    "influence",
+    "sweeps",
+    "gpu",
+)
 
 
 def main():
@@ -24,14 +36,23 @@ def main():
     rows = []
     for name in arguments.names or NAMES:
         for title, found in import_module(f"benchmarks.{name}").run():
-            rows.append({"benchmark": title, **{k: round(v, 9) if isinstance(v, float) else v for k, v in found.items()}})
-            shown = (f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in found.items())
+            rows.append(
+                {
+                    "benchmark": title,
+                    **{k: round(v, 9) if isinstance(v, float) else v for k, v in found.items()},
+                }
+            )
+            shown = (
+                f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in found.items()
+            )
             print(f"{title:62}", "  ".join(shown), flush=True)
     if arguments.save:
         command = " ".join(["python -m benchmarks", *arguments.names, "--save"])
         stem = "-".join(["benchmarks", *arguments.names])
-        write_json(Path(__file__).parents[1] / "results" / f"{stem}.json",
-                   {"command": command, "machine": machine(), "versions": versions(), "rows": rows})
+        write_json(
+            Path(__file__).parents[1] / "results" / f"{stem}.json",
+            {"command": command, "machine": machine(), "versions": versions(), "rows": rows},
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Crop, flip and normalise a whole epoch on one thread, against torchvision's transforms in a DataLoader."""
+"""Crop, flip and normalise a whole epoch on one thread, against torchvision's transforms in a
+DataLoader.
+"""
 
 import numpy as np
 import torch
@@ -17,9 +19,14 @@ class PlainSet(torch.utils.data.Dataset):
     def __init__(self, pixels, labels, images):
         self.pixels, self.labels = pixels, labels
         size = pixels.shape[1]
-        self.transform = transforms.Compose([
-            transforms.RandomCrop(size, padding=images.shift), transforms.RandomHorizontalFlip(), transforms.ToTensor(),
-            transforms.Normalize(images.mean, images.std)])
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomCrop(size, padding=images.shift),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize(images.mean, images.std),
+            ]
+        )
 
     def __len__(self):
         return len(self.pixels)
@@ -30,16 +37,30 @@ class PlainSet(torch.utils.data.Dataset):
 
 def image_set(n, size, channels, shift):
     rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (n, size, size) + ((channels,) if channels > 1 else ()), dtype=np.uint8)
+    pixels = rng.integers(
+        0, 256, (n, size, size) + ((channels,) if channels > 1 else ()), dtype=np.uint8
+    )
     labels = rng.integers(0, 10, n)
-    return pixels, labels, from_arrays(pixels, labels, shift=shift, mirror=True, device="cpu",
-                                       class_names=[str(c) for c in range(10)])
+    return (
+        pixels,
+        labels,
+        from_arrays(
+            pixels,
+            labels,
+            shift=shift,
+            mirror=True,
+            device="cpu",
+            class_names=[str(c) for c in range(10)],
+        ),
+    )
 
 
 def measure(size, channels, shift, *, n=12_800, repeats=7) -> dict:
     torch.set_num_threads(1)
     pixels, labels, images = image_set(n, size, channels, shift)
-    loader = torch.utils.data.DataLoader(PlainSet(pixels, labels, images), batch_size=128, shuffle=True)
+    loader = torch.utils.data.DataLoader(
+        PlainSet(pixels, labels, images), batch_size=128, shuffle=True
+    )
 
     def ours():
         order, offsets, mirrored = _draws(images, n, images.device)

@@ -1,4 +1,6 @@
-"""The DUAL score against the plain loop over windows in torch, and its error on saturated samples."""
+"""The DUAL score against the plain loop over windows in torch, and its error on saturated
+samples.
+"""
 
 import re
 import resource
@@ -26,7 +28,9 @@ def plain_dual(target_prob: torch.Tensor, window=10) -> torch.Tensor:
 
 def two_pass(target_prob, window=10):
     """The same in float64, from the definition."""
-    p = np.lib.stride_tricks.sliding_window_view(np.asarray(target_prob, np.float64), window, axis=1)
+    p = np.lib.stride_tricks.sliding_window_view(
+        np.asarray(target_prob, np.float64), window, axis=1
+    )
     return ((1 - p.mean(-1)) * p.std(-1, ddof=1)).mean(1)
 
 
@@ -44,16 +48,24 @@ def speed(repeats=9):
 
 
 def saturated(*, first=None) -> dict:
-    """99th percentile of the relative error to float64, on samples within 1e-6 of 0 or 1; `first`: but for epoch 0."""
+    """99th percentile of the relative error to float64, on samples within 1e-6 of 0 or 1; `first`:
+    but for epoch 0.
+    """
     rng = np.random.default_rng(0)
     near = (1e-6 * rng.random((20_000, 30))).astype(np.float32)
     p = np.where(rng.random((20_000, 1)) < 0.5, near, 1 - near).astype(np.float32)
     if first is not None:
         p[:, 0] = first
     right = two_pass(p)
-    error = [float(np.quantile(np.abs(found - right) / right, 0.99))
-             for found in (dual(record_of(p)).values, plain_dual(torch.from_numpy(p)).numpy())]
-    return {"ours_error": error[0], "plain_error": error[1], "ratio": error[1] / max(error[0], 1e-16)}
+    error = [
+        float(np.quantile(np.abs(found - right) / right, 0.99))
+        for found in (dual(record_of(p)).values, plain_dual(torch.from_numpy(p)).numpy())
+    ]
+    return {
+        "ours_error": error[0],
+        "plain_error": error[1],
+        "ratio": error[1] / max(error[0], 1e-16),
+    }
 
 
 def large() -> dict:
@@ -78,7 +90,9 @@ def _peak():
     status = Path("/proc/self/status")
     if status.exists():  # Linux; there ru_maxrss of a new process starts at its parent's
         return 1024 * int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
 
 
 def run():

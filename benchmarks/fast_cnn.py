@@ -1,4 +1,6 @@
-"""A recorded training step against the machine's own matrix product: the share of its speed that the training reaches."""
+"""A recorded training step against the machine's own matrix product: the share of its speed that
+the training reaches.
+"""
 
 import numpy as np
 import torch
@@ -12,9 +14,13 @@ from dpkit.training.inference import autocast, picked_precision
 
 
 def flops_of_step(net, images, batch) -> int:
-    """Floating-point operations of one forward and backward pass over a batch, as torch counts them."""
+    """Floating-point operations of one forward and backward pass over a batch, as torch counts
+    them.
+    """
     with FlopCounterMode(display=False) as counted, autocast(images):
-        F.cross_entropy(net(images.clean(slice(0, batch))).float(), images.labels[:batch]).backward()
+        F.cross_entropy(
+            net(images.clean(slice(0, batch))).float(), images.labels[:batch]
+        ).backward()
     net.zero_grad()
     return counted.get_total_flops()
 
@@ -41,15 +47,32 @@ def measure(model, images, *, threads, repeats=5):
     epochs = train(net, images, recipe, seed=0)
     found = compare(lambda: next(epochs), work, repeats=repeats)
     ratios = {name: found[name] * flops / done for name in ("ratio", "ratio_min", "ratio_max")}
-    return found | ratios | {"gflops": flops / found["ours_s"] / 1e9, "product_gflops": done / found["plain_s"] / 1e9,
-                             "threads": threads, "precision": precision, "batch": recipe.batch_size}
+    return (
+        found
+        | ratios
+        | {
+            "gflops": flops / found["ours_s"] / 1e9,
+            "product_gflops": done / found["plain_s"] / 1e9,
+            "threads": threads,
+            "precision": precision,
+            "batch": recipe.batch_size,
+        }
+    )
 
 
 def run():
     rng = np.random.default_rng(0)
-    images = from_arrays(rng.integers(0, 256, (6_400, 32, 32, 3), np.uint8), np.arange(6_400) % 10, shift=4, mirror=True,
-                         device="cpu")
+    images = from_arrays(
+        rng.integers(0, 256, (6_400, 32, 32, 3), np.uint8),
+        np.arange(6_400) % 10,
+        shift=4,
+        mirror=True,
+        device="cpu",
+    )
     for model in ("small_cnn", "fast_cnn", "fast_cnn_wide"):
         for threads in (1, 2):
             found = measure(model, images, threads=threads)
-            yield f"recorded epoch, {model} 32x32, {threads} threads: share of a product's speed", found
+            yield (
+                f"recorded epoch, {model} 32x32, {threads} threads: share of a product's speed",
+                found,
+            )

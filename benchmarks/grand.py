@@ -1,4 +1,6 @@
-"""GraNd in closed form against gradients that are formed, and of the whole network against a loop over samples."""
+"""GraNd in closed form against gradients that are formed, and of the whole network against a loop
+over samples.
+"""
 
 import time
 
@@ -23,11 +25,18 @@ def looked_at(n=50_000, width=512, classes=10):
     h, labels = rng.random((n, width), np.float32), rng.integers(0, classes, n)
     with torch.no_grad():
         probs = head(torch.from_numpy(h)).softmax(1)
-    return head, torch.from_numpy(h), torch.from_numpy(labels), Snapshot(probs[None].numpy(), h, labels)
+    return (
+        head,
+        torch.from_numpy(h),
+        torch.from_numpy(labels),
+        Snapshot(probs[None].numpy(), h, labels),
+    )
 
 
 def products(p, h, y, batch_size=256):
-    """The usual way: every sample's C x d gradient formed, then measured, a batch at a time. (n,) float32."""
+    """The usual way: every sample's C x d gradient formed, then measured, a batch at a time. (n,)
+    float32.
+    """
     found = []
     for rows in torch.arange(len(y)).split(batch_size):
         error = p[rows] - F.one_hot(y[rows], p.shape[1])
@@ -40,7 +49,9 @@ def loop(net, x, y):
     """One backward pass per sample. (B,)."""
     parameters, found = list(net.parameters()), []
     for i in range(len(x)):
-        gradients = torch.autograd.grad(F.cross_entropy(net(x[i : i + 1]), y[i : i + 1]), parameters)
+        gradients = torch.autograd.grad(
+            F.cross_entropy(net(x[i : i + 1]), y[i : i + 1]), parameters
+        )
         found.append(torch.stack([g.norm() for g in gradients]).norm())
     return torch.stack(found)
 
@@ -53,21 +64,37 @@ def against_products(repeats=7):
 
 
 def against_autograd(subset=2000, repeats=7):
-    """Per sample: the loop is timed on `subset` samples only, and both are divided by the samples they scored."""
+    """Per sample: the loop is timed on `subset` samples only, and both are divided by the samples
+    they scored.
+    """
     head, h, y, snapshot = looked_at()
-    np.testing.assert_allclose(grand(snapshot).values[:subset], loop(head, h[:subset], y[:subset]).numpy(), rtol=1e-4)
-    found = compare(lambda: grand(snapshot), lambda: loop(head, h[:subset], y[:subset]), repeats=repeats)
+    np.testing.assert_allclose(
+        grand(snapshot).values[:subset], loop(head, h[:subset], y[:subset]).numpy(), rtol=1e-4
+    )
+    found = compare(
+        lambda: grand(snapshot), lambda: loop(head, h[:subset], y[:subset]), repeats=repeats
+    )
     scale = len(y) / subset
-    return {"ours_us_per_sample": 1e6 * found["ours_s"] / len(y), "plain_us_per_sample": 1e6 * found["plain_s"] / subset,
-            "ratio": found["ratio"] * scale, "ratio_min": found["ratio_min"] * scale, "ratio_max": found["ratio_max"] * scale,
-            "plain_samples": subset, "repeats": repeats}
+    return {
+        "ours_us_per_sample": 1e6 * found["ours_s"] / len(y),
+        "plain_us_per_sample": 1e6 * found["plain_s"] / subset,
+        "ratio": found["ratio"] * scale,
+        "ratio_min": found["ratio_min"] * scale,
+        "ratio_max": found["ratio_max"] * scale,
+        "plain_samples": subset,
+        "repeats": repeats,
+    }
 
 
 def whole_network(images, repeats=5):
-    """Wall clock as everywhere, and the processor's own seconds, which other processes on the machine disturb less."""
+    """Wall clock as everywhere, and the processor's own seconds, which other processes on the
+    machine disturb less.
+    """
     net = make_net("small_cnn", images, seed=0).eval()
     x, y = images.clean(slice(None)), images.labels
-    np.testing.assert_allclose(gradient_norms(net, images).values, loop(net, x, y).numpy(), rtol=1e-3)
+    np.testing.assert_allclose(
+        gradient_norms(net, images).values, loop(net, x, y).numpy(), rtol=1e-3
+    )
     found = compare(lambda: gradient_norms(net, images), lambda: loop(net, x, y), repeats=repeats)
     begun = time.process_time()
     gradient_norms(net, images)

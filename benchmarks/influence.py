@@ -1,4 +1,6 @@
-"""Influence of all samples against a sample at a time, and annealing against the ways it is written first."""
+"""Influence of all samples against a sample at a time, and annealing against the ways it is written
+first.
+"""
 
 import time
 from multiprocessing import get_context
@@ -15,7 +17,12 @@ from dpkit.influence.solvers import conjugate_gradients, lissa
 from dpkit.records.vectors import factors, norms, sum_of
 from dpkit.selectors.anneal import _proposals, _swap
 
-N, D, C, DAMPING = 50_000, 512, 10, 5e-4  # vectors are of="sum", as the plain ways solve for plain gradients
+N, D, C, DAMPING = (
+    50_000,
+    512,
+    10,
+    5e-4,
+)  # vectors are of="sum", as the plain ways solve for plain gradients
 
 
 def looked_at(n=N, d=D) -> Snapshot:
@@ -44,14 +51,30 @@ def compiled(vectors, chain) -> float:
     """|u| after the chain, by the loop that anneal runs."""
     left, right = factors(vectors)
     u, go, stay = chain.u.copy(), chain.go.copy(), chain.stay.copy()
-    squared, *_ = _swap(left, right, chain.square, u, u.astype(right.dtype), go, stay, chain.first, chain.second,
-                        chain.luck, chain.temperature, chain.temperature, float((u**2).sum()), np.inf,
-                        np.empty(len(chain.first), np.int32))
+    squared, *_ = _swap(
+        left,
+        right,
+        chain.square,
+        u,
+        u.astype(right.dtype),
+        go,
+        stay,
+        chain.first,
+        chain.second,
+        chain.luck,
+        chain.temperature,
+        chain.temperature,
+        float((u**2).sum()),
+        np.inf,
+        np.empty(len(chain.first), np.int32),
+    )
     return squared**0.5
 
 
 def incremental(vectors, chain, rng=None) -> float:
-    """In numpy, the sum carried along; with rng, each proposal drawn where it is needed, as such a loop is written."""
+    """In numpy, the sum carried along; with rng, each proposal drawn where it is needed, as such a
+    loop is written.
+    """
     u, go, stay = chain.u[0].astype(np.float32), chain.go.copy(), chain.stay.copy()
     now = float(u @ u)
     for a, b, luck in zip(chain.first, chain.second, chain.luck, strict=True):
@@ -83,59 +106,103 @@ def recomputed(vectors, chain) -> float:
 
 
 def per_proposal(vectors, plain, size, repeats) -> dict:
-    """The loop that anneal runs against `plain`, which makes `size` of its proposals and comes to the same sum."""
+    """The loop that anneal runs against `plain`, which makes `size` of its proposals and comes to
+    the same sum.
+    """
     chain, many = Chain(vectors, size), Chain(vectors, 100_000)
     assert np.isclose(compiled(vectors, chain), plain(vectors, chain), rtol=1e-3)
     drawing = {"rng": np.random.default_rng(0)} if plain is incremental else {}
-    row = compare(lambda: compiled(vectors, many), lambda: plain(vectors, chain, **drawing), repeats=repeats)
+    row = compare(
+        lambda: compiled(vectors, many), lambda: plain(vectors, chain, **drawing), repeats=repeats
+    )
     scale = len(many.first) / size
-    return {"ours_per_second": len(many.first) / row["ours_s"], "plain_per_second": size / row["plain_s"],
-            **{name: row[name] * scale for name in ("ratio", "ratio_min", "ratio_max")}, "repeats": repeats}
+    return {
+        "ours_per_second": len(many.first) / row["ours_s"],
+        "plain_per_second": size / row["plain_s"],
+        **{name: row[name] * scale for name in ("ratio", "ratio_min", "ratio_max")},
+        "repeats": repeats,
+    }
 
 
 def outer(snapshot, steps=200_000) -> dict:
     """The same annealing of vectors that are outer products, written out and not."""
     factored = outer_influence(snapshot, damping=DAMPING, of="sum")
     dense, keep = factored.dense(), round(0.7 * snapshot.num_samples)
-    one, other = (anneal(vectors, keep, rng=0, steps=steps).params["norm"] for vectors in (factored, dense))
+    one, other = (
+        anneal(vectors, keep, rng=0, steps=steps).params["norm"] for vectors in (factored, dense)
+    )
     assert np.isclose(one, other, rtol=0.02), (one, other)
-    row = compare(*(lambda v=v: anneal(v, keep, rng=0, steps=steps) for v in (factored, dense)), repeats=5)
+    row = compare(
+        *(lambda v=v: anneal(v, keep, rng=0, steps=steps) for v in (factored, dense)), repeats=5
+    )
     return row | {"ours_norm": one, "plain_norm": other}
 
 
 def plain_cg(snapshot, rows, tolerance=1e-4):
     """A sample at a time, without a preconditioner."""
     g = gradients(snapshot, rows)
-    return np.concatenate([conjugate_gradients(
-        lambda v: product_with(snapshot, v.reshape(-1, C, D + 1)).reshape(len(v), -1) + DAMPING * v,
-        split_rows(g[k : k + 1], C, D + 1).reshape(1, -1), precondition=lambda v: v, tolerance=tolerance, most=20_000)
-        for k in range(len(rows))])
+    return np.concatenate(
+        [
+            conjugate_gradients(
+                lambda v: (
+                    product_with(snapshot, v.reshape(-1, C, D + 1)).reshape(len(v), -1)
+                    + DAMPING * v
+                ),
+                split_rows(g[k : k + 1], C, D + 1).reshape(1, -1),
+                precondition=lambda v: v,
+                tolerance=tolerance,
+                most=20_000,
+            )
+            for k in range(len(rows))
+        ]
+    )
 
 
 def plain_lissa(snapshot, rows, depth=5000, batch_size=128):
     """A sample at a time: 5,000 steps, as is usual in code for influence."""
     g, rng = gradients(snapshot, rows), np.random.default_rng(0)
     scale = float((snapshot.features.astype(np.float64) ** 2).sum(axis=1).max() + 1) / 2
-    return np.concatenate([lissa(
-        lambda v, batch: product_with(snapshot, v, batch) + DAMPING * v, split_rows(g[k : k + 1], C, D + 1), scale=scale,
-        batches=(rng.integers(0, snapshot.num_samples, batch_size) for _ in range(depth))) for k in range(len(rows))])
+    return np.concatenate(
+        [
+            lissa(
+                lambda v, batch: product_with(snapshot, v, batch) + DAMPING * v,
+                split_rows(g[k : k + 1], C, D + 1),
+                scale=scale,
+                batches=(rng.integers(0, snapshot.num_samples, batch_size) for _ in range(depth)),
+            )
+            for k in range(len(rows))
+        ]
+    )
 
 
 def all_at_once(snapshot, plain, rows, repeats=3) -> dict:
     """Seconds a sample: all of them exactly, against `plain` for some rows."""
+
     def ours():
         return influence_vectors(snapshot, damping=DAMPING, of="sum")
 
     exact, found = ours()[rows] * len(snapshot.labels), plain(snapshot, rows[:1])
-    far = np.linalg.norm(split_rows(exact[:1], C, D + 1).ravel() - found.ravel()) / np.linalg.norm(exact[0])
+    far = np.linalg.norm(split_rows(exact[:1], C, D + 1).ravel() - found.ravel()) / np.linalg.norm(
+        exact[0]
+    )
     assert plain is not plain_cg or far < 0.02, far
-    row, scale = compare(ours, lambda: plain(snapshot, rows), repeats=repeats), snapshot.num_samples / len(rows)
-    return {"ours_s": row["ours_s"], "plain_s_a_sample": row["plain_s"] / len(rows), "plain_far_from_exact": far,
-            **{name: row[name] * scale for name in ("ratio", "ratio_min", "ratio_max")}, "repeats": repeats}
+    row, scale = (
+        compare(ours, lambda: plain(snapshot, rows), repeats=repeats),
+        snapshot.num_samples / len(rows),
+    )
+    return {
+        "ours_s": row["ours_s"],
+        "plain_s_a_sample": row["plain_s"] / len(rows),
+        "plain_far_from_exact": far,
+        **{name: row[name] * scale for name in ("ratio", "ratio_min", "ratio_max")},
+        "repeats": repeats,
+    }
 
 
 def whole() -> dict:
-    """Seconds and peak memory of a process that finds all N influence vectors and anneals them for 10 s."""
+    """Seconds and peak memory of a process that finds all N influence vectors and anneals them for
+    10 s.
+    """
     with get_context("spawn").Pool(1) as pool:
         return pool.apply(_whole)
 
@@ -146,18 +213,35 @@ def _whole():
     vectors = influence_vectors(snapshot, damping=DAMPING, of="sum")
     influence = time.perf_counter() - begun
     found = anneal(vectors, round(0.7 * N), rng=0, seconds=10)
-    return {"influence_s": influence, "start_norm": found.params["start_norm"], "norm": found.params["norm"],
-            "proposals": found.params["steps"], "peak_GB": _peak() / 1e9}
+    return {
+        "influence_s": influence,
+        "start_norm": found.params["start_norm"],
+        "norm": found.params["norm"],
+        "proposals": found.params["steps"],
+        "peak_GB": _peak() / 1e9,
+    }
 
 
 def run():
     snapshot = looked_at()
     dense = outer_influence(snapshot, damping=DAMPING, of="sum").dense()
-    yield "annealing, a proposal of 50,000 x 5,130, against W^T S anew", per_proposal(dense, recomputed, 20, repeats=3)
-    yield "annealing, a proposal, against numpy with the sum carried", per_proposal(dense, incremental, 5000, repeats=5)
+    yield (
+        "annealing, a proposal of 50,000 x 5,130, against W^T S anew",
+        per_proposal(dense, recomputed, 20, repeats=3),
+    )
+    yield (
+        "annealing, a proposal, against numpy with the sum carried",
+        per_proposal(dense, incremental, 5000, repeats=5),
+    )
     del dense
     yield "annealing outer products, against the same written out", outer(snapshot)
     few = looked_at(10_000)  # of more samples a step of CG takes longer, and ours a sample does not
-    yield "influence of 10,000, 512 features, against CG a sample", all_at_once(few, plain_cg, np.array([11, 4711]))
-    yield "influence of 10,000, 512 features, against LiSSA a sample", all_at_once(few, plain_lissa, np.array([11, 4711]))
+    yield (
+        "influence of 10,000, 512 features, against CG a sample",
+        all_at_once(few, plain_cg, np.array([11, 4711])),
+    )
+    yield (
+        "influence of 10,000, 512 features, against LiSSA a sample",
+        all_at_once(few, plain_lissa, np.array([11, 4711])),
+    )
     yield "influence of 50,000 and 10 s of annealing, one process", whole()

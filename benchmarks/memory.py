@@ -1,4 +1,6 @@
-"""Peak memory: recording grows with samples times epochs, not with classes; pruning a saved record grows with samples alone."""
+"""Peak memory: recording grows with samples times epochs, not with classes; pruning a saved record
+grows with samples alone.
+"""
 
 import time
 from multiprocessing import get_context
@@ -21,7 +23,9 @@ def fresh(work, *arguments):
 
 
 def grown(epochs: int, classes: int) -> float:
-    """MB that a process grows by while it records this many epochs of N samples, in a fresh process."""
+    """MB that a process grows by while it records this many epochs of N samples, in a fresh
+    process.
+    """
     return fresh(_grown, epochs, classes)
 
 
@@ -41,7 +45,9 @@ def _grown(epochs, classes):
 
 
 def pruned() -> dict:
-    """Seconds, and MB that a process grows by, for one tenth kept by DUAL+beta of a saved record that stays on disk."""
+    """Seconds, and MB that a process grows by, for one tenth kept by DUAL+beta of a saved record
+    that stays on disk.
+    """
     with TemporaryDirectory() as folder:
         record_bytes = fresh(_saved, folder)
         return fresh(_pruned, folder) | {"record_MB": record_bytes / 1e6}
@@ -52,11 +58,15 @@ def _saved(folder):
     np.random.default_rng(0).random(out=prob, dtype=np.float32)
     record = TrainingDynamics(prob.T, prob.T, (prob > 0.5).T, np.zeros(LARGE, int))
     record.save(f"{folder}/record")
-    return sum(array.nbytes for array in (record.target_prob, record.margin, record.correct, record.labels))
+    return sum(
+        array.nbytes for array in (record.target_prob, record.margin, record.correct, record.labels)
+    )
 
 
 def _pruned(folder):
-    dual(TrainingDynamics(np.zeros((1, 10)), np.zeros((1, 10)), np.zeros((1, 10), bool), [0]))  # compiled
+    dual(
+        TrainingDynamics(np.zeros((1, 10)), np.zeros((1, 10)), np.zeros((1, 10), bool), [0])
+    )  # compiled
     before, begun = _peak(), time.perf_counter()
     record = TrainingDynamics.load(f"{folder}/record")
     keep_beta(dual(record), keep_count(LARGE, 0.9), mean_prob=record.mean_prob(), c_d=11, rng=0)
@@ -65,7 +75,12 @@ def _pruned(folder):
 
 def run():
     for epochs, classes in ((30, 10), (30, 1000), (60, 10)):
-        yield f"recording {N:,} samples, T = {epochs}, C = {classes}", {
-            "extra_MB": grown(epochs, classes), "n_T_floats_MB": 4e-6 * N * epochs,
-            "n_C_T_floats_MB": 4e-6 * N * epochs * classes}
+        yield (
+            f"recording {N:,} samples, T = {epochs}, C = {classes}",
+            {
+                "extra_MB": grown(epochs, classes),
+                "n_T_floats_MB": 4e-6 * N * epochs,
+                "n_C_T_floats_MB": 4e-6 * N * epochs * classes,
+            },
+        )
     yield f"dual + keep_beta, saved record of {LARGE:,} samples, T = {EPOCHS}", pruned()

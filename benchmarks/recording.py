@@ -1,4 +1,6 @@
-"""One recorded epoch of the small CNN on 28x28 images, two threads, against the usual loop that records the same."""
+"""One recorded epoch of the small CNN on 28x28 images, two threads, against the usual loop that
+records the same.
+"""
 
 import numpy as np
 import torch
@@ -16,8 +18,14 @@ def usual_epoch(net, dataset, n, *, lr=0.1, order=None):
     """fp32, NCHW, a DataLoader, and arrays filled batch by batch: target_prob, margin, correct."""
     sampler = order if order is not None else torch.randperm(n).tolist()
     loader = torch.utils.data.DataLoader(indexed(dataset), batch_size=128, sampler=sampler)
-    optimizer = torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    target_prob, margin, correct = np.zeros(n, np.float32), np.zeros(n, np.float32), np.zeros(n, bool)
+    optimizer = torch.optim.SGD(
+        net.parameters(), lr=lr, momentum=0.9, nesterov=True, weight_decay=5e-4
+    )
+    target_prob, margin, correct = (
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.zeros(n, bool),
+    )
     net.train()
     for index, (x, y) in loader:
         logits = net(x)
@@ -54,7 +62,9 @@ def measure(precision, *, n=12_800, repeats=5):
 def _agree(n=512):
     """Without augmentation and in our order, the usual loop records the same numbers."""
     pixels, labels, images = image_set(n, 28, 1, 0)
-    seen = next(train(fresh(), images, Recipe(epochs=1, augment=None, precision="fp32", lr=1e-3), seed=0))
+    seen = next(
+        train(fresh(), images, Recipe(epochs=1, augment=None, precision="fp32", lr=1e-3), seed=0)
+    )
     torch.manual_seed(_epoch_seed(0, 0))
     order, _, _ = _draws(images, n, images.device)
     dataset = PlainSet(pixels, labels, images)

@@ -1,4 +1,6 @@
-"""The rules that look at features: against scikit-learn, dense matrices and full recomputation; D2 on 50,000 samples."""
+"""The rules that look at features: against scikit-learn, dense matrices and full recomputation; D2
+on 50,000 samples.
+"""
 
 import time
 from multiprocessing import get_context
@@ -17,7 +19,9 @@ N, D = 50_000, 512
 
 
 def features_of(n: int, d: int = D, seed: int = 0) -> np.ndarray:
-    """Ten clusters, and columns of falling spread, as the features of a trained network have. (n, d) float32."""
+    """Ten clusters, and columns of falling spread, as the features of a trained network have. (n,
+    d) float32.
+    """
     rng = np.random.default_rng(seed)
     spread = (np.arange(1, d + 1) ** -0.5).astype(np.float32)
     x = rng.standard_normal((10, d), np.float32)[rng.integers(0, 10, n)]
@@ -27,7 +31,9 @@ def features_of(n: int, d: int = D, seed: int = 0) -> np.ndarray:
 
 
 def neighbours(n=N, k=10) -> dict:
-    """All k nearest neighbours, and the share of scikit-learn's that are found (by distance, so that ties do not count)."""
+    """All k nearest neighbours, and the share of scikit-learn's that are found (by distance, so
+    that ties do not count).
+    """
     x, found = features_of(n), {}
 
     def ours():
@@ -37,12 +43,17 @@ def neighbours(n=N, k=10) -> dict:
         found["plain"] = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(x).kneighbors(x)
 
     row = compare(ours, plain, repeats=3)
-    same = [len(np.intersect1d(a, b)) for a, b in zip(found["ours"][0], found["plain"][1][:, 1:], strict=True)]
+    same = [
+        len(np.intersect1d(a, b))
+        for a, b in zip(found["ours"][0], found["plain"][1][:, 1:], strict=True)
+    ]
     return row | {"recall": sum(same) / (n * k)}
 
 
 def dense_graph(x, k=5):
-    """The whole distance matrix, and whether two samples are joined: (n, n) float64, (n, n) bool."""
+    """The whole distance matrix, and whether two samples are joined: (n, n) float64, (n, n)
+    bool.
+    """
     distance = cdist(x, x)
     graph = np.zeros(distance.shape, bool)
     graph[np.arange(len(x))[:, None], np.argsort(distance, axis=1)[:, 1 : k + 1]] = True
@@ -78,11 +89,17 @@ def d2_passes(n=2000) -> dict:
     s, x = np.random.default_rng(1).random(n), features_of(n)
     ours, dense = _graph(x, 5), dense_graph(x)
     assert sorted(_pick(s, *ours, n // 2, 0.1, True)) == dense_passes(s, *dense, n // 2)
-    return compare(lambda: _pick(s, *ours, n // 2, 0.1, True), lambda: dense_passes(s, *dense, n // 2), repeats=9)
+    return compare(
+        lambda: _pick(s, *ours, n // 2, 0.1, True),
+        lambda: dense_passes(s, *dense, n // 2),
+        repeats=9,
+    )
 
 
 def d2_large() -> dict:
-    """Seconds and peak memory of a whole process that keeps half of N samples, the features themselves included."""
+    """Seconds and peak memory of a whole process that keeps half of N samples, the features
+    themselves included.
+    """
     with get_context("spawn").Pool(1) as pool:
         return pool.apply(_d2_large)
 
@@ -92,7 +109,11 @@ def _d2_large():
     keep_d2(Scores(scores.values[:50], "made up"), 10, features=x[:50], rng=0)  # compiled
     before, begun = _peak(), time.perf_counter()
     keep_d2(scores, N // 2, features=x, rng=0)
-    return {"seconds": time.perf_counter() - begun, "peak_MB": _peak() / 1e6, "extra_MB": (_peak() - before) / 1e6}
+    return {
+        "seconds": time.perf_counter() - begun,
+        "peak_MB": _peak() / 1e6,
+        "extra_MB": (_peak() - before) / 1e6,
+    }
 
 
 def herded(x, keep):
@@ -117,7 +138,9 @@ def herding(n=5000, keep=150) -> dict:
 
 
 def spread(x, start, keep):
-    """As in public code: a matrix of distances from the picks to all, of which the columns not picked are copied each time."""
+    """As in public code: a matrix of distances from the picks to all, of which the columns not
+    picked are copied each time.
+    """
     picked = np.zeros(len(x), bool)
     picked[start] = True
     distances = np.empty((keep, len(x)), np.float32)
@@ -125,7 +148,9 @@ def spread(x, start, keep):
     last = start
     for t in range(keep - 1):
         rest = np.flatnonzero(~picked)
-        distances[t, ~picked] = np.sqrt(np.maximum(squares[~picked] - 2 * x[~picked] @ x[last] + squares[last], 0))
+        distances[t, ~picked] = np.sqrt(
+            np.maximum(squares[~picked] - 2 * x[~picked] @ x[last] + squares[last], 0)
+        )
         last = rest[np.argmax(distances[: t + 1, ~picked].min(axis=0))]
         picked[last] = True
     return np.flatnonzero(picked).tolist()

@@ -1,4 +1,6 @@
-"""dpkit: learn dataset pruning and do it. Names load on first use, so `import dpkit` stays quick."""
+"""dpkit: learn dataset pruning and do it. Names load on first use, so `import dpkit` stays
+quick.
+"""
 
 import sys
 
@@ -16,7 +18,9 @@ def __getattr__(name):
     from importlib import import_module
 
     try:
-        return import_module(f"dpkit.{name}")  # rooms, and modules under the names that they had before 0.9
+        return import_module(
+            f"dpkit.{name}"
+        )  # rooms, and modules under the names that they had before 0.9
     except ModuleNotFoundError as error:
         if error.name != f"dpkit.{name}":
             raise

@@ -1,4 +1,6 @@
-"""No test reaches the network or a user's own folders: data and caches lie in the test's own folder."""
+"""No test reaches the network or a user's own folders: data and caches lie in the test's own
+folder.
+"""
 
 import os
 import socket
@@ -13,8 +15,19 @@ ROOT = Path(__file__).parents[1]
 
 
 def pytest_addoption(parser):
-    parser.addoption("--soak", type=int, default=0, metavar="N", help="disturb sweeps N times at random moments (make soak)")
-    parser.addoption("--soak-seed", type=int, metavar="N", help="of the random moments (default: another every time)")
+    parser.addoption(
+        "--soak",
+        type=int,
+        default=0,
+        metavar="N",
+        help="disturb sweeps N times at random moments (make soak)",
+    )
+    parser.addoption(
+        "--soak-seed",
+        type=int,
+        metavar="N",
+        help="of the random moments (default: another every time)",
+    )
 
 
 def pytest_generate_tests(metafunc):
@@ -24,7 +37,9 @@ def pytest_generate_tests(metafunc):
 
 def pytest_collection_modifyitems(config, items):
     soaking = config.getoption("soak") > 0
-    config.hook.pytest_deselected(items=[item for item in items if "soaked" in item.fixturenames and not soaking])
+    config.hook.pytest_deselected(
+        items=[item for item in items if "soaked" in item.fixturenames and not soaking]
+    )
     items[:] = [item for item in items if "soaked" not in item.fixturenames or soaking]
 
 
@@ -39,7 +54,11 @@ def loopback_only(monkeypatch):
     connect = socket.socket.connect
 
     def guarded(self, address):
-        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in (
+            "127.0.0.1",
+            "::1",
+            "localhost",
+        ):
             raise RuntimeError(f"a test tried to reach {address[0]}")
         return connect(self, address)
 
@@ -53,8 +72,14 @@ def python(tmp_path):
 
     def run(code, *arguments):
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], env=environment, cwd=tmp_path,
-                              capture_output=True, text=True, timeout=120)
+        return subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
 
     return run
 
@@ -75,18 +100,24 @@ def wait_until():
 
 @pytest.fixture(scope="session")
 def watched_cluster(tmp_path_factory):
-    """(client, Watch) of a local cluster of two workers whose stages are watched. It takes seconds to start: share it."""
+    """(client, Watch) of a local cluster of two workers whose stages are watched. It takes seconds
+    to start: share it.
+    """
     distributed, dask = pytest.importorskip("distributed"), pytest.importorskip("dask")
     import standins
 
     from dpkit.experiments.clusters import PATIENT, local_cluster
 
     watch = standins.Watch(tmp_path_factory.mktemp("stages"))
-    settings = {"distributed.worker.preload": [standins.__file__],
-                "distributed.scheduler.allowed-failures": 1}  # two deaths will do to give a task up
+    settings = {
+        "distributed.worker.preload": [standins.__file__],
+        "distributed.scheduler.allowed-failures": 1,
+    }  # two deaths will do to give a task up
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(standins.FOLDER, str(watch.folder))
-        with dask.config.set(settings):  # no longer: workers in this very process would put the stand-ins here
+        with dask.config.set(
+            settings
+        ):  # no longer: workers in this very process would put the stand-ins here
             cluster = local_cluster(workers=2)
         with dask.config.set(PATIENT), cluster, distributed.Client(cluster) as client:
             yield client, watch
@@ -96,7 +127,9 @@ def watched_cluster(tmp_path_factory):
 def stages_watched(watched_cluster):
     """The same, with an empty log and nothing held."""
     watched_cluster[1].forget()
-    watched_cluster[0].wait_for_workers(2, timeout=180)  # of those that an earlier test killed; or say so, and not wait forever
+    watched_cluster[0].wait_for_workers(
+        2, timeout=180
+    )  # of those that an earlier test killed; or say so, and not wait forever
     yield watched_cluster
     watched_cluster[1].let_go()
 
@@ -130,7 +163,9 @@ def every_epoch(monkeypatch):
 
 @pytest.fixture(scope="session")
 def kernels():
-    """kernels(mark): processes whose environment holds `mark`, which are the kernels of one test."""
+    """kernels(mark): processes whose environment holds `mark`, which are the kernels of one
+    test.
+    """
 
     def running(mark):
         found = []

@@ -1,10 +1,11 @@
-"""Sweeps under watch: their workers write down what every stage does, and a stage waits where a test wants to disturb it.
+"""Sweeps under watch: their workers write down what every stage does, and a stage waits where a
+test wants to disturb it.
 
 The workers load this file (as dask's preload) and talk to the test by a folder, $DPKIT_TEST_STAGES:
-    log              a line each, as it happens: "worker up <process>", "begin <stage's name> <process>" and
-                     "epoch <stage's name> <number>", when it is safe on the disk
-    hold-<kind>      the next stage of that kind waits in the middle of its work until this is gone, ...
-    inside-<kind>    ... and has "<process> <stage's name>" in here
+    log              a line each, as it happens: "worker up <process>", "begin <stage's name>
+                     <process>" and "epoch <stage's name> <number>", when it is safe on the disk
+    hold-<kind>      the next stage of that kind waits in the middle of its work until this is gone,
+    ... inside-<kind>    ... and has "<process> <stage's name>" in here
     linger           seconds that every stage takes longer
     deadly           a learning rate: a training with it kills its worker
 All else is dpkit's own, but for checkpoints, which are written after every epoch.
@@ -62,12 +63,19 @@ class Watch:
 
 def finished(cache):
     """Names of the stages that a cache holds finished."""
-    return {path.parent.name for path in cache.glob("*/manifest.json")} | {path.stem for path in cache.glob("retrain-*.json")}
+    return {path.parent.name for path in cache.glob("*/manifest.json")} | {
+        path.stem for path in cache.glob("retrain-*.json")
+    }
 
 
 def unfinished(*folders):
     """What a killed run could leave behind: hidden files and checkpoints."""
-    found = [path for folder in folders for path in folder.rglob("*") if path.name.startswith(".") or "-partial" in path.name]
+    found = [
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.name.startswith(".") or "-partial" in path.name
+    ]
     return [path for path in found if path.name != ".locks"]
 
 
@@ -79,7 +87,9 @@ def dask_setup(worker):
     done_once, train, keep = stages._done_once, stages.train, checkpoint.Checkpoint.keep
 
     def note(*words):
-        log = os.open(folder / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)  # one write a line: they never mix
+        log = os.open(
+            folder / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        )  # one write a line: they never mix
         os.write(log, (" ".join(map(str, words)) + "\n").encode())
         os.close(log)
 
@@ -117,5 +127,9 @@ def dask_setup(worker):
         keep(self, report, *arguments, **more)
         note("epoch", self.folder.name.removesuffix("-partial"), report.epoch)
 
-    stages._done_once, stages.train, checkpoint.Checkpoint.keep = noted_once, noted_train, noted_keep
+    stages._done_once, stages.train, checkpoint.Checkpoint.keep = (
+        noted_once,
+        noted_train,
+        noted_keep,
+    )
     checkpoint.Checkpoint.__init__.__defaults__ = (0.0,)

@@ -1,7 +1,9 @@
-"""Submissions as students hand them in, made by editing the students' copy, and what each is to get.
+"""Submissions as students hand them in, made by editing the students' copy, and what each is to
+get.
 
-The full dozen and more is about one assignment, in CASES. Of every one there are three in submission_answers, whose tests
-run without a sandbox (test_assignment_sources); the typical wrong one is also graded as if it had been handed in.
+The full dozen and more is about one assignment, in CASES. Of every one there are three in
+submission_answers, whose tests run without a sandbox (test_assignment_sources); the typical wrong
+one is also graded as if it had been handed in.
 """
 
 import copy
@@ -33,8 +35,11 @@ def key_of(cell):
 
 def solved(copied, stem) -> dict:
     """The students' copy with the teacher's solutions in it."""
-    solutions = {key_of(cell): cell["source"] for cell in source(stem)["cells"]
-                 if cell["metadata"].get("nbgrader", {}).get("solution")}
+    solutions = {
+        key_of(cell): cell["source"]
+        for cell in source(stem)["cells"]
+        if cell["metadata"].get("nbgrader", {}).get("solution")
+    }
     notebook = copy.deepcopy(copied)
     for cell in notebook["cells"]:
         cell["source"] = solutions.get(key_of(cell), "".join(cell["source"]))
@@ -46,11 +51,17 @@ def cell_called(notebook, key) -> dict:
 
 
 def code(text) -> dict:
-    return {"cell_type": "code", "id": f"added-{abs(hash(text)) % 10**8}", "metadata": {}, "source": text, "outputs": [],
-            "execution_count": None}
+    return {
+        "cell_type": "code",
+        "id": f"added-{abs(hash(text)) % 10**8}",
+        "metadata": {},
+        "source": text,
+        "outputs": [],
+        "execution_count": None,
+    }
 
 
-# ---- edits: each takes the solved notebook and the students' copy, and returns what is handed in: a dict, or a file's text --
+# ---- edits: each takes the solved notebook and the students' copy, and returns what is handed in:
 
 
 def right(notebook, copied):
@@ -93,7 +104,9 @@ def added(text, after):
     """A cell of the student's own behind the one called `after`."""
 
     def edit(notebook, copied):
-        notebook["cells"].insert(notebook["cells"].index(cell_called(notebook, after)) + 1, code(text))
+        notebook["cells"].insert(
+            notebook["cells"].index(cell_called(notebook, after)) + 1, code(text)
+        )
         return notebook
 
     return edit
@@ -109,12 +122,16 @@ def edited_tests(notebook, copied):
         if cell["metadata"].get("nbgrader", {}).get("grade"):
             cell["source"] = "pass  # I hold"
     cell_called(notebook, "setup")["source"] = "curves = None"
-    cell_called(notebook, "keep-highest")["source"] = "def keep_highest(scores, keep, rng):\n    return None"
+    cell_called(notebook, "keep-highest")["source"] = (
+        "def keep_highest(scores, keep, rng):\n    return None"
+    )
     return notebook
 
 
 def copied_cell(notebook, copied):
-    """JupyterLab's copy of a cell has the same grade_id; the later one counts, as in the student's own kernel."""
+    """JupyterLab's copy of a cell has the same grade_id; the later one counts, as in the student's
+    own kernel.
+    """
     cell = cell_called(notebook, "keep-highest")
     place = notebook["cells"].index(cell)
     notebook["cells"].insert(place + 1, {**copy.deepcopy(cell), "id": "copied"})
@@ -129,7 +146,9 @@ def as_text(notebook, copied):
 
 def in_kernel(language):
     def edit(notebook, copied):
-        notebook["metadata"] = {"kernelspec": {"name": "ir", "display_name": language, "language": language}}
+        notebook["metadata"] = {
+            "kernelspec": {"name": "ir", "display_name": language, "language": language}
+        }
         return notebook
 
     return edit
@@ -139,14 +158,16 @@ def file(text):
     return lambda notebook, copied: text
 
 
-# ---- the cases -------------------------------------------------------------------------------------------------
+# ---- the cases -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Case:
-    """points: question -> what it is to get; questions that are not named get all.   says: part of a message in the feedback.
+    """points: question -> what it is to get; questions that are not named get all.   says: part of
+    a message in the feedback.
 
-    shows: part of what a cell printed.   remark: part of the row's remark.   refused: no points, no questions, only a remark.
+    shows: part of what a cell printed.   remark: part of the row's remark.   refused: no points, no
+        questions, only a remark.
     """
 
     student: str
@@ -194,13 +215,15 @@ JITTER = """
 def keep_highest(scores, keep, rng):
     return np.sort(np.argsort(-(scores + rng.uniform(0, 1e-9, len(scores))))[:keep])
 """
-OTHER_STYLE = {"window-means": """
+OTHER_STYLE = {
+    "window-means": """
 %matplotlib inline
 import pandas as pd
 
 def window_means(curves, window):
     return pd.DataFrame(curves.T).rolling(window).mean().iloc[window - 1:].T
-""", "window-stds": """
+""",
+    "window-stds": """
 import statistics
 
 class TooShort(ValueError):
@@ -216,15 +239,18 @@ def parts(row, window):
     return [row[:window], *parts(row[1:], window)] if len(row) >= window else []
 
 window_stds = Stds()
-""", "late-dual": """
+""",
+    "late-dual": """
 def late_dual(curves, window, skip=0):
     products = np.multiply(1 - window_means(curves, window).to_numpy(), window_stds(curves, window))
     return [sum(row[skip:]) / len(row[skip:]) for row in products]
-""", "keep-highest": """
+""",
+    "keep-highest": """
 def keep_highest(scores, keep, rng):
     drawn = {row: rng.random() for row in range(len(scores))}
     return sorted(sorted(drawn, key=lambda row: (-scores[row], drawn[row]))[:keep])
-"""}
+""",
+}
 HANGS_IN_CALL = """
 def keep_highest(scores, keep, rng):
     while True:
@@ -297,66 +323,189 @@ LOST = {"keep-highest": 0}
 CASES = [
     Case("right", DUAL, points=ALL),
     Case("nbgraders_layout", DUAL, points=ALL, nbgrader_layout=True),
-    Case("empty", DUAL, empty, points=dict.fromkeys([*ALL, "wrong-labels"], 0),
-         remark="not answered: window-means, window-stds, late-dual, keep-highest, wrong-labels",
-         says="your window_means raised NotImplementedError"),
-    Case("divisor", DUAL, answers({"window-stds": WRONG_DIVISOR}), points={"window-stds": 1, "late-dual": 1},
-         says="the standard deviation of 0.2, 0.5, 0.8 is 0.3, with J - 1 in the divisor"),
-    Case("off_by_one", DUAL, answers({"window-means": OFF_BY_ONE}), points={"window-means": 0, "late-dual": 0},
-         says="4 epochs hold 2 windows of 3, so the shape is (1, 2); yours is (1, 1)"),
-    Case("lowest", DUAL, answers({"keep-highest": LOWEST}), points={"keep-highest": 1},
-         says="the three highest scores are in rows 1, 2 and 3"),
-    Case("in_place", DUAL, answers({"keep-highest": IN_PLACE}), points={"keep-highest": 1},
-         says="your keep_highest changed its argument 1 in place"),
-    Case("first_ones", DUAL, answers({"keep-highest": FIRST_ONES}), points={"keep-highest": 3},
-         says="among equal scores every row should have its chance"),
-    Case("any_random", DUAL, answers({"keep-highest": ANY_RANDOM}), points={"keep-highest": 3},
-         says="the same generator should give the same rows"),
-    Case("jitter", DUAL, answers({"keep-highest": JITTER}), points={"keep-highest": 3},
-         says="scores that are close are not equal"),
+    Case(
+        "empty",
+        DUAL,
+        empty,
+        points=dict.fromkeys([*ALL, "wrong-labels"], 0),
+        remark="not answered: window-means, window-stds, late-dual, keep-highest, wrong-labels",
+        says="your window_means raised NotImplementedError",
+    ),
+    Case(
+        "divisor",
+        DUAL,
+        answers({"window-stds": WRONG_DIVISOR}),
+        points={"window-stds": 1, "late-dual": 1},
+        says="the standard deviation of 0.2, 0.5, 0.8 is 0.3, with J - 1 in the divisor",
+    ),
+    Case(
+        "off_by_one",
+        DUAL,
+        answers({"window-means": OFF_BY_ONE}),
+        points={"window-means": 0, "late-dual": 0},
+        says="4 epochs hold 2 windows of 3, so the shape is (1, 2); yours is (1, 1)",
+    ),
+    Case(
+        "lowest",
+        DUAL,
+        answers({"keep-highest": LOWEST}),
+        points={"keep-highest": 1},
+        says="the three highest scores are in rows 1, 2 and 3",
+    ),
+    Case(
+        "in_place",
+        DUAL,
+        answers({"keep-highest": IN_PLACE}),
+        points={"keep-highest": 1},
+        says="your keep_highest changed its argument 1 in place",
+    ),
+    Case(
+        "first_ones",
+        DUAL,
+        answers({"keep-highest": FIRST_ONES}),
+        points={"keep-highest": 3},
+        says="among equal scores every row should have its chance",
+    ),
+    Case(
+        "any_random",
+        DUAL,
+        answers({"keep-highest": ANY_RANDOM}),
+        points={"keep-highest": 3},
+        says="the same generator should give the same rows",
+    ),
+    Case(
+        "jitter",
+        DUAL,
+        answers({"keep-highest": JITTER}),
+        points={"keep-highest": 3},
+        says="scores that are close are not equal",
+    ),
     Case("other_style", DUAL, answers(OTHER_STYLE), points=ALL),
-    Case("no_python", DUAL, answers({"late-dual": "def late_dual(curves, window, skip=0)\n    return 1"}),
-         points={"late-dual": 0}, says="your cells had trouble before: SyntaxError"),
-    Case("deleted", DUAL, without("setup", "keep-highest", "keep-highest-1", "window-means-1", "late-dual-3", "wrong-labels"),
-         points={**LOST, "wrong-labels": 0}, remark="not answered: keep-highest, wrong-labels",
-         says="name 'keep_highest' is not defined"),
+    Case(
+        "no_python",
+        DUAL,
+        answers({"late-dual": "def late_dual(curves, window, skip=0)\n    return 1"}),
+        points={"late-dual": 0},
+        says="your cells had trouble before: SyntaxError",
+    ),
+    Case(
+        "deleted",
+        DUAL,
+        without(
+            "setup",
+            "keep-highest",
+            "keep-highest-1",
+            "window-means-1",
+            "late-dual-3",
+            "wrong-labels",
+        ),
+        points={**LOST, "wrong-labels": 0},
+        remark="not answered: keep-highest, wrong-labels",
+        says="name 'keep_highest' is not defined",
+    ),
     Case("reordered", DUAL, reordered, points=ALL),
     Case("copied_cell", DUAL, copied_cell, points=ALL),
-    Case("nameless", DUAL, nameless, points={"wrong-labels": 0}, remark="no cell has the name of one of the assignment's"),
+    Case(
+        "nameless",
+        DUAL,
+        nameless,
+        points={"wrong-labels": 0},
+        remark="no cell has the name of one of the assignment's",
+    ),
     Case("answer_as_text", DUAL, as_text, points=LOST, remark="not answered: keep-highest"),
-    Case("edited_tests", DUAL, edited_tests, points={**LOST, "wrong-labels": None}, says="the three highest scores"),
-    Case("crashes", DUAL, answers({"late-dual": "import os\nos._exit(1)"}), points={"late-dual": 0},
-         says="this cell ended the process that it runs in"),
-    Case("crashes_in_call", DUAL, answers({"keep-highest": DIES_IN_CALL}), points=LOST,
-         says="your keep_highest ended the process that it runs in", remark="keep-highest-1: your keep_highest ended the"),
-    Case("endless", DUAL, answers({"late-dual": "while True:\n    pass"}), points={"late-dual": 0},
-         says="this cell took longer than 4 seconds and was ended",
-         remark="late-dual: this cell took longer than 4 seconds and was ended"),
-    Case("endless_in_call", DUAL, answers({"keep-highest": HANGS_IN_CALL}), points=LOST,
-         says="your keep_highest took longer than 4 seconds and was ended"),
+    Case(
+        "edited_tests",
+        DUAL,
+        edited_tests,
+        points={**LOST, "wrong-labels": None},
+        says="the three highest scores",
+    ),
+    Case(
+        "crashes",
+        DUAL,
+        answers({"late-dual": "import os\nos._exit(1)"}),
+        points={"late-dual": 0},
+        says="this cell ended the process that it runs in",
+    ),
+    Case(
+        "crashes_in_call",
+        DUAL,
+        answers({"keep-highest": DIES_IN_CALL}),
+        points=LOST,
+        says="your keep_highest ended the process that it runs in",
+        remark="keep-highest-1: your keep_highest ended the",
+    ),
+    Case(
+        "endless",
+        DUAL,
+        answers({"late-dual": "while True:\n    pass"}),
+        points={"late-dual": 0},
+        says="this cell took longer than 4 seconds and was ended",
+        remark="late-dual: this cell took longer than 4 seconds and was ended",
+    ),
+    Case(
+        "endless_in_call",
+        DUAL,
+        answers({"keep-highest": HANGS_IN_CALL}),
+        points=LOST,
+        says="your keep_highest took longer than 4 seconds and was ended",
+    ),
     Case("hungry", DUAL, answers({"keep-highest": EATS_MEMORY}), points=LOST, says="MemoryError"),
-    Case("prints", DUAL, added(PRINTS, "keep-highest"), points=ALL, shows="... cut after 200,000 characters"),
-    Case("tampers", DUAL, answers({"window-means": TAMPERS, "keep-highest": "1"}),
-         points={"window-means": 0, "window-stds": 3, "late-dual": 0, "keep-highest": 0}),
-    Case("meddles", DUAL, answers({"keep-highest": MEDDLES}), points=LOST,
-         says="your keep_highest disturbed the process that it runs in"),
+    Case(
+        "prints",
+        DUAL,
+        added(PRINTS, "keep-highest"),
+        points=ALL,
+        shows="... cut after 200,000 characters",
+    ),
+    Case(
+        "tampers",
+        DUAL,
+        answers({"window-means": TAMPERS, "keep-highest": "1"}),
+        points={"window-means": 0, "window-stds": 3, "late-dual": 0, "keep-highest": 0},
+    ),
+    Case(
+        "meddles",
+        DUAL,
+        answers({"keep-highest": MEDDLES}),
+        points=LOST,
+        says="your keep_highest disturbed the process that it runs in",
+    ),
     Case("pretends", DUAL, answers({"keep-highest": PRETENDS}), points=LOST),
     Case("peeks", DUAL, answers({"keep-highest": PEEKS}), points=LOST),
     Case("no_json", DUAL, file('{"cells": ['), remark="the file is not JSON", refused=True),
     Case("no_notebook", DUAL, file("[1, 2]"), remark="not a notebook in format 4", refused=True),
-    Case("odd_cells", DUAL, file('{"nbformat": 4, "metadata": 3, "cells": [{"cell_type": "code"}]}'),
-         remark="not a whole notebook", refused=True),
-    Case("in_r", DUAL, in_kernel("R"), remark="the notebook's kernel is r, not Python", refused=True),
+    Case(
+        "odd_cells",
+        DUAL,
+        file('{"nbformat": 4, "metadata": 3, "cells": [{"cell_type": "code"}]}'),
+        remark="not a whole notebook",
+        refused=True,
+    ),
+    Case(
+        "in_r", DUAL, in_kernel("R"), remark="the notebook's kernel is r, not Python", refused=True
+    ),
     Case("unknown", "my_thesis", file("{}"), remark="no such assignment: my_thesis", refused=True),
-    Case("large", DUAL, file('{"cells": "' + "a" * 11 * 2**20 + '"}'), remark="11 MB large, more than 10 MB", refused=True),
+    Case(
+        "large",
+        DUAL,
+        file('{"cells": "' + "a" * 11 * 2**20 + '"}'),
+        remark="11 MB large, more than 10 MB",
+        refused=True,
+    ),
     Case("Twice", DUAL, remark="handed in 2 times", refused=True),
     Case("twice", DUAL, refused=True),
     Case("both_layouts", DUAL, remark="handed in 2 times: both_layouts/", refused=True),
     Case("both_layouts", DUAL, nbgrader_layout=True, refused=True),
 ]
 SANDBOXED = [  # these would do harm without one
-    Case("fork_bomb", DUAL, answers({"late-dual": FORK_BOMB}), points={"late-dual": 0},
-         says="this cell started more than 32 processes and was ended"),
+    Case(
+        "fork_bomb",
+        DUAL,
+        answers({"late-dual": FORK_BOMB}),
+        points={"late-dual": 0},
+        says="this cell started more than 32 processes and was ended",
+    ),
     Case("looks_around", DUAL, added(LOOKS_AROUND, "setup"), points=ALL, shows="FOUND [] False"),
 ]
 
@@ -385,4 +534,6 @@ def hand_in(folder, cases) -> None:
         done = case.edit(solved(copied, case.stem) if case.stem in copies else copied, copied)
         place = folder / case.student / case.stem if case.nbgrader_layout else folder / case.student
         place.mkdir(parents=True, exist_ok=True)
-        (place / f"{case.stem}.ipynb").write_text(done if isinstance(done, str) else json.dumps(done), encoding="utf-8")
+        (place / f"{case.stem}.ipynb").write_text(
+            done if isinstance(done, str) else json.dumps(done), encoding="utf-8"
+        )

@@ -9,8 +9,10 @@ from scipy import stats
 from dpkit.records import Scores, Selection
 from dpkit.records.agreement import rank_agreement
 
-# a ranks the samples 1 2 3 4, b 1 3 2 4. Of six pairs one is turned round: tau = (5 - 1) / 6. Squared rank differences
-# 0 1 1 0: Spearman = 1 - 6 * 2 / (4 * 15) = .8. The two highest are {2, 3} and {1, 3}: one of two in common.
+# a ranks the samples 1 2 3 4, b 1 3 2 4. Of six pairs one is turned round: tau = (5 - 1) / 6.
+# Squared rank differences
+# 0 1 1 0: Spearman = 1 - 6 * 2 / (4 * 15) = .8. The two highest are {2, 3} and {1, 3}: one of two
+# in common.
 A, B = [10.0, 20, 30, 40], [-5.0, 3, 1, 9]
 
 
@@ -23,13 +25,21 @@ def test_agreement_of_four_samples_by_hand():
 def test_the_same_order_agrees_fully_and_the_opposite_one_not_at_all():
     same, opposite = rank_agreement(A, np.exp(A), top=2), rank_agreement(A, -np.array(A), top=2)
     assert (same.spearman, same.kendall, same.overlap) == (pytest.approx(1), pytest.approx(1), 1)
-    assert (opposite.spearman, opposite.kendall, opposite.overlap) == (pytest.approx(-1), pytest.approx(-1), 0)
+    assert (opposite.spearman, opposite.kendall, opposite.overlap) == (
+        pytest.approx(-1),
+        pytest.approx(-1),
+        0,
+    )
 
 
 def test_kendall_with_ties_is_tau_b_counted_pair_by_pair():
     a, b = np.random.default_rng(0).integers(0, 5, (2, 40))
-    signs = np.array([(np.sign(a[i] - a[j]), np.sign(b[i] - b[j])) for i, j in combinations(range(40), 2)])
-    tau_b = (signs[:, 0] * signs[:, 1]).sum() / np.sqrt((signs[:, 0] != 0).sum() * (signs[:, 1] != 0).sum())
+    signs = np.array(
+        [(np.sign(a[i] - a[j]), np.sign(b[i] - b[j])) for i, j in combinations(range(40), 2)]
+    )
+    tau_b = (signs[:, 0] * signs[:, 1]).sum() / np.sqrt(
+        (signs[:, 0] != 0).sum() * (signs[:, 1] != 0).sum()
+    )
     assert rank_agreement(a, b).kendall == pytest.approx(tau_b)
 
 
@@ -55,14 +65,19 @@ def test_the_order_of_the_rows_does_not_matter():
     a, b = rng.integers(0, 6, (2, 100))
     rows = rng.permutation(100)
     straight, reordered = rank_agreement(a, b), rank_agreement(a[rows], b[rows])
-    np.testing.assert_allclose([reordered.spearman, reordered.kendall, reordered.overlap],
-                               [straight.spearman, straight.kendall, straight.overlap], rtol=1e-12)
+    np.testing.assert_allclose(
+        [reordered.spearman, reordered.kendall, reordered.overlap],
+        [straight.spearman, straight.kendall, straight.overlap],
+        rtol=1e-12,
+    )
 
 
 def test_by_chance_correlations_are_zero_and_overlap_is_top_over_n():
     rng = np.random.default_rng(4)
     found = [rank_agreement(*rng.random((2, 200)), top=50) for _ in range(200)]
-    assert np.mean([[one.spearman, one.kendall] for one in found], axis=0) == pytest.approx([0, 0], abs=0.02)
+    assert np.mean([[one.spearman, one.kendall] for one in found], axis=0) == pytest.approx(
+        [0, 0], abs=0.02
+    )
     assert np.mean([one.overlap for one in found]) == pytest.approx(50 / 200, abs=0.02)
 
 
@@ -90,7 +105,10 @@ def test_words_are_no_scores():
 
 @pytest.mark.parametrize("kept", [Selection([0, 2], 3, "top"), np.array([True, False, True])])
 def test_what_says_who_is_kept_is_not_taken_for_scores(kept):
-    with pytest.raises(TypeError, match="needs Scores or numbers, one per sample; b says which are kept: pass the scores"):
+    with pytest.raises(
+        TypeError,
+        match="needs Scores or numbers, one per sample; b says which are kept: pass the scores",
+    ):
         rank_agreement([1.0, 2, 3], kept)
 
 
@@ -107,5 +125,7 @@ def test_what_cannot_be_compared_is_refused():
 
 @pytest.mark.parametrize("top", [0, 5, -1, 2.0, True, "2"])
 def test_a_top_that_does_not_fit_is_refused(top):
-    with pytest.raises(ValueError, match=rf"top must be a count in 1\.\.4 \(the number of samples\); got {top!r}"):
+    with pytest.raises(
+        ValueError, match=rf"top must be a count in 1\.\.4 \(the number of samples\); got {top!r}"
+    ):
         rank_agreement(A, B, top=top)

@@ -1,4 +1,6 @@
-"""A student with a mouse and a keyboard: JupyterLab in a real browser, an assignment, a mistake, its mending."""
+"""A student with a mouse and a keyboard: JupyterLab in a real browser, an assignment, a mistake,
+its mending.
+"""
 
 import json
 import os
@@ -14,11 +16,16 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "notebooks" / "assignments"
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    None,
+)
 STEM = "dynamics_and_dual"
 WRONG = ["def window_means(curves, window):", "return curves[:, :window].mean(axis=1)"]
-RIGHT = ["def window_means(curves, window):",
-         "return np.lib.stride_tricks.sliding_window_view(curves, window, axis=1).mean(axis=2)"]
+RIGHT = [
+    "def window_means(curves, window):",
+    "return np.lib.stride_tricks.sliding_window_view(curves, window, axis=1).mean(axis=2)",
+]
 
 
 @contextmanager
@@ -27,16 +34,33 @@ def jupyterlab(folder, home):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {f"JUPYTER_{name}_DIR": str(home / name) for name in ("CONFIG", "DATA", "RUNTIME")}
-    environment |= {"OMP_NUM_THREADS": "1", "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
-    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-               "--IdentityProvider.token=student", f"--ServerApp.root_dir={folder}"]
+    environment = os.environ | {
+        f"JUPYTER_{name}_DIR": str(home / name) for name in ("CONFIG", "DATA", "RUNTIME")
+    }
+    environment |= {
+        "OMP_NUM_THREADS": "1",
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter",
+        "lab",
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--IdentityProvider.token=student",
+        f"--ServerApp.root_dir={folder}",
+    ]
     with open(home / "log", "w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         for _ in range(240):
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/status?token=student", timeout=5).close()
+                urllib.request.urlopen(
+                    f"http://127.0.0.1:{port}/api/status?token=student", timeout=5
+                ).close()
                 break
             except OSError:
                 assert server.poll() is None, (home / "log").read_text()
@@ -50,8 +74,11 @@ def jupyterlab(folder, home):
 def all_answered_but_the_first(copy, solved):
     """Put the tutorial's answers into a student's copy, all but the first: that one is typed."""
     notebook, answers = json.loads(copy.read_text()), json.loads(solved.read_text())
-    answers = {cell["metadata"]["nbgrader"]["grade_id"]: cell["source"] for cell in answers["cells"]
-               if cell["metadata"].get("nbgrader", {}).get("solution")}
+    answers = {
+        cell["metadata"]["nbgrader"]["grade_id"]: cell["source"]
+        for cell in answers["cells"]
+        if cell["metadata"].get("nbgrader", {}).get("solution")
+    }
     for cell in notebook["cells"]:
         name = cell["metadata"].get("nbgrader", {}).get("grade_id")
         if name in answers and name != "window-means":
@@ -69,10 +96,14 @@ def test_a_student_types_a_mistake_reads_about_it_mends_it_and_validates(tmp_pat
     home.mkdir()
     desk.mkdir()
     shutil.copy(tmp_path / "classroom" / "handout" / STEM / f"{STEM}.ipynb", desk)
-    all_answered_but_the_first(desk / f"{STEM}.ipynb", tmp_path / "classroom" / "tutorials" / f"{STEM}.ipynb")
+    all_answered_but_the_first(
+        desk / f"{STEM}.ipynb", tmp_path / "classroom" / "tutorials" / f"{STEM}.ipynb"
+    )
 
     with jupyterlab(desk, home) as address, playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"] * (os.getuid() == 0))
+        browser = play.chromium.launch(
+            executable_path=BROWSER, args=["--no-sandbox"] * (os.getuid() == 0)
+        )
         page = browser.new_page(viewport={"width": 1300, "height": 950})
         page.set_default_timeout(120_000)
         page.goto(address)

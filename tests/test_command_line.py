@@ -15,19 +15,42 @@ ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-@pytest.mark.parametrize("code", [
-    "import dpkit.reports",
-    "import runpy; sys.argv = ['dpkit', '--help']; runpy.run_module('dpkit', run_name='__main__')",
-    "import runpy; sys.argv = ['dpkit', 'report', '--help']; runpy.run_module('dpkit', run_name='__main__')",
-    "import runpy; sys.argv = ['dpkit', 'prune', '--help']; runpy.run_module('dpkit', run_name='__main__')",
-    "import runpy; sys.argv = ['dpkit', 'sweep', '--help']; runpy.run_module('dpkit', run_name='__main__')",
-    "import runpy; sys.argv = ['dpkit', 'assignments', '--help']; runpy.run_module('dpkit', run_name='__main__')",
-    "import runpy; sys.argv = ['dpkit', 'grade', '--help']; runpy.run_module('dpkit', run_name='__main__')",
-])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import dpkit.reports",
+        (
+            "import runpy; sys.argv = ['dpkit', '--help']; runpy.run_module('dpkit', "
+            "run_name='__main__')"
+        ),
+        (
+            "import runpy; sys.argv = ['dpkit', 'report', '--help']; runpy.run_module('dpkit', "
+            "run_name='__main__')"
+        ),
+        (
+            "import runpy; sys.argv = ['dpkit', 'prune', '--help']; runpy.run_module('dpkit', "
+            "run_name='__main__')"
+        ),
+        (
+            "import runpy; sys.argv = ['dpkit', 'sweep', '--help']; runpy.run_module('dpkit', "
+            "run_name='__main__')"
+        ),
+        (
+            "import runpy; sys.argv = ['dpkit', 'assignments', '--help']; "
+            "runpy.run_module('dpkit', run_name='__main__')"
+        ),
+        (
+            "import runpy; sys.argv = ['dpkit', 'grade', '--help']; runpy.run_module('dpkit', "
+            "run_name='__main__')"
+        ),
+    ],
+)
 def test_help_and_the_report_driver_load_no_torch(code):
     loaded = "print('torch' in sys.modules, 'pandas' in sys.modules)"
     program = f"import atexit, sys\natexit.register(lambda: {loaded})\n{code}"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT
+    )
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "False False", done
 
 
@@ -45,14 +68,18 @@ def notebook(folder, *cells):
     nbformat = pytest.importorskip("nbformat")
     v4 = nbformat.v4
     first = v4.new_code_cell("epochs = 3", metadata={"tags": ["parameters"]})
-    nbformat.write(v4.new_notebook(cells=[first, *map(v4.new_code_cell, cells)]), folder / "lesson.ipynb")
+    nbformat.write(
+        v4.new_notebook(cells=[first, *map(v4.new_code_cell, cells)]), folder / "lesson.ipynb"
+    )
     return str(folder / "lesson.ipynb")
 
 
 def test_refusals_exit_with_2_and_tell_every_mistake(tmp_path, capsys):
     assert main(["report", notebook(tmp_path), "-p", "epochs", "x", "-p", "lr", "1"]) == 2
     told = capsys.readouterr().err.splitlines()
-    assert len(told) == 2 and "parameter 'epochs' must be a whole number, like 3; got 'x'" in told[0]
+    assert (
+        len(told) == 2 and "parameter 'epochs' must be a whole number, like 3; got 'x'" in told[0]
+    )
     assert main(["report", str(tmp_path / "none.ipynb")]) == 2
 
 
@@ -63,7 +90,9 @@ def test_a_folder_that_cannot_be_written_exits_with_1_and_one_sentence(tmp_path,
     assert len(told) == 1 and "could not write" in told[0] and "choose another --out" in told[0]
 
 
-def test_a_report_prints_its_verdict_its_tables_and_where_the_page_is(tmp_path, capsys, monkeypatch):
+def test_a_report_prints_its_verdict_its_tables_and_where_the_page_is(
+    tmp_path, capsys, monkeypatch
+):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(tmp_path)
     begin = "from dpkit import reports\nreport = reports.begin('lesson', globals())"
@@ -71,19 +100,38 @@ def test_a_report_prints_its_verdict_its_tables_and_where_the_page_is(tmp_path, 
     assert main(["report", notebook(tmp_path, begin, finish), "-p", "epochs", "-1"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("PASSED in ") and printed[2:6] == [
-        "accuracy", "method  acc", "------  ---", "dual    0.5"]
+        "accuracy",
+        "method  acc",
+        "------  ---",
+        "dual    0.5",
+    ]
     assert printed[-1] == str(tmp_path / "reports" / "lesson-default" / "report.html")
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("signum, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_leaves_no_kernel_and_no_file(tmp_path, signum, code, kernels):
-    endless = ("import pathlib\npathlib.Path('running').touch()\n"
-               "while True:\n    try:\n        while True: pass\n    except KeyboardInterrupt:\n        pass")
-    command = [sys.executable, "-m", "dpkit", "report", notebook(tmp_path, endless), "--out", str(tmp_path / "out")]
+    endless = (
+        "import pathlib\npathlib.Path('running').touch()\nwhile True:\n    try:\n        while "
+        "True: pass\n    except KeyboardInterrupt:\n        pass"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "dpkit",
+        "report",
+        notebook(tmp_path, endless),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     mark = f"DPKIT_TEST_MARK={tmp_path.name}-{signum}"
-    process = subprocess.Popen(command, env={**ENVIRONMENT, **dict([mark.split("=")])}, cwd=tmp_path,
-                               stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        env={**ENVIRONMENT, **dict([mark.split("=")])},
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     until = time.monotonic() + 30
     while not (tmp_path / "running").exists() and time.monotonic() < until:
         time.sleep(0.05)

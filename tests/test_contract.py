@@ -14,12 +14,18 @@ from dpkit.records import Scores, Snapshot, TrainingDynamics
 EPOCHS, CLASSES = 12, 3
 SCORED = [name for name, method in catalog.METHODS.items() if method.scorer]
 # no chance but in ties and in who gets a single place that quotas leave over
-SURE = (selectors.keep_top, selectors.keep_d2, selectors.keep_herding, selectors.keep_nearest_to_centre)
+SURE = (
+    selectors.keep_top,
+    selectors.keep_d2,
+    selectors.keep_herding,
+    selectors.keep_nearest_to_centre,
+)
 SETTLED = [name for name, method in catalog.METHODS.items() if method.selector in SURE]
 
 
 def evidence_for(n, *, rows=None, constant=False):
-    """What a watched training leaves, made up: dynamics and two snapshots of n random samples; `rows` reorders them.
+    """What a watched training leaves, made up: dynamics and two snapshots of n random samples;
+    `rows` reorders them.
 
     Labels are sorted by class. constant: the same for every sample but its label.
     """
@@ -28,16 +34,22 @@ def evidence_for(n, *, rows=None, constant=False):
     labels = np.arange(n) * CLASSES // n
 
     def like(*shape):
-        return np.broadcast_to(rng.random((*shape[:-1], 1)), shape) if constant else rng.random(shape)
+        return (
+            np.broadcast_to(rng.random((*shape[:-1], 1)), shape) if constant else rng.random(shape)
+        )
 
     def looked():
         probs = like(2, CLASSES, n).transpose(0, 2, 1)
         if constant:  # the same probability of the own label for every class
             probs = np.stack([[np.roll([0.5, 0.3, 0.2], label) for label in labels]] * 2)
-        return Snapshot((probs / probs.sum(-1, keepdims=True))[:, rows], like(5, n).T[rows], labels[rows])
+        return Snapshot(
+            (probs / probs.sum(-1, keepdims=True))[:, rows], like(5, n).T[rows], labels[rows]
+        )
 
     prob, margin, moved = like(EPOCHS, n).T, like(EPOCHS, n).T * 4 - 2, like(EPOCHS - 1, n).T
-    dynamics = TrainingDynamics(prob[rows], margin[rows], (prob > 0.5)[rows], labels[rows], divergence=moved[rows])
+    dynamics = TrainingDynamics(
+        prob[rows], margin[rows], (prob > 0.5)[rows], labels[rows], divergence=moved[rows]
+    )
     return SimpleNamespace(dynamics=dynamics, snapshot=looked(), final=looked())
 
 
@@ -51,12 +63,18 @@ def select(method, evidence, keep, rng, **options):
         options["steps"] = 300  # what must hold of any search holds of a short one
     if "cutoff" in catalog.find_method(method).options and keep == 21:
         options["cutoff"] = 0.1  # the same number of each class goes first
-    return catalog.find_method(method).select(scores, keep, evidence=evidence, num_samples=len(labels), labels=labels, rng=rng, **options)
+    return catalog.find_method(method).select(
+        scores, keep, evidence=evidence, num_samples=len(labels), labels=labels, rng=rng, **options
+    )
 
 
 def contents(evidence):
-    return {(kind, name): (array.dtype, array.shape, array.tobytes()) for kind, record in vars(evidence).items()
-            for name, array in vars(record).items() if isinstance(array, np.ndarray)}
+    return {
+        (kind, name): (array.dtype, array.shape, array.tobytes())
+        for kind, record in vars(evidence).items()
+        for name, array in vars(record).items()
+        if isinstance(array, np.ndarray)
+    }
 
 
 @pytest.mark.parametrize("method", catalog.METHODS)
@@ -66,14 +84,20 @@ def test_exactly_keep_samples_of_the_set_stay(method, n):
     for keep in sorted({0, 1, n // 2, n - 1, n}):
         selection = select(method, evidence, keep, rng=5)
         assert selection.num_samples == n and len(selection.kept) == keep
-        assert np.all(np.diff(selection.kept) > 0) and np.all((selection.kept >= 0) & (selection.kept < n))
+        assert np.all(np.diff(selection.kept) > 0) and np.all(
+            (selection.kept >= 0) & (selection.kept < n)
+        )
         assert selection.params["seed"] == 5
 
 
 @pytest.mark.parametrize("method", SCORED)
 def test_every_sample_has_one_score_and_none_is_nan(method):
     scores = catalog.find_method(method).score(evidence_for(60))
-    assert isinstance(scores, Scores) and scores.num_samples == 60 and not np.isnan(scores.values).any()
+    assert (
+        isinstance(scores, Scores)
+        and scores.num_samples == 60
+        and not np.isnan(scores.values).any()
+    )
     assert len(np.unique(scores.values)) > 3  # the evidence tells samples apart
 
 
@@ -97,14 +121,21 @@ def test_the_same_seed_gives_the_same_answer_and_global_random_state_is_left_alo
 @pytest.mark.parametrize("method", catalog.METHODS)
 def test_seeds_matter_where_there_is_chance_and_only_there(method):
     evidence = evidence_for(60)
-    answers = {tuple(select(method, evidence, edge_without_ties(method, evidence), rng=seed).kept) for seed in range(8)}
-    assert len(answers) == 1 if method in SETTLED else len(answers) > 4  # k-centre's first centre may be drawn twice
+    answers = {
+        tuple(select(method, evidence, edge_without_ties(method, evidence), rng=seed).kept)
+        for seed in range(8)
+    }
+    assert (
+        len(answers) == 1 if method in SETTLED else len(answers) > 4
+    )  # k-centre's first centre may be drawn twice
 
 
 @pytest.mark.parametrize("method", SCORED)
 def test_reordered_samples_have_the_same_scores_reordered(method):
     rows = np.random.default_rng(0).permutation(60)
-    straight, reordered = (catalog.find_method(method).score(evidence_for(60, rows=r)).values for r in (None, rows))
+    straight, reordered = (
+        catalog.find_method(method).score(evidence_for(60, rows=r)).values for r in (None, rows)
+    )
     np.testing.assert_array_equal(reordered, straight[rows])
 
 
@@ -112,7 +143,9 @@ def test_reordered_samples_have_the_same_scores_reordered(method):
 def test_reordered_samples_are_kept_just_the_same(method):
     rows = np.random.default_rng(0).permutation(60)
     keep = edge_without_ties(method, evidence_for(60))
-    straight, reordered = (select(method, evidence_for(60, rows=r), keep, rng=0) for r in (None, rows))
+    straight, reordered = (
+        select(method, evidence_for(60, rows=r), keep, rng=0) for r in (None, rows)
+    )
     assert sorted(rows[reordered.kept]) == straight.kept.tolist()
 
 
@@ -125,28 +158,47 @@ def test_equal_samples_have_equal_chances_whatever_their_place_and_class(method)
         assert np.ptp(scores.values) < 1e-12
         scores = Scores(np.full(n, scores.values[0]), scores.name)
     labels = evidence.dynamics.labels
-    kept = np.concatenate([catalog.find_method(method).select(scores, keep, evidence=evidence, num_samples=n, labels=labels, rng=rng).kept
-                           for _ in range(times)])
-    # what looks at all vectors together tells classes apart: there samples are equal within their class
-    alike = [labels == c for c in range(CLASSES)] if catalog.METHODS[method].judges == "snapshot" else [np.ones(n, bool)]
+    kept = np.concatenate(
+        [
+            catalog.find_method(method)
+            .select(scores, keep, evidence=evidence, num_samples=n, labels=labels, rng=rng)
+            .kept
+            for _ in range(times)
+        ]
+    )
+    # what looks at all vectors together tells classes apart: there samples are equal within their
+    # class
+    alike = (
+        [labels == c for c in range(CLASSES)]
+        if catalog.METHODS[method].judges == "snapshot"
+        else [np.ones(n, bool)]
+    )
     for group in alike:
         counts, k = np.bincount(kept, minlength=n)[group], group.sum()
         share = keep / n if k == n else counts.sum() / (k * times)
         # counts of draws without replacement vary by share * (1 - share), and sum to a constant
-        statistic = np.sum((counts - times * share) ** 2) / (times * share * (1 - share)) * (k - 1) / k
+        statistic = (
+            np.sum((counts - times * share) ** 2) / (times * share * (1 - share)) * (k - 1) / k
+        )
         assert stats.chi2.sf(statistic, k - 1) > 1e-3
 
 
 def edge_without_ties(method, evidence):
-    """A keep near a third at which no two samples are tied, and no class can have a place more than another."""
+    """A keep near a third at which no two samples are tied, and no class can have a place more than
+    another.
+    """
     if catalog.METHODS[method].selector is not selectors.keep_top:
         return 21
     ordered = np.sort(catalog.find_method(method).score(evidence).values)[::-1]
-    return int(min(np.flatnonzero(ordered[:-1] != ordered[1:]) + 1, key=lambda keep: abs(keep - 20)))
+    return int(
+        min(np.flatnonzero(ordered[:-1] != ordered[1:]) + 1, key=lambda keep: abs(keep - 20))
+    )
 
 
 @pytest.mark.parametrize("per_class", ["balanced", "proportional"])
-@pytest.mark.parametrize("method", [name for name in catalog.METHODS if "per_class" in catalog.find_method(name).options])
+@pytest.mark.parametrize(
+    "method", [name for name in catalog.METHODS if "per_class" in catalog.find_method(name).options]
+)
 def test_any_method_can_be_asked_for_class_quotas(method, per_class):
     evidence = evidence_for(60)
     labels = np.repeat([0, 1, 2], [36, 18, 6])

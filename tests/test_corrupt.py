@@ -25,16 +25,26 @@ def test_every_other_class_is_equally_likely():
 
 def test_the_seed_decides_and_the_labels_given_are_left_alone():
     labels = LABELS.copy()
-    one, again, other = (flip_labels(labels, 0.3, num_classes=5, seed=seed)[0] for seed in (0, 0, 1))
-    assert np.array_equal(one, again) and not np.array_equal(one, other) and np.array_equal(labels, LABELS)
+    one, again, other = (
+        flip_labels(labels, 0.3, num_classes=5, seed=seed)[0] for seed in (0, 0, 1)
+    )
+    assert (
+        np.array_equal(one, again)
+        and not np.array_equal(one, other)
+        and np.array_equal(labels, LABELS)
+    )
     assert flip_labels(labels, 0, num_classes=5, seed=0)[1].tolist() == []
 
 
-@pytest.mark.parametrize("labels, classes, fraction, message", [
-    ([0.5, 1], 2, 0.1, "labels must be .* whole numbers; got float64"),
-    ([0, 2], 2, 0.1, r"labels must be in 0\.\.1, .*got 0\.\.2"),
-    ([0, 0], 1, 0.1, "of at least two classes"), ([0, 1], 2, 1.0, r"must be in \[0, 1\); got 1"),
-])
+@pytest.mark.parametrize(
+    "labels, classes, fraction, message",
+    [
+        ([0.5, 1], 2, 0.1, "labels must be .* whole numbers; got float64"),
+        ([0, 2], 2, 0.1, r"labels must be in 0\.\.1, .*got 0\.\.2"),
+        ([0, 0], 1, 0.1, "of at least two classes"),
+        ([0, 1], 2, 1.0, r"must be in \[0, 1\); got 1"),
+    ],
+)
 def test_what_cannot_be_flipped_is_refused(labels, classes, fraction, message):
     with pytest.raises(ValueError, match=message):
         flip_labels(labels, fraction, num_classes=classes, seed=0)

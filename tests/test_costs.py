@@ -13,18 +13,37 @@ from dpkit.experiments.costs import Cost, measured
 from dpkit.training.loop import Recipe, cross_entropy, train
 
 MB = 1024 * 1024
-NUMBERS_OF = {"epochs": 201, "batch_size": 64, "lr": 0.05, "momentum": 0.8, "nesterov": False, "weight_decay": 1e-4,
-              "augment": None, "precision": "fp32", "schedule": "linear", "warmup": 10, "norm_bias_lr": 64.0,
-              "label_smoothing": 0.1}
+NUMBERS_OF = {
+    "epochs": 201,
+    "batch_size": 64,
+    "lr": 0.05,
+    "momentum": 0.8,
+    "nesterov": False,
+    "weight_decay": 1e-4,
+    "augment": None,
+    "precision": "fp32",
+    "schedule": "linear",
+    "warmup": 10,
+    "norm_bias_lr": 64.0,
+    "label_smoothing": 0.1,
+}
 
 
-# ---- counted ---------------------------------------------------------------------------------------------------
+# ---- counted -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [1, 7, 29, 30, 31, 59, 60, 61, 100])
-@pytest.mark.parametrize("recipe", [
-    Recipe(epochs=1, batch_size=30), Recipe(epochs=3, batch_size=30), Recipe(budget="steps", steps=1, batch_size=30),
-    Recipe(budget="steps", steps=5, batch_size=30), Recipe(budget="steps", steps=7, batch_size=8)], ids=Recipe.worded)
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(epochs=1, batch_size=30),
+        Recipe(epochs=3, batch_size=30),
+        Recipe(budget="steps", steps=1, batch_size=30),
+        Recipe(budget="steps", steps=5, batch_size=30),
+        Recipe(budget="steps", steps=7, batch_size=8),
+    ],
+    ids=Recipe.worded,
+)
 def test_passes_and_images_are_those_that_a_training_goes_through(digits, recipe, n):
     batches = []
 
@@ -43,8 +62,12 @@ def test_passes_and_images_are_those_that_a_training_goes_through(digits, recipe
 def test_a_budget_of_steps_costs_nearly_the_same_whatever_is_kept():
     recipe = Recipe(budget="steps", steps=3900)
     assert {n: recipe.samples_seen(n) for n in (50_000, 25_000, 5_000)} == {
-        # 3900 = 9 * 391 + 381 = 19 * 196 + 176 = 97 * 40 + 20 batches; of a pass the first n % batches are larger by one
-        50_000: 9 * 50_000 + 381 * 127 + 343, 25_000: 19 * 25_000 + 176 * 127 + 108, 5_000: 97 * 5_000 + 20 * 125}
+        # 3900 = 9 * 391 + 381 = 19 * 196 + 176 = 97 * 40 + 20 batches; of a pass the first n %
+        # batches are larger by one
+        50_000: 9 * 50_000 + 381 * 127 + 343,
+        25_000: 19 * 25_000 + 176 * 127 + 108,
+        5_000: 97 * 5_000 + 20 * 125,
+    }
 
 
 def test_recipes_that_differ_are_worded_differently():
@@ -54,10 +77,12 @@ def test_recipes_that_differ_are_worded_differently():
     others = [replace(Recipe(), **{name: value}) for name, value in NUMBERS_OF.items()]
     others += [Recipe(budget="steps", steps=200), Recipe(budget="steps", steps=201)]
     assert len({recipe.worded() for recipe in [Recipe(), *others]}) == 1 + len(others)
-    assert {*NUMBERS_OF, "budget", "steps", "compile"} == {field.name for field in fields(Recipe)}  # none is forgotten here
+    assert {*NUMBERS_OF, "budget", "steps", "compile"} == {
+        field.name for field in fields(Recipe)
+    }  # none is forgotten here
 
 
-# ---- measured --------------------------------------------------------------------------------------------------
+# ---- measured ------------------------------------------------------------------------------------
 
 
 def peak_of(megabytes):
@@ -67,7 +92,9 @@ def peak_of(megabytes):
     return cost.peak_memory
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the peak is that of the process so far")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="elsewhere the peak is that of the process so far"
+)
 def test_the_peak_is_of_the_block_and_not_of_what_came_before():
     before, large, after = peak_of(1), peak_of(300), peak_of(1)
     assert large - before > 280 * MB and large - after > 280 * MB

@@ -1,4 +1,6 @@
-"""One training in two real processes: every sample once, one record, the numbers of one process, and an end that is told."""
+"""One training in two real processes: every sample once, one record, the numbers of one process,
+and an end that is told.
+"""
 
 import inspect
 import json
@@ -47,16 +49,40 @@ torch.distributed.destroy_process_group()
 
 
 def torchrun(folder, code, *arguments):
-    """(exit code, output, seconds) of a script run in two processes, which talk to each other over loopback."""
+    """(exit code, output, seconds) of a script run in two processes, which talk to each other over
+    loopback.
+    """
     script = folder / "script.py"
     script.write_text(code)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
-                   "TMPDIR": str(folder),  # torchrun leaves a folder there
-                   "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1",
-               "--nproc-per-node", "2", str(script), *map(str, arguments)]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "TMPDIR": str(folder),  # torchrun leaves a folder there
+        "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--local-addr",
+        "127.0.0.1",
+        "--nproc-per-node",
+        "2",
+        str(script),
+        *map(str, arguments),
+    ]
     begun = time.monotonic()
-    run = subprocess.Popen(command, env=environment, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    run = subprocess.Popen(
+        command,
+        env=environment,
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     try:
         output, _ = run.communicate(timeout=240)
     except subprocess.TimeoutExpired:
@@ -66,14 +92,17 @@ def torchrun(folder, code, *arguments):
     return run.returncode, output, time.monotonic() - begun
 
 
-# ---- two processes that live -----------------------------------------------------------------------------------
+# ---- two processes that live ---------------------------------------------------------------------
 
 
 def net_for(images, seed=0):
     """A network without batch norm, which would see other batches in two processes than in one."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return StagedNet([nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU())], nn.Linear(8, images.num_classes))
+        return StagedNet(
+            [nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU())],
+            nn.Linear(8, images.num_classes),
+        )
 
 
 def of_exits(net, x, y):
@@ -83,18 +112,23 @@ def of_exits(net, x, y):
 
 
 def record_of_own_loop(share):
-    """Two epochs of made-up logits, recorded in three batches each; `share` gives this process's part of a batch."""
+    """Two epochs of made-up logits, recorded in three batches each; `share` gives this process's
+    part of a batch.
+    """
     rng, recorder = np.random.default_rng(0), Recorder(N, 2, tdds=True)
     labels = rng.integers(0, 4, N)
     for epoch in range(2):
         logits = rng.normal(size=(N, 4)).astype(np.float32)
         for batch in np.array_split(rng.permutation(N), 3):
             part = share(batch)
-            recorder.update(epoch, *(torch.from_numpy(values) for values in (part, logits[part], labels[part])))
+            recorder.update(
+                epoch, *(torch.from_numpy(values) for values in (part, logits[part], labels[part]))
+            )
     return recorder.dynamics()
 
 
-SCRIPT = """
+SCRIPT = (
+    """
 import os, pickle, sys
 import numpy as np
 import torch
@@ -106,7 +140,10 @@ from dpkit.models import StagedNet
 from dpkit.recorder import indexed
 from dpkit.training import train
 
-""" + f"N, RECIPE = {N}, {RECIPE!r}\n" + "\n".join(map(inspect.getsource, (net_for, of_exits, record_of_own_loop))) + """
+"""
+    + f"N, RECIPE = {N}, {RECIPE!r}\n"
+    + "\n".join(map(inspect.getsource, (net_for, of_exits, record_of_own_loop)))
+    + """
 def state_of(net):
     return {name: value.numpy().copy() for name, value in net.state_dict().items()}
 
@@ -201,6 +238,7 @@ with open(f"found_{rank}", "wb") as file:
     pickle.dump(found, file)
 dist.destroy_process_group()
 """
+)
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +283,9 @@ def test_every_sample_is_shown_to_one_process_once_an_epoch(both):
 @pytest.mark.parametrize("name", ["plain", "small_cnn"])
 def test_both_processes_report_the_same_and_hold_the_same_network(both, name):
     for (report, state), (other, others_state) in zip(both[0][name], both[1][name], strict=True):
-        assert equal(report, other) and equal(state, others_state)  # batch norm's running statistics too
+        assert equal(report, other) and equal(
+            state, others_state
+        )  # batch norm's running statistics too
 
 
 def test_two_processes_learn_and_record_what_one_does(both, small):
@@ -255,7 +295,11 @@ def test_two_processes_learn_and_record_what_one_does(both, small):
         for name in ("loss", "target_prob", "margin", "divergence"):
             np.testing.assert_allclose(report[name], getattr(alone, name), rtol=1e-4, atol=1e-5)
         assert (report["correct"] != alone.correct).sum() <= 1  # a tie may be broken by rounding
-        assert (report["epoch"], report["lr"], report["steps"]) == (alone.epoch, alone.lr, alone.steps)
+        assert (report["epoch"], report["lr"], report["steps"]) == (
+            alone.epoch,
+            alone.lr,
+            alone.steps,
+        )
         for name, value in net.state_dict().items():
             np.testing.assert_allclose(state[name], value, rtol=1e-4, atol=1e-5)
 
@@ -271,31 +315,82 @@ def test_a_loop_of_ones_own_is_merged_into_the_record_of_one_process(both):
             np.testing.assert_array_equal(found["own"][name], alone[name])
 
 
-@pytest.mark.parametrize("name, kind, sentence", [
-    ("padded", "ValueError", r"1 were seen more often than expected \(first: id \d+\): .*DistributedSampler pads with "
-                             r"repeated samples: let process r take order\[r::world\]"),
-    ("labels", "ValueError", r"labels must be in 0\.\.1 .*; got 0\.\.7 \(in process 1 of 2, epoch 0\)"),
-    ("index", "ValueError", r"index must be original ids in 0\.\.3; got 0\.\.9 \(in process 1 of 2, epoch 0\)"),
-    ("floats", "ValueError", r"labels must be \(2,\) whole numbers.*float32.*\(in process 1 of 2, epoch 0\)"),
-    ("nan", "ValueError", r"1 samples got logits that are not numbers in epoch 0 \(first: id 1\)"),
-    ("twice", "ValueError", r"1 were seen more often than expected \(first: id 2\)"),
-    ("never", "ValueError", r"1 were seen never \(first: id 0\)"),
-    ("epoch", "ValueError", r"record every epoch; process 1 differs from process 0"),
-    ("n", "ValueError", r"every process must make the same Recorder .* process 1 differs from process 0 in epoch 0"),
-    ("expected", "ValueError", r"every process must make the same Recorder"),
-    ("loss", "FloatingPointError", r"the loss became nan in epoch 0"),
-    ("seed", "ValueError", r"need the same arguments; they differ in seed: give each the whole set"),
-    ("tdds", "ValueError", r"they differ in tdds"),
-    ("record", "ValueError", r"they differ in record"), ("folder", "ValueError", r"they differ in checkpoint"),
-    ("small", "ValueError", r"2 processes need batches of at least 4 samples, 2 for each; the smallest has 3: use a larger"),
-    ("alone", "ValueError", r"holds the checkpoint of a training by 1 processes, and this one has 2, .*: start 1, name"),
-    ("disk", "(OS|Runtime)Error", "No space left on device"),
-    ("disks", "ValueError", r"the processes see different checkpoints in shared \(\[1, 0\] epochs\): name a folder that all"),
-    ("idle", "ValueError", r"the loss must reach every parameter; 2 got no gradient \(first: extra.weight\)"),
-], ids=lambda value: value if value.isalnum() else "")
+@pytest.mark.parametrize(
+    "name, kind, sentence",
+    [
+        (
+            "padded",
+            "ValueError",
+            r"1 were seen more often than expected \(first: id \d+\): .*DistributedSampler pads with "
+            r"repeated samples: let process r take order\[r::world\]",
+        ),
+        (
+            "labels",
+            "ValueError",
+            r"labels must be in 0\.\.1 .*; got 0\.\.7 \(in process 1 of 2, epoch 0\)",
+        ),
+        (
+            "index",
+            "ValueError",
+            r"index must be original ids in 0\.\.3; got 0\.\.9 \(in process 1 of 2, epoch 0\)",
+        ),
+        (
+            "floats",
+            "ValueError",
+            r"labels must be \(2,\) whole numbers.*float32.*\(in process 1 of 2, epoch 0\)",
+        ),
+        (
+            "nan",
+            "ValueError",
+            r"1 samples got logits that are not numbers in epoch 0 \(first: id 1\)",
+        ),
+        ("twice", "ValueError", r"1 were seen more often than expected \(first: id 2\)"),
+        ("never", "ValueError", r"1 were seen never \(first: id 0\)"),
+        ("epoch", "ValueError", r"record every epoch; process 1 differs from process 0"),
+        (
+            "n",
+            "ValueError",
+            r"every process must make the same Recorder .* process 1 differs from process 0 in epoch 0",
+        ),
+        ("expected", "ValueError", r"every process must make the same Recorder"),
+        ("loss", "FloatingPointError", r"the loss became nan in epoch 0"),
+        (
+            "seed",
+            "ValueError",
+            r"need the same arguments; they differ in seed: give each the whole set",
+        ),
+        ("tdds", "ValueError", r"they differ in tdds"),
+        ("record", "ValueError", r"they differ in record"),
+        ("folder", "ValueError", r"they differ in checkpoint"),
+        (
+            "small",
+            "ValueError",
+            r"2 processes need batches of at least 4 samples, 2 for each; the smallest has 3: use a larger",
+        ),
+        (
+            "alone",
+            "ValueError",
+            r"holds the checkpoint of a training by 1 processes, and this one has 2, .*: start 1, name",
+        ),
+        ("disk", "(OS|Runtime)Error", "No space left on device"),
+        (
+            "disks",
+            "ValueError",
+            r"the processes see different checkpoints in shared \(\[1, 0\] epochs\): name a folder that all",
+        ),
+        (
+            "idle",
+            "ValueError",
+            r"the loss must reach every parameter; 2 got no gradient \(first: extra.weight\)",
+        ),
+    ],
+    ids=lambda value: value if value.isalnum() else "",
+)
 def test_what_goes_wrong_in_one_process_is_told_in_both(both, name, kind, sentence):
     for found in both:
-        assert re.fullmatch(kind, found["told"][name][0]) and re.search(sentence, found["told"][name][1]), found["told"][name]
+        assert re.fullmatch(kind, found["told"][name][0]) and re.search(
+            sentence, found["told"][name][1]
+        ), found["told"][name]
 
 
 def test_where_nothing_is_wrong_nothing_is_told_and_who_failed_keeps_its_own_error(both):
@@ -303,7 +398,7 @@ def test_where_nothing_is_wrong_nothing_is_told_and_who_failed_keeps_its_own_err
     assert [found["told"]["disk"][0] for found in both] == ["OSError", "RuntimeError"]
 
 
-# ---- a process that dies ---------------------------------------------------------------------------------------
+# ---- a process that dies -------------------------------------------------------------------------
 
 BEFORE = """
 import os, signal, sys
@@ -327,7 +422,9 @@ open(f"steps_{os.environ['RANK']}", "w").write(str(len(steps)))
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """A folder where process 1 was killed in the third batch of epoch 3 of README's script; the code, the output, seconds."""
+    """A folder where process 1 was killed in the third batch of epoch 3 of README's script; the
+    code, the output, seconds.
+    """
     folder = tmp_path_factory.mktemp("killed")
     return folder, *torchrun(folder, BEFORE + README + AFTER, 3 * 11 + 2)
 
@@ -335,10 +432,15 @@ def killed(tmp_path_factory):
 def test_a_killed_process_ends_the_training_within_seconds_and_the_other_says_so(killed):
     folder, code, output, seconds = killed
     assert code != 0
-    assert "another process of this training ended (rank unknown; its own message says why): start the same command again, " \
-           "it goes on from the checkpoint if it has one" in output, output
+    assert (
+        "another process of this training ended (rank unknown; its own message says why): start "
+        "the same command again, "
+        "it goes on from the checkpoint if it has one" in output
+    ), output
     assert re.search(r"rank +: 1 .*\n *exitcode +: -9", output), output
-    assert re.findall(r"epoch (\d+):", output) == ["0", "1", "2"] and not (folder / "steps_0").exists()
+    assert (
+        re.findall(r"epoch (\d+):", output) == ["0", "1", "2"] and not (folder / "steps_0").exists()
+    )
     assert seconds < 120  # by default gloo would wait for half an hour
 
 
@@ -348,18 +450,22 @@ def test_the_same_command_goes_on_to_the_undisturbed_numbers(killed, both):
     code, output, _ = torchrun(folder, BEFORE + README + AFTER, -1)
     assert code == 0, output
     assert re.findall(r"epoch (\d+):", output) == [str(epoch) for epoch in range(10)], output
-    assert [(folder / f"steps_{rank}").read_text() for rank in range(2)] == [str(7 * 11)] * 2  # three epochs were not run again
+    assert [(folder / f"steps_{rank}").read_text() for rank in range(2)] == [
+        str(7 * 11)
+    ] * 2  # three epochs were not run again
     undisturbed = both[0]["small_cnn"]
     for epoch, (report, _) in enumerate(undisturbed):
         with np.load(folder / "run" / f"epoch_{epoch:03d}.npz") as file:
             kept = {name: file[name] for name in file.files}
         assert equal(json.loads(str(kept.pop("scalars"))) | kept, report)
     final = torch.load(folder / "run" / "state.pt", weights_only=True)
-    assert final["epochs"] == 10 and equal({name: value.numpy() for name, value in final["net"].items()}, undisturbed[-1][1])
+    assert final["epochs"] == 10 and equal(
+        {name: value.numpy() for name, value in final["net"].items()}, undisturbed[-1][1]
+    )
     assert (folder / "record").is_dir()
 
 
-# ---- one process -----------------------------------------------------------------------------------------------
+# ---- one process ---------------------------------------------------------------------------------
 
 
 def test_one_process_does_not_go_on_from_a_checkpoint_of_two(tmp_path, small):
@@ -367,25 +473,35 @@ def test_one_process_does_not_go_on_from_a_checkpoint_of_two(tmp_path, small):
     file = tmp_path / "c" / "training.json"
     assert "world_size" not in file.read_text()  # as in checkpoints made before there could be more
     file.write_text(json.dumps(json.loads(file.read_text()) | {"world_size": 2}))
-    with pytest.raises(ValueError, match="c holds the checkpoint of a training by 2 processes, and this one has 1, which gives "
-                                         "other numbers: start 2, name another folder or remove it"):
+    with pytest.raises(
+        ValueError,
+        match="c holds the checkpoint of a training by 2 processes, and this one has 1, which gives "
+        "other numbers: start 2, name another folder or remove it",
+    ):
         next(train(net_for(small), small, RECIPE, seed=1, checkpoint=tmp_path / "c"))
 
 
 def test_a_group_of_one_process_exchanges_nothing(tmp_path, small, monkeypatch):
     expected = list(train(net_for(small), small, RECIPE, seed=1))
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
+    )
     try:
         for name in ("all_reduce", "all_gather_object", "broadcast", "barrier"):
             monkeypatch.setattr(torch.distributed, name, None)
         monkeypatch.setattr(loop, "DistributedDataParallel", None)
         found = list(train(net_for(small), small, RECIPE, seed=1, checkpoint=tmp_path / "c"))
         alone = record_of_own_loop(lambda batch: batch)
-        with pytest.raises(ValueError, match="labels must be in"):  # at once, as there is nobody to wait for
+        with pytest.raises(
+            ValueError, match="labels must be in"
+        ):  # at once, as there is nobody to wait for
             Recorder(2, 1).update(0, torch.arange(2), torch.zeros(2, 3), torch.tensor([0, 3]))
     finally:
         torch.distributed.destroy_process_group()
-    assert all(equal(vars(one), vars(other)) for one, other in zip(found, expected, strict=True)) and alone.num_samples == N
+    assert (
+        all(equal(vars(one), vars(other)) for one, other in zip(found, expected, strict=True))
+        and alone.num_samples == N
+    )
 
 
 def test_auto_is_the_gpu_of_this_process(monkeypatch):
@@ -396,7 +512,10 @@ def test_auto_is_the_gpu_of_this_process(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert auto_device() == torch.device("cuda:1") and auto_device("cpu") == torch.device("cpu")
     monkeypatch.setenv("LOCAL_RANK", "2")
-    with pytest.raises(ValueError, match="process 2 of this machine has no GPU of its own, as torch finds 2: start as many"):
+    with pytest.raises(
+        ValueError,
+        match="process 2 of this machine has no GPU of its own, as torch finds 2: start as many",
+    ):
         auto_device()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert auto_device() == torch.device("cpu")

@@ -61,7 +61,9 @@ def test_keep_above_is_the_literal_rule(threshold, exit):
 
 
 def test_a_confidence_of_just_the_threshold_stays():
-    assert keep_above(eeprune(looked_at([(0.75, 0.9), (0.875, 0.9)])), 1 - 0.75).kept.tolist() == [0]
+    assert keep_above(eeprune(looked_at([(0.75, 0.9), (0.875, 0.9)])), 1 - 0.75).kept.tolist() == [
+        0
+    ]
 
 
 def test_the_higher_the_threshold_the_fewer_are_pruned_and_they_are_nested():
@@ -91,7 +93,10 @@ def test_a_ratio_prunes_the_surest_first():
 
 
 def test_a_ratio_above_what_the_rule_allows_prunes_what_it_may_and_says_so():
-    with pytest.warns(UserWarning, match="kept 3 samples instead of 1: samples scored .inf are protected and never pruned"):
+    with pytest.warns(
+        UserWarning,
+        match="kept 3 samples instead of 1: samples scored .inf are protected and never pruned",
+    ):
         selection = keep_top(eeprune(looked_at()), 1, rng=0, protect_inf=True)
     assert selection.pruned.tolist() == [0, 1, 5]
     assert (selection.params["requested"], selection.params["achieved"]) == (1, 3)
@@ -101,23 +106,33 @@ def test_a_ratio_above_what_the_rule_allows_prunes_what_it_may_and_says_so():
 
 
 def test_what_neither_exit_has_learned_is_kept_a_wrong_label_above_all():
-    snapshot = looked_at([(0.99, 0.99)] * 9 + [(0.01, 0.01)])  # the last one has label 0 and looks like a 1
+    snapshot = looked_at(
+        [(0.99, 0.99)] * 9 + [(0.01, 0.01)]
+    )  # the last one has label 0 and looks like a 1
     assert np.isinf(eeprune(snapshot).values[-1])
 
 
-@pytest.mark.parametrize("exit, message", [
-    (2, r"exit must be 0\.\.1 here; got 2"), (-1, r"exit must be 0\.\.1 here; got -1"),
-    (3, "needs a Snapshot with at least 4 exits; this one has three"),
-    (-4, "needs a Snapshot with at least 4 exits; this one has three"),
-    (True, "exit must be a whole number"), (0.0, "exit must be a whole number"),
-])
+@pytest.mark.parametrize(
+    "exit, message",
+    [
+        (2, r"exit must be 0\.\.1 here; got 2"),
+        (-1, r"exit must be 0\.\.1 here; got -1"),
+        (3, "needs a Snapshot with at least 4 exits; this one has three"),
+        (-4, "needs a Snapshot with at least 4 exits; this one has three"),
+        (True, "exit must be a whole number"),
+        (0.0, "exit must be a whole number"),
+    ],
+)
 def test_an_exit_that_is_not_there_or_not_early_is_refused(exit, message):
     with pytest.raises(ValueError, match=message):
         eeprune(random_snapshot(), exit=exit)
 
 
 def test_a_snapshot_without_early_exits_is_told_what_to_do():
-    with pytest.raises(ValueError, match=r"this one has one: wrap the net before training, EarlyExitNet\(net, after="):
+    with pytest.raises(
+        ValueError,
+        match=r"this one has one: wrap the net before training, EarlyExitNet\(net, after=",
+    ):
         eeprune(random_snapshot(exits=1))
     with pytest.raises(TypeError, match="eeprune needs Snapshot; got Scores"):
         eeprune(Scores([1.0], "dual"))
@@ -125,7 +140,10 @@ def test_a_snapshot_without_early_exits_is_told_what_to_do():
 
 @pytest.mark.parametrize("confidence", [-0.1, 1, 1.5])
 def test_a_threshold_outside_its_range_is_refused(confidence):
-    with pytest.raises(ValueError, match=r"the threshold is 1 - t for a confidence t in \[0, 1\); got .* which is t = "):
+    with pytest.raises(
+        ValueError,
+        match=r"the threshold is 1 - t for a confidence t in \[0, 1\); got .* which is t = ",
+    ):
         keep_above(eeprune(looked_at()), 1 - confidence)
     keep_above(Scores([1.0, 2.0], "mine"), 1 - confidence)  # other scores have other units
 

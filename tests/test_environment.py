@@ -13,7 +13,10 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CONDA_NAME = {"torch": "pytorch", "playwright": "playwright-python"}  # where conda-forge calls a package otherwise
+CONDA_NAME = {
+    "torch": "pytorch",
+    "playwright": "playwright-python",
+}  # where conda-forge calls a package otherwise
 
 
 def split(requirement: str) -> tuple[str, str]:
@@ -44,23 +47,37 @@ def test_conda_asks_for_the_same_packages_within_the_same_bounds():
 def test_conda_uses_conda_forge_alone_and_installs_dpkit_itself():
     environment = conda_environment()
     assert environment["channels"] == ["conda-forge", "nodefaults"]
-    assert [d for d in environment["dependencies"] if isinstance(d, dict)] == [{"pip": ["-e .[notebooks,classroom,scale,dev]"]}]
+    assert [d for d in environment["dependencies"] if isinstance(d, dict)] == [
+        {"pip": ["-e .[notebooks,classroom,scale,dev]"]}
+    ]
 
 
 @pytest.mark.parametrize("name", pip_requirements())
 def test_dependency_is_bounded_on_both_sides_and_has_a_reason(name):
     assert re.fullmatch(r">=[\d.]+,<[\d.]+", pip_requirements()[name])
-    assert re.search(rf"^- `{name}`: \w+", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert re.search(
+        rf"^- `{name}`: \w+", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
 
 
 def test_no_reason_is_given_for_what_is_not_a_dependency():
-    reasons = re.findall(r"^- `([\w-]+)`: ", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    reasons = re.findall(
+        r"^- `([\w-]+)`: ", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert sorted(reasons) == sorted(pip_requirements())
 
 
 def test_citation_is_whole_and_of_this_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert {"cff-version", "message", "title", "authors", "version", "license", "references"} <= citation.keys()
+    assert {
+        "cff-version",
+        "message",
+        "title",
+        "authors",
+        "version",
+        "license",
+        "references",
+    } <= citation.keys()
     assert (citation["cff-version"], citation["version"]) == ("1.2.0", PROJECT["version"])
     for reference in citation["references"]:
         assert {"type", "title", "authors", "year"} <= reference.keys()
@@ -68,7 +85,10 @@ def test_citation_is_whole_and_of_this_version():
 
 
 def test_changelog_starts_with_this_version():
-    assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == PROJECT["version"]
+    assert (
+        re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
+        == PROJECT["version"]
+    )
 
 
 def test_set_up_takes_the_same_pythons_as_the_package():
@@ -79,7 +99,9 @@ def test_set_up_takes_the_same_pythons_as_the_package():
 
 @pytest.fixture
 def set_up(tmp_path):
-    """Runs .ci/setup in an empty project on a machine with no Python; returns its exit code and what it said."""
+    """Runs .ci/setup in an empty project on a machine with no Python; returns its exit code and
+    what it said.
+    """
     shutil.copy(ROOT / ".ci/setup", tmp_path / "setup")
     (tmp_path / "pyproject.toml").write_text("")
 
@@ -100,7 +122,9 @@ def add_python3(tmp_path: Path, version: str) -> None:
     """A python3 on that machine which takes itself for another version."""
     path = tmp_path / "bin" / "python3"
     numbers = tuple(int(n) for n in version.split("."))
-    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "import sys; sys.version_info = {numbers}; $2"\n')
+    path.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -c "import sys; sys.version_info = {numbers}; $2"\n'
+    )
     path.chmod(0o755)
 
 

@@ -1,4 +1,6 @@
-"""Whoever is killed in whichever stage, the sweep goes on to the same table: nothing finished is run again, nothing is left."""
+"""Whoever is killed in whichever stage, the sweep goes on to the same table: nothing finished is
+run again, nothing is left.
+"""
 
 import json
 import os
@@ -26,13 +28,28 @@ pytest.importorskip("distributed")
 import standins
 from distributed import Client, LocalCluster
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/environ").exists(), reason="looks for processes in /proc"
+)
 ROOT = Path(__file__).parents[1]
-GRID = {"dataset": "digits", "num_samples": 60, "method": ["dual", "random"], "prune_ratio": 0.5,
-        "record": {"epochs": 10, "batch_size": 30, "lr": 0.05}, "retrain": {"epochs": 3, "batch_size": 30, "lr": 0.05}}
+GRID = {
+    "dataset": "digits",
+    "num_samples": 60,
+    "method": ["dual", "random"],
+    "prune_ratio": 0.5,
+    "record": {"epochs": 10, "batch_size": 30, "lr": 0.05},
+    "retrain": {"epochs": 3, "batch_size": 30, "lr": 0.05},
+}
 STAGES = 6  # a record, its scores, and a selection and a retraining of each method
-MEASURED = {f"{stage}_{what}" for stage in standins.KINDS for what in ("seconds", "peak_memory")} | {"from_cache", "failed"}
-LONG = {"record": 1.0, "score": 0.15, "select": 0.15, "retrain": 0.3}  # seconds that a stage takes where stages linger
+MEASURED = {
+    f"{stage}_{what}" for stage in standins.KINDS for what in ("seconds", "peak_memory")
+} | {"from_cache", "failed"}
+LONG = {
+    "record": 1.0,
+    "score": 0.15,
+    "select": 0.15,
+    "retrain": 0.3,
+}  # seconds that a stage takes where stages linger
 
 
 def numbers(row):
@@ -46,7 +63,7 @@ def undisturbed(tmp_path_factory):
     return [numbers(run_trial(trial, cache=cache, device="cpu")) for trial in trials_of(GRID)]
 
 
-# ---- who is killed ---------------------------------------------------------------------------------------------
+# ---- who is killed -------------------------------------------------------------------------------
 
 
 class Place:
@@ -54,11 +71,21 @@ class Place:
 
     def __init__(self, folder, watch):
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.watch, self.mark = folder, watch, f"sweep-{os.getpid()}-{folder.parent.name}-{folder.name}"
+        self.folder, self.watch, self.mark = (
+            folder,
+            watch,
+            f"sweep-{os.getpid()}-{folder.parent.name}-{folder.name}",
+        )
         self.out, self.cache = folder / "out", folder / "cache"
         (folder / "grid.yaml").write_text(yaml.safe_dump(GRID))
-        self.environment = {**os.environ, **watch.environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
-                            "DPKIT_CACHE": str(self.cache), "DPKIT_TEST_MARK": self.mark}
+        self.environment = {
+            **os.environ,
+            **watch.environment,
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "DPKIT_CACHE": str(self.cache),
+            "DPKIT_TEST_MARK": self.mark,
+        }
 
     def rows(self):
         return len(list(self.out.glob("rows/*.json")))
@@ -69,9 +96,26 @@ class Command:
 
     def __init__(self, place):
         self.place = place
-        self.process = subprocess.Popen([sys.executable, "-m", "dpkit", "sweep", "grid.yaml", "--out", "out", "--device", "cpu",
-                                         "--workers", "1"], env=place.environment, cwd=place.folder, text=True,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "dpkit",
+                "sweep",
+                "grid.yaml",
+                "--out",
+                "out",
+                "--device",
+                "cpu",
+                "--workers",
+                "1",
+            ],
+            env=place.environment,
+            cwd=place.folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def kill(self, worker):
         self.process.kill()
@@ -93,14 +137,19 @@ class Kernel:
 
         file = place.folder / f"kernel-{time.monotonic_ns()}.json"
         self.manager = KernelManager(kernel_name="python3", connection_file=str(file))
-        self.manager.start_kernel(env=place.environment, cwd=str(place.folder), stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.DEVNULL)
+        self.manager.start_kernel(
+            env=place.environment,
+            cwd=str(place.folder),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         self.process, self.client = self.manager.provisioner.process, self.manager.client()
         try:
             self.client.start_channels()
             self.client.wait_for_ready(timeout=240)
             self.asked = self.client.execute(
-                "import dpkit\nrows = dpkit.sweep('grid.yaml', out='out', workers=1, device='cpu')")
+                "import dpkit\nrows = dpkit.sweep('grid.yaml', out='out', workers=1, device='cpu')"
+            )
         except BaseException:
             self.end()
             raise
@@ -110,7 +159,9 @@ class Kernel:
         self.process.wait()
 
     def finish(self):
-        while (answer := self.client.get_shell_msg(timeout=300))["parent_header"]["msg_id"] != self.asked:
+        while (answer := self.client.get_shell_msg(timeout=300))["parent_header"][
+            "msg_id"
+        ] != self.asked:
             pass
         assert answer["content"]["status"] == "ok", answer["content"]
         self.client.shutdown()
@@ -132,7 +183,9 @@ class Workers:
         self.thread.start()
 
     def sweep(self, place, client):
-        self.rows = sweeps.sweep(GRID, client, out=place.out, cache=place.cache, device="cpu", watch=lambda *a, **k: None)
+        self.rows = sweeps.sweep(
+            GRID, client, out=place.out, cache=place.cache, device="cpu", watch=lambda *a, **k: None
+        )
 
     def kill(self, worker):
         os.kill(worker, signal.SIGKILL)
@@ -148,7 +201,7 @@ class Workers:
 WHO = [Workers, Command, Kernel]
 
 
-# ---- what happens then -----------------------------------------------------------------------------------------
+# ---- what happens then ---------------------------------------------------------------------------
 
 
 def disturbed(place, start, kinds, wait_until, kernels, rng=None):
@@ -167,8 +220,15 @@ def disturbed(place, start, kinds, wait_until, kernels, rng=None):
                 wait_until(lambda kind=kind: watch.inside(kind), seconds=300)
                 worker, inside = watch.inside(kind)
             else:
-                wait_until(lambda kind=kind: any(name.startswith(kind) for name in watch.begun()), seconds=300)
-                worker, inside = next((process, None) for name, process in watch.log("begin")[::-1] if name.startswith(kind))
+                wait_until(
+                    lambda kind=kind: any(name.startswith(kind) for name in watch.begun()),
+                    seconds=300,
+                )
+                worker, inside = next(
+                    (process, None)
+                    for name, process in watch.log("begin")[::-1]
+                    if name.startswith(kind)
+                )
                 time.sleep(rng.uniform(0, LONG[kind]))
             done, begun = standins.finished(place.cache), len(watch.begun())
             with suppress(ProcessLookupError):
@@ -194,19 +254,23 @@ def check(place, kills, undisturbed, kernels):
     assert table.failed.tolist() == ["", ""]
     assert [numbers(row) for row in table.to_dict("records")] == undisturbed
     for kill in kills:
-        again = kill["done"] & set(begun[kill["begun"]:])
+        again = kill["done"] & set(begun[kill["begun"] :])
         assert not again, f"finished, and yet run again after the kill in {kill['kind']}: {again}"
     epochs = place.watch.log("epoch")
     assert len(epochs) == len(set(epochs)), "an epoch that was kept was trained again"
     assert standins.finished(place.cache) == set(begun) and len(set(begun)) == STAGES
     assert not standins.unfinished(place.out, place.cache)
-    assert place.rows() == 2 and all(json.loads(file.read_text())["row"] for file in place.out.glob("rows/*"))
+    assert place.rows() == 2 and all(
+        json.loads(file.read_text())["row"] for file in place.out.glob("rows/*")
+    )
     assert not kernels(place.mark)
 
 
 @pytest.fixture(scope="module")
 def restarted(tmp_path_factory, wait_until, kernels):
-    """(place, kills) of the command and of the kernel, killed in a stage of every kind in turn. Both at once, to save time."""
+    """(place, kills) of the command and of the kernel, killed in a stage of every kind in turn.
+    Both at once, to save time.
+    """
     pytest.importorskip("ipykernel")
 
     def whole(who):
@@ -220,16 +284,21 @@ def restarted(tmp_path_factory, wait_until, kernels):
 
 
 @pytest.mark.parametrize("who", [Command, Kernel])
-def test_a_sweep_that_is_killed_in_every_stage_is_given_again_and_goes_on(restarted, undisturbed, kernels, who):
+def test_a_sweep_that_is_killed_in_every_stage_is_given_again_and_goes_on(
+    restarted, undisturbed, kernels, who
+):
     place, kills = restarted[who].result()
     check(place, kills, undisturbed, kernels)
-    once_more = Counter(kill["inside"] for kill in kills)  # a stage is begun once, and again if it was killed
+    once_more = Counter(
+        kill["inside"] for kill in kills
+    )  # a stage is begun once, and again if it was killed
     assert Counter(place.watch.begun()) == Counter(set(place.watch.begun())) + once_more
     assert [kill["inside"].partition("-")[0] for kill in kills] == list(standins.KINDS)
 
 
 def test_a_sweep_whose_workers_are_killed_in_every_stage_goes_on_by_itself(
-        stages_watched, tmp_path, undisturbed, wait_until, kernels):
+    stages_watched, tmp_path, undisturbed, wait_until, kernels
+):
     client, watch = stages_watched
     place = Place(tmp_path, watch)
     kills = disturbed(place, lambda: Workers(place, client), standins.KINDS, wait_until, kernels)
@@ -247,7 +316,8 @@ def soak_seed(request):
 @pytest.mark.parametrize("kind", standins.KINDS)
 @pytest.mark.parametrize("who", WHO)
 def test_a_sweep_that_is_disturbed_at_any_moment_goes_on(
-        request, soaked, soak_seed, who, kind, tmp_path, undisturbed, wait_until, kernels):
+    request, soaked, soak_seed, who, kind, tmp_path, undisturbed, wait_until, kernels
+):
     if who is Workers:
         client, watch = request.getfixturevalue("stages_watched")
     else:
@@ -263,10 +333,12 @@ def test_a_sweep_that_is_disturbed_at_any_moment_goes_on(
     assert len(watch.begun()) <= STAGES + (2 if who is Workers else 1)  # those that were killed
 
 
-# ---- a full disk -----------------------------------------------------------------------------------------------
+# ---- a full disk ---------------------------------------------------------------------------------
 
 
-NO_SPACE = "(no space left); free space, and the same sweep goes on: nothing that was trained is lost"
+NO_SPACE = (
+    "(no space left); free space, and the same sweep goes on: nothing that was trained is lost"
+)
 FULL = """
 import json, sys
 from pathlib import Path
@@ -314,8 +386,14 @@ def test_a_disk_that_is_full_stops_the_sweep_and_costs_nothing_that_was_trained(
     def with_disk(command):
         """The command in a namespace of its own, where there is a disk of 256 kilobytes."""
         script = f"mount -t tmpfs -o size=256k none {tmp_path}/disk && exec {command}"
-        return subprocess.run(["unshare", "-Urm", "sh", "-c", script], capture_output=True, text=True, cwd=tmp_path,
-                              env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, timeout=300)
+        return subprocess.run(
+            ["unshare", "-Urm", "sh", "-c", script],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            timeout=300,
+        )
 
     try:
         if with_disk("true").returncode:
@@ -328,7 +406,9 @@ def test_a_disk_that_is_full_stops_the_sweep_and_costs_nothing_that_was_trained(
     assert stopped == "True True True" and in_the_end == "4 True 4"
 
 
-def test_a_row_that_cannot_be_written_is_told_in_one_sentence_and_the_same_command_goes_on(tmp_path, monkeypatch, capsys):
+def test_a_row_that_cannot_be_written_is_told_in_one_sentence_and_the_same_command_goes_on(
+    tmp_path, monkeypatch, capsys
+):
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(GRID | {"method": "random"}))
     write = storage.write_json
 
@@ -337,14 +417,36 @@ def test_a_row_that_cannot_be_written_is_told_in_one_sentence_and_the_same_comma
             raise OSError(28, "No space left on device")
         write(path, value)
 
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", host="127.0.0.1",
-                      dashboard_address="127.0.0.1:0") as cluster, Client(cluster) as client:
-        command = ["sweep", str(tmp_path / "grid.yaml"), "--out", str(tmp_path / "out"), "--device", "cpu", "--scheduler",
-                   client.scheduler.address]
+    with (
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            processes=False,
+            protocol="tcp",
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        command = [
+            "sweep",
+            str(tmp_path / "grid.yaml"),
+            "--out",
+            str(tmp_path / "out"),
+            "--device",
+            "cpu",
+            "--scheduler",
+            client.scheduler.address,
+        ]
         with monkeypatch.context() as disk:
             disk.setattr(storage, "write_json", full)
             assert main(command) == 1
-        assert capsys.readouterr().err == f"dpkit: could not write a row to {tmp_path}/out {NO_SPACE}\n"
+        assert (
+            capsys.readouterr().err
+            == f"dpkit: could not write a row to {tmp_path}/out {NO_SPACE}\n"
+        )
         assert not (tmp_path / "out" / "rows").exists()
-        monkeypatch.setattr("dpkit.experiments.stages.train", lambda *a, **k: pytest.fail("a training was started"))
+        monkeypatch.setattr(
+            "dpkit.experiments.stages.train", lambda *a, **k: pytest.fail("a training was started")
+        )
         assert main(command) == 0

@@ -13,7 +13,10 @@ from dpkit.training.inference import evaluate, take_snapshot
 from dpkit.training.loop import Recipe, train
 from dpkit.training.recorder import Recorder
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"),
+]
 RECIPE = Recipe(epochs=4, batch_size=64, lr=0.02)
 
 
@@ -51,8 +54,17 @@ def test_snapshots_and_accuracy_come_back_to_the_host():
 
 def test_a_compiled_training_has_the_same_numbers_up_to_rounding():
     images = load("digits", device="cuda").first(300)
-    plain, compiled = (list(train(make_net("small_cnn", images, seed=0), images, replace(RECIPE, compile=which), seed=0))
-                       for which in (False, True))
+    plain, compiled = (
+        list(
+            train(
+                make_net("small_cnn", images, seed=0),
+                images,
+                replace(RECIPE, compile=which),
+                seed=0,
+            )
+        )
+        for which in (False, True)
+    )
     assert np.abs(plain[0].target_prob - compiled[0].target_prob).max() < 0.05
     assert plain[-1].loss == pytest.approx(compiled[-1].loss, rel=0.1)
 
@@ -67,14 +79,23 @@ def test_a_wrong_batch_is_refused_without_the_loop_waiting(told):
     recorder.update(1, ids[32:48], logits[32:48], (ids[32:48] + 1) % 5)
     assert not torch.cuda.current_stream().query()  # still busy: nobody waited for it
     torch.cuda.synchronize()
-    with pytest.raises(ValueError, match="a sample's label must stay what it is: 16 of 16 .*first: id 32 is 2 .*and 3 now"):
+    with pytest.raises(
+        ValueError,
+        match="a sample's label must stay what it is: 16 of 16 .*first: id 32 is 2 .*and 3 now",
+    ):
         recorder.update(1, ids[48:], logits[48:], ids[48:] % 5)
 
 
-@pytest.mark.parametrize("index, labels, said", [
-    ([0, 9], [0, 1], "index must be original ids in 0..3; got 0..9"), ([0, 1], [0, 7], "labels must be in 0..4 .*got 0..7"),
-])
-def test_ids_and_labels_out_of_range_are_told_at_the_latest_when_the_epoch_closes(index, labels, said):
+@pytest.mark.parametrize(
+    "index, labels, said",
+    [
+        ([0, 9], [0, 1], "index must be original ids in 0..3; got 0..9"),
+        ([0, 1], [0, 7], "labels must be in 0..4 .*got 0..7"),
+    ],
+)
+def test_ids_and_labels_out_of_range_are_told_at_the_latest_when_the_epoch_closes(
+    index, labels, said
+):
     recorder = Recorder(4, 1)
     index, labels = torch.tensor(index, device="cuda"), torch.tensor(labels, device="cuda")
     recorder.update(0, index, torch.randn(2, 5, device="cuda"), labels)

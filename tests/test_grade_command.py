@@ -1,4 +1,6 @@
-"""dpkit grade, as a teacher types it: what it writes, what it leaves alone, and what it says when it cannot."""
+"""dpkit grade, as a teacher types it: what it writes, what it leaves alone, and what it says when
+it cannot.
+"""
 
 import csv
 import json
@@ -27,7 +29,10 @@ NO_SANDBOX = sandbox.why_not()
 @pytest.fixture
 def course(tmp_path):
     """A small course: (folder of submissions, folder of grades, grade(*words) -> exit code)."""
-    hand_in(tmp_path / "in", [Case("ann", DUAL), Case("bob", DUAL, submissions.answers({"late-dual": "1 / 0"}))])
+    hand_in(
+        tmp_path / "in",
+        [Case("ann", DUAL), Case("bob", DUAL, submissions.answers({"late-dual": "1 / 0"}))],
+    )
 
     def grade(*words):
         words = [*words, "--out", str(tmp_path / "grades"), "--source", str(submissions.SOURCES)]
@@ -45,9 +50,17 @@ def test_grades_feedback_and_summary_are_written_and_nothing_is_done_twice(cours
     folder, grades, grade = course
     assert grade() == 0
     told = capsys.readouterr().err
-    assert "ann, dynamics_and_dual: 14 of 18, to read: wrong-labels" in told and "(graded before)" not in told
+    assert (
+        "ann, dynamics_and_dual: 14 of 18, to read: wrong-labels" in told
+        and "(graded before)" not in told
+    )
     line = table(grades / "grades.csv")["bob", DUAL]
-    assert (line["total"], line["max"], line["late-dual"], line["wrong-labels"]) == ("10", "18", "0", "")
+    assert (line["total"], line["max"], line["late-dual"], line["wrong-labels"]) == (
+        "10",
+        "18",
+        "0",
+        "",
+    )
     assert line["to read"] == "wrong-labels"
     first = {path: path.read_bytes() for path in grades.rglob("*") if path.is_file()}
     assert grade() == 0 and capsys.readouterr().err.count("(graded before)") == 2
@@ -62,36 +75,65 @@ def test_grades_feedback_and_summary_are_written_and_nothing_is_done_twice(cours
     assert not (grades / "feedback" / "bob" / f"{DUAL}.html").exists()  # it told of another file
     assert grade("--student", "ann") == 0  # nor does what was known of that other file come back
     assert "not a notebook" in table(grades / "grades.csv")["bob", DUAL]["remark"]
-    assert grade("--student", "Zoe") == 2 and "no student is called 'Zoe'; there are ann, bob" in capsys.readouterr().err
-    assert grade("--assignment", "x") == 2 and "no assignment is called 'x'" in capsys.readouterr().err
+    assert (
+        grade("--student", "Zoe") == 2
+        and "no student is called 'Zoe'; there are ann, bob" in capsys.readouterr().err
+    )
+    assert (
+        grade("--assignment", "x") == 2 and "no assignment is called 'x'" in capsys.readouterr().err
+    )
 
 
 def test_a_teachers_points_on_written_answers_are_merged_and_never_overwritten(course, capsys):
     _, grades, grade = course
     grades.mkdir()
     written = grades / "written.csv"
-    written.write_text("student;assignment;question;points;comment\nann;dynamics_and_dual;wrong-labels;2,5;<b>Well</b> argued\n"
-                       "ann;dynamics_and_dual;late-dual-1;1;\nbob;dynamics_and_dual;wrong-labels;5;\nbob;;;;\n")
+    written.write_text(
+        "student;assignment;question;points;comment\nann;dynamics_and_dual;wrong-labels;2,5;<b>Well</b> argued\n"
+        "ann;dynamics_and_dual;late-dual-1;1;\nbob;dynamics_and_dual;wrong-labels;5;\nbob;;;;\n"
+    )
     before = written.read_bytes()
     assert grade() == 0
     told = capsys.readouterr().err
-    assert "careful: written.csv, line 3: there is no student 'ann' with a written answer 'late-dual-1'" in told
+    assert (
+        "careful: written.csv, line 3: there is no student 'ann' with a written answer "
+        "'late-dual-1'" in told
+    )
     assert "careful: written.csv, line 4: points must be a number in 0..4; got '5'" in told
     line = table(grades / "grades.csv")["ann", DUAL]
     assert (line["total"], line["wrong-labels"], line["to read"]) == ("16.5", "2.5", "")
     page = (grades / "feedback" / "ann" / f"{DUAL}.html").read_text()
-    assert "16.5 of 18 points" in page and "&lt;b&gt;Well&lt;/b&gt; argued" in page and "2.5 of 4 points" in page
+    assert (
+        "16.5 of 18 points" in page
+        and "&lt;b&gt;Well&lt;/b&gt; argued" in page
+        and "2.5 of 4 points" in page
+    )
     assert list(table(grades / "to_read.csv")) == [("bob", DUAL)]
     assert written.read_bytes() == before
     written.write_text("name,points\n")
-    assert grade() == 2 and "must have the columns student, assignment, question, points, comment" in capsys.readouterr().err
-    written.write_text(f"student,assignment,question,points,comment\nann,{DUAL},wrong-labels,2,{'x' * 200_000}\n")
-    assert grade() == 2 and "cannot be read as CSV (field larger than field limit" in capsys.readouterr().err
+    assert (
+        grade() == 2
+        and "must have the columns student, assignment, question, points, comment"
+        in capsys.readouterr().err
+    )
+    written.write_text(
+        f"student,assignment,question,points,comment\nann,{DUAL},wrong-labels,2,{'x' * 200_000}\n"
+    )
+    assert (
+        grade() == 2
+        and "cannot be read as CSV (field larger than field limit" in capsys.readouterr().err
+    )
     written.write_bytes("student,assignment,question,points,comment\nZoë,,,1,".encode("cp1252"))
     assert grade() == 2 and "save it as CSV in UTF-8" in capsys.readouterr().err
     assert table(grades / "grades.csv")["ann", DUAL] == line  # nothing is lost
-    written.write_text(f"student,assignment,question,points,comment\nann,{DUAL},wrong-labels,2,\nann,{DUAL},wrong-labels,3,\n")
-    assert grade() == 0 and "written.csv, lines 2 and 3 are of one answer; the last counts" in capsys.readouterr().err
+    written.write_text(
+        f"student,assignment,question,points,comment\nann,{DUAL},wrong-labels,2,\nann,{DUAL},wrong-labels,3,\n"
+    )
+    assert (
+        grade() == 0
+        and "written.csv, lines 2 and 3 are of one answer; the last counts"
+        in capsys.readouterr().err
+    )
     assert table(grades / "grades.csv")["ann", DUAL]["wrong-labels"] == "3"
 
 
@@ -108,26 +150,61 @@ def test_the_summary_blames_an_empty_answer_and_not_the_one_built_on_it():
     row = {"questions": {}, "max": 0, "total": 0, "to read": [], "messages": []}
     for question in ("means", "score"):
         step = {"name": f"{question}-1", "role": "test", "points": 1, "got": 0.0}
-        add_points(row, step, {"failed": "your means raised NotImplementedError (line 4)"}, {"means"})
-    assert row["messages"] == [("means", "not answered"), ("score", "your means raised NotImplementedError (line 4)")]
+        add_points(
+            row, step, {"failed": "your means raised NotImplementedError (line 4)"}, {"means"}
+        )
+    assert row["messages"] == [
+        ("means", "not answered"),
+        ("score", "your means raised NotImplementedError (line 4)"),
+    ]
 
 
-@pytest.mark.parametrize(("make", "told"), [
-    (lambda folder: None, "there is no folder"),
-    (lambda folder: folder.mkdir(), "there is no submission in"),
-    (lambda folder: (folder / "ann").mkdir(parents=True), "there is no submission in"),
-    (lambda folder: (folder.mkdir(), (folder / "ann.ipynb").write_text("{}")), "a folder for each student"),
-])
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda folder: None, "there is no folder"),
+        (lambda folder: folder.mkdir(), "there is no submission in"),
+        (lambda folder: (folder / "ann").mkdir(parents=True), "there is no submission in"),
+        (
+            lambda folder: (folder.mkdir(), (folder / "ann.ipynb").write_text("{}")),
+            "a folder for each student",
+        ),
+    ],
+)
 def test_without_submissions_one_sentence_and_no_folder(tmp_path, capsys, make, told):
     make(tmp_path / "in")
-    assert main(["grade", str(tmp_path / "in"), "--source", str(submissions.SOURCES), "--out", str(tmp_path / "grades")]) == 2
+    assert (
+        main(
+            [
+                "grade",
+                str(tmp_path / "in"),
+                "--source",
+                str(submissions.SOURCES),
+                "--out",
+                str(tmp_path / "grades"),
+            ]
+        )
+        == 2
+    )
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1 and told in said[0] and not (tmp_path / "grades").exists()
 
 
 def test_what_was_handed_out_is_not_what_was_handed_in(tmp_path, capsys):
     hand_in(tmp_path, [Case(DUAL, DUAL)])
-    assert main(["grade", str(tmp_path), "--source", str(submissions.SOURCES), "--out", str(tmp_path / "grades")]) == 2
+    assert (
+        main(
+            [
+                "grade",
+                str(tmp_path),
+                "--source",
+                str(submissions.SOURCES),
+                "--out",
+                str(tmp_path / "grades"),
+            ]
+        )
+        == 2
+    )
     assert "have the names of assignments" in capsys.readouterr().err
 
 
@@ -136,7 +213,9 @@ def test_links_and_loose_ends_in_a_half_made_course_are_rows(course, capsys):
     shutil.rmtree(folder / "ann")
     for name in ("link", "cat", ".git"):
         (folder / name).mkdir()
-    (folder / "link" / f"{DUAL}.ipynb").symlink_to(submissions.SOURCES / f"{DUAL}.ipynb")  # the solutions, no less
+    (folder / "link" / f"{DUAL}.ipynb").symlink_to(
+        submissions.SOURCES / f"{DUAL}.ipynb"
+    )  # the solutions, no less
     (folder / ".git" / f"{DUAL}.ipynb").write_text("{}")
     (folder / "eve").mkdir()
     (folder / "eve" / DUAL).symlink_to(folder / "bob")  # another student's
@@ -150,12 +229,17 @@ def test_links_and_loose_ends_in_a_half_made_course_are_rows(course, capsys):
     assert "careful: late.ipynb lies in no student's folder and was not graded" in told
     assert "careful: cat, nothing: no notebook was handed in" in told
     rows = table(grades / "grades.csv")
-    assert "not a file of its own" in rows["link", DUAL]["remark"] and rows["link", DUAL]["total"] == "0"
+    assert (
+        "not a file of its own" in rows["link", DUAL]["remark"]
+        and rows["link", DUAL]["total"] == "0"
+    )
     assert "not a file of its own" in rows["dir", DUAL]["remark"]
     assert rows["cat", ""]["remark"] == "no notebook was handed in" and len(rows) == 6
     assert "its folder is not one of its own but a link" in rows["eve", DUAL]["remark"]
     assert (rows["eve", DUAL]["total"], rows["eve", DUAL]["max"]) == ("0", "18")
-    assert "no such assignment" in rows["link", "'=1+1"]["remark"]  # a spreadsheet would take it for a formula
+    assert (
+        "no such assignment" in rows["link", "'=1+1"]["remark"]
+    )  # a spreadsheet would take it for a formula
 
 
 def test_a_folder_of_somebody_elses_is_left_alone(course, capsys):
@@ -166,18 +250,26 @@ def test_a_folder_of_somebody_elses_is_left_alone(course, capsys):
     assert [path.name for path in grades.iterdir()] == ["thesis.txt"]
 
 
-def test_where_there_is_no_sandbox_one_line_says_why_and_names_trust(course, capsys, monkeypatch, tmp_path):
+def test_where_there_is_no_sandbox_one_line_says_why_and_names_trust(
+    course, capsys, monkeypatch, tmp_path
+):
     folder, grades, _ = course
     words = ["grade", str(folder), "--out", str(grades), "--source", str(submissions.SOURCES)]
     monkeypatch.setenv("PATH", str(tmp_path))
     assert main(words) == 2
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 1 and "sudo apt-get install bubblewrap, or add --trust" in told[0]
-    (tmp_path / "bwrap").write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    (tmp_path / "bwrap").write_text(
+        "#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n"
+    )
     (tmp_path / "bwrap").chmod(0o755)
     assert main(words) == 2
     told = capsys.readouterr().err.splitlines()
-    assert len(told) == 1 and "No permissions to create new namespace" in told[0] and "--trust" in told[0]
+    assert (
+        len(told) == 1
+        and "No permissions to create new namespace" in told[0]
+        and "--trust" in told[0]
+    )
     assert not grades.exists()
     assert main([*words, "--trust"]) == 0
     assert table(grades / "grades.csv")["ann", DUAL]["total"] == "14"
@@ -190,7 +282,10 @@ def test_a_test_that_never_ends_is_ended_and_what_was_marked_before_it_counts(mo
     from dpkit.classroom import grading
 
     monkeypatch.setattr(grading, "GRACE", 0)
-    steps = [{"role": "test", "name": "a", "points": 1.0, "source": source} for source in ("0.5", "while True:\n    pass")]
+    steps = [
+        {"role": "test", "name": "a", "points": 1.0, "source": source}
+        for source in ("0.5", "while True:\n    pass")
+    ]
     with grading._Running() as running:
         job = {"limits": asdict(sandbox.Limits(total=8)), "trust": True, "hidden": []}
         results, remark, final = grading._run_marker(steps, job, running)
@@ -218,21 +313,46 @@ def test_a_fault_of_the_assignment_is_not_the_students(course, tmp_path, capsys)
     words = ["grade", str(folder), "--out", str(grades), "--source", str(tmp_path / "sources")]
     words += ["--trust"] if NO_SANDBOX else []
     assert main(words) == 1
-    assert "the assignment itself is at fault: the setup cell setup raised OSError: no such data" in capsys.readouterr().err
-    assert main(words) == 1 and "(graded before)" not in capsys.readouterr().err  # once repaired, it will be graded
+    assert (
+        "the assignment itself is at fault: the setup cell setup raised OSError: no such data"
+        in capsys.readouterr().err
+    )
+    assert (
+        main(words) == 1 and "(graded before)" not in capsys.readouterr().err
+    )  # once repaired, it will be graded
 
 
 def test_ctrl_c_ends_everything_and_keeps_what_is_done(course, wait_until):
     folder, grades, _ = course
-    hand_in(folder, [Case("eve", DUAL, submissions.answers({"late-dual": "while True:\n    pass"}))])
-    words = ["grade", str(folder), "--out", str(grades), "--source", str(submissions.SOURCES), "--workers", "2"]
-    process = subprocess.Popen([sys.executable, "-m", "dpkit", *words, *(["--trust"] if NO_SANDBOX else [])],
-                               env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: list(grades.glob(".graded/*/*.json")))  # at least one is done, and others are at work
+    hand_in(
+        folder, [Case("eve", DUAL, submissions.answers({"late-dual": "while True:\n    pass"}))]
+    )
+    words = [
+        "grade",
+        str(folder),
+        "--out",
+        str(grades),
+        "--source",
+        str(submissions.SOURCES),
+        "--workers",
+        "2",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dpkit", *words, *(["--trust"] if NO_SANDBOX else [])],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(
+        lambda: list(grades.glob(".graded/*/*.json"))
+    )  # at least one is done, and others are at work
     family = sandbox.below(process.pid)
     process.send_signal(signal.SIGINT)
     told = process.communicate(timeout=60)[1]
-    assert process.returncode == 130 and told.splitlines()[-1] == "dpkit: interrupted; the same command goes on from here"
+    assert (
+        process.returncode == 130
+        and told.splitlines()[-1] == "dpkit: interrupted; the same command goes on from here"
+    )
     wait_until(lambda: not any(Path(f"/proc/{one.pid}").exists() for one in family))
     assert all(json.loads(path.read_text())["key"] for path in grades.glob(".graded/*/*.json"))
     assert not (grades / "grades.csv").exists()  # no table of half a class

@@ -27,7 +27,9 @@ def made(build, *arguments):
         torch.manual_seed(0)
         net = build(*arguments)
         for module in net.modules():
-            if isinstance(module, nn.BatchNorm2d) and module.track_running_stats:  # as after a training
+            if (
+                isinstance(module, nn.BatchNorm2d) and module.track_running_stats
+            ):  # as after a training
                 module.running_mean.normal_()
                 module.running_var.uniform_(0.5, 2)
         return net
@@ -43,7 +45,9 @@ def one_by_one(net, images):
     for i in range(len(images)):
         loss = F.cross_entropy(net(images.clean(slice(i, i + 1))), images.labels[i : i + 1])
         parts = torch.autograd.grad(loss, every, allow_unused=True)
-        found.append(sum(part.double().square().sum().item() for part in parts if part is not None) ** 0.5)
+        found.append(
+            sum(part.double().square().sum().item() for part in parts if part is not None) ** 0.5
+        )
     return np.array(found)
 
 
@@ -75,7 +79,11 @@ class Twice(Odd):
 class Tied(nn.Module):
     def __init__(self):
         super().__init__()
-        self.there, self.back, self.head = nn.Linear(100, 100), nn.Linear(100, 100), nn.Linear(100, 3)
+        self.there, self.back, self.head = (
+            nn.Linear(100, 100),
+            nn.Linear(100, 100),
+            nn.Linear(100, 3),
+        )
         self.back.weight = self.there.weight
 
     def forward(self, x):
@@ -92,7 +100,11 @@ class Beside(Odd):
     def forward(self, x):
         x = self.first(x)
         self.aside(x.mean((2, 3)))
-        return self.head(torch.tanh(self.mix(F.relu_(self.norm(self.apart(F.relu_(self.second(x))))).flatten(2).mT)).mean(1))
+        return self.head(
+            torch.tanh(
+                self.mix(F.relu_(self.norm(self.apart(F.relu_(self.second(x))))).flatten(2).mT)
+            ).mean(1)
+        )
 
 
 class Fixed(Odd):
@@ -101,7 +113,11 @@ class Fixed(Odd):
     def forward(self, x):
         with torch.no_grad():
             x = self.first(x)
-        return self.head(torch.tanh(self.mix(F.relu_(self.norm(self.apart(F.relu_(self.second(x))))).flatten(2).mT)).mean(1))
+        return self.head(
+            torch.tanh(
+                self.mix(F.relu_(self.norm(self.apart(F.relu_(self.second(x))))).flatten(2).mT)
+            ).mean(1)
+        )
 
 
 class Again(Odd):
@@ -109,31 +125,56 @@ class Again(Odd):
 
     def forward(self, x):
         x = self.apart(F.relu_(self.second(self.first(x))))
-        x = F.relu_(self.norm(x)) + F.conv2d(x, self.apart.weight[:, :1].expand(-1, x.shape[1], -1, -1), padding="same")
+        x = F.relu_(self.norm(x)) + F.conv2d(
+            x, self.apart.weight[:, :1].expand(-1, x.shape[1], -1, -1), padding="same"
+        )
         return self.head(torch.tanh(self.mix(x.flatten(2).mT)).mean(1))
 
 
 def layered():
-    return nn.Sequential(nn.Conv2d(1, 4, 3, padding="same"), nn.GroupNorm(2, 4), nn.Flatten(), nn.Linear(400, 3))
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding="same"), nn.GroupNorm(2, 4), nn.Flatten(), nn.Linear(400, 3)
+    )
 
 
 def normalised():
-    return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 4, 3)), nn.Flatten(), nn.Linear(256, 3))
+    return nn.Sequential(
+        nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 4, 3)), nn.Flatten(), nn.Linear(256, 3)
+    )
 
 
 def batch_statistics():
-    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.Flatten(), nn.Linear(256, 3))
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4, track_running_stats=False),
+        nn.Flatten(),
+        nn.Linear(256, 3),
+    )
 
 
 def rows_of_pixels():
     whole = nn.Unflatten(0, (-1, 10))
-    return nn.Sequential(nn.Flatten(0, 2), nn.Linear(10, 6), nn.Tanh(), whole, nn.Flatten(), nn.Linear(60, 3))
+    return nn.Sequential(
+        nn.Flatten(0, 2), nn.Linear(10, 6), nn.Tanh(), whole, nn.Flatten(), nn.Linear(60, 3)
+    )
 
 
-BY_LAYER = {"small_cnn": lambda: small_cnn(1, 3), "resnet18": lambda: resnet18(1, 3), "odd": Odd,
-            "beside": Beside}
-BY_SAMPLE = {"fixed": Fixed, "twice": Twice, "tied": Tied, "again": Again, "layered": layered, "normalised": normalised,
-             "batch": batch_statistics, "rows": rows_of_pixels}
+BY_LAYER = {
+    "small_cnn": lambda: small_cnn(1, 3),
+    "resnet18": lambda: resnet18(1, 3),
+    "odd": Odd,
+    "beside": Beside,
+}
+BY_SAMPLE = {
+    "fixed": Fixed,
+    "twice": Twice,
+    "tied": Tied,
+    "again": Again,
+    "layered": layered,
+    "normalised": normalised,
+    "batch": batch_statistics,
+    "rows": rows_of_pixels,
+}
 
 
 @pytest.mark.parametrize("name", BY_LAYER | BY_SAMPLE)
@@ -146,7 +187,9 @@ def test_each_norm_is_what_autograd_gives_for_that_sample_alone(images, name):
 
 @pytest.mark.parametrize("name", BY_LAYER | BY_SAMPLE)
 def test_only_what_the_rules_are_right_for_goes_layer_by_layer(images, name):
-    modules, _ = gradients._try_one(made((BY_LAYER | BY_SAMPLE)[name]).eval(), images.clean(slice(0, 1)))
+    modules, _ = gradients._try_one(
+        made((BY_LAYER | BY_SAMPLE)[name]).eval(), images.clean(slice(0, 1))
+    )
     assert (modules is not None) == (name in BY_LAYER)
 
 
@@ -155,20 +198,26 @@ def test_a_norm_does_not_depend_on_the_batch_or_its_neighbours(images, name):
     net = made((BY_LAYER | BY_SAMPLE)[name])
     whole = gradient_norms(net, images).values
     for batch_size in (1, 7, 19):  # 19: the last batch is one image
-        np.testing.assert_allclose(gradient_norms(net, images, batch_size=batch_size).values, whole, rtol=2e-5)
+        np.testing.assert_allclose(
+            gradient_norms(net, images, batch_size=batch_size).values, whole, rtol=2e-5
+        )
     np.testing.assert_allclose(gradient_norms(net, images.first(3)).values, whole[:3], rtol=2e-5)
 
 
 def test_a_network_that_diverged_is_told(images):
     net = made(small_cnn, 1, 3)
     net.head.weight.data[:] = torch.nan
-    with pytest.raises(ValueError, match=r"gradients are numbers; 20 of 20 are NaN \(first: row 0\): it diverged"):
+    with pytest.raises(
+        ValueError, match=r"gradients are numbers; 20 of 20 are NaN \(first: row 0\): it diverged"
+    ):
         gradient_norms(net, images)
 
 
 def test_where_only_the_head_has_parameters_it_is_the_closed_form_of_grand(images):
     net = made(StagedNet, [nn.PixelUnshuffle(5)], nn.Linear(25, 3))
-    np.testing.assert_allclose(gradient_norms(net, images).values, grand(take_snapshot(net, images)).values, rtol=2e-5)
+    np.testing.assert_allclose(
+        gradient_norms(net, images).values, grand(take_snapshot(net, images)).values, rtol=2e-5
+    )
 
 
 def test_frozen_layers_count_and_stay_frozen(images):
@@ -176,7 +225,9 @@ def test_frozen_layers_count_and_stay_frozen(images):
     free = gradient_norms(net, images).values
     net.stages.requires_grad_(False)
     np.testing.assert_array_equal(gradient_norms(net, images).values, free)
-    assert not any(p.requires_grad for p in net.stages.parameters()) and all(p.grad is None for p in net.parameters())
+    assert not any(p.requires_grad for p in net.stages.parameters()) and all(
+        p.grad is None for p in net.parameters()
+    )
 
 
 def test_modes_hooks_statistics_threads_and_random_state_are_left_alone(images):
@@ -186,7 +237,12 @@ def test_modes_hooks_statistics_threads_and_random_state_are_left_alone(images):
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     with torch.no_grad():
         gradient_norms(net, images)
-    assert net.training and net.stages[0].training and not net.stages[1].training and not net.stages[1][0].training
+    assert (
+        net.training
+        and net.stages[0].training
+        and not net.stages[1].training
+        and not net.stages[1][0].training
+    )
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert not any(module._forward_hooks for module in net.modules())
     assert torch.equal(torch.get_rng_state(), state) and torch.get_num_threads() == threads
@@ -202,7 +258,11 @@ def test_a_net_that_fails_is_put_back_too(images):
 def test_chunks_are_as_many_images_as_fit(images, monkeypatch):
     sizes = []
     monkeypatch.setattr(gradients, "_is_all", lambda *of: True)
-    monkeypatch.setattr(gradients, "_by_layer", lambda net, modules, x, y: sizes.append(len(x)) or torch.ones(len(x)))
+    monkeypatch.setattr(
+        gradients,
+        "_by_layer",
+        lambda net, modules, x, y: sizes.append(len(x)) or torch.ones(len(x)),
+    )
     net = made(small_cnn, 1, 3)
     gradient_norms(net, images)
     monkeypatch.setattr(gradients, "_BYTES", 1)
@@ -211,14 +271,19 @@ def test_chunks_are_as_many_images_as_fit(images, monkeypatch):
 
 
 def test_a_part_of_a_set_is_refused(images):
-    with pytest.raises(ValueError, match="gradient_norms needs the whole set, so that row i is sample i; got 5 of 20 samples: "
-                                         r"pass the set before \.subset"):
+    with pytest.raises(
+        ValueError,
+        match="gradient_norms needs the whole set, so that row i is sample i; got 5 of 20 samples: "
+        r"pass the set before \.subset",
+    ):
         gradient_norms(made(small_cnn, 1, 3), images.subset(np.arange(5)))
 
 
 def test_bf16_is_near_fp32(images):
     net = made(small_cnn, 1, 3)
-    fp32, bf16 = (gradient_norms(net, images, precision=precision).values for precision in ("fp32", "bf16"))
+    fp32, bf16 = (
+        gradient_norms(net, images, precision=precision).values for precision in ("fp32", "bf16")
+    )
     np.testing.assert_allclose(bf16, fp32, rtol=0.1)
 
 

@@ -1,4 +1,6 @@
-"""An edited function is another to every cache, an unchanged one the same in every process, and dpkit's keep their keys."""
+"""An edited function is another to every cache, an unchanged one the same in every process, and
+dpkit's keep their keys.
+"""
 
 import functools
 import linecache
@@ -41,96 +43,215 @@ def of(source, **known):
     return identity(cell(source, **known)["mine"])
 
 
-# ---- edited is another, unchanged is the same ------------------------------------------------------------------
+# ---- edited is another, unchanged is the same ----------------------------------------------------
 
 EDITS = {
     "its body": ("def mine(d): return d + 1", "def mine(d): return d - 1"),
     "a number": ("def mine(d): return 0.5 * d", "def mine(d): return 0.25 * d"),
     "a number's kind": ("def mine(d): return d / 1", "def mine(d): return d / 1.0"),
-    "a sign of zero": ("def mine(d): return np.arctan2(0.0, d)", "def mine(d): return np.arctan2(-0.0, d)"),
+    "a sign of zero": (
+        "def mine(d): return np.arctan2(0.0, d)",
+        "def mine(d): return np.arctan2(-0.0, d)",
+    ),
     "a default": ("def mine(d, w=1): return d + w", "def mine(d, w=2): return d + w"),
-    "a keyword's default": ("def mine(d, *, w=1): return d + w", "def mine(d, *, w=2): return d + w"),
-    "what an except catches": ("""
+    "a keyword's default": (
+        "def mine(d, *, w=1): return d + w",
+        "def mine(d, *, w=2): return d + w",
+    ),
+    "what an except catches": (
+        """
         def mine(d):
             try: return d.a
-            except AttributeError: return 0""", """
+            except AttributeError: return 0""",
+        """
         def mine(d):
             try: return d.a
-            except KeyError: return 0"""),
-    "how far a try goes": ("""
+            except KeyError: return 0""",
+    ),
+    "how far a try goes": (
+        """
         def mine(d):
             try: x = d()
             except ValueError: x = 1
-            return int(x)""", """
+            return int(x)""",
+        """
         def mine(d):
             try:
                 x = d()
                 return int(x)
             except ValueError: x = 1
-            return int(x)"""),
-    "a value of the notebook": ("scale = 1\ndef mine(d): return scale * d", "scale = 2\ndef mine(d): return scale * d"),
-    "an array of the notebook": ("w = np.ones(3)\ndef mine(d): return w @ d", "w = np.arange(3.)\ndef mine(d): return w @ d"),
-    "a tensor's place": ("w = torch.tensor([1, 2])\ndef mine(d): return w", "w = torch.tensor([2, 1])\ndef mine(d): return w"),
-    "an array's kind": ("w = np.zeros(2, 'f4')\ndef mine(d): return w", "w = np.zeros(2, 'i4')\ndef mine(d): return w"),
-    "a dict's value": ("o = {'a': [1, 2]}\ndef mine(d): return o", "o = {'a': [1, 3]}\ndef mine(d): return o"),
-    "a function that it calls": ("def f(d): return d\ndef mine(d): return f(d)",
-                                 "def f(d): return -d\ndef mine(d): return f(d)"),
-    "one that that calls": ("def g(d): return d\ndef f(d): return g(d)\ndef mine(d): return f(d)",
-                            "def g(d): return -d\ndef f(d): return g(d)\ndef mine(d): return f(d)"),
-    "one inside it": ("def f(d): return d\ndef mine(d): return [f(x) for x in d]",
-                      "def f(d): return -d\ndef mine(d): return [f(x) for x in d]"),
-    "one that calls it back": ("def f(d): return mine(d) if d else 1\ndef mine(d): return f(d - 1)",
-                               "def f(d): return mine(d) if d else 2\ndef mine(d): return f(d - 1)"),
-    "a closure": ("def make(w): return lambda d: w * d\nmine = make(1)", "def make(w): return lambda d: w * d\nmine = make(2)"),
-    "a function in a closure": ("def make(f): return lambda d: f(d)\nmine = make(lambda d: d)",
-                                "def make(f): return lambda d: f(d)\nmine = make(lambda d: -d)"),
-    "a lambda beside another": ("fs = [lambda d: d, lambda d: -d]; mine = fs[0]",
-                                "fs = [lambda d: d, lambda d: -d]; mine = fs[1]"),
-    "partial's argument": ("def f(w, d): return w * d\nmine = functools.partial(f, 1)",
-                           "def f(w, d): return w * d\nmine = functools.partial(f, 2)"),
-    "partial's keyword": ("mine = functools.partial(np_dual, window=5)", "mine = functools.partial(np_dual, window=6)"),
-    "partial's function": ("mine = functools.partial(lambda d, w: d, w=1)", "mine = functools.partial(lambda d, w: -d, w=1)"),
-    "under a decorator": ("""
+            return int(x)""",
+    ),
+    "a value of the notebook": (
+        "scale = 1\ndef mine(d): return scale * d",
+        "scale = 2\ndef mine(d): return scale * d",
+    ),
+    "an array of the notebook": (
+        "w = np.ones(3)\ndef mine(d): return w @ d",
+        "w = np.arange(3.)\ndef mine(d): return w @ d",
+    ),
+    "a tensor's place": (
+        "w = torch.tensor([1, 2])\ndef mine(d): return w",
+        "w = torch.tensor([2, 1])\ndef mine(d): return w",
+    ),
+    "an array's kind": (
+        "w = np.zeros(2, 'f4')\ndef mine(d): return w",
+        "w = np.zeros(2, 'i4')\ndef mine(d): return w",
+    ),
+    "a dict's value": (
+        "o = {'a': [1, 2]}\ndef mine(d): return o",
+        "o = {'a': [1, 3]}\ndef mine(d): return o",
+    ),
+    "a function that it calls": (
+        "def f(d): return d\ndef mine(d): return f(d)",
+        "def f(d): return -d\ndef mine(d): return f(d)",
+    ),
+    "one that that calls": (
+        "def g(d): return d\ndef f(d): return g(d)\ndef mine(d): return f(d)",
+        "def g(d): return -d\ndef f(d): return g(d)\ndef mine(d): return f(d)",
+    ),
+    "one inside it": (
+        "def f(d): return d\ndef mine(d): return [f(x) for x in d]",
+        "def f(d): return -d\ndef mine(d): return [f(x) for x in d]",
+    ),
+    "one that calls it back": (
+        "def f(d): return mine(d) if d else 1\ndef mine(d): return f(d - 1)",
+        "def f(d): return mine(d) if d else 2\ndef mine(d): return f(d - 1)",
+    ),
+    "a closure": (
+        "def make(w): return lambda d: w * d\nmine = make(1)",
+        "def make(w): return lambda d: w * d\nmine = make(2)",
+    ),
+    "a function in a closure": (
+        "def make(f): return lambda d: f(d)\nmine = make(lambda d: d)",
+        "def make(f): return lambda d: f(d)\nmine = make(lambda d: -d)",
+    ),
+    "a lambda beside another": (
+        "fs = [lambda d: d, lambda d: -d]; mine = fs[0]",
+        "fs = [lambda d: d, lambda d: -d]; mine = fs[1]",
+    ),
+    "partial's argument": (
+        "def f(w, d): return w * d\nmine = functools.partial(f, 1)",
+        "def f(w, d): return w * d\nmine = functools.partial(f, 2)",
+    ),
+    "partial's keyword": (
+        "mine = functools.partial(np_dual, window=5)",
+        "mine = functools.partial(np_dual, window=6)",
+    ),
+    "partial's function": (
+        "mine = functools.partial(lambda d, w: d, w=1)",
+        "mine = functools.partial(lambda d, w: -d, w=1)",
+    ),
+    "under a decorator": (
+        """
         def twice(f):
             @functools.wraps(f)
             def g(*a): return 2 * f(*a)
             return g
         @twice
-        def mine(d): return d""", """
+        def mine(d): return d""",
+        """
         def twice(f):
             @functools.wraps(f)
             def g(*a): return 2 * f(*a)
             return g
         @twice
-        def mine(d): return -d"""),
-    "a decorator": ("def by(f): return functools.wraps(f)(lambda d: f(d))\n@by\ndef mine(d): return d",
-                    "def by(f): return functools.wraps(f)(lambda d: -f(d))\n@by\ndef mine(d): return d"),
-    "under a library's decorator": ("@torch.no_grad()\ndef mine(d): return d", "@torch.no_grad()\ndef mine(d): return -d"),
-    "under lru_cache": ("@functools.lru_cache\ndef mine(d): return d", "@functools.lru_cache\ndef mine(d): return -d"),
-    "under numba": ("import numba\n@numba.njit\ndef f(d): return d\ndef mine(d): return f(d)",
-                    "import numba\n@numba.njit\ndef f(d): return -d\ndef mine(d): return f(d)"),
-    "numba's options": ("import numba\n@numba.njit\ndef f(d): return d\ndef mine(d): return f(d)",
-                        "import numba\n@numba.njit(fastmath=True)\ndef f(d): return d\ndef mine(d): return f(d)"),
-    "what an object holds": ("class C:\n  def __init__(s, w): s.w = w\n  def __call__(s, d): return s.w\nmine = C(1)",
-                             "class C:\n  def __init__(s, w): s.w = w\n  def __call__(s, d): return s.w\nmine = C(2)"),
-    "an object's method": ("class C:\n  def __call__(self, d): return self.f(d)\n  def f(self, d): return d\nmine = C()",
-                           "class C:\n  def __call__(self, d): return self.f(d)\n  def f(self, d): return -d\nmine = C()"),
-    "an object's property": ("class C:\n  @property\n  def w(self): return 1\n  def __call__(s, d): return s.w\nmine = C()",
-                             "class C:\n  @property\n  def w(self): return 2\n  def __call__(s, d): return s.w\nmine = C()"),
-    "a base's method": ("class B:\n  def f(s, d): return d\nclass C(B):\n  def __call__(s, d): return super().f(d)\nmine = C()",
-                        "class B:\n  def f(s, d): return 1\nclass C(B):\n  def __call__(s, d): return super().f(d)\nmine=C()"),
+        def mine(d): return -d""",
+    ),
+    "a decorator": (
+        "def by(f): return functools.wraps(f)(lambda d: f(d))\n@by\ndef mine(d): return d",
+        "def by(f): return functools.wraps(f)(lambda d: -f(d))\n@by\ndef mine(d): return d",
+    ),
+    "under a library's decorator": (
+        "@torch.no_grad()\ndef mine(d): return d",
+        "@torch.no_grad()\ndef mine(d): return -d",
+    ),
+    "under lru_cache": (
+        "@functools.lru_cache\ndef mine(d): return d",
+        "@functools.lru_cache\ndef mine(d): return -d",
+    ),
+    "under numba": (
+        "import numba\n@numba.njit\ndef f(d): return d\ndef mine(d): return f(d)",
+        "import numba\n@numba.njit\ndef f(d): return -d\ndef mine(d): return f(d)",
+    ),
+    "numba's options": (
+        "import numba\n@numba.njit\ndef f(d): return d\ndef mine(d): return f(d)",
+        "import numba\n@numba.njit(fastmath=True)\ndef f(d): return d\ndef mine(d): return f(d)",
+    ),
+    "what an object holds": (
+        "class C:\n  def __init__(s, w): s.w = w\n  def __call__(s, d): return s.w\nmine = C(1)",
+        "class C:\n  def __init__(s, w): s.w = w\n  def __call__(s, d): return s.w\nmine = C(2)",
+    ),
+    "an object's method": (
+        (
+            "class C:\n  def __call__(self, d): return self.f(d)\n  def f(self, d): return d\nmine "
+            "= C()"
+        ),
+        (
+            "class C:\n  def __call__(self, d): return self.f(d)\n  def f(self, d): return "
+            "-d\nmine = C()"
+        ),
+    ),
+    "an object's property": (
+        (
+            "class C:\n  @property\n  def w(self): return 1\n  def __call__(s, d): return "
+            "s.w\nmine = C()"
+        ),
+        (
+            "class C:\n  @property\n  def w(self): return 2\n  def __call__(s, d): return "
+            "s.w\nmine = C()"
+        ),
+    ),
+    "a base's method": (
+        (
+            "class B:\n  def f(s, d): return d\nclass C(B):\n  def __call__(s, d): return "
+            "super().f(d)\nmine = C()"
+        ),
+        (
+            "class B:\n  def f(s, d): return 1\nclass C(B):\n  def __call__(s, d): return "
+            "super().f(d)\nmine=C()"
+        ),
+    ),
     "a method's fixed argument": (
-        "class C:\n  def f(s, w, d): return w\n  __call__ = functools.partialmethod(f, 1)\nmine = C()",
-        "class C:\n  def f(s, w, d): return w\n  __call__ = functools.partialmethod(f, 2)\nmine = C()"),
-    "a slot": ("class C:\n  __slots__ = ('w',)\n  def __call__(self, d): return self.w\nmine = C(); mine.w = 1",
-               "class C:\n  __slots__ = ('w',)\n  def __call__(self, d): return self.w\nmine = C(); mine.w = 2"),
-    "a bound method's object": ("class C:\n  w = 1\n  def f(self, d): return self.w\nmine = C().f",
-                                "class C:\n  w = 2\n  def f(self, d): return self.w\nmine = C().f"),
-    "a function's own attribute": ("def mine(d): return mine.w\nmine.w = 1", "def mine(d): return mine.w\nmine.w = 2"),
-    "a network's layer": ("class mine(torch.nn.Module):\n  def __init__(s, c, k):\n    super().__init__(); s.n = 8",
-                          "class mine(torch.nn.Module):\n  def __init__(s, c, k):\n    super().__init__(); s.n = 9"),
-    "a set of texts": ("def mine(d): return d in {'a', 'bb', 'ccc'}", "def mine(d): return d in {'a', 'bb', 'cccc'}"),
-    "a name that hides a builtin": ("def mine(d): return max(d)", "max = min\ndef mine(d): return max(d)"),
+        (
+            "class C:\n  def f(s, w, d): return w\n  __call__ = functools.partialmethod(f, "
+            "1)\nmine = C()"
+        ),
+        (
+            "class C:\n  def f(s, w, d): return w\n  __call__ = functools.partialmethod(f, "
+            "2)\nmine = C()"
+        ),
+    ),
+    "a slot": (
+        (
+            "class C:\n  __slots__ = ('w',)\n  def __call__(self, d): return self.w\nmine = C(); "
+            "mine.w = 1"
+        ),
+        (
+            "class C:\n  __slots__ = ('w',)\n  def __call__(self, d): return self.w\nmine = C(); "
+            "mine.w = 2"
+        ),
+    ),
+    "a bound method's object": (
+        "class C:\n  w = 1\n  def f(self, d): return self.w\nmine = C().f",
+        "class C:\n  w = 2\n  def f(self, d): return self.w\nmine = C().f",
+    ),
+    "a function's own attribute": (
+        "def mine(d): return mine.w\nmine.w = 1",
+        "def mine(d): return mine.w\nmine.w = 2",
+    ),
+    "a network's layer": (
+        "class mine(torch.nn.Module):\n  def __init__(s, c, k):\n    super().__init__(); s.n = 8",
+        "class mine(torch.nn.Module):\n  def __init__(s, c, k):\n    super().__init__(); s.n = 9",
+    ),
+    "a set of texts": (
+        "def mine(d): return d in {'a', 'bb', 'ccc'}",
+        "def mine(d): return d in {'a', 'bb', 'cccc'}",
+    ),
+    "a name that hides a builtin": (
+        "def mine(d): return max(d)",
+        "max = min\ndef mine(d): return max(d)",
+    ),
 }
 
 
@@ -140,13 +261,21 @@ def test_what_changes_what_a_function_does_changes_its_identity(what):
     assert before != after and before == of(EDITS[what][0], np_dual=scorers.dual) and is_own(before)
 
 
-@pytest.mark.parametrize("before, after", [
-    ("def mine(d): return d + 1", "\n\n# a comment\ndef mine(d):\n\n    return (d  # another\n            + 1)"),
-    ("w = 1\ndef mine(d): return w", "w = 1; other = 2\ndef mine(d): return w"),
-    ("def mine(d: int) -> int: return d", "def mine(d): return d"),
-    ("class C:\n  a = 1\n  b = 2\n  def __call__(self): return self.a\nmine = C()",
-     "class C:\n  b = 2\n  a = 1\n  def __call__(self): return self.a\nmine = C()"),
-])
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        (
+            "def mine(d): return d + 1",
+            "\n\n# a comment\ndef mine(d):\n\n    return (d  # another\n            + 1)",
+        ),
+        ("w = 1\ndef mine(d): return w", "w = 1; other = 2\ndef mine(d): return w"),
+        ("def mine(d: int) -> int: return d", "def mine(d): return d"),
+        (
+            "class C:\n  a = 1\n  b = 2\n  def __call__(self): return self.a\nmine = C()",
+            "class C:\n  b = 2\n  a = 1\n  def __call__(self): return self.a\nmine = C()",
+        ),
+    ],
+)
 def test_what_changes_nothing_that_a_function_does_leaves_its_identity(before, after):
     assert of(before) == of(after)
 
@@ -172,7 +301,8 @@ def test_being_called_and_pickled_leaves_the_identity():
 
 
 def test_an_identity_is_the_same_in_another_process(python, tmp_path):
-    (tmp_path / "own.py").write_text(SOURCE := textwrap.dedent("""
+    (tmp_path / "own.py").write_text(
+        SOURCE := textwrap.dedent("""
         import functools, torch
         from own_helpers import scale
         import own_helpers
@@ -181,13 +311,20 @@ def test_an_identity_is_the_same_in_another_process(python, tmp_path):
             def __call__(self, d): return scale(d) + own_helpers.SHIFT, d in {"a", "bb", "ccc"}
         @torch.no_grad()
         def mine(d): return WORDS, C()(d), [x for x in d]
-        """))
+        """)
+    )
     (tmp_path / "own_helpers.py").write_text("SHIFT = 1\ndef scale(d): return 2 * d\n")
     code = "import os, sys; sys.path.insert(0, os.getcwd()); import own, dpkit.identity as d; print(d.identity(own.mine))"
-    first, again = python(code).stdout, python("import json, numpy, random\n" + code).stdout  # hashes of texts differ in each
+    first, again = (
+        python(code).stdout,
+        python("import json, numpy, random\n" + code).stdout,
+    )  # hashes of texts differ in each
     assert first == again and first.startswith("mine ")
-    for name, text in (("own_helpers.py", "SHIFT = 2\ndef scale(d): return 2 * d\n"),
-                       ("own_helpers.py", "SHIFT = 1\ndef scale(d): return 3 * d\n"), ("own.py", SOURCE.replace("bb", "b"))):
+    for name, text in (
+        ("own_helpers.py", "SHIFT = 2\ndef scale(d): return 2 * d\n"),
+        ("own_helpers.py", "SHIFT = 1\ndef scale(d): return 3 * d\n"),
+        ("own.py", SOURCE.replace("bb", "b")),
+    ):
         kept = (tmp_path / name).read_text()
         (tmp_path / name).write_text(text)
         assert python(code).stdout not in (first, "")
@@ -205,27 +342,41 @@ print(identity(mine))"""
     assert python(code.format("")).stdout == python(code.format("import colorsys")).stdout != ""
 
 
-@pytest.mark.parametrize("source", [
-    "import helpers\ndef mine(d): return helpers.f(d)", "import helpers as h\ndef mine(d): return [h.f(x) for x in d]",
-    "from helpers import f\ndef mine(d): return f(d)", "def mine(d):\n  import helpers\n  return helpers.f(d)",
-    "def mine(d):\n  from helpers import f\n  return f(d)",
-    "import helpers\ndef other(d): return helpers.unused\ndef mine(d): return other(d), helpers.f(d)",
-])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import helpers\ndef mine(d): return helpers.f(d)",
+        "import helpers as h\ndef mine(d): return [h.f(x) for x in d]",
+        "from helpers import f\ndef mine(d): return f(d)",
+        "def mine(d):\n  import helpers\n  return helpers.f(d)",
+        "def mine(d):\n  from helpers import f\n  return f(d)",
+        (
+            "import helpers\ndef other(d): return helpers.unused\ndef mine(d): return other(d), "
+            "helpers.f(d)"
+        ),
+    ],
+)
 def test_a_module_of_ones_own_is_followed_as_far_as_it_is_read(source, monkeypatch):
     def identity_with(**parts):
         helpers = types.ModuleType("helpers")
-        vars(helpers).update(cell("def f(d): return 1\ndef g(d): return 2\nunused = 3", name="helpers") | parts)
+        vars(helpers).update(
+            cell("def f(d): return 1\ndef g(d): return 2\nunused = 3", name="helpers") | parts
+        )
         monkeypatch.setitem(sys.modules, "helpers", helpers)
         return of(source)
 
     assert identity_with() == identity_with(g=None) != identity_with(f=lambda d: 5)
 
 
-# ---- whose a function is ---------------------------------------------------------------------------------------
+# ---- whose a function is -------------------------------------------------------------------------
 
 
 def test_dpkits_own_are_known_by_name_and_what_looks_like_them_is_not():
-    assert identity(scorers.dual) == "dual" and identity(small_cnn) == "small_cnn" and not is_own("dual")
+    assert (
+        identity(scorers.dual) == "dual"
+        and identity(small_cnn) == "small_cnn"
+        and not is_own("dual")
+    )
 
     @functools.wraps(scorers.dual)
     def wrapped(dynamics, **more):
@@ -242,18 +393,40 @@ def test_a_changed_default_of_dpkits_counts_for_who_calls_it(monkeypatch):
     source = "import dpkit\ndef mine(d): return dpkit.dual(d)"
     before = of(source), of("def mine(d): return f(d)", f=scorers.dual)
     monkeypatch.setattr(scorers.dual, "__kwdefaults__", {"window": 5})
-    assert all(one != other for one, other in zip(before, (of(source), of("def mine(d): return f(d)", f=scorers.dual))))
+    assert all(
+        one != other
+        for one, other in zip(before, (of(source), of("def mine(d): return f(d)", f=scorers.dual)))
+    )
 
 
-@pytest.mark.parametrize("function, why", [
-    (len, "compiled"), (np.exp, "compiled"), (np.mean, "compiled"), (torch.relu, "compiled"),
-    ("def mine(d): return eval('d')", "it calls eval"), ("def mine(d): return globals()['f'](d)", "it calls globals"),
-    ("g = (i for i in (1, 2))\ndef mine(d): return next(g)", "it reads a generator"),
-    ("import threading\nlock = threading.Lock()\ndef mine(d):\n  with lock: return d", "it reads a lock"),
-    ("def make(f): return lambda d: f.read()\nmine = make(open('/dev/null'))", "it reads a TextIOWrapper"),
-    ("class C:\n  def __call__(self, d): return d\n  def __reduce_ex__(self, p): raise RuntimeError('no')\nmine = C()", "no"),
-    ("f = np.frompyfunc(lambda x: x, 1, 1)\ndef mine(d): return f(d)", "it reads the ufunc"),
-])
+@pytest.mark.parametrize(
+    "function, why",
+    [
+        (len, "compiled"),
+        (np.exp, "compiled"),
+        (np.mean, "compiled"),
+        (torch.relu, "compiled"),
+        ("def mine(d): return eval('d')", "it calls eval"),
+        ("def mine(d): return globals()['f'](d)", "it calls globals"),
+        ("g = (i for i in (1, 2))\ndef mine(d): return next(g)", "it reads a generator"),
+        (
+            "import threading\nlock = threading.Lock()\ndef mine(d):\n  with lock: return d",
+            "it reads a lock",
+        ),
+        (
+            "def make(f): return lambda d: f.read()\nmine = make(open('/dev/null'))",
+            "it reads a TextIOWrapper",
+        ),
+        (
+            (
+                "class C:\n  def __call__(self, d): return d\n  def __reduce_ex__(self, p): raise "
+                "RuntimeError('no')\nmine = C()"
+            ),
+            "no",
+        ),
+        ("f = np.frompyfunc(lambda x: x, 1, 1)\ndef mine(d): return f(d)", "it reads the ufunc"),
+    ],
+)
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_what_cannot_be_known_is_said_to_be(function, why):
     with pytest.raises(Unknown, match=f"what .* does cannot be known: .*{why}"):
@@ -262,36 +435,73 @@ def test_what_cannot_be_known_is_said_to_be(function, why):
 
 def test_what_cannot_be_known_is_never_found_again_and_is_warned_of_once():
     unsure = cell("g = (i for i in (1, 2))\ndef mine_once(d): return next(g)")["mine_once"]
-    with pytest.warns(UserWarning, match="mine_once does cannot be known: .*: nothing that is computed by it is taken from"):
+    with pytest.warns(
+        UserWarning,
+        match="mine_once does cannot be known: .*: nothing that is computed by it is taken from",
+    ):
         first = known_or_new(unsure)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert known_or_new(unsure) != first
 
 
-# ---- the keys of the stages and sweeps -------------------------------------------------------------------------
+# ---- the keys of the stages and sweeps -----------------------------------------------------------
 
 AROUND = {"device": "cpu", "processor": "one", "precision": "fp32", "torch": "2"}
 CELL = Trial("digits", "dual", 0.5, 3, Recipe(epochs=12, lr=0.05), 11, Recipe(epochs=2))
-# names of the record, score and selection, of a sweep's row and of its record, from before others' functions were told apart
+# names of the record, score and selection, of a sweep's row and of its record, from before others'
+# functions were told apart
 KEYS = {
-    ("random", "resnet18"): ["record-09732ff1e42cd6a7e57d", None, "select-fce2344aa67ccb1c6042", "211e3c3c69175d262bcd", None],
-    ("dual+beta", "small_cnn"): ["record-da93859a0e531eade970", "score-c768223f573340593079", "select-c31e1389915af2f9f84a",
-                                 "f39ea9ca4eb0c0bad708", "8aac051e83beae2ea092"],
-    ("d2", "resnet50"): ["record-ce98096fd23f8c546d9c", "score-f75ae921f7a86bab30e3", "select-dad3852432e6e6988a46",
-                         "ead61e925551ba51b1e3", "364e3f90f802efc605fa"],
-    ("eeprune", "small_cnn"): ["record-6fc8d21e179b020eed44", "score-c3278612402f094d65cf", "select-65ac0ae5dc12fb1c2f3e",
-                               "d224ea85ce589f32e823", "7a799ebce25062954434"],
-    ("influence", "small_cnn"): ["record-da93859a0e531eade970", None, "select-75e779fa30b62ae4df39", "0edc585795da83c8c4a0",
-                                 "8aac051e83beae2ea092"],
-    ("el2n", "mobilenet_v3_small"): ["record-c52aa3eaf1f59245911f", "score-9c891a4168d6a33fd50b",
-                                     "select-b6658a3c1711a827e59b", "970aaf525ed07f6dc581", "03a203c6de9bfef9aa99"],
+    ("random", "resnet18"): [
+        "record-09732ff1e42cd6a7e57d",
+        None,
+        "select-fce2344aa67ccb1c6042",
+        "211e3c3c69175d262bcd",
+        None,
+    ],
+    ("dual+beta", "small_cnn"): [
+        "record-da93859a0e531eade970",
+        "score-c768223f573340593079",
+        "select-c31e1389915af2f9f84a",
+        "f39ea9ca4eb0c0bad708",
+        "8aac051e83beae2ea092",
+    ],
+    ("d2", "resnet50"): [
+        "record-ce98096fd23f8c546d9c",
+        "score-f75ae921f7a86bab30e3",
+        "select-dad3852432e6e6988a46",
+        "ead61e925551ba51b1e3",
+        "364e3f90f802efc605fa",
+    ],
+    ("eeprune", "small_cnn"): [
+        "record-6fc8d21e179b020eed44",
+        "score-c3278612402f094d65cf",
+        "select-65ac0ae5dc12fb1c2f3e",
+        "d224ea85ce589f32e823",
+        "7a799ebce25062954434",
+    ],
+    ("influence", "small_cnn"): [
+        "record-da93859a0e531eade970",
+        None,
+        "select-75e779fa30b62ae4df39",
+        "0edc585795da83c8c4a0",
+        "8aac051e83beae2ea092",
+    ],
+    ("el2n", "mobilenet_v3_small"): [
+        "record-c52aa3eaf1f59245911f",
+        "score-9c891a4168d6a33fd50b",
+        "select-b6658a3c1711a827e59b",
+        "970aaf525ed07f6dc581",
+        "03a203c6de9bfef9aa99",
+    ],
 }
 
 
 @pytest.fixture
 def names(monkeypatch):
-    """names(trial): what its record, score and selection, its row in a sweep and the record of that are called."""
+    """names(trial): what its record, score and selection, its row in a sweep and the record of that
+    are called.
+    """
 
     class Named(Exception):
         pass
@@ -312,13 +522,28 @@ def names(monkeypatch):
 
     def names(trial):
         evidence = SimpleNamespace(folder=Path("record-of-it"))
-        images, exits = SimpleNamespace(fingerprint="pixels"), {"exits": (1,)} if exits_of(trial) else {}
-        record = stages.place_of_record(images, model=trial.model, recipe=trial.record, epochs=11, seed=3, cache="c",
-                                        **exits)[1].name
+        images, exits = (
+            SimpleNamespace(fingerprint="pixels"),
+            {"exits": (1,)} if exits_of(trial) else {},
+        )
+        record = stages.place_of_record(
+            images, model=trial.model, recipe=trial.record, epochs=11, seed=3, cache="c", **exits
+        )[1].name
         score = name_of(stages.score, trial.method, evidence, options={}, cache="c")
-        select = name_of(stages.select, trial.method, evidence, 5, labels=np.arange(10), seed=3, options={}, cache="c",
-                         scored=(None, None, Path("score-of-it")))
-        row = sweeps._cell(trial, {"n": 10, "images": "pixels", "test": "test", "around": {"auto": AROUND}})
+        select = name_of(
+            stages.select,
+            trial.method,
+            evidence,
+            5,
+            labels=np.arange(10),
+            seed=3,
+            options={},
+            cache="c",
+            scored=(None, None, Path("score-of-it")),
+        )
+        row = sweeps._cell(
+            trial, {"n": 10, "images": "pixels", "test": "test", "around": {"auto": AROUND}}
+        )
         return [record, score, select, row.name, row.record]
 
     return names
@@ -332,8 +557,15 @@ def test_what_dpkits_own_functions_computed_is_still_found(names, method, model)
 def test_a_retraining_of_dpkits_own_network_is_still_found(names, tmp_path):
     images, test = (SimpleNamespace(fingerprint=name, facts=None) for name in ("pixels", "test"))
     storage.write_json(tmp_path / "retrain-d72c42f0b9ed2ad2d966.json", {"row": {"accuracy": 0.5}})
-    row = stages.retrain(images, test, SimpleNamespace(kept=np.arange(5)), model="small_cnn", recipe=CELL.retrain, seed=3,
-                         cache=tmp_path)
+    row = stages.retrain(
+        images,
+        test,
+        SimpleNamespace(kept=np.arange(5)),
+        model="small_cnn",
+        recipe=CELL.retrain,
+        seed=3,
+        cache=tmp_path,
+    )
     assert row["accuracy"] == 0.5 and row["from_cache"]
 
 
@@ -342,9 +574,16 @@ SELECTOR = "def mine(scores, keep, *, rng): return {0}"
 BUILD = "def mine(channels, classes): return {0}"
 
 
-@pytest.mark.parametrize("what, differ", [
-    ("scorer", [1, 3]), ("selector", [2, 3]), ("model", [0, 3, 4]), ("extra", [2, 3]), ("judges", [2, 3]),
-])
+@pytest.mark.parametrize(
+    "what, differ",
+    [
+        ("scorer", [1, 3]),
+        ("selector", [2, 3]),
+        ("model", [0, 3, 4]),
+        ("extra", [2, 3]),
+        ("judges", [2, 3]),
+    ],
+)
 def test_an_edited_part_of_a_trial_changes_the_keys_of_its_stages(names, monkeypatch, what, differ):
     usual = catalog.METHODS["dual"]
 
@@ -356,9 +595,15 @@ def test_an_edited_part_of_a_trial_changes_the_keys_of_its_stages(names, monkeyp
         changes = {"judges": judges}
         if what in ("scorer", "selector", "judges"):
             part = "scorer" if what == "scorer" else "selector"
-            changes[part] = cell((SCORER if what == "scorer" else SELECTOR).format(version * (what != "judges")))["mine"]
+            changes[part] = cell(
+                (SCORER if what == "scorer" else SELECTOR).format(version * (what != "judges"))
+            )["mine"]
         if what == "extra":
-            monkeypatch.setitem(method_module.EXTRAS, "mean_prob", ("dynamics", cell(f"def mine(d): return {version}")["mine"]))
+            monkeypatch.setitem(
+                method_module.EXTRAS,
+                "mean_prob",
+                ("dynamics", cell(f"def mine(d): return {version}")["mine"]),
+            )
             changes["extras"] = ("mean_prob",)
         monkeypatch.setitem(catalog.METHODS, "mine", replace(usual, **changes))
         trial = object.__new__(Trial)  # as a worker has it: not checked again
@@ -372,7 +617,11 @@ def test_an_edited_part_of_a_trial_changes_the_keys_of_its_stages(names, monkeyp
 
 def test_a_network_of_dpkits_under_anothers_name_is_itself(names, monkeypatch):
     monkeypatch.setitem(builders.MODELS, "small_cnn", builders.MODELS["resnet18"])
-    assert names(CELL)[0] == names(replace(CELL, model="resnet18"))[0] != KEYS["dual+beta", "small_cnn"][0]
+    assert (
+        names(CELL)[0]
+        == names(replace(CELL, model="resnet18"))[0]
+        != KEYS["dual+beta", "small_cnn"][0]
+    )
 
 
 def test_the_stages_of_an_edited_network_are_counted_anew(monkeypatch):
@@ -388,29 +637,48 @@ def test_the_stages_of_an_edited_network_are_counted_anew(monkeypatch):
 def test_a_worker_with_another_method_makes_no_row(names, monkeypatch, tmp_path, digits):
     monkeypatch.setattr(stages, "load_sets", lambda *arguments: (digits, digits))
     here = {"images": digits.fingerprint, "test": digits.fingerprint, "around": AROUND}
-    monkeypatch.setitem(catalog.METHODS, "mine", replace(catalog.METHODS["dual"], scorer=scorers.dyn_unc))
+    monkeypatch.setitem(
+        catalog.METHODS, "mine", replace(catalog.METHODS["dual"], scorer=scorers.dyn_unc)
+    )
     trial = replace(CELL, method="mine")
     here["functions"] = sweeps._functions(trial)
 
     def edited():
-        monkeypatch.setitem(catalog.METHODS, "mine", replace(catalog.METHODS["dual"], scorer=cell(SCORER.format(2))["mine"]))
+        monkeypatch.setitem(
+            catalog.METHODS,
+            "mine",
+            replace(catalog.METHODS["dual"], scorer=cell(SCORER.format(2))["mine"]),
+        )
 
     edited()
     for stage in ("record", "score", "select", "retrain"):
         found = sweeps._step(stage, pack(trial), None, str(tmp_path), "cpu", here)
-        assert "has another mine or small_cnn than the process that asked" in found["failed"] and found["passing"]
+        assert (
+            "has another mine or small_cnn than the process that asked" in found["failed"]
+            and found["passing"]
+        )
 
 
 def test_a_sweep_of_what_cannot_be_known_is_refused_before_any_training(monkeypatch, tmp_path):
-    space = cell("def mine(dynamics): return Scores(dynamics.mean_prob() + next(g), 'mine')", Scores=Scores,
-                 g=(i for i in range(99)))
-    monkeypatch.setitem(catalog.METHODS, "mine", replace(catalog.METHODS["dual"], scorer=space["mine"]))
+    space = cell(
+        "def mine(dynamics): return Scores(dynamics.mean_prob() + next(g), 'mine')",
+        Scores=Scores,
+        g=(i for i in range(99)),
+    )
+    monkeypatch.setitem(
+        catalog.METHODS, "mine", replace(catalog.METHODS["dual"], scorer=space["mine"])
+    )
     with pytest.raises(ValueError, match="what mine does cannot be known: it reads a generator"):
-        sweeps.sweep([replace(CELL, method="mine", num_samples=60)], out=tmp_path / "out", cache=tmp_path, device="cpu")
+        sweeps.sweep(
+            [replace(CELL, method="mine", num_samples=60)],
+            out=tmp_path / "out",
+            cache=tmp_path,
+            device="cpu",
+        )
     assert not (tmp_path / "out").exists()
 
 
-# ---- what a user sees ------------------------------------------------------------------------------------------
+# ---- what a user sees ----------------------------------------------------------------------------
 
 
 def record(n=40, epochs=12):
@@ -421,21 +689,29 @@ def record(n=40, epochs=12):
 def chosen(monkeypatch, tmp_path, scorer):
     monkeypatch.setitem(catalog.METHODS, "mine", replace(catalog.METHODS["dual"], scorer=scorer))
     evidence = stages.Evidence(record(), None, None, tmp_path / "record-1")  # as if it lay there
-    found = stages.select("mine", evidence, 10, labels=np.arange(40) % 2, seed=0, options={}, cache=tmp_path)
+    found = stages.select(
+        "mine", evidence, 10, labels=np.arange(40) % 2, seed=0, options={}, cache=tmp_path
+    )
     return found[0].kept.tolist()
 
 
 def test_a_method_that_was_edited_in_a_notebook_chooses_anew(monkeypatch, tmp_path):
     source = "def mine(dynamics): return Scores({} * dynamics.mean_prob(), 'mine')"
-    easy, hard, again = (chosen(monkeypatch, tmp_path, cell(source.format(sign), Scores=Scores)["mine"]) for sign in (1, -1, 1))
+    easy, hard, again = (
+        chosen(monkeypatch, tmp_path, cell(source.format(sign), Scores=Scores)["mine"])
+        for sign in (1, -1, 1)
+    )
     ease = record().mean_prob()
     assert easy == again == sorted(np.argsort(ease)[-10:]) and hard == sorted(np.argsort(ease)[:10])
     assert len(list(tmp_path.glob("score-*"))) == 2
 
 
 def test_a_method_that_cannot_be_known_is_computed_anew_every_time(monkeypatch, tmp_path):
-    space = cell("def mine(dynamics): return Scores(next(signs) * dynamics.mean_prob(), 'mine')", Scores=Scores,
-                 signs=(sign for sign in (1, -1)))
+    space = cell(
+        "def mine(dynamics): return Scores(next(signs) * dynamics.mean_prob(), 'mine')",
+        Scores=Scores,
+        signs=(sign for sign in (1, -1)),
+    )
     with pytest.warns(UserWarning, match="nothing that is computed by it is taken from the cache"):
         easy = chosen(monkeypatch, tmp_path, space["mine"])
     assert not set(easy) & set(chosen(monkeypatch, tmp_path, space["mine"]))

@@ -1,4 +1,6 @@
-"""Arrays that are not what they seem: axes in another order, volumes, labels whose numbers have gaps."""
+"""Arrays that are not what they seem: axes in another order, volumes, labels whose numbers have
+gaps.
+"""
 
 import numpy as np
 import pytest
@@ -17,20 +19,35 @@ def labels(n=6):
     return np.arange(n) % 2
 
 
-# ---- axes ------------------------------------------------------------------------------------------------------
+# ---- axes ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape, advice", [
-    ((6, 3, 32, 32), r"the channels come first, so pass images\.transpose\(0, 2, 3, 1\), \(6, 32, 32, 3\)"),
-    ((6, 3, 20, 30), r"transpose\(0, 2, 3, 1\), \(6, 20, 30, 3\)"), ((6, 1, 28, 28), r"transpose\(0, 2, 3, 1\)"),
-    ((6, 4, 9, 9), r"transpose\(0, 2, 3, 1\)"), ((6, 3, 4, 4), r"transpose\(0, 2, 3, 1\)"),
-    ((6, 16, 32, 32), r"of volumes give one slice each, images\[:, k\] or images\[\.\.\., k\]"),
-    ((6, 32, 32, 16), r"of volumes give one slice each .*|if the last axis holds 16 channels, say so: from_arrays"),
-    ((6, 28, 28, 28), "of volumes give one slice"), ((6, 32, 32, 13), "13 channels, say so: .* with 13 numbers each"),
-    ((8, 8, 3, 6), r"the samples come last, so pass images\.transpose\(3, 0, 1, 2\), \(6, 8, 8, 3\)"),
-    ((8, 8, 6), r"the samples come last, so pass images\.transpose\(2, 0, 1\), \(6, 8, 8\)"),
-    ((6, 3072), r"flat rows are reshaped first, images\.reshape\(n, H, W, C\)"),
-])
+@pytest.mark.parametrize(
+    "shape, advice",
+    [
+        (
+            (6, 3, 32, 32),
+            r"the channels come first, so pass images\.transpose\(0, 2, 3, 1\), \(6, 32, 32, 3\)",
+        ),
+        ((6, 3, 20, 30), r"transpose\(0, 2, 3, 1\), \(6, 20, 30, 3\)"),
+        ((6, 1, 28, 28), r"transpose\(0, 2, 3, 1\)"),
+        ((6, 4, 9, 9), r"transpose\(0, 2, 3, 1\)"),
+        ((6, 3, 4, 4), r"transpose\(0, 2, 3, 1\)"),
+        ((6, 16, 32, 32), r"of volumes give one slice each, images\[:, k\] or images\[\.\.\., k\]"),
+        (
+            (6, 32, 32, 16),
+            r"of volumes give one slice each .*|if the last axis holds 16 channels, say so: from_arrays",
+        ),
+        ((6, 28, 28, 28), "of volumes give one slice"),
+        ((6, 32, 32, 13), "13 channels, say so: .* with 13 numbers each"),
+        (
+            (8, 8, 3, 6),
+            r"the samples come last, so pass images\.transpose\(3, 0, 1, 2\), \(6, 8, 8, 3\)",
+        ),
+        ((8, 8, 6), r"the samples come last, so pass images\.transpose\(2, 0, 1\), \(6, 8, 8\)"),
+        ((6, 3072), r"flat rows are reshaped first, images\.reshape\(n, H, W, C\)"),
+    ],
+)
 def test_other_orders_of_axes_are_refused_with_what_to_pass(tmp_path, shape, advice):
     with pytest.raises(ValueError, match=advice):
         from_arrays(pixels(*shape), labels(), device="cpu")
@@ -40,77 +57,133 @@ def test_other_orders_of_axes_are_refused_with_what_to_pass(tmp_path, shape, adv
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("shape, order", [((6, 3, 9, 9), (0, 2, 3, 1)), ((8, 9, 3, 6), (3, 0, 1, 2))])
+@pytest.mark.parametrize(
+    "shape, order", [((6, 3, 9, 9), (0, 2, 3, 1)), ((8, 9, 3, 6), (3, 0, 1, 2))]
+)
 def test_what_the_advice_says_is_accepted(shape, order):
     images = from_arrays(pixels(*shape).transpose(order), labels(), device="cpu")
     assert (len(images), images.in_channels) == (6, 3)
 
 
-@pytest.mark.parametrize("shape", [(6, 8, 8), (6, 8, 8, 1), (6, 8, 8, 2), (6, 8, 8, 3), (6, 8, 8, 4), (6, 3, 3, 3),
-                                   (6, 3, 8, 3), (6, 1, 1, 2), (6, 3, 3), (6, 6, 6), (6, 6, 6, 3)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (6, 8, 8),
+        (6, 8, 8, 1),
+        (6, 8, 8, 2),
+        (6, 8, 8, 3),
+        (6, 8, 8, 4),
+        (6, 3, 3, 3),
+        (6, 3, 8, 3),
+        (6, 1, 1, 2),
+        (6, 3, 3),
+        (6, 6, 6),
+        (6, 6, 6, 3),
+    ],
+)
 def test_images_of_few_channels_are_read_as_ever(shape):
     images = from_arrays(pixels(*shape), labels(), device="cpu")
     assert tuple(images.images.shape) == (6, shape[3] if len(shape) == 4 else 1, *shape[1:3])
 
 
 def test_many_channels_are_read_where_the_caller_says_so():
-    images = from_arrays(pixels(6, 8, 8, 13), labels(), mean=[0.5] * 13, std=[0.25] * 13, device="cpu")
+    images = from_arrays(
+        pixels(6, 8, 8, 13), labels(), mean=[0.5] * 13, std=[0.25] * 13, device="cpu"
+    )
     assert images.in_channels == 13
     assert from_arrays(pixels(2, 8, 8, 13), [0, 1], like=images, device="cpu").mean == images.mean
 
 
-@pytest.mark.parametrize("given, advice", [
-    (np.array(["cat", "dog"] * 3), r"np\.unique\(labels, return_inverse=True\)"),
-    (np.eye(2, dtype=int)[labels()], r"labels\.argmax\(axis=1\)"),
-    (labels().astype(float), r"labels\.astype\(int\)"), (labels() > 0, r"labels\.astype\(int\)"),
-])
+@pytest.mark.parametrize(
+    "given, advice",
+    [
+        (np.array(["cat", "dog"] * 3), r"np\.unique\(labels, return_inverse=True\)"),
+        (np.eye(2, dtype=int)[labels()], r"labels\.argmax\(axis=1\)"),
+        (labels().astype(float), r"labels\.astype\(int\)"),
+        (labels() > 0, r"labels\.astype\(int\)"),
+    ],
+)
 def test_labels_that_are_no_numbers_are_refused_with_what_makes_them_so(given, advice):
     with pytest.raises(ValueError, match=rf"labels must be \(6,\) whole numbers; got .*{advice}"):
         from_arrays(pixels(6, 8, 8), given, device="cpu")
 
 
-# ---- labels with gaps ------------------------------------------------------------------------------------------
+# ---- labels with gaps ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("given, names, note", [
-    ([1, 2, 1, 2], ["1", "2"], "the labels are numbered in order: 1 is class 0, 2 is class 1"),
-    ([0, 255, 0, 255], ["0", "255"], "0 is class 0, 255 is class 1"),
-    ([1443537, 1440764, 1440764, 1443537], ["1440764", "1443537"], "1440764 is class 0, 1443537 is class 1"),
-    ([2, 5, 9, 7], ["2", "5", "7", "9"], "2 is class 0, 5 is class 1, 7 is class 2, ... 9 is class 3"),
-    ([0, 2, 2, 0], ["0", "2"], "0 is class 0, 2 is class 1"),
-])
+@pytest.mark.parametrize(
+    "given, names, note",
+    [
+        ([1, 2, 1, 2], ["1", "2"], "the labels are numbered in order: 1 is class 0, 2 is class 1"),
+        ([0, 255, 0, 255], ["0", "255"], "0 is class 0, 255 is class 1"),
+        (
+            [1443537, 1440764, 1440764, 1443537],
+            ["1440764", "1443537"],
+            "1440764 is class 0, 1443537 is class 1",
+        ),
+        (
+            [2, 5, 9, 7],
+            ["2", "5", "7", "9"],
+            "2 is class 0, 5 is class 1, 7 is class 2, ... 9 is class 3",
+        ),
+        ([0, 2, 2, 0], ["0", "2"], "0 is class 0, 2 is class 1"),
+    ],
+)
 def test_numbers_with_gaps_are_numbered_in_order_and_told(tmp_path, given, names, note):
     images = from_arrays(pixels(4, 8, 8), np.array(given), device="cpu")
-    assert images.class_names == names and images.labels.tolist() == [names.index(str(label)) for label in given]
+    assert images.class_names == names and images.labels.tolist() == [
+        names.index(str(label)) for label in given
+    ]
     assert any(note in line for line in images.notes)
     np.savez(tmp_path / "own.npz", images=pixels(4, 8, 8), labels=np.array(given))
     lines = []
     file = load(tmp_path / "own.npz", device="cpu", say=lines.append)
-    assert file.class_names == names and file.fingerprint == from_arrays(pixels(4, 8, 8), np.array(given), shift=1,
-                                                                         device="cpu").fingerprint
+    assert (
+        file.class_names == names
+        and file.fingerprint
+        == from_arrays(pixels(4, 8, 8), np.array(given), shift=1, device="cpu").fingerprint
+    )
     assert note in lines[0] and labels_of(tmp_path / "own.npz")[0].tolist() == file.labels.tolist()
 
 
 def test_test_labels_are_numbered_as_in_training_and_unseen_ones_refused(tmp_path):
-    arrays = {"train_images": pixels(4, 8, 8), "train_labels": np.array([3, 9, 4, 3]), "test_images": pixels(2, 8, 8)}
+    arrays = {
+        "train_images": pixels(4, 8, 8),
+        "train_labels": np.array([3, 9, 4, 3]),
+        "test_images": pixels(2, 8, 8),
+    }
     np.savez(tmp_path / "own.npz", **arrays, test_labels=np.array([9, 4]))
     test = load(tmp_path / "own.npz", split="test", device="cpu")
     assert test.class_names == ["3", "4", "9"] and test.labels.tolist() == [2, 1]
     for unseen in ([9, 5], [0, 3]):
         np.savez(tmp_path / "own.npz", **arrays, test_labels=np.array(unseen))
-        with pytest.raises(ValueError, match=r"test_labels of \S*own.npz hold [50], which no training label is \(they are 3,"):
+        with pytest.raises(
+            ValueError,
+            match=r"test_labels of \S*own.npz hold [50], which no training label is \(they are 3,",
+        ):
             load(tmp_path / "own.npz", split="test", device="cpu")
         assert len(load(tmp_path / "own.npz", device="cpu")) == 4
 
 
 def test_labels_with_a_hole_stay_as_they_are_where_the_classes_are_named(tmp_path):
     given, names = np.array([0, 1, 2, 4, 5, 9]), np.array([f"class {c}" for c in range(10)])
-    np.savez(tmp_path / "own.npz", train_images=pixels(6, 8, 8), train_labels=given, class_names=names,
-             test_images=pixels(1, 8, 8), test_labels=np.array([3]))
+    np.savez(
+        tmp_path / "own.npz",
+        train_images=pixels(6, 8, 8),
+        train_labels=given,
+        class_names=names,
+        test_images=pixels(1, 8, 8),
+        test_labels=np.array([3]),
+    )
     images = load(tmp_path / "own.npz", device="cpu")
-    assert images.labels.tolist() == given.tolist() and images.num_classes == 10 and images.notes == ()
+    assert (
+        images.labels.tolist() == given.tolist() and images.num_classes == 10 and images.notes == ()
+    )
     assert load(tmp_path / "own.npz", split="test", device="cpu").labels.tolist() == [3]
-    assert from_arrays(pixels(6, 8, 8), given, class_names=names, device="cpu").labels.tolist() == given.tolist()
+    assert (
+        from_arrays(pixels(6, 8, 8), given, class_names=names, device="cpu").labels.tolist()
+        == given.tolist()
+    )
     assert known_before(tmp_path / "own.npz").labels.tolist() == given.tolist()
 
 
@@ -119,7 +192,12 @@ def test_names_that_do_not_fit_the_numbers_are_refused(tmp_path, given):
     message = r"labels must be in 0\.\.1 \(one of 2 classes\); got .*: number the classes from 0, in the order of their names"
     with pytest.raises(ValueError, match=message):
         from_arrays(pixels(2, 8, 8), np.array(given), class_names=["cat", "dog"], device="cpu")
-    np.savez(tmp_path / "own.npz", images=pixels(2, 8, 8), labels=np.array(given), class_names=np.array(["cat", "dog"]))
+    np.savez(
+        tmp_path / "own.npz",
+        images=pixels(2, 8, 8),
+        labels=np.array(given),
+        class_names=np.array(["cat", "dog"]),
+    )
     for read in (lambda file: load(file, device="cpu"), known_before):
         with pytest.raises(ValueError, match=message):
             read(tmp_path / "own.npz")
@@ -133,12 +211,22 @@ def test_numbers_below_0_are_no_classes(tmp_path):
 
 
 def test_other_peoples_labels_have_the_same_numbering(tmp_path):
-    np.savez(tmp_path / "own.npz", images=pixels(3, 8, 8), labels=np.array([5, 7, 5]), human_labels_one=np.array([7, 7, 5]),
-             human_labels_two=np.array([6, 7, 5]), human_labels_half=np.array([5.0, 7.0, 5.0]))
+    np.savez(
+        tmp_path / "own.npz",
+        images=pixels(3, 8, 8),
+        labels=np.array([5, 7, 5]),
+        human_labels_one=np.array([7, 7, 5]),
+        human_labels_two=np.array([6, 7, 5]),
+        human_labels_half=np.array([5.0, 7.0, 5.0]),
+    )
     assert load(tmp_path / "own.npz", labels="one", device="cpu").labels.tolist() == [1, 1, 0]
-    with pytest.raises(ValueError, match=r"human_labels_half: labels must be \(3,\) whole numbers; got float64"):
+    with pytest.raises(
+        ValueError, match=r"human_labels_half: labels must be \(3,\) whole numbers; got float64"
+    ):
         load(tmp_path / "own.npz", labels="half", device="cpu")
-    with pytest.raises(ValueError, match="the two labels of .*own.npz hold 6, which no training label is"):
+    with pytest.raises(
+        ValueError, match="the two labels of .*own.npz hold 6, which no training label is"
+    ):
         load(tmp_path / "own.npz", labels="two", device="cpu")
 
 
@@ -153,9 +241,24 @@ def test_a_record_of_labels_with_gaps_fits_in_either_numbering(tmp_path, recorde
     own = np.array([1, 4, 1, 4, 4, 1] * 5)
     np.savez(tmp_path / "own.npz", images=pixels(30, 8, 8), labels=own)
     prob = np.random.default_rng(0).random((30, 12))
-    TrainingDynamics(prob, prob, prob > 0.5, own if recorded == "the file's" else own // 4).save(tmp_path / "record")
+    TrainingDynamics(prob, prob, prob > 0.5, own if recorded == "the file's" else own // 4).save(
+        tmp_path / "record"
+    )
     lines = []
-    prune(tmp_path / "own.npz", tmp_path / "out", method="dual", prune_ratio=0.4, dynamics=tmp_path / "record",
-          options={"per_class": "balanced"}, say=lines.append)
+    prune(
+        tmp_path / "own.npz",
+        tmp_path / "out",
+        method="dual",
+        prune_ratio=0.4,
+        dynamics=tmp_path / "record",
+        options={"per_class": "balanced"},
+        say=lines.append,
+    )
     assert lines[0].startswith("own: 30 images, 2 classes: 1 15, 4 15")
-    assert np.bincount(own[Selection.load(tmp_path / "out" / "selection").kept]).tolist() == [0, 9, 0, 0, 9]
+    assert np.bincount(own[Selection.load(tmp_path / "out" / "selection").kept]).tolist() == [
+        0,
+        9,
+        0,
+        0,
+        9,
+    ]

@@ -1,4 +1,6 @@
-"""kept.txt and its files in another reader's list: whatever names hold, the same images are meant, or none."""
+"""kept.txt and its files in another reader's list: whatever names hold, the same images are meant,
+or none.
+"""
 
 import os
 import re
@@ -15,10 +17,26 @@ import dpkit
 from dpkit.records.kept_list import find_kept, read_kept, write_kept
 
 ROOT = Path(__file__).parents[1]
-ODD = ["wolf/a b.jpg", "wolf/ lead.jpg", "wolf/trail .jpg ", 'wolf/"quoted".jpg', "wolf/it's.jpg", "wolf/#1.jpg",
-       "wolf/a,b.jpg", "wolf/a;b.jpg", "wolf/a\\b.jpg", "wolf/%41.jpg", "wolf/$HOME.jpg", "wolf/\u00e9.jpg",
-       "wolf/e\u0301.jpg", "wolf/\u3000.jpg", "wolf/\x7f.jpg",
-       "wolf/" + os.fsdecode(b"caf\xe9\x85.jpg"), "wolf spider/a b.jpg", "wolf/\ufeffbom.jpg"]
+ODD = [
+    "wolf/a b.jpg",
+    "wolf/ lead.jpg",
+    "wolf/trail .jpg ",
+    'wolf/"quoted".jpg',
+    "wolf/it's.jpg",
+    "wolf/#1.jpg",
+    "wolf/a,b.jpg",
+    "wolf/a;b.jpg",
+    "wolf/a\\b.jpg",
+    "wolf/%41.jpg",
+    "wolf/$HOME.jpg",
+    "wolf/\u00e9.jpg",
+    "wolf/e\u0301.jpg",
+    "wolf/\u3000.jpg",
+    "wolf/\x7f.jpg",
+    "wolf/" + os.fsdecode(b"caf\xe9\x85.jpg"),
+    "wolf spider/a b.jpg",
+    "wolf/\ufeffbom.jpg",
+]
 
 
 def written(folder, kept, paths):
@@ -28,11 +46,13 @@ def written(folder, kept, paths):
 
 
 def as_hugging_face(paths):
-    """In the order of datasets' imagefolder (5.2, looked at once): whole paths sorted, so "wolf spider/" is before "wolf/"."""
+    """In the order of datasets' imagefolder (5.2, looked at once): whole paths sorted, so "wolf
+    spider/" is before "wolf/".
+    """
     return [{"bytes": None, "path": path} for path in sorted(paths)]
 
 
-# ---- the file --------------------------------------------------------------------------------------------------
+# ---- the file ------------------------------------------------------------------------------------
 
 
 def test_ordinary_names_are_a_line_each_with_a_tab(tmp_path):
@@ -45,25 +65,41 @@ def test_every_name_that_is_not_refused_comes_back_as_it_was(tmp_path):
     ids, paths = read_kept(written(tmp_path, kept, ODD))
     assert ids.tolist() == kept.tolist() and ids.dtype == np.int64 and paths == ODD[1:]
     assert read_kept(tmp_path / "kept.txt")[1] == paths
-    lines = (tmp_path / "kept.txt").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    assert [line.split("\t")[1] for line in lines] == paths  # nor is a reader lost that takes any line break for one
+    lines = (
+        (tmp_path / "kept.txt").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    )
+    assert [
+        line.split("\t")[1] for line in lines
+    ] == paths  # nor is a reader lost that takes any line break for one
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="shells of Unix")
 def test_the_ways_of_a_shell_that_the_readme_names_read_every_name(tmp_path):
     written(tmp_path, np.arange(len(ODD)), ODD)
     wanted = b"".join(os.fsencode(path) + b"\n" for path in ODD)
-    for script in ("cut -f2 kept.txt", r"""while IFS=$'\t' read -r id path; do printf '%s\n' "$path"; done < kept.txt"""):
-        done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, env={**os.environ, "LC_ALL": "C"})
+    for script in (
+        "cut -f2 kept.txt",
+        r"""while IFS=$'\t' read -r id path; do printf '%s\n' "$path"; done < kept.txt""",
+    ):
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=tmp_path,
+            capture_output=True,
+            env={**os.environ, "LC_ALL": "C"},
+        )
         assert done.stdout == wanted, script
 
 
-@pytest.mark.parametrize("letter", ["\t", "\n", "\r", "\x0b", "\x0c", "\x1c", "\x1e", "\x85", "\u2028", "\u2029", "\x00"])
+@pytest.mark.parametrize(
+    "letter", ["\t", "\n", "\r", "\x0b", "\x0c", "\x1c", "\x1e", "\x85", "\u2028", "\u2029", "\x00"]
+)
 def test_a_name_that_is_not_one_line_is_refused_by_name(tmp_path, letter):
     with pytest.raises(ValueError, match=r"free of line breaks and tabs.*rename it") as told:
         written(tmp_path, np.array([0]), ["wolf/a.jpg", f"wolf/a{letter}b.jpg"])
     assert repr(f"wolf/a{letter}b.jpg") in str(told.value)
-    assert all(len(f"x{odd}y".splitlines()) == 1 for odd in "".join(ODD))  # the oracle: nothing else splits a line
+    assert all(
+        len(f"x{odd}y".splitlines()) == 1 for odd in "".join(ODD)
+    )  # the oracle: nothing else splits a line
 
 
 @pytest.mark.parametrize("letter", ["\x85", "\u2028", "\r"])
@@ -86,10 +122,20 @@ def test_a_set_without_files_has_ids_alone(tmp_path):
         find_kept(tmp_path, ["a/1.png"])
 
 
-@pytest.mark.parametrize(("text", "told"), [
-    (b"0\ta.png\n1\tb.p", "not whole"), (b"1\ta.png\n0\tb.png\n", "must ascend"), (b"0\ta.png\n0\ta.png\n", "must ascend"),
-    (b"0\ta.png\n1\n", "in every line or in none"), (b"0 a.png\n", "line 1 must be an id"), (b"0\ta\n\n", "line 2 must be"),
-    (b"-1\ta.png\n", "line 1 must be"), (b"path\n0\n", "line 1"), (b"\xef\xbb\xbf0\ta\n", "line 1")])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"0\ta.png\n1\tb.p", "not whole"),
+        (b"1\ta.png\n0\tb.png\n", "must ascend"),
+        (b"0\ta.png\n0\ta.png\n", "must ascend"),
+        (b"0\ta.png\n1\n", "in every line or in none"),
+        (b"0 a.png\n", "line 1 must be an id"),
+        (b"0\ta\n\n", "line 2 must be"),
+        (b"-1\ta.png\n", "line 1 must be"),
+        (b"path\n0\n", "line 1"),
+        (b"\xef\xbb\xbf0\ta\n", "line 1"),
+    ],
+)
 def test_a_file_that_was_changed_is_refused(tmp_path, text, told):
     (tmp_path / "kept.txt").write_bytes(text)
     with pytest.raises(ValueError, match=told):
@@ -103,9 +149,14 @@ def test_where_nothing_was_pruned_the_sentence_says_what_to_name(tmp_path):
         read_kept(tmp_path / "nothing")
 
 
-# ---- in another reader's order ---------------------------------------------------------------------------------
+# ---- in another reader's order -------------------------------------------------------------------
 
-FILES = ["wolf/a.jpg", "wolf/b.jpg", "wolf spider/a.jpg", "wolf spider/x.jpg"]  # as ImageFolder: classes first
+FILES = [
+    "wolf/a.jpg",
+    "wolf/b.jpg",
+    "wolf spider/a.jpg",
+    "wolf spider/x.jpg",
+]  # as ImageFolder: classes first
 KEPT = ["wolf/b.jpg", "wolf spider/a.jpg"]
 
 
@@ -121,16 +172,24 @@ class WithPath:
         self.path = path
 
 
-@pytest.mark.parametrize("reader", [
-    lambda paths: paths, lambda paths: [f"./photos//{path}" for path in paths], lambda paths: [f"../{path}" for path in paths],
-    lambda paths: [(f"/data/{path}", 0) for path in paths], lambda paths: [Path("/data") / path for path in paths],
-    lambda paths: [os.fsencode(f"/data/{path}") for path in paths], lambda paths: [WithPath(f"/d/{path}") for path in paths],
-    lambda paths: [str(PureWindowsPath("C:/photos") / path) for path in paths], lambda paths: np.array(paths),
-    lambda paths: [f"zip://train/{path}::https://x.org/photos.zip" for path in paths],
-    lambda paths: [f"hf://datasets/me/wolves@1a2b/train/{path}" for path in paths],
-    lambda paths: types.SimpleNamespace(samples=[(f"/data/{path}", 0) for path in paths]),
-    lambda paths: (path for path in paths),
-])
+@pytest.mark.parametrize(
+    "reader",
+    [
+        lambda paths: paths,
+        lambda paths: [f"./photos//{path}" for path in paths],
+        lambda paths: [f"../{path}" for path in paths],
+        lambda paths: [(f"/data/{path}", 0) for path in paths],
+        lambda paths: [Path("/data") / path for path in paths],
+        lambda paths: [os.fsencode(f"/data/{path}") for path in paths],
+        lambda paths: [WithPath(f"/d/{path}") for path in paths],
+        lambda paths: [str(PureWindowsPath("C:/photos") / path) for path in paths],
+        lambda paths: np.array(paths),
+        lambda paths: [f"zip://train/{path}::https://x.org/photos.zip" for path in paths],
+        lambda paths: [f"hf://datasets/me/wolves@1a2b/train/{path}" for path in paths],
+        lambda paths: types.SimpleNamespace(samples=[(f"/data/{path}", 0) for path in paths]),
+        lambda paths: (path for path in paths),
+    ],
+)
 def test_any_readers_list_will_do_in_any_order(reader):
     order = np.random.default_rng(0).permutation(len(FILES))
     shuffled = [FILES[i] for i in order]
@@ -152,19 +211,41 @@ def test_absolute_paths_are_found_under_another_root():
     assert find_kept([rf"D:\photos\{path}" for path in KEPT], FILES).tolist() == [1, 2]
 
 
-@pytest.mark.parametrize(("others", "told"), [
-    (["/d/wolf/a.jpg", "/d/wolf spider/a.jpg"], "^wolf/b.jpg is not in the other list"),
-    (["/d/fox/b.jpg", "/d/fox/a.jpg"], "^wolf/b.jpg is not in the other list"),
-    (["/d/werewolf/b.jpg", "/d/werewolf spider/a.jpg"], "^wolf/b.jpg is not"),
-    (["/d/x/wolf/b.jpg", "/d/y/wolf spider/a.jpg"], "^wolf spider/a.jpg is not"),  # not under one root
-    (["/d/wolf/b.jpg", "/d/wolf/b.jpg", "/d/wolf spider/a.jpg"], "wolf/b.jpg stands in the other list 2 times, in rows 0"),
-    (["/d/wolf/b.jpg", r"/d\wolf\b.jpg", "/d/wolf spider/a.jpg"], "wolf/b.jpg stands in the other list 2 times"),
-    ([f"/{split}/{path}" for split in ("train", "test") for path in FILES], "2 times, under /train/ and under /test/"),
-    (["b.jpg", "a.jpg", "a.jpg"], "a.jpg stands there twice in the other list, where no name has a folder"),
-    (["c.jpg", "d.jpg"], "^b.jpg is not"), ([], "something to find"), (["/d/wolf/b.jpg", None], r"others\[1\] must be"),
-    ([{"bytes": b"x", "path": None}], r"others\[0\] must be a path, or have one"), ([{"image": 1}], r"others\[0\] must be"),
-    ([""], r"others\[0\]"), (["/d/WOLF/b.jpg", "/d/wolf spider/a.jpg"], "^wolf/b.jpg is not"),
-])
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [
+        (["/d/wolf/a.jpg", "/d/wolf spider/a.jpg"], "^wolf/b.jpg is not in the other list"),
+        (["/d/fox/b.jpg", "/d/fox/a.jpg"], "^wolf/b.jpg is not in the other list"),
+        (["/d/werewolf/b.jpg", "/d/werewolf spider/a.jpg"], "^wolf/b.jpg is not"),
+        (
+            ["/d/x/wolf/b.jpg", "/d/y/wolf spider/a.jpg"],
+            "^wolf spider/a.jpg is not",
+        ),  # not under one root
+        (
+            ["/d/wolf/b.jpg", "/d/wolf/b.jpg", "/d/wolf spider/a.jpg"],
+            "wolf/b.jpg stands in the other list 2 times, in rows 0",
+        ),
+        (
+            ["/d/wolf/b.jpg", r"/d\wolf\b.jpg", "/d/wolf spider/a.jpg"],
+            "wolf/b.jpg stands in the other list 2 times",
+        ),
+        (
+            [f"/{split}/{path}" for split in ("train", "test") for path in FILES],
+            "2 times, under /train/ and under /test/",
+        ),
+        (
+            ["b.jpg", "a.jpg", "a.jpg"],
+            "a.jpg stands there twice in the other list, where no name has a folder",
+        ),
+        (["c.jpg", "d.jpg"], "^b.jpg is not"),
+        ([], "something to find"),
+        (["/d/wolf/b.jpg", None], r"others\[1\] must be"),
+        ([{"bytes": b"x", "path": None}], r"others\[0\] must be a path, or have one"),
+        ([{"image": 1}], r"others\[0\] must be"),
+        ([""], r"others\[0\]"),
+        (["/d/WOLF/b.jpg", "/d/wolf spider/a.jpg"], "^wolf/b.jpg is not"),
+    ],
+)
 def test_what_cannot_be_matched_is_refused_and_the_first_is_named(others, told):
     with pytest.raises(ValueError, match=told):
         find_kept(KEPT, others)
@@ -182,7 +263,9 @@ def test_another_class_is_never_taken_for_one_that_is_missing():
     with pytest.raises(ValueError, match="^/p/wolf/a.jpg is not"):
         find_kept(["/p/wolf/a.jpg"], ["/d/cat/a.jpg"])
     # the root is what all of them share: b/wolf/a.jpg is another file than wolf/a.jpg
-    assert find_kept(["wolf/a.jpg", "cat/c.jpg"], ["/d/b/wolf/a.jpg", "/d/wolf/a.jpg", "/d/cat/c.jpg"]).tolist() == [1, 2]
+    assert find_kept(
+        ["wolf/a.jpg", "cat/c.jpg"], ["/d/b/wolf/a.jpg", "/d/wolf/a.jpg", "/d/cat/c.jpg"]
+    ).tolist() == [1, 2]
 
 
 def test_a_single_path_is_no_list():
@@ -192,7 +275,7 @@ def test_a_single_path_is_no_list():
         find_kept([], FILES)
 
 
-# ---- the README ------------------------------------------------------------------------------------------------
+# ---- the README ----------------------------------------------------------------------------------
 
 
 class Imagefolder:
@@ -218,13 +301,27 @@ def test_every_line_of_the_readme_takes_the_kept_images(tmp_path, monkeypatch):
     for name in ("wolf", "wolf spider", "dog"):
         Path("photos", name).mkdir(parents=True)
         for i in range(4):
-            Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).save(Path("photos", name, f"{i}.png"))
+            Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).save(
+                Path("photos", name, f"{i}.png")
+            )
     dpkit.prune("photos", "pruned", method="random", prune_ratio=0.5, say=lambda line: None)
     _, paths = read_kept("pruned")
-    files = [os.path.relpath(path, "photos") for path, _ in torchvision.datasets.ImageFolder("photos").samples]
-    block = re.search(r"```python\n(kept.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]
-    names = {"dpkit": dpkit, "torch": torch, "torchvision": torchvision, "dataset": files,
-             "datasets": types.SimpleNamespace(Image=lambda decode: "undecoded" if decode is False else None)}
+    files = [
+        os.path.relpath(path, "photos")
+        for path, _ in torchvision.datasets.ImageFolder("photos").samples
+    ]
+    block = re.search(
+        r"```python\n(kept.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )[1]
+    names = {
+        "dpkit": dpkit,
+        "torch": torch,
+        "torchvision": torchvision,
+        "dataset": files,
+        "datasets": types.SimpleNamespace(
+            Image=lambda decode: "undecoded" if decode is False else None
+        ),
+    }
     taken = []
     for line in filter(None, block.split("\n")):
         if "find_kept" in line or "cast_column" in line:
@@ -235,6 +332,8 @@ def test_every_line_of_the_readme_takes_the_kept_images(tmp_path, monkeypatch):
             taken.append(eval(line, names))
     first, second, third = taken
     assert {*first} == {*paths}
-    assert [os.path.relpath(second.dataset.samples[i][0], "photos") for i in second.indices] == paths
+    assert [
+        os.path.relpath(second.dataset.samples[i][0], "photos") for i in second.indices
+    ] == paths
     assert {os.path.relpath(path, tmp_path / "photos") for path in third} == {*paths}
     assert dpkit.Selection.load("pruned/selection").kept.tolist() == names["kept"].tolist()

@@ -10,8 +10,18 @@ from dpkit.nets.builders import MODELS
 from dpkit.nets.fast import fast_cnn, fast_cnn_narrow, fast_cnn_wide
 
 SMALL = {"small_cnn": models.small_cnn, "resnet18": models.resnet18}
-ALL = SMALL | {build.__name__: build for build in (fast_cnn, fast_cnn_narrow, fast_cnn_wide, models.resnet34, models.resnet50,
-                                                   models.mobilenet_v3_small, models.mobilenet_v3_large)}
+ALL = SMALL | {
+    build.__name__: build
+    for build in (
+        fast_cnn,
+        fast_cnn_narrow,
+        fast_cnn_wide,
+        models.resnet34,
+        models.resnet50,
+        models.mobilenet_v3_small,
+        models.mobilenet_v3_large,
+    )
+}
 
 
 @pytest.mark.parametrize("build", ALL.values(), ids=ALL)
@@ -32,10 +42,20 @@ def test_logits_are_the_head_on_averaged_features(build, channels, side):
     assert net(x).shape == (2, 5) and features.shape[1] == net.head.in_features
 
 
-@pytest.mark.parametrize("name, parameters", [
-    ("small_cnn", 0.24), ("resnet18", 11.17), ("resnet34", 21.28), ("resnet50", 23.52), ("mobilenet_v3_small", 1.53),
-    ("mobilenet_v3_large", 4.21), ("fast_cnn", 0.57), ("fast_cnn_narrow", 0.15),
-    ("fast_cnn_wide", 1.97)])
+@pytest.mark.parametrize(
+    "name, parameters",
+    [
+        ("small_cnn", 0.24),
+        ("resnet18", 11.17),
+        ("resnet34", 21.28),
+        ("resnet50", 23.52),
+        ("mobilenet_v3_small", 1.53),
+        ("mobilenet_v3_large", 4.21),
+        ("fast_cnn", 0.57),
+        ("fast_cnn_narrow", 0.15),
+        ("fast_cnn_wide", 1.97),
+    ],
+)
 def test_sizes_are_as_stated(name, parameters):
     count = sum(p.numel() for p in ALL[name](3, 10).parameters()) / 1e6
     assert count == pytest.approx(parameters, abs=0.006)
@@ -53,17 +73,30 @@ def test_a_resnet_is_torchvisions_with_the_stem_for_small_images(name):
 def test_a_mobilenet_is_torchvisions_with_two_halvings_less(name, strided):
     theirs = getattr(torchvision.models, name)(num_classes=10)
     theirs.features[0][0].stride = (1, 1)
-    depthwise = next(layer for layer in theirs.features[strided].modules() if getattr(layer, "stride", None) == (2, 2))
+    depthwise = next(
+        layer
+        for layer in theirs.features[strided].modules()
+        if getattr(layer, "stride", None) == (2, 2)
+    )
     depthwise.stride = (1, 1)
     assert_same_function(ALL[name](3, 10), theirs)
 
 
 def assert_same_function(ours, theirs):
-    """The same logits with the same weights; both list a block as conv, norm, conv, norm, shortcut."""
+    """The same logits with the same weights; both list a block as conv, norm, conv, norm,
+    shortcut.
+    """
+
     def in_order(net):
         return [(key, value) for key, value in net.state_dict().items() if "num_batches" not in key]
 
-    renamed = dict(zip((key for key, _ in in_order(ours)), (value for _, value in in_order(theirs)), strict=True))
+    renamed = dict(
+        zip(
+            (key for key, _ in in_order(ours)),
+            (value for _, value in in_order(theirs)),
+            strict=True,
+        )
+    )
     ours.load_state_dict(renamed, strict=False)
     x = torch.randn(2, 3, 16, 16)
     with torch.no_grad():

@@ -15,7 +15,9 @@ PRESETS = sorted((FOLDER / "presets").glob("*.yaml"))
 
 
 def entries():
-    return [(preset.stem, stem) for preset in PRESETS for stem in yaml.safe_load(preset.read_text())]
+    return [
+        (preset.stem, stem) for preset in PRESETS for stem in yaml.safe_load(preset.read_text())
+    ]
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
@@ -24,7 +26,11 @@ def test_committed_without_outputs(path):
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
 
 
-@pytest.mark.parametrize("path", [path for path in LESSONS if path.parent.name != "assignments"], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [path for path in LESSONS if path.parent.name != "assignments"],
+    ids=lambda path: path.stem,
+)
 def test_a_lesson_is_more_prose_than_code(path):
     notebook = json.loads(path.read_text())
     length = {"markdown": 0, "code": 0}
@@ -48,8 +54,12 @@ def test_every_preset_fits_its_notebook(preset, stem):
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_lesson_passes_in_smoke(path, tmp_path, monkeypatch):
     monkeypatch.setenv("DPKIT_CACHE", str(tmp_path / "cache"))
-    verdict = reports.run_report(path, preset="smoke", out=tmp_path / "report", timeout=600, progress=lambda line: None)
+    verdict = reports.run_report(
+        path, preset="smoke", out=tmp_path / "report", timeout=600, progress=lambda line: None
+    )
     assert verdict.passed, verdict.reasons
     assert verdict.result["checks"], f"{path.name}: the report checks nothing; add a report.check"
-    assert path.parent.name == "assignments" or (verdict.result["figures"] and verdict.result["tables"])
+    assert path.parent.name == "assignments" or (
+        verdict.result["figures"] and verdict.result["tables"]
+    )
     assert (tmp_path / "report" / "report.html").stat().st_size > 10_000

@@ -1,4 +1,6 @@
-"""Plots and explorers: what is drawn is what the records say. Claims about data and labels, not about pixels."""
+"""Plots and explorers: what is drawn is what the records say. Claims about data and labels, not
+about pixels.
+"""
 
 import itertools
 
@@ -23,16 +25,40 @@ from dpkit.teaching import two_point
 
 # four samples over three epochs: easy, hard, wavering, learned late
 PROB = np.array([[0.9, 1.0, 0.8], [0.1, 0.1, 0.1], [0.0, 0.9, 0.3], [0.2, 0.5, 0.8]])
-ROWS = [{"method": method, "prune_ratio": ratio, "seed": seed, "accuracy": accuracy + 0.01 * seed**2}
-        for method, ratio, accuracy in (("random", 0.5, 0.90), ("random", 0.9, 0.70), ("dual", 0.5, 0.92), ("dual", 0.9, 0.40))
-        for seed in range(3)]
+ROWS = [
+    {"method": method, "prune_ratio": ratio, "seed": seed, "accuracy": accuracy + 0.01 * seed**2}
+    for method, ratio, accuracy in (
+        ("random", 0.5, 0.90),
+        ("random", 0.9, 0.70),
+        ("dual", 0.5, 0.92),
+        ("dual", 0.9, 0.40),
+    )
+    for seed in range(3)
+]
 
-# a pass over the set is 100 images or 10 seconds; dual records five passes and retrains for ten, of what it kept or of all
-BILLS = [row | {"record_samples": 500 * watched, "score_samples": 0, "select_samples": 0,
-                "retrain_samples": 1000 * (1 - row["prune_ratio"]), "record_seconds": 50 * watched,
-                "score_seconds": 2 * watched, "select_seconds": 1, "retrain_seconds": 100 * (1 - row["prune_ratio"])}
-         for row in [*ROWS, *({"method": "random", "prune_ratio": 0, "seed": seed, "accuracy": 0.95} for seed in range(3))]
-         for watched in [row["method"] == "dual"]]
+# a pass over the set is 100 images or 10 seconds; dual records five passes and retrains for ten, of
+# what it kept or of all
+BILLS = [
+    row
+    | {
+        "record_samples": 500 * watched,
+        "score_samples": 0,
+        "select_samples": 0,
+        "retrain_samples": 1000 * (1 - row["prune_ratio"]),
+        "record_seconds": 50 * watched,
+        "score_seconds": 2 * watched,
+        "select_seconds": 1,
+        "retrain_seconds": 100 * (1 - row["prune_ratio"]),
+    }
+    for row in [
+        *ROWS,
+        *(
+            {"method": "random", "prune_ratio": 0, "seed": seed, "accuracy": 0.95}
+            for seed in range(3)
+        ),
+    ]
+    for watched in [row["method"] == "dual"]
+]
 
 
 @pytest.fixture
@@ -58,9 +84,13 @@ def half():
 
 @pytest.fixture
 def exits():
-    """Five samples of class 0 at two exits: sure and right, unsure and right, right early only, right late only, never."""
+    """Five samples of class 0 at two exits: sure and right, unsure and right, right early only,
+    right late only, never.
+    """
     first_of_two = np.array([[0.95, 0.6, 0.8, 0.3, 0.2], [0.9, 0.9, 0.4, 0.9, 0.1]])
-    return Snapshot(np.stack([first_of_two, 1 - first_of_two], axis=-1), np.zeros((5, 1)), np.zeros(5, int))
+    return Snapshot(
+        np.stack([first_of_two, 1 - first_of_two], axis=-1), np.zeros((5, 1)), np.zeros(5, int)
+    )
 
 
 def dots(ax):
@@ -77,33 +107,61 @@ def legend_of(ax):
     return ax.get_legend_handles_labels()[1]
 
 
-LEADS = pandas.DataFrame([("a", "dual", 0.7, 1.0, 0.5, 1.5), ("b", "dual", 0.7, 2.0, np.nan, np.nan),
-                          ("b", "aum", 0.9, -1.0, -2.0, 0.0), ("c", "dual", 0.7, 9.0, 8.0, 10.0)],
-                         columns=["model", "method", "prune_ratio", "difference", "low", "high"])
+LEADS = pandas.DataFrame(
+    [
+        ("a", "dual", 0.7, 1.0, 0.5, 1.5),
+        ("b", "dual", 0.7, 2.0, np.nan, np.nan),
+        ("b", "aum", 0.9, -1.0, -2.0, 0.0),
+        ("c", "dual", 0.7, 9.0, 8.0, 10.0),
+    ],
+    columns=["model", "method", "prune_ratio", "difference", "low", "high"],
+)
 DRAWN = {
     "moon_plot": lambda ax, dynamics, half: plots.moon_plot(dynamics, ax=ax),
-    "moon_plot of a selection": lambda ax, dynamics, half: plots.moon_plot(dynamics, ax=ax, selection=half),
-    "moon_plot of values": lambda ax, dynamics, half: plots.moon_plot(dynamics, ax=ax, values=np.arange(4), rows=[2]),
+    "moon_plot of a selection": lambda ax, dynamics, half: plots.moon_plot(
+        dynamics, ax=ax, selection=half
+    ),
+    "moon_plot of values": lambda ax, dynamics, half: plots.moon_plot(
+        dynamics, ax=ax, values=np.arange(4), rows=[2]
+    ),
     "moon_evolution": lambda ax, dynamics, half: plots.moon_evolution(dynamics, [3], axes=[ax])[0],
-    "trajectories": lambda ax, dynamics, half: plots.trajectories(dynamics, [0, 2], ax=ax, window=2),
+    "trajectories": lambda ax, dynamics, half: plots.trajectories(
+        dynamics, [0, 2], ax=ax, window=2
+    ),
     "beta_densities": lambda ax, dynamics, half: plots.beta_densities({0.5: (4.5, 10.5)}, ax=ax),
-    "kept_by_ease": lambda ax, dynamics, half: plots.kept_by_ease(dynamics.mean_prob(), {"dual": half}, ax=ax),
+    "kept_by_ease": lambda ax, dynamics, half: plots.kept_by_ease(
+        dynamics.mean_prob(), {"dual": half}, ax=ax
+    ),
     "plane": lambda ax, dynamics, half: plots.plane(PROB[:, :2], half, ax=ax),
-    "pruned_in_plane": lambda ax, dynamics, half: plots.pruned_in_plane(PROB[:, :2], half, ax=ax, classes=[0, 0, 1, 1]),
-    "rule_by_threshold": lambda ax, dynamics, half: plots.rule_by_threshold(Snapshot(np.full((2, 4, 2), 0.5), np.zeros((4, 1)),
-                                                                                     np.zeros(4, int)), ax=ax, threshold=0.9),
+    "pruned_in_plane": lambda ax, dynamics, half: plots.pruned_in_plane(
+        PROB[:, :2], half, ax=ax, classes=[0, 0, 1, 1]
+    ),
+    "rule_by_threshold": lambda ax, dynamics, half: plots.rule_by_threshold(
+        Snapshot(np.full((2, 4, 2), 0.5), np.zeros((4, 1)), np.zeros(4, int)), ax=ax, threshold=0.9
+    ),
     "accuracy_against_ratio": lambda ax, dynamics, half: plots.accuracy_against_ratio(ROWS, ax=ax),
     "accuracy_against_cost": lambda ax, dynamics, half: plots.accuracy_against_cost(BILLS, ax=ax),
-    "lead_against_accuracy": lambda ax, dynamics, half: plots.lead_against_accuracy(LEADS, {"a": 80.0, "b": 90.0}, ax=ax),
-    "two_points": lambda ax, dynamics, half: plots.two_points([[0.5, 0.5], [2, 1]], [0.1, 0.1], ax=ax),
-    "crossings": lambda ax, dynamics, half: plots.crossings({"dual": [0.5, 0.9, 1.1]}, ax=ax, times={"dual": 2}),
+    "lead_against_accuracy": lambda ax, dynamics, half: plots.lead_against_accuracy(
+        LEADS, {"a": 80.0, "b": 90.0}, ax=ax
+    ),
+    "two_points": lambda ax, dynamics, half: plots.two_points(
+        [[0.5, 0.5], [2, 1]], [0.1, 0.1], ax=ax
+    ),
+    "crossings": lambda ax, dynamics, half: plots.crossings(
+        {"dual": [0.5, 0.9, 1.1]}, ax=ax, times={"dual": 2}
+    ),
 }
 
 
 def test_a_lead_stands_at_what_its_learner_reaches_and_unknown_learners_are_left_out(ax):
     plots.lead_against_accuracy(LEADS, {"a": 80.0, "b": 90.0}, ax=ax)
     assert sorted(legend(ax)) == ["70 %, dual", "90 %, aum"]
-    marks = {round(x): y for line in ax.lines for x, y in zip(line.get_xdata(), line.get_ydata()) if line.get_marker() in "so"}
+    marks = {
+        round(x): y
+        for line in ax.lines
+        for x, y in zip(line.get_xdata(), line.get_ydata())
+        if line.get_marker() in "so"
+    }
     assert marks[80] == 1.0 and set(marks) == {80, 90}
 
 
@@ -116,17 +174,23 @@ def test_each_plot_returns_its_ax_labels_both_axes_and_opens_no_figure(name, ax,
     ax.figure.canvas.draw()  # nothing fails only when it is drawn
 
 
-# ---- the moon --------------------------------------------------------------------------------------------------
+# ---- the moon ------------------------------------------------------------------------------------
 
 
 def test_moon_plot_puts_std_to_the_right_and_mean_upwards(ax, dynamics):
     plots.moon_plot(dynamics, ax=ax)
-    assert np.allclose(dots(ax), np.column_stack([PROB.std(axis=1, ddof=1), PROB.mean(axis=1)]), atol=1e-6)
+    assert np.allclose(
+        dots(ax), np.column_stack([PROB.std(axis=1, ddof=1), PROB.mean(axis=1)]), atol=1e-6
+    )
 
 
 def test_every_possible_sample_is_inside_the_moon_plots_frame(ax):
-    halves = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])  # the largest deviation needs half 0 and half 1
-    longer = TrainingDynamics(np.repeat(halves, 5, axis=1), np.zeros((4, 10)), np.zeros((4, 10), bool), np.arange(4))
+    halves = np.array(
+        [[0.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]]
+    )  # the largest deviation needs half 0 and half 1
+    longer = TrainingDynamics(
+        np.repeat(halves, 5, axis=1), np.zeros((4, 10)), np.zeros((4, 10), bool), np.arange(4)
+    )
     plots.moon_plot(longer, ax=ax)
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     assert all(left <= x <= right and low <= y <= high for x, y in dots(ax))
@@ -144,7 +208,10 @@ def test_a_selection_is_coloured_and_counted(ax, dynamics, half):
     plots.moon_plot(dynamics, ax=ax, selection=half)
     pruned, kept = ax.collections
     assert legend(ax) == ["pruned (2)", "kept (2)"]
-    assert to_hex(kept.get_facecolor()[0]).upper() == plots.KEPT and to_hex(pruned.get_facecolor()[0]).upper() == plots.PRUNED
+    assert (
+        to_hex(kept.get_facecolor()[0]).upper() == plots.KEPT
+        and to_hex(pruned.get_facecolor()[0]).upper() == plots.PRUNED
+    )
     assert np.allclose(kept.get_offsets()[:, 1], dynamics.mean_prob()[half.kept])
     assert np.allclose(pruned.get_offsets()[:, 1], dynamics.mean_prob()[half.pruned])
 
@@ -189,7 +256,7 @@ def test_the_hardest_trajectory_is_the_darkest(ax, dynamics):
     assert hard < between < easy
 
 
-# ---- selections ------------------------------------------------------------------------------------------------
+# ---- selections ----------------------------------------------------------------------------------
 
 
 def test_beta_densities_are_scipys_and_named_by_ratio(ax):
@@ -209,17 +276,28 @@ def test_a_density_that_is_infinite_at_an_end_does_not_flatten_the_others(ax):
 def test_a_plane_shows_every_sample_once_where_it_lies_and_the_kept_on_top(ax, half):
     points = np.array([[0.0, 0.0], [1.0, 2.0], [3.0, 1.0], [2.0, 2.0]])
     plots.plane(points, half, ax=ax, classes=[5, 5, 9, 9])
-    drawn = {(*point, to_hex(each.get_facecolor()[0])) for each in ax.collections for point in each.get_offsets()}
-    assert drawn == {(0.0, 0.0, plots.PRUNED.lower()), (1.0, 2.0, plots.KEPT.lower()), (3.0, 1.0, plots.KEPT.lower()),
-                     (2.0, 2.0, plots.PRUNED.lower())}
+    drawn = {
+        (*point, to_hex(each.get_facecolor()[0]))
+        for each in ax.collections
+        for point in each.get_offsets()
+    }
+    assert drawn == {
+        (0.0, 0.0, plots.PRUNED.lower()),
+        (1.0, 2.0, plots.KEPT.lower()),
+        (3.0, 1.0, plots.KEPT.lower()),
+        (2.0, 2.0, plots.PRUNED.lower()),
+    }
     assert len(dots(ax)) == 4
-    assert [to_hex(each.get_facecolor()[0]) for each in ax.collections[-2:]] == [plots.KEPT.lower()] * 2  # drawn last
+    assert [to_hex(each.get_facecolor()[0]) for each in ax.collections[-2:]] == [
+        plots.KEPT.lower()
+    ] * 2  # drawn last
     circle, triangle = (ax.collections[k].get_paths()[0] for k in (2, 3))
     assert len(circle) != len(triangle)  # one marker a class
 
 
 def heights(ax):
     """{part: its share (%) at t} of a stack of areas, by their own vertices."""
+
     def at(area, t):
         points = area.get_paths()[0].vertices
         ys = points[np.isclose(points[:, 0], t), 1]
@@ -230,7 +308,9 @@ def heights(ax):
 
 def test_the_rules_areas_count_what_it_prunes_and_why_the_rest_is_kept(ax, exits):
     plots.rule_by_threshold(exits, ax=ax, threshold=0.7)
-    parts = list(heights(ax).values())  # pruned, not sure, only the early exit right, the early exit wrong
+    parts = list(
+        heights(ax).values()
+    )  # pruned, not sure, only the early exit right, the early exit wrong
     for t in (0.5, 0.7, 0.9, 0.975):
         pruned = 100 * keep_above(eeprune(exits), 1 - t).prune_ratio
         assert np.allclose([part(t) for part in parts], [pruned, 40 - pruned, 20, 40])
@@ -240,7 +320,11 @@ def test_the_rules_areas_count_what_it_prunes_and_why_the_rest_is_kept(ax, exits
 def test_what_the_plane_shows_as_pruned_is_red_and_may_stand_alone(ax, half):
     points = np.array([[0.0, 0.0], [1.0, 2.0], [3.0, 1.0], [2.0, 2.0]])
     plots.pruned_in_plane(points, half, ax=ax, classes=[5, 5, 9, 9])
-    drawn = {(*point, to_hex(each.get_facecolor()[0])) for each in ax.collections for point in each.get_offsets()}
+    drawn = {
+        (*point, to_hex(each.get_facecolor()[0]))
+        for each in ax.collections
+        for point in each.get_offsets()
+    }
     blue, red = plots.KEPT.lower(), "#c1121f"
     assert drawn == {(1.0, 2.0, blue), (3.0, 1.0, blue), (0.0, 0.0, red), (2.0, 2.0, red)}
     assert legend_of(ax) == ["kept (2)", "pruned (2)"]
@@ -254,20 +338,36 @@ def test_a_classifiers_boundary_runs_between_its_answers(ax, half):
     grid = np.arange(5.0)
     answer = np.tile([0, 0, 1, 1, 2], (5, 1))  # by column: between 1 and 2, and between 3 and 4
     answers = {"early": answer, "final": answer.T}
-    plots.pruned_in_plane(np.zeros((4, 2)), half, ax=ax, classes=np.zeros(4), grid=grid, answers=answers)
-    early, final = (np.concatenate([path.vertices for each in some for path in each.get_paths()])
-                    for some in (ax.collections[2:4], ax.collections[4:6]))  # after the dots: two lines a classifier
+    plots.pruned_in_plane(
+        np.zeros((4, 2)), half, ax=ax, classes=np.zeros(4), grid=grid, answers=answers
+    )
+    early, final = (
+        np.concatenate([path.vertices for each in some for path in each.get_paths()])
+        for some in (ax.collections[2:4], ax.collections[4:6])
+    )  # after the dots: two lines a classifier
     assert set(early[:, 0]) == {1.5, 3.5} == set(final[:, 1])
-    assert legend_of(ax)[-2:] == ["early", "final"] and ax.lines[0].get_linestyle() != ax.lines[1].get_linestyle()
+    assert (
+        legend_of(ax)[-2:] == ["early", "final"]
+        and ax.lines[0].get_linestyle() != ax.lines[1].get_linestyle()
+    )
 
 
 def test_kept_by_ease_counts_every_kept_sample_once(ax):
     mean = np.array([0.0, 0.04, 0.5, 0.51, 0.96, 1.0])  # both ends belong to a bin
-    selections = {"random": Selection(np.array([0, 3, 5]), 6, "random"), "dual": Selection(np.array([1, 2]), 6, "top")}
+    selections = {
+        "random": Selection(np.array([0, 3, 5]), 6, "random"),
+        "dual": Selection(np.array([1, 2]), 6, "top"),
+    }
     plots.kept_by_ease(mean, selections, ax=ax, bins=10)
     whole = [patch.get_height() for patch in ax.patches if hasattr(patch, "get_height")]
-    steps = {text: patch.get_data().values for text, patch in zip(
-        legend(ax)[1:], [patch for patch in ax.patches if hasattr(patch, "get_data")], strict=True)}
+    steps = {
+        text: patch.get_data().values
+        for text, patch in zip(
+            legend(ax)[1:],
+            [patch for patch in ax.patches if hasattr(patch, "get_data")],
+            strict=True,
+        )
+    }
     assert sum(whole) == 6
     assert steps["random (3)"].tolist() == [1, 0, 0, 0, 0, 1, 0, 0, 0, 1]
     assert steps["dual (2)"].tolist() == [1, 0, 0, 0, 0, 1, 0, 0, 0, 0]
@@ -275,11 +375,19 @@ def test_kept_by_ease_counts_every_kept_sample_once(ax):
 
 
 def test_variants_of_a_method_have_its_colour_and_are_dashed(ax):
-    kept = {name: Selection(np.array([0, 1]), 6, "top") for name in ("dual+beta", "dual+beta, c_d=5.5")}
+    kept = {
+        name: Selection(np.array([0, 1]), 6, "top") for name in ("dual+beta", "dual+beta, c_d=5.5")
+    }
     plots.kept_by_ease(np.linspace(0, 1, 6), kept, ax=ax)
     usual, variant = [patch for patch in ax.patches if hasattr(patch, "get_data")]
-    assert usual.get_edgecolor() == variant.get_edgecolor() and usual.get_linestyle() != variant.get_linestyle()
-    assert plots.method_style("dual+beta, c_d=5.5")["marker"] == plots.method_style("dual+beta")["marker"]
+    assert (
+        usual.get_edgecolor() == variant.get_edgecolor()
+        and usual.get_linestyle() != variant.get_linestyle()
+    )
+    assert (
+        plots.method_style("dual+beta, c_d=5.5")["marker"]
+        == plots.method_style("dual+beta")["marker"]
+    )
 
 
 def test_the_ease_axis_says_which_end_is_hard(ax, dynamics, half):
@@ -287,7 +395,7 @@ def test_the_ease_axis_says_which_end_is_hard(ax, dynamics, half):
     assert "hard → easy" in ax.get_xlabel() and ax.get_xlim() == (0, 1)
 
 
-# ---- results ---------------------------------------------------------------------------------------------------
+# ---- results -------------------------------------------------------------------------------------
 
 
 def bars(ax):
@@ -295,7 +403,9 @@ def bars(ax):
     found = {}
     for container in ax.containers:
         line, _, (segments,) = container.lines
-        halves = [np.ptp(ends[:, 1]) / 2 if len(ends) else np.nan for ends in segments.get_segments()]
+        halves = [
+            np.ptp(ends[:, 1]) / 2 if len(ends) else np.nan for ends in segments.get_segments()
+        ]
         found[container.get_label()] = (line.get_ydata(), halves)
     return found
 
@@ -304,9 +414,17 @@ def test_accuracy_against_ratio_shows_numpys_mean_and_deviation(ax):
     plots.accuracy_against_ratio(ROWS, ax=ax)
     assert list(bars(ax)) == ["random", "dual"]
     for method, (mean, spread) in bars(ax).items():
-        seeds = [[100 * row["accuracy"] for row in ROWS if (row["method"], row["prune_ratio"]) == (method, ratio)]
-                 for ratio in (0.5, 0.9)]
-        assert np.allclose(mean, np.mean(seeds, axis=1)) and np.allclose(spread, np.std(seeds, axis=1, ddof=1))
+        seeds = [
+            [
+                100 * row["accuracy"]
+                for row in ROWS
+                if (row["method"], row["prune_ratio"]) == (method, ratio)
+            ]
+            for ratio in (0.5, 0.9)
+        ]
+        assert np.allclose(mean, np.mean(seeds, axis=1)) and np.allclose(
+            spread, np.std(seeds, axis=1, ddof=1)
+        )
     assert [label.get_text() for label in ax.get_xticklabels()] == ["50 %", "90 %"]
     assert len(dots(ax)) >= len(ROWS)
 
@@ -318,21 +436,38 @@ def test_one_seed_has_a_mean_and_no_bar(ax, recwarn):
 
 
 def test_a_method_may_lack_a_ratio_and_the_whole_sets_accuracy_is_a_line(ax):
-    plots.accuracy_against_ratio([row for row in ROWS if (row["method"], row["prune_ratio"]) != ("dual", 0.9)], ax=ax,
-                                 whole=[0.97, 0.99])
+    plots.accuracy_against_ratio(
+        [row for row in ROWS if (row["method"], row["prune_ratio"]) != ("dual", 0.9)],
+        ax=ax,
+        whole=[0.97, 0.99],
+    )
     assert [len(mean) for mean, _ in bars(ax).values()] == [2, 1]
     (line,) = [line for line in ax.lines if line.get_label() == "nothing pruned"]
     assert np.allclose(line.get_ydata(), 98)
 
 
-@pytest.mark.parametrize(("unit", "costs"), [("samples", {"random": [500, 100], "dual": [1000, 600]}),
-                                             ("seconds", {"random": [51, 11], "dual": [103, 63]})])
+@pytest.mark.parametrize(
+    ("unit", "costs"),
+    [
+        ("samples", {"random": [500, 100], "dual": [1000, 600]}),
+        ("seconds", {"random": [51, 11], "dual": [103, 63]}),
+    ],
+)
 def test_accuracy_against_cost_adds_up_the_four_stages(ax, unit, costs):
     plots.accuracy_against_cost(BILLS, ax=ax, unit=unit)
     lines = {container.get_label(): container.lines[0] for container in ax.containers}
     for method, at in costs.items():
-        mean = [100 * np.mean([row["accuracy"] for row in ROWS if (row["method"], row["prune_ratio"]) == (method, ratio)])
-                for ratio in (0.5, 0.9)]
+        mean = [
+            100
+            * np.mean(
+                [
+                    row["accuracy"]
+                    for row in ROWS
+                    if (row["method"], row["prune_ratio"]) == (method, ratio)
+                ]
+            )
+            for ratio in (0.5, 0.9)
+        ]
         assert np.allclose(lines[method].get_xydata(), np.column_stack([at, mean]))
         assert np.allclose(bars(ax)[method][1], 100 * np.std([0, 0.01, 0.04], ddof=1))
     assert ax.get_xscale() == "log" and unit[:3] in ax.get_xlabel().replace("images", "samples")
@@ -340,7 +475,11 @@ def test_accuracy_against_cost_adds_up_the_four_stages(ax, unit, costs):
 
 def test_training_on_everything_is_a_star_and_a_vertical_line(ax):
     plots.accuracy_against_cost(BILLS, ax=ax)
-    (star,) = [container.lines[0] for container in ax.containers if container.get_label() == "nothing pruned"]
+    (star,) = [
+        container.lines[0]
+        for container in ax.containers
+        if container.get_label() == "nothing pruned"
+    ]
     assert star.get_marker() == "*" and star.get_xydata().tolist() == [[1000, 95]]
     (line,) = [line for line in ax.lines if line.get_linestyle() == ":"]
     assert list(line.get_xdata()) == [1000, 1000]
@@ -349,33 +488,72 @@ def test_training_on_everything_is_a_star_and_a_vertical_line(ax):
 
 def test_without_a_training_on_everything_there_is_no_star(ax):
     plots.accuracy_against_cost([row for row in BILLS if row["prune_ratio"]], ax=ax)
-    assert sorted(legend(ax)) == ["dual", "random"] and not [line for line in ax.lines if line.get_linestyle() == ":"]
+    assert sorted(legend(ax)) == ["dual", "random"] and not [
+        line for line in ax.lines if line.get_linestyle() == ":"
+    ]
 
 
-@pytest.mark.parametrize("bill", [1000, None])  # equal steps: every retraining costs the same; equal epochs
+@pytest.mark.parametrize(
+    "bill", [1000, None]
+)  # equal steps: every retraining costs the same; equal epochs
 def test_every_point_has_its_percentage_beside_it_and_no_two_overlap(ax, bill):
-    rows = [row | {"method": method, "prune_ratio": ratio, "accuracy": row["accuracy"] + shift - ratio / 20, "retrain_samples":
-                   bill or 1000 * (1 - ratio)} for row in BILLS if (row["method"], row["prune_ratio"]) == ("dual", 0.5)
-            for method, shift in (("dual", 0), ("dual+beta", 0.001), ("dual+beta, c_d=5.5", -0.002), ("el2n", 0.01))
-            for ratio in (0.3, 0.5, 0.7, 0.8, 0.9)]
+    rows = [
+        row
+        | {
+            "method": method,
+            "prune_ratio": ratio,
+            "accuracy": row["accuracy"] + shift - ratio / 20,
+            "retrain_samples": bill or 1000 * (1 - ratio),
+        }
+        for row in BILLS
+        if (row["method"], row["prune_ratio"]) == ("dual", 0.5)
+        for method, shift in (
+            ("dual", 0),
+            ("dual+beta", 0.001),
+            ("dual+beta, c_d=5.5", -0.002),
+            ("el2n", 0.01),
+        )
+        for ratio in (0.3, 0.5, 0.7, 0.8, 0.9)
+    ]
     plots.accuracy_against_cost(rows, ax=ax)
     ax.figure.canvas.draw()
-    assert sorted(text.get_text() for text in ax.texts) == sorted(["30", "50", "70", "80", "90"] * 4)
+    assert sorted(text.get_text() for text in ax.texts) == sorted(
+        ["30", "50", "70", "80", "90"] * 4
+    )
     for text in ax.texts:  # its anchor is the point it speaks of
         ratio, colour = int(text.get_text()) / 100, to_hex(text.get_color())
-        mine = [np.mean([[row["record_samples"] + row["retrain_samples"], 100 * row["accuracy"]] for row in rows
-                         if (row["method"], row["prune_ratio"]) == (method, ratio)], axis=0) for method in
-                {row["method"] for row in rows} if to_hex(plots.method_style(method)["color"]) == colour]
+        mine = [
+            np.mean(
+                [
+                    [row["record_samples"] + row["retrain_samples"], 100 * row["accuracy"]]
+                    for row in rows
+                    if (row["method"], row["prune_ratio"]) == (method, ratio)
+                ],
+                axis=0,
+            )
+            for method in {row["method"] for row in rows}
+            if to_hex(plots.method_style(method)["color"]) == colour
+        ]
         assert any(np.allclose(text.xy, point) for point in mine)
-    boxes = [Text.get_window_extent(text) for text in ax.texts]  # without the lines that lead to some
+    boxes = [
+        Text.get_window_extent(text) for text in ax.texts
+    ]  # without the lines that lead to some
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
-    points = np.concatenate([line.get_transform().transform(line.get_xydata())
-                             for line in (container.lines[0] for container in ax.containers)])
+    points = np.concatenate(
+        [
+            line.get_transform().transform(line.get_xydata())
+            for line in (container.lines[0] for container in ax.containers)
+        ]
+    )
     assert len(points) == 20 and not any(box.contains(*point) for box in boxes for point in points)
 
 
 def test_methods_of_equal_cost_stand_side_by_side_at_their_true_cost(ax):
-    equal = [row | {"record_samples": 500, "retrain_samples": 1000} for row in BILLS if row["prune_ratio"]]
+    equal = [
+        row | {"record_samples": 500, "retrain_samples": 1000}
+        for row in BILLS
+        if row["prune_ratio"]
+    ]
     plots.accuracy_against_cost(equal, ax=ax)
     one, other = [container.lines[0] for container in ax.containers]
     assert one.get_xdata().tolist() == other.get_xdata().tolist() == [1500, 1500]
@@ -398,30 +576,58 @@ def test_every_method_has_a_style_of_its_own_and_variants_stay_dashed():
     for method in (*catalog.METHODS, "herding", "nearest_to_centre", "kcenter"):
         style = plots.method_style(method)
         assert style["color"] != plots.method_style("a method of my own")["color"]
-        assert plots.method_style(f"{method}, window=5")["linestyle"] == "--" != style.get("linestyle")
+        assert (
+            plots.method_style(f"{method}, window=5")["linestyle"] == "--" != style.get("linestyle")
+        )
 
 
-@pytest.mark.parametrize("seen", [  # Machado, Oliveira and Fernandes, 2009: no red cones, no green cones; linear RGB
-    [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
-    [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]])
+@pytest.mark.parametrize(
+    "seen",
+    [  # Machado, Oliveira and Fernandes, 2009: no red cones, no green cones; linear RGB
+        [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+        [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    ],
+)
 def test_colours_that_a_colour_blind_reader_confuses_have_different_lines(seen):
     def percept(style):
-        return np.clip(np.asarray(seen) @ np.asarray(to_rgb(style["color"])) ** 2.2, 0, 1) ** (1 / 2.2)
+        return np.clip(np.asarray(seen) @ np.asarray(to_rgb(style["color"])) ** 2.2, 0, 1) ** (
+            1 / 2.2
+        )
 
-    styles = {method: plots.method_style(method) for method in catalog.METHODS if method != "random"}  # grey is everybody's
+    styles = {
+        method: plots.method_style(method) for method in catalog.METHODS if method != "random"
+    }  # grey is everybody's
     for (a, one), (b, other) in itertools.combinations(styles.items(), 2):
         apart = np.linalg.norm(percept(one) - percept(other)) > 0.1
         assert apart or one.get("linestyle", "-") != other.get("linestyle", "-"), (a, b)
 
 
 def test_accuracy_against_epochs_marks_where_less_went_than_was_asked(ax):
-    rows = [row | {"record_epochs": 0, "num_samples": 10, "keep": 5} for row in ROWS if row["prune_ratio"] == 0.5][:3]
-    rows += [{"method": "eeprune", "prune_ratio": 0.5, "record_epochs": epochs, "accuracy": accuracy, "num_samples": 10,
-              "keep": keep} for epochs, keep in ((5, 5), (1, 8)) for accuracy in (0.5, 0.7)]
+    rows = [
+        row | {"record_epochs": 0, "num_samples": 10, "keep": 5}
+        for row in ROWS
+        if row["prune_ratio"] == 0.5
+    ][:3]
+    rows += [
+        {
+            "method": "eeprune",
+            "prune_ratio": 0.5,
+            "record_epochs": epochs,
+            "accuracy": accuracy,
+            "num_samples": 10,
+            "keep": keep,
+        }
+        for epochs, keep in ((5, 5), (1, 8))
+        for accuracy in (0.5, 0.7)
+    ]
     plots.accuracy_against_epochs(rows, ax=ax)
     chance, curve = ax.lines[0], ax.lines[1]
-    assert chance.get_ydata()[0] == pytest.approx(100 * np.mean([row["accuracy"] for row in rows[:3]]))
-    assert curve.get_xdata().tolist() == [1, 5] and curve.get_ydata().tolist() == pytest.approx([60, 60])
+    assert chance.get_ydata()[0] == pytest.approx(
+        100 * np.mean([row["accuracy"] for row in rows[:3]])
+    )
+    assert curve.get_xdata().tolist() == [1, 5] and curve.get_ydata().tolist() == pytest.approx(
+        [60, 60]
+    )
     faces = [container.lines[0].get_markerfacecolor() for container in ax.containers]
     assert faces[0] == "white" and faces[1] == plots.method_style("eeprune")["color"]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "5"]
@@ -429,14 +635,22 @@ def test_accuracy_against_epochs_marks_where_less_went_than_was_asked(ax):
 
 def test_the_share_of_each_class_that_goes_is_counted_by_hand(ax):
     labels = np.array([0, 0, 0, 0, 1, 1])
-    one, other = Selection(np.array([0, 1, 2, 3, 4]), 6, "top"), Selection(np.array([2, 3, 4]), 6, "top")
-    plots.pruned_by_class({"both": [one, other], "other": other}, labels, ax=ax, class_names=["cat", "dog"])
-    assert ax.images[0].get_array().tolist() == [[25, 50], [50, 50]]  # (0 + 2) / 2 of 4 cats, (1 + 1) / 2 of 2 dogs
+    one, other = (
+        Selection(np.array([0, 1, 2, 3, 4]), 6, "top"),
+        Selection(np.array([2, 3, 4]), 6, "top"),
+    )
+    plots.pruned_by_class(
+        {"both": [one, other], "other": other}, labels, ax=ax, class_names=["cat", "dog"]
+    )
+    assert ax.images[0].get_array().tolist() == [
+        [25, 50],
+        [50, 50],
+    ]  # (0 + 2) / 2 of 4 cats, (1 + 1) / 2 of 2 dogs
     assert [label.get_text() for label in ax.get_xticklabels()] == ["cat", "dog"]
     assert sorted(text.get_text() for text in ax.texts) == ["25", "50", "50", "50"]
 
 
-# ---- two points ------------------------------------------------------------------------------------------------
+# ---- two points ----------------------------------------------------------------------------------
 
 
 def test_the_boundary_is_square_to_w_and_the_probability_dark_where_it_is_low(ax):
@@ -451,15 +665,21 @@ def test_the_boundary_is_square_to_w_and_the_probability_dark_where_it_is_low(ax
 
 def test_before_the_first_step_there_is_no_boundary(ax):
     plots.two_points([[0.5, 0.5], [2, 1]], [0, 0], ax=ax)
-    assert len(ax.lines) == 1 and np.all(ax.collections[0].get_array() == 0.5)  # the one line is the origin's cross
+    assert len(ax.lines) == 1 and np.all(
+        ax.collections[0].get_array() == 0.5
+    )  # the one line is the origin's cross
 
 
 def test_a_crossing_is_marked_where_it_was_found_and_only_there(ax):
     ratios = {"dyn_unc": [0.5, 0.7, 0.9], "dual": [0.5, 0.9, 1.2]}
-    plots.crossings(ratios, ax=ax, times={"dyn_unc": None, "dual": 2}, names={"dyn_unc": "standard deviation"})
+    plots.crossings(
+        ratios, ax=ax, times={"dyn_unc": None, "dual": 2}, names={"dyn_unc": "standard deviation"}
+    )
     assert dots(ax).tolist() == [[2, 1.2]] and ax.get_yscale() == "log"
     assert legend(ax) == ["standard deviation: not reached", "dual: step 2"]
-    assert {line.get_color() for line in ax.lines[1:]} == {plots.method_style(method)["color"] for method in ratios}
+    assert {line.get_color() for line in ax.lines[1:]} == {
+        plots.method_style(method)["color"] for method in ratios
+    }
 
 
 def test_a_crossing_beyond_what_is_drawn_is_only_named(ax):
@@ -470,17 +690,21 @@ def test_a_crossing_beyond_what_is_drawn_is_only_named(ax):
 def test_ratios_are_written_as_plain_numbers(ax):
     plots.crossings({"dual": [0.1, 0.5, 90.0]}, ax=ax)
     ax.figure.canvas.draw()
-    assert {"0.1", "0.3", "1", "3", "10", "30"} <= {label.get_text() for label in ax.get_yticklabels()}
+    assert {"0.1", "0.3", "1", "3", "10", "30"} <= {
+        label.get_text() for label in ax.get_yticklabels()
+    }
     assert legend(ax) == ["dual"]
 
 
-# ---- pictures --------------------------------------------------------------------------------------------------
+# ---- pictures ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("channels", [0, 3])
 def test_image_grid_puts_picture_k_in_its_place(ax, channels):
     shape = (5, 12, 24) + ((channels,) if channels else ())
-    pictures = np.ones(shape, np.uint8) * np.arange(10, 60, 10, dtype=np.uint8).reshape(5, *[1] * (len(shape) - 1))
+    pictures = np.ones(shape, np.uint8) * np.arange(10, 60, 10, dtype=np.uint8).reshape(
+        5, *[1] * (len(shape) - 1)
+    )
     assert plots.image_grid(pictures, ax=ax, columns=3, names=list("abcde"), title="five") is ax
     sheet = np.asarray(ax.images[0].get_array())
     for k, text in enumerate(ax.texts):
@@ -492,7 +716,7 @@ def test_image_grid_puts_picture_k_in_its_place(ax, channels):
     assert ax.get_title(loc="left") == "five"
 
 
-# ---- explorers -------------------------------------------------------------------------------------------------
+# ---- explorers -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -500,11 +724,15 @@ def explorers(dynamics, exits):
     pytest.importorskip("ipywidgets")
     from dpkit.teaching import widgets
 
-    return {"moon": lambda: widgets.moon_explorer(dynamics, rows=[1]),
-            "window": lambda: widgets.window_explorer(dynamics, 2, window=2),
-            "threshold": lambda: widgets.threshold_explorer(exits, threshold=0.7),
-            "beta": lambda: widgets.beta_explorer(mu_d=0.65, c_d=4.0),
-            "two_point": lambda: widgets.two_point_explorer((0.5, 0.5), (2, 1), learning_rate=0.1, window=4, steps=20)}
+    return {
+        "moon": lambda: widgets.moon_explorer(dynamics, rows=[1]),
+        "window": lambda: widgets.window_explorer(dynamics, 2, window=2),
+        "threshold": lambda: widgets.threshold_explorer(exits, threshold=0.7),
+        "beta": lambda: widgets.beta_explorer(mu_d=0.65, c_d=4.0),
+        "two_point": lambda: widgets.two_point_explorer(
+            (0.5, 0.5), (2, 1), learning_rate=0.1, window=4, steps=20
+        ),
+    }
 
 
 @pytest.mark.parametrize("name", ["moon", "window", "threshold", "beta", "two_point"])
@@ -535,17 +763,27 @@ def test_the_threshold_explorer_counts_what_the_rule_prunes(explorers, monkeypat
         assert plt.gca().get_title() == f"{pruned} of 5 pruned ({20 * pruned:.1f} %)"
 
 
-def test_the_two_point_explorer_marks_the_times_and_shows_the_step_asked_for(explorers, monkeypatch):
+def test_the_two_point_explorer_marks_the_times_and_shows_the_step_asked_for(
+    explorers, monkeypatch
+):
     monkeypatch.setattr(plt, "show", lambda: None)
     draw = explorers["two_point"]().f
     plt.close("all")
     draw(step=3, rate=0.1)
     left, right = plt.gcf().axes
     times = two_point.crossing_times((0.5, 0.5), (2, 1), learning_rate=0.1, window=4)
-    assert legend(right) == [f"{name}: step {time}" for name, time in zip(("standard deviation", "dual"), times)]
-    assert right.get_title() == "step 3, learning rate 0.1" and right.lines[-1].get_xdata() == [3, 3]
+    assert legend(right) == [
+        f"{name}: step {time}" for name, time in zip(("standard deviation", "dual"), times)
+    ]
+    assert right.get_title() == "step 3, learning rate 0.1" and right.lines[-1].get_xdata() == [
+        3,
+        3,
+    ]
     w = next(itertools.islice(two_point.descent((0.5, 0.5), (2, 1), learning_rate=0.1), 3, None)).w
-    assert left.get_title() == f"p = {1 / (1 + np.exp(-w @ [0.5, 0.5])):.3f} and {1 / (1 + np.exp(-w @ [2, 1])):.3f}"
+    assert (
+        left.get_title()
+        == f"p = {1 / (1 + np.exp(-w @ [0.5, 0.5])):.3f} and {1 / (1 + np.exp(-w @ [2, 1])):.3f}"
+    )
 
 
 def test_in_a_report_a_sentence_stands_in_an_explorers_place(explorers, monkeypatch):
@@ -555,26 +793,38 @@ def test_in_a_report_a_sentence_stands_in_an_explorers_place(explorers, monkeypa
     assert "JupyterLab" in explorers["beta"]().data
 
 
-# ---- imports ---------------------------------------------------------------------------------------------------
+# ---- imports -------------------------------------------------------------------------------------
 
 
 def test_plots_load_neither_torch_nor_a_drawing_backend(python):
-    done = python("import sys, dpkit.plots; print([m for m in ('torch', 'matplotlib.pyplot') if m in sys.modules])")
+    done = python(
+        "import sys, dpkit.plots; print([m for m in ('torch', 'matplotlib.pyplot') if m in "
+        "sys.modules])"
+    )
     assert done.stdout.strip() == "[]", done.stderr
 
 
-# ---- differences to a reference --------------------------------------------------------------------------------
+# ---- differences to a reference ------------------------------------------------------------------
 
 
 def lines_of(**differences):
-    """What results.summary gives: {method: (difference, low, high)}; the reference itself has no pairs."""
+    """What results.summary gives: {method: (difference, low, high)}; the reference itself has no
+    pairs.
+    """
     lines = [{"method": "random", "difference": np.nan, "low": np.nan, "high": np.nan, "pairs": 0}]
-    return pandas.DataFrame(lines + [{"method": name, "difference": d, "low": low, "high": high, "pairs": 3}
-                                     for name, (d, low, high) in differences.items()])
+    return pandas.DataFrame(
+        lines
+        + [
+            {"method": name, "difference": d, "low": low, "high": high, "pairs": 3}
+            for name, (d, low, high) in differences.items()
+        ]
+    )
 
 
 def test_differences_stand_in_order_with_their_intervals_and_the_reference_is_the_line_at_0(ax):
-    plots.differences(lines_of(aum=(-2.0, -3.0, -1.0), ccs=(1.5, 1.0, 2.0), d2=(0.5, -1.0, 2.0)), ax=ax)
+    plots.differences(
+        lines_of(aum=(-2.0, -3.0, -1.0), ccs=(1.5, 1.0, 2.0), d2=(0.5, -1.0, 2.0)), ax=ax
+    )
     assert [label.get_text() for label in ax.get_yticklabels()] == ["ccs", "d2", "aum"]
     bars = [list(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
     assert bars == [[0, 0], [1, 2], [-1, 2], [-3, -1]]
@@ -582,8 +832,14 @@ def test_differences_stand_in_order_with_their_intervals_and_the_reference_is_th
 
 
 def test_a_difference_that_may_be_nothing_is_open(ax):
-    plots.differences(lines_of(ccs=(1.5, 1.0, 2.0), d2=(0.5, -1.0, 2.0), aum=(9.0, np.nan, np.nan)), ax=ax)
-    points = {float(line.get_xdata()[0]): line.get_markerfacecolor() for line in ax.lines if len(line.get_xdata()) == 1}
+    plots.differences(
+        lines_of(ccs=(1.5, 1.0, 2.0), d2=(0.5, -1.0, 2.0), aum=(9.0, np.nan, np.nan)), ax=ax
+    )
+    points = {
+        float(line.get_xdata()[0]): line.get_markerfacecolor()
+        for line in ax.lines
+        if len(line.get_xdata()) == 1
+    }
     assert points[1.5] == plots.method_style("ccs")["color"] and points[0.5] == "white"
     assert points[9.0] == "white"  # a single pair has no interval
 
@@ -595,7 +851,11 @@ def test_panels_of_several_ratios_share_their_lines(ax):
 
 
 def test_many_methods_stay_beside_their_ratio(ax):
-    rows = [{"method": f"m{k}", "prune_ratio": r, "accuracy": 0.5} for k in range(18) for r in (0.5, 0.9)]
+    rows = [
+        {"method": f"m{k}", "prune_ratio": r, "accuracy": 0.5}
+        for k in range(18)
+        for r in (0.5, 0.9)
+    ]
     plots.accuracy_against_ratio(rows, ax=ax)
     xs = [x for line in ax.lines if len(line.get_xdata()) == 2 for x in line.get_xdata()[:1]]
     assert max(xs) < 0.5 and min(xs) > -0.5

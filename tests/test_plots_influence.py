@@ -35,8 +35,13 @@ def test_the_best_so_far_never_rises(ax):
 
 
 def test_a_fall_of_the_test_loss_is_an_open_mark_at_its_length(ax):
-    rows = [{"method": "random", "first_order": 0.1, "gap": 0.01}, {"method": "random", "first_order": 0.2, "gap": -0.02}]
+    rows = [
+        {"method": "random", "first_order": 0.1, "gap": 0.01},
+        {"method": "random", "first_order": 0.2, "gap": -0.02},
+    ]
     assert plots.gap_against_bound(rows, ax=ax) is ax
     rose, fell = ax.collections
-    assert rose.get_offsets().tolist() == [[0.1, 0.01]] and fell.get_offsets().tolist() == [[0.2, 0.02]]
+    assert rose.get_offsets().tolist() == [[0.1, 0.01]] and fell.get_offsets().tolist() == [
+        [0.2, 0.02]
+    ]
     assert len(rose.get_facecolor()) == 1 and len(fell.get_facecolor()) == 0

@@ -38,8 +38,14 @@ def test_accuracy_and_loss_equal_a_plain_loop(trained, batch_size):
     net, images = trained
     found = evaluate(net, images, batch_size=batch_size)
     logits = plain_logits(net, images)
-    assert found.accuracy == (logits.argmax(1) == images.labels).double().mean() and 0.3 < found.accuracy < 1
-    assert found.loss == pytest.approx(float(F.cross_entropy(logits, images.labels)), rel=1e-5) and found.num_samples == 70
+    assert (
+        found.accuracy == (logits.argmax(1) == images.labels).double().mean()
+        and 0.3 < found.accuracy < 1
+    )
+    assert (
+        found.loss == pytest.approx(float(F.cross_entropy(logits, images.labels)), rel=1e-5)
+        and found.num_samples == 70
+    )
 
 
 @pytest.mark.parametrize("batch_size", [32, 1024])
@@ -100,7 +106,9 @@ def test_the_mode_is_put_back_when_the_network_fails(trained, look, monkeypatch)
 
 def test_a_snapshot_of_part_of_a_set_is_refused(trained):
     net, images = trained
-    with pytest.raises(ValueError, match=r"the whole set, so that row i is sample i; got 35 of 70 samples: pass"):
+    with pytest.raises(
+        ValueError, match=r"the whole set, so that row i is sample i; got 35 of 70 samples: pass"
+    ):
         take_snapshot(net, images.subset(np.arange(35)))
     assert evaluate(net, images.subset(np.arange(35))).num_samples == 35
 
@@ -116,8 +124,13 @@ def test_precision_is_picked_by_the_size_of_the_pictures():
 
 
 def test_an_unknown_precision_is_refused(trained):
-    for call in (lambda: picked_precision(trained[1], "fp16"), lambda: evaluate(*trained, precision="fp16")):
-        with pytest.raises(ValueError, match='precision must be "auto", "fp32" or "bf16"; got \'fp16\''):
+    for call in (
+        lambda: picked_precision(trained[1], "fp16"),
+        lambda: evaluate(*trained, precision="fp16"),
+    ):
+        with pytest.raises(
+            ValueError, match='precision must be "auto", "fp32" or "bf16"; got \'fp16\''
+        ):
             call()
 
 
@@ -126,7 +139,9 @@ def test_tiny_images_take_one_thread_and_give_the_others_back():
     torch.set_num_threads(2)
     try:
         for size, threads in ((8, 1), (16, 2)):
-            images = from_arrays(np.zeros((2, size, size), np.uint8), np.array([0, 1]), device="cpu")
+            images = from_arrays(
+                np.zeros((2, size, size), np.uint8), np.array([0, 1]), device="cpu"
+            )
             with picked_threads(images):
                 assert torch.get_num_threads() == threads
             assert torch.get_num_threads() == 2

@@ -1,4 +1,6 @@
-"""Imports between the rooms of dpkit/ point only downwards, and what should be quick to import loads little."""
+"""Imports between the rooms of dpkit/ point only downwards, and what should be quick to import
+loads little.
+"""
 
 import ast
 import sys
@@ -31,7 +33,12 @@ ROOMS = {
 NUMERIC = {"numpy", "scipy", "numba", "sklearn"}
 # what a room may load of other people's packages, where that is a promise
 PACKAGES = {
-    "storage": {"numpy", "platformdirs", "filelock", "torch"},  # torch: only where it is loaded already
+    "storage": {
+        "numpy",
+        "platformdirs",
+        "filelock",
+        "torch",
+    },  # torch: only where it is loaded already
     "records": {"numpy", "scipy"},
     "scorers": NUMERIC,
     "selectors": NUMERIC,
@@ -42,7 +49,9 @@ PACKAGES = {
 
 
 def imports(path: Path) -> set[str]:
-    """Full names of everything a file imports, inside functions too: {"numpy", "dpkit.records.Scores", ...}."""
+    """Full names of everything a file imports, inside functions too: {"numpy",
+    "dpkit.records.Scores", ...}.
+    """
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -58,7 +67,11 @@ def used(room: str) -> tuple[set, set]:
     """(rooms, packages of others) that the files of a room import."""
     names = {name for path in (PACKAGE / room).rglob("*.py") for name in imports(path)}
     ours = {name.split(".")[1] for name in names if name.startswith("dpkit.")} - {room}
-    others = {name.split(".")[0] for name in names} - {"dpkit", "lazy_loader"} - set(sys.stdlib_module_names)
+    others = (
+        {name.split(".")[0] for name in names}
+        - {"dpkit", "lazy_loader"}
+        - set(sys.stdlib_module_names)
+    )
     return ours, others
 
 
@@ -71,7 +84,9 @@ def test_the_reader_of_imports_sees_every_form():
 def test_every_file_is_in_a_room():
     loose = {path.name for path in PACKAGE.glob("*.py")}
     assert loose == {"__init__.py", "__main__.py", "_moved.py"}
-    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    rooms = {
+        path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"
+    }
     assert rooms == set(ROOMS)
 
 
@@ -90,7 +105,9 @@ def test_rooms_load_no_more_of_others_than_they_promise(room):
 def test_the_picture_names_every_room():
     page = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
     picture = page.split("## The rooms")[1].split("```")[1]
-    named = [line.split("/")[0].strip() for line in picture.splitlines() if "/" in line.split("  ")[0]]
+    named = [
+        line.split("/")[0].strip() for line in picture.splitlines() if "/" in line.split("  ")[0]
+    ]
     assert [name for name in named if name] == list(ROOMS)
 
 
@@ -112,7 +129,7 @@ def test_importing_loads_no_more_than_it_needs(python, line, absent):
     assert done.stdout == "[]\n", done
 
 
-# ---- names -----------------------------------------------------------------------------------------------------
+# ---- names ---------------------------------------------------------------------------------------
 
 
 def test_every_public_name_resolves_to_something_that_is_not_a_module():

@@ -1,4 +1,6 @@
-"""A second set beside the first: classes by name and the training set's normalisation, or a sentence that says how."""
+"""A second set beside the first: classes by name and the training set's normalisation, or a
+sentence that says how.
+"""
 
 import copy
 import json
@@ -41,32 +43,46 @@ def write_trees(folder, *names, n=8, seed=0, shape=(8, 8, 3)):
 
 def arrays_of(*names, n=8, seed=0, shape=(8, 8, 3)):
     """(images, labels from 0 in the order of these names)."""
-    return np.concatenate([pictures(name, n, seed=seed, shape=shape) for name in names]), np.repeat(np.arange(len(names)), n)
+    return np.concatenate([pictures(name, n, seed=seed, shape=shape) for name in names]), np.repeat(
+        np.arange(len(names)), n
+    )
 
 
 def write_npz(file, *names, class_names=True, seed=0, **more):
     images, labels = arrays_of(*names, seed=seed)
-    np.savez(file, images=images, labels=labels, **({"class_names": np.array(names)} if class_names else {}), **more)
+    np.savez(
+        file,
+        images=images,
+        labels=labels,
+        **({"class_names": np.array(names)} if class_names else {}),
+        **more,
+    )
     return file
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """(network with exits, its training set): a folder of ash, birch and cedar, learned in a second or two."""
+    """(network with exits, its training set): a folder of ash, birch and cedar, learned in a second
+    or two.
+    """
     folder = tmp_path_factory.mktemp("trees")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DPKIT_CACHE", str(folder / "cache"))
-        images = load(write_trees(folder / "trees", "ash", "birch", "cedar", n=16), device="cpu", say=None)
+        images = load(
+            write_trees(folder / "trees", "ash", "birch", "cedar", n=16), device="cpu", say=None
+        )
     net = make_net("small_cnn", images, seed=0, exits=(1,))
     list(train(net, images, RECIPE, seed=0, loss=exit_loss()))
     return net, images
 
 
-# ---- like= -----------------------------------------------------------------------------------------------------
+# ---- like= ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("names", [("ash", "cedar"), ("ash", "birch"), ("cedar",), ("ash", "birch", "cedar"),
-                                   ("birch", "cedar")])
+@pytest.mark.parametrize(
+    "names",
+    [("ash", "cedar"), ("ash", "birch"), ("cedar",), ("ash", "birch", "cedar"), ("birch", "cedar")],
+)
 def test_a_second_folder_loaded_like_the_first_is_classified_rightly(tmp_path, trained, names):
     net, images = trained
     folder = write_trees(tmp_path / "test", *names, seed=1)
@@ -83,7 +99,14 @@ def test_a_second_folder_loaded_like_the_first_is_classified_rightly(tmp_path, t
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_an_npz_goes_with_a_folder_and_the_other_way_round(tmp_path, trained, split):
     net, images = trained
-    write_npz(tmp_path / "first.npz", "cedar", "ash", seed=2, test_images=arrays_of("ash")[0], test_labels=np.ones(8, int))
+    write_npz(
+        tmp_path / "first.npz",
+        "cedar",
+        "ash",
+        seed=2,
+        test_images=arrays_of("ash")[0],
+        test_labels=np.ones(8, int),
+    )
     test = load(tmp_path / "first.npz", split=split, like=images, device="cpu", say=None)
     assert evaluate(net, test).accuracy == 1.0 and test.labels[-1] == 0
     file = load(write_npz(tmp_path / "second.npz", "cedar", "ash", "birch"), device="cpu", say=None)
@@ -94,11 +117,22 @@ def test_an_npz_goes_with_a_folder_and_the_other_way_round(tmp_path, trained, sp
 def test_arrays_go_with_a_training_set_by_name_or_by_its_numbers(trained):
     net, images = trained
     pixels, labels = arrays_of("cedar", "ash", seed=3)
-    assert evaluate(net, from_arrays(pixels, labels, class_names=["cedar", "ash"], like=images, device="cpu")).accuracy == 1.0
-    assert evaluate(net, from_arrays(pixels, 2 - 2 * labels, like=images, device="cpu")).accuracy == 1.0
+    assert (
+        evaluate(
+            net,
+            from_arrays(pixels, labels, class_names=["cedar", "ash"], like=images, device="cpu"),
+        ).accuracy
+        == 1.0
+    )
+    assert (
+        evaluate(net, from_arrays(pixels, 2 - 2 * labels, like=images, device="cpu")).accuracy
+        == 1.0
+    )
     gaps = from_arrays(pixels, 7 - labels, device="cpu")  # 7 and 6
     assert gaps.class_names == ["6", "7"]
-    assert from_arrays(pixels[:8], np.full(8, 7), like=gaps, device="cpu").labels.tolist() == [1] * 8
+    assert (
+        from_arrays(pixels[:8], np.full(8, 7), like=gaps, device="cpu").labels.tolist() == [1] * 8
+    )
 
 
 def test_a_named_set_is_numbered_by_name_as_well():
@@ -108,16 +142,32 @@ def test_a_named_set_is_numbered_by_name_as_well():
 
 
 @pytest.mark.parametrize("side", [8, 20])
-def test_a_second_folder_has_the_training_sets_size_unless_another_is_asked_for(tmp_path, trained, side):
+def test_a_second_folder_has_the_training_sets_size_unless_another_is_asked_for(
+    tmp_path, trained, side
+):
     folder = write_trees(tmp_path / "large", "ash", "birch", shape=(side, side + 3, 3))
     assert load(folder, like=trained[1], device="cpu", say=None).images.shape == (16, 3, 8, 8)
-    assert load(folder, like=trained[1], size=12, device="cpu", say=None).images.shape == (16, 3, 12, 12)
+    assert load(folder, like=trained[1], size=12, device="cpu", say=None).images.shape == (
+        16,
+        3,
+        12,
+        12,
+    )
 
 
-@pytest.mark.parametrize("names, message", [
-    (("ash", "elm"), "has the class elm, and the training set trees has only ash, birch, cedar: leave those images out"),
-    (("elm",), "has the class elm"),
-])
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        (
+            ("ash", "elm"),
+            (
+                "has the class elm, and the training set trees has only ash, birch, cedar: leave "
+                "those images out"
+            ),
+        ),
+        (("elm",), "has the class elm"),
+    ],
+)
 def test_a_class_that_the_training_set_lacks_is_refused_by_name(tmp_path, trained, names, message):
     with pytest.raises(ValueError, match=message):
         load(write_trees(tmp_path / "test", *names), like=trained[1], device="cpu")
@@ -131,15 +181,35 @@ def test_a_class_that_the_training_set_lacks_is_refused_by_name(tmp_path, traine
 def test_what_cannot_go_with_the_training_set_is_refused(tmp_path, trained):
     images = trained[1]
     grey = arrays_of("ash", "cedar", shape=(8, 8))
-    with pytest.raises(ValueError, match="grey has images of 1 channel and the training set trees of 3 channels: convert one"):
+    with pytest.raises(
+        ValueError,
+        match="grey has images of 1 channel and the training set trees of 3 channels: convert one",
+    ):
         from_arrays(*grey, name="grey", class_names=["ash", "cedar"], like=images, device="cpu")
-    wide = from_arrays(*arrays_of("ash", "birch", shape=(8, 12, 3)), class_names=["ash", "birch"], name="wide", device="cpu")
-    with pytest.raises(ValueError, match="test has images of 8x8 pixels and the training set wide of 12x8: bring them to that"):
+    wide = from_arrays(
+        *arrays_of("ash", "birch", shape=(8, 12, 3)),
+        class_names=["ash", "birch"],
+        name="wide",
+        device="cpu",
+    )
+    with pytest.raises(
+        ValueError,
+        match="test has images of 8x8 pixels and the training set wide of 12x8: bring them to that",
+    ):
         load(write_trees(tmp_path / "test", "ash", "birch"), like=wide, device="cpu")
-    with pytest.raises(TypeError, match="like needs the training set, an ImageSet; got PosixPath: load that first"):
+    with pytest.raises(
+        TypeError, match="like needs the training set, an ImageSet; got PosixPath: load that first"
+    ):
         load(tmp_path / "test", like=tmp_path / "test", device="cpu")
-    with pytest.raises(ValueError, match="file has the classes 0, 1, and .* only ash, birch, cedar: .*say with class_names"):
-        load(write_npz(tmp_path / "file.npz", "ash", "cedar", class_names=False), like=images, device="cpu")
+    with pytest.raises(
+        ValueError,
+        match="file has the classes 0, 1, and .* only ash, birch, cedar: .*say with class_names",
+    ):
+        load(
+            write_npz(tmp_path / "file.npz", "ash", "cedar", class_names=False),
+            like=images,
+            device="cpu",
+        )
     with pytest.raises(ValueError, match="unnamed has the class 3, and the training set"):
         from_arrays(arrays_of("ash")[0], np.full(8, 3), like=images, device="cpu")
 
@@ -147,21 +217,35 @@ def test_what_cannot_go_with_the_training_set_is_refused(tmp_path, trained):
 def test_an_empty_class_folder_is_no_hindrance_beside_a_training_set(tmp_path, trained):
     folder = write_trees(tmp_path / "test", "ash", "cedar")
     (folder / "birch").mkdir()
-    assert load(folder, like=trained[1], device="cpu", say=None).labels.tolist() == [0] * 8 + [2] * 8
+    assert (
+        load(folder, like=trained[1], device="cpu", say=None).labels.tolist() == [0] * 8 + [2] * 8
+    )
 
 
-# ---- what does not fit is refused ------------------------------------------------------------------------------
+# ---- what does not fit is refused ----------------------------------------------------------------
 
 OWN_NUMBERS = r"whose class 1 is 'cedar' where the network's is 'birch': .*training set, load\('.*test', like=train\)"
 OWN_MEAN = r"test normalised by its own mean, .* and the network knows that of its training set.* load\('.*test', like=train\)"
-CALLS = {"evaluate": evaluate, "take_snapshot": take_snapshot, "gradient_norms": gradient_norms,
-         "leave_early": lambda net, images: leave_early(net.eval(), images, threshold=0.5)}
+CALLS = {
+    "evaluate": evaluate,
+    "take_snapshot": take_snapshot,
+    "gradient_norms": gradient_norms,
+    "leave_early": lambda net, images: leave_early(net.eval(), images, threshold=0.5),
+}
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("names, message", [(("ash", "cedar"), OWN_NUMBERS), (("ash", "birch"), OWN_MEAN),
-                                            (("ash", "birch", "cedar"), OWN_MEAN)])
-def test_a_set_that_does_not_fit_the_network_is_refused_and_the_advice_works(tmp_path, trained, call, names, message):
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        (("ash", "cedar"), OWN_NUMBERS),
+        (("ash", "birch"), OWN_MEAN),
+        (("ash", "birch", "cedar"), OWN_MEAN),
+    ],
+)
+def test_a_set_that_does_not_fit_the_network_is_refused_and_the_advice_works(
+    tmp_path, trained, call, names, message
+):
     folder = write_trees(tmp_path / "test", *names, seed=1)
     with pytest.raises(ValueError, match=f"{call} got test.*|{message}") as refused:
         CALLS[call](trained[0], load(folder, device="cpu", say=None))
@@ -171,15 +255,26 @@ def test_a_set_that_does_not_fit_the_network_is_refused_and_the_advice_works(tmp
 
 def test_a_class_that_the_network_was_not_made_for_is_refused_by_name(tmp_path, trained):
     some = load(write_trees(tmp_path / "some", "ash", "elm"), device="cpu", say=None)
-    with pytest.raises(ValueError, match=r"has the class elm that the network was not made for .*: leave those images"):
+    with pytest.raises(
+        ValueError,
+        match=r"has the class elm that the network was not made for .*: leave those images",
+    ):
         evaluate(trained[0], some)
-    with pytest.raises(ValueError, match="digits with images of 1 channel, and the network was made for 3 channels: convert"):
+    with pytest.raises(
+        ValueError,
+        match="digits with images of 1 channel, and the network was made for 3 channels: convert",
+    ):
         evaluate(trained[0], load("digits", device="cpu"))
     turned = from_arrays(*arrays_of("birch", "ash"), class_names=["birch", "ash"], device="cpu")
-    with pytest.raises(ValueError, match=r"from_arrays\(images, labels, class_names=class_names, like=train\)"):
+    with pytest.raises(
+        ValueError, match=r"from_arrays\(images, labels, class_names=class_names, like=train\)"
+    ):
         evaluate(trained[0], turned)
     fashion = from_arrays(*arrays_of("ash", "birch"), class_names=["boot", "bag"], device="cpu")
-    with pytest.raises(ValueError, match=r"boot, bag that the network was not made for .*: make a network for this set"):
+    with pytest.raises(
+        ValueError,
+        match=r"boot, bag that the network was not made for .*: make a network for this set",
+    ):
         evaluate(trained[0], fashion)
 
 
@@ -191,7 +286,10 @@ def test_the_advice_names_the_split_that_was_loaded(tmp_path, trained):
 
 
 def test_leave_early_checks_the_channels_of_a_plain_batch(trained):
-    with pytest.raises(ValueError, match="leave_early needs images of 3 channels, as the network was made for; got 1"):
+    with pytest.raises(
+        ValueError,
+        match="leave_early needs images of 3 channels, as the network was made for; got 1",
+    ):
         leave_early(trained[0].eval(), torch.zeros(2, 1, 8, 8), threshold=0.5)
 
 
@@ -204,7 +302,9 @@ def test_leaving_early_of_a_set_is_leaving_early_of_its_batches(trained, monkeyp
     assert torch.equal(left, where)
 
 
-def test_retrain_refuses_a_test_set_that_does_not_fit_before_it_trains(tmp_path, trained, steps_taken):
+def test_retrain_refuses_a_test_set_that_does_not_fit_before_it_trains(
+    tmp_path, trained, steps_taken
+):
     images = trained[1]
     settings = {"model": "small_cnn", "recipe": RECIPE, "seed": 0, "cache": tmp_path / "cache"}
     everything = Selection(np.arange(len(images)), len(images), "all")
@@ -213,7 +313,12 @@ def test_retrain_refuses_a_test_set_that_does_not_fit_before_it_trains(tmp_path,
         with pytest.raises(ValueError, match=message):
             stages.retrain(images, load(folder, device="cpu", say=None), everything, **settings)
     assert steps_taken() == 0
-    assert stages.retrain(images, load(folder, like=images, device="cpu", say=None), everything, **settings)["accuracy"] == 1.0
+    assert (
+        stages.retrain(
+            images, load(folder, like=images, device="cpu", say=None), everything, **settings
+        )["accuracy"]
+        == 1.0
+    )
 
 
 def test_bound_compares_the_sets_of_its_snapshots(tmp_path, trained):
@@ -221,25 +326,40 @@ def test_bound_compares_the_sets_of_its_snapshots(tmp_path, trained):
     stranger = copy.deepcopy(net)
     stranger.made_for = None
     looked = take_snapshot(stranger, images)
-    vectors, chosen = dpkit.influence_vectors(looked, damping=0.01), Selection(np.arange(40), 48, "some")
+    vectors, chosen = (
+        dpkit.influence_vectors(looked, damping=0.01),
+        Selection(np.arange(40), 48, "some"),
+    )
     for names, message in ((("ash", "cedar"), OWN_NUMBERS), (("ash", "birch"), OWN_MEAN)):
-        other = load(write_trees(tmp_path / "-".join(names) / "test", *names), device="cpu", say=None)
+        other = load(
+            write_trees(tmp_path / "-".join(names) / "test", *names), device="cpu", say=None
+        )
         test = take_snapshot(stranger, other)
         with pytest.raises(ValueError, match=message):
             dpkit.bound(vectors, chosen, test=test, train=looked)
         test.save(tmp_path / "saved")
         with pytest.raises(ValueError, match=message):
             dpkit.bound(vectors, chosen, test=Snapshot.load(tmp_path / "saved"), train=looked)
-    fits = take_snapshot(stranger, load(write_trees(tmp_path / "fits", "ash", "cedar"), like=images, device="cpu", say=None))
+    fits = take_snapshot(
+        stranger,
+        load(write_trees(tmp_path / "fits", "ash", "cedar"), like=images, device="cpu", say=None),
+    )
     assert dpkit.bound(vectors, chosen, test=fits, train=looked).num_pruned == 8
-    old = Snapshot(fits.probs, fits.features, fits.labels)  # of an earlier version: nothing is known
-    assert dpkit.bound(vectors, chosen, test=old, train=looked).predicted == dpkit.bound(vectors, chosen, test=fits).predicted
+    old = Snapshot(
+        fits.probs, fits.features, fits.labels
+    )  # of an earlier version: nothing is known
+    assert (
+        dpkit.bound(vectors, chosen, test=old, train=looked).predicted
+        == dpkit.bound(vectors, chosen, test=fits).predicted
+    )
 
 
-# ---- what a network knows --------------------------------------------------------------------------------------
+# ---- what a network knows ------------------------------------------------------------------------
 
 
-def test_what_a_network_knows_survives_exits_copies_and_wrappers_and_is_no_weight(tmp_path, trained):
+def test_what_a_network_knows_survives_exits_copies_and_wrappers_and_is_no_weight(
+    tmp_path, trained
+):
     images = trained[1]
     net = make_net("small_cnn", images, seed=3)
     assert made_for(net) == images.facts and net.made_for.class_names == ("ash", "birch", "cedar")
@@ -259,7 +379,10 @@ def test_a_network_that_knows_nothing_takes_any_set_that_is_possible(tmp_path, t
     test = load(write_trees(tmp_path / "test", "birch", "cedar"), device="cpu", say=None)
     assert evaluate(bare, test).num_samples == 16 and take_snapshot(bare, test).num_samples == 16
     own = StagedNet([torch.nn.Conv2d(3, 4, 3)], torch.nn.Linear(4, 2))
-    with pytest.raises(ValueError, match=r"labels must be below 2, the network's number of classes; trees has 2: make"):
+    with pytest.raises(
+        ValueError,
+        match=r"labels must be below 2, the network's number of classes; trees has 2: make",
+    ):
         evaluate(own, trained[1])
 
 
@@ -270,9 +393,14 @@ def test_plain_arrays_of_the_same_classes_work_as_ever(recwarn):
     list(train(net, first, RECIPE, seed=0))
     second = from_arrays(*arrays_of("ash", "birch", "cedar", seed=5), device="cpu")
     assert second.mean != first.mean and evaluate(net, second).accuracy == 1.0 and not recwarn.list
-    with pytest.warns(UserWarning, match=r"its own mean, .* far from .*: .*from_arrays\(images, labels, like=train"):
+    with pytest.warns(
+        UserWarning,
+        match=r"its own mean, .* far from .*: .*from_arrays\(images, labels, like=train",
+    ):
         evaluate(net, from_arrays(*arrays_of("ash", "birch"), device="cpu"))
-    named = make_net("small_cnn", from_arrays(pixels, labels, class_names=["a", "b", "c"], device="cpu"), seed=0)
+    named = make_net(
+        "small_cnn", from_arrays(pixels, labels, class_names=["a", "b", "c"], device="cpu"), seed=0
+    )
     assert evaluate(named, second).num_samples == 24  # numbers alone name no class
 
 
@@ -283,13 +411,15 @@ def test_subsets_and_first_rows_of_the_set_fit(trained):
         assert evaluate(net, images.subset([1, 3])).accuracy == 1.0
 
 
-# ---- training on another set -----------------------------------------------------------------------------------
+# ---- training on another set ---------------------------------------------------------------------
 
 
 def test_training_on_other_classes_is_refused_unless_they_are_meant(tmp_path, trained, steps_taken):
     net = copy.deepcopy(trained[0])
     other = load(write_trees(tmp_path / "other", "ash", "cedar"), device="cpu", say=None)
-    with pytest.raises(ValueError, match="train got other, whose class 1 is 'cedar' where the network's is 'birch'"):
+    with pytest.raises(
+        ValueError, match="train got other, whose class 1 is 'cedar' where the network's is 'birch'"
+    ):
         next(train(net, other, RECIPE, seed=0))
     assert steps_taken() == 0
     net.made_for = None
@@ -297,9 +427,13 @@ def test_training_on_other_classes_is_refused_unless_they_are_meant(tmp_path, tr
     assert steps_taken() > 0
 
 
-def test_fine_tuning_on_the_same_classes_makes_the_new_normalisation_the_networks(tmp_path, trained):
+def test_fine_tuning_on_the_same_classes_makes_the_new_normalisation_the_networks(
+    tmp_path, trained
+):
     net = copy.deepcopy(trained[0])
-    new = load(write_trees(tmp_path / "new", "ash", "birch", "cedar", seed=9), device="cpu", say=None)
+    new = load(
+        write_trees(tmp_path / "new", "ash", "birch", "cedar", seed=9), device="cpu", say=None
+    )
     assert new.mean != trained[1].mean
     list(train(net, new, replace(RECIPE, epochs=5), seed=0))
     assert evaluate(net, new).accuracy == 1.0
@@ -321,6 +455,15 @@ def test_a_checkpoint_of_before_is_gone_on_from(tmp_path, trained, steps_taken, 
 def test_what_a_set_was_read_from_is_no_part_of_its_fingerprint(trained):
     images = trained[1]
     assert replace(images, source=None, notes=("a note",)).fingerprint == images.fingerprint
-    plain = image_set.ImageSet(images.images, images.labels, images.ids, ["x", "y", "z"], images.total, "other", images.mean,
-                          images.std, images.shift)
+    plain = image_set.ImageSet(
+        images.images,
+        images.labels,
+        images.ids,
+        ["x", "y", "z"],
+        images.total,
+        "other",
+        images.mean,
+        images.std,
+        images.shift,
+    )
     assert plain.fingerprint == images.fingerprint

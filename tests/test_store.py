@@ -48,7 +48,9 @@ def test_a_file_appears_when_its_block_ends(tmp_path):
     with storage.whole_file(tmp_path / "deep" / "file") as file:
         file.write(b"new")
         assert not (tmp_path / "deep" / "file").exists()
-    assert (tmp_path / "deep" / "file").read_bytes() == b"new" and names(tmp_path / "deep") == ["file"]
+    assert (tmp_path / "deep" / "file").read_bytes() == b"new" and names(tmp_path / "deep") == [
+        "file"
+    ]
 
 
 def test_a_failed_block_leaves_the_earlier_file(tmp_path):
@@ -60,9 +62,16 @@ def test_a_failed_block_leaves_the_earlier_file(tmp_path):
 
 
 def test_what_killed_writers_left_beside_a_file_is_cleared(tmp_path, dead_pid, busy_thread):
-    dead = [f".file.writing-{by(dead_pid)}", f".file.writing-{by(os.getpid())}"]  # the second: a thread that ended
-    others = [f".file.writing-{by(os.getppid())}", f".file.writing-{by(os.getpid(), busy_thread)}",
-              f".file.writing-{by(dead_pid, host='elsewhere')}", f".other.writing-{by(dead_pid)}"]
+    dead = [
+        f".file.writing-{by(dead_pid)}",
+        f".file.writing-{by(os.getpid())}",
+    ]  # the second: a thread that ended
+    others = [
+        f".file.writing-{by(os.getppid())}",
+        f".file.writing-{by(os.getpid(), busy_thread)}",
+        f".file.writing-{by(dead_pid, host='elsewhere')}",
+        f".other.writing-{by(dead_pid)}",
+    ]
     for name in dead + others:
         (tmp_path / name).write_bytes(b"half")
     with storage.whole_file(tmp_path / "file") as file:
@@ -72,7 +81,9 @@ def test_what_killed_writers_left_beside_a_file_is_cleared(tmp_path, dead_pid, b
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="elsewhere it is taken for alive")
 def test_a_dead_process_that_nobody_asked_for_is_dead(tmp_path, wait_until):
-    process = subprocess.Popen([sys.executable, "-c", ""])  # in a container a killed run's workers may stay like this for good
+    process = subprocess.Popen(
+        [sys.executable, "-c", ""]
+    )  # in a container a killed run's workers may stay like this for good
     wait_until(lambda: ") Z " in Path(f"/proc/{process.pid}/stat").read_text())
     (tmp_path / f".file.writing-{by(process.pid)}").write_bytes(b"half")
     with storage.whole_file(tmp_path / "file"):
@@ -82,8 +93,16 @@ def test_a_dead_process_that_nobody_asked_for_is_dead(tmp_path, wait_until):
 
 
 def test_json_takes_numpy_and_paths_and_refuses_the_rest(tmp_path):
-    storage.write_json(tmp_path / "a.json", {"i": np.int64(3), "x": np.float32(0.5), "v": np.arange(2), "p": Path("a") / "b"})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"i": 3, "x": 0.5, "v": [0, 1], "p": os.path.join("a", "b")}
+    storage.write_json(
+        tmp_path / "a.json",
+        {"i": np.int64(3), "x": np.float32(0.5), "v": np.arange(2), "p": Path("a") / "b"},
+    )
+    assert json.loads((tmp_path / "a.json").read_text()) == {
+        "i": 3,
+        "x": 0.5,
+        "v": [0, 1],
+        "p": os.path.join("a", "b"),
+    }
     with pytest.raises(TypeError, match="something JSON can hold .*; got set"):
         storage.write_json(tmp_path / "b.json", {1, 2})
     with pytest.raises(ValueError, match="JSON compliant"):
@@ -97,9 +116,14 @@ def test_a_folder_appears_when_its_block_ends_and_replaces_only_its_like(tmp_pat
             (part / "manifest.json").write_text(text)
     assert (tmp_path / "out" / "manifest.json").read_text() == "two" and names(tmp_path) == ["out"]
     (tmp_path / "file").write_text("precious")
-    for name, replaces, message in (("out", "verdict.json", "no verdict.json in it"),
-                                    ("file", "manifest.json", "file exists and is not an earlier result")):
-        with pytest.raises(FileExistsError, match=message), storage.whole_folder(tmp_path / name, replaces=replaces):
+    for name, replaces, message in (
+        ("out", "verdict.json", "no verdict.json in it"),
+        ("file", "manifest.json", "file exists and is not an earlier result"),
+    ):
+        with (
+            pytest.raises(FileExistsError, match=message),
+            storage.whole_folder(tmp_path / name, replaces=replaces),
+        ):
             pytest.fail("refused before the block runs")
     assert names(tmp_path) == ["file", "out"]
 
@@ -124,15 +148,25 @@ def test_a_folder_that_cannot_be_swapped_in_leaves_the_earlier_one(tmp_path, mon
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", fails)
-    with pytest.raises(OSError, match="Input/output error"), storage.whole_folder(tmp_path / "out") as part:
+    with (
+        pytest.raises(OSError, match="Input/output error"),
+        storage.whole_folder(tmp_path / "out") as part,
+    ):
         (part / "manifest.json").write_text("new")
     assert (tmp_path / "out" / "manifest.json").read_text() == "old" and names(tmp_path) == ["out"]
 
 
-def test_leftovers_of_the_dead_are_cleared_and_of_the_living_are_not(tmp_path, dead_pid, busy_thread):
+def test_leftovers_of_the_dead_are_cleared_and_of_the_living_are_not(
+    tmp_path, dead_pid, busy_thread
+):
     dead = [f".out.building-{by(dead_pid)}", f".out.replaced-{by(dead_pid)}"]
-    others = [f".out.building-{by(os.getppid())}", f".out.building-{by(os.getpid(), busy_thread)}",
-              f".out.building-{by(dead_pid, host='elsewhere')}", ".out.backup-mine", ".out.backup-of-my-own-work"]
+    others = [
+        f".out.building-{by(os.getppid())}",
+        f".out.building-{by(os.getpid(), busy_thread)}",
+        f".out.building-{by(dead_pid, host='elsewhere')}",
+        ".out.backup-mine",
+        ".out.backup-of-my-own-work",
+    ]
     for name in [*dead, *others, "out"]:
         (tmp_path / name).mkdir()
     with storage.whole_folder(tmp_path / "out"):
@@ -150,13 +184,17 @@ def test_a_folder_that_was_moved_aside_by_a_killed_run_is_put_back(tmp_path, dea
 
 def test_leftovers_of_a_longer_name_are_not_ours_to_clear(tmp_path, dead_pid):
     (tmp_path / f".out.old.replaced-{by(dead_pid)}").mkdir()
-    with storage.whole_folder(tmp_path / "out.new") as outer, storage.whole_folder(tmp_path / "out"):
+    with (
+        storage.whole_folder(tmp_path / "out.new") as outer,
+        storage.whole_folder(tmp_path / "out"),
+    ):
         (outer / "manifest.json").write_text("")
     assert names(tmp_path) == sorted([f".out.old.replaced-{by(dead_pid)}", "out", "out.new"])
 
 
 def test_a_leftover_under_our_own_process_number_is_no_obstacle(tmp_path):
-    # in a container every run has the same number, and its main thread the same too: the dead run's folder looks like ours
+    # in a container every run has the same number, and its main thread the same too: the dead run's
+    # folder looks like ours
     for thread in (1, threading.get_ident()):
         left = tmp_path / f".out.building-{by(os.getpid(), thread)}"
         left.mkdir()
@@ -166,7 +204,7 @@ def test_a_leftover_under_our_own_process_number_is_no_obstacle(tmp_path):
     assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["whole"]
 
 
-# ---- one at a time ---------------------------------------------------------------------------------------------
+# ---- one at a time -------------------------------------------------------------------------------
 
 
 HOLDER = """
@@ -185,12 +223,16 @@ with storage.claimed(name):
 
 def test_a_claim_makes_others_wait_until_its_holder_is_killed(tmp_path, wait_until):
     def start(log):
-        return subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path / "stage"), str(tmp_path / log)],
-                                env={**os.environ, "PYTHONPATH": str(ROOT)})
+        return subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(tmp_path / "stage"), str(tmp_path / log)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
 
     first, second = start("first"), None
     try:
-        wait_until(lambda: (tmp_path / "first").exists() and (tmp_path / "first").read_text() == "in\n")
+        wait_until(
+            lambda: (tmp_path / "first").exists() and (tmp_path / "first").read_text() == "in\n"
+        )
         second = start("second")
         with pytest.raises(subprocess.TimeoutExpired):
             second.wait(1.5)  # longer than it takes to start: it waits
@@ -223,12 +265,17 @@ threads = [threading.Thread(target=count) for _ in range(2)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 """
-    others = [subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(ROOT)}) for _ in range(2)]
+    others = [
+        subprocess.Popen(
+            [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+        for _ in range(2)
+    ]
     assert [other.wait(60) for other in others] == [0, 0]
     assert counter.read_text() == "40"
 
 
-# ---- hashes and folders ----------------------------------------------------------------------------------------
+# ---- hashes and folders --------------------------------------------------------------------------
 
 
 def test_equal_values_have_equal_keys():
@@ -243,7 +290,9 @@ def test_a_files_hash_is_its_sha256(tmp_path):
 
 
 def test_folders_follow_the_environment_and_then_the_platform(tmp_path, monkeypatch):
-    assert storage.data_folder() == tmp_path / "data" and storage.data_folder("here") == Path("here")
+    assert storage.data_folder() == tmp_path / "data" and storage.data_folder("here") == Path(
+        "here"
+    )
     assert storage.cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("DPKIT_DATA")
     monkeypatch.delenv("DPKIT_CACHE")

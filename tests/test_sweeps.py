@@ -1,4 +1,6 @@
-"""A sweep is its trials' rows, each stage run once, whoever else sweeps beside it; and what fails is a row that says why."""
+"""A sweep is its trials' rows, each stage run once, whoever else sweeps beside it; and what fails
+is a row that says why.
+"""
 
 import os
 import re
@@ -29,12 +31,23 @@ import standins
 from distributed import Client, LocalCluster
 
 ROOT = Path(__file__).parents[1]
-GRID = {"dataset": "digits", "num_samples": 60, "method": ["random", "dual", "el2n"], "prune_ratio": [0.2, 0.4],
-        "record": {"epochs": 11, "batch_size": 30, "lr": 0.05}, "retrain": {"epochs": 2, "batch_size": 30, "lr": 0.05}}
+GRID = {
+    "dataset": "digits",
+    "num_samples": 60,
+    "method": ["random", "dual", "el2n"],
+    "prune_ratio": [0.2, 0.4],
+    "record": {"epochs": 11, "batch_size": 30, "lr": 0.05},
+    "retrain": {"epochs": 2, "batch_size": 30, "lr": 0.05},
+}
 RETRAIN = Recipe(epochs=2, batch_size=30, lr=0.05)
-QUICK = [Trial("digits", "random", 0.5, seed, Recipe(epochs=1), 1, RETRAIN, num_samples=60) for seed in range(3)]
+QUICK = [
+    Trial("digits", "random", 0.5, seed, Recipe(epochs=1), 1, RETRAIN, num_samples=60)
+    for seed in range(3)
+]
 DIED = "the worker that ran it died, again and again: out of memory, or killed"
-MEASURED = {f"{stage}_{what}" for stage in standins.KINDS for what in ("seconds", "peak_memory")} | {"from_cache"}
+MEASURED = {
+    f"{stage}_{what}" for stage in standins.KINDS for what in ("seconds", "peak_memory")
+} | {"from_cache"}
 
 
 def silent(progress, last=False):
@@ -48,7 +61,11 @@ def kinds(names):
 
 def numbers(row):
     """A row without what another run measures differently."""
-    return {name: value for name, value in dict(row).items() if name not in {*MEASURED, "failed", "threads"}}
+    return {
+        name: value
+        for name, value in dict(row).items()
+        if name not in {*MEASURED, "failed", "threads"}
+    }
 
 
 def rows_of(table):
@@ -57,9 +74,21 @@ def rows_of(table):
 
 @contextmanager
 def in_this_process(workers, threads, **more):
-    """A client of workers in this very process, where stages can be replaced. They start at once."""
-    with LocalCluster(n_workers=workers, threads_per_worker=threads, processes=False, protocol="tcp",
-                      host="127.0.0.1", dashboard_address="127.0.0.1:0", **more) as cluster, Client(cluster) as client:
+    """A client of workers in this very process, where stages can be replaced. They start at
+    once.
+    """
+    with (
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            processes=False,
+            protocol="tcp",
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            **more,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
         yield client
 
 
@@ -76,7 +105,9 @@ def place(tmp_path):
 
 @pytest.fixture
 def trainings(monkeypatch):
-    """Kept rates of the trainings that were begun; trouble[lr] is what one with that rate raises."""
+    """Kept rates of the trainings that were begun; trouble[lr] is what one with that rate
+    raises.
+    """
     train, begun, trouble = stages.train, [], {}
 
     def noted(net, images, recipe, **more):
@@ -89,11 +120,13 @@ def trainings(monkeypatch):
     return begun, trouble
 
 
-# ---- each stage once -------------------------------------------------------------------------------------------
+# ---- each stage once -----------------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore:the subset of digits")
-def test_methods_and_ratios_share_their_stages_and_rows_are_those_of_single_trials(stages_watched, place, tmp_path):
+def test_methods_and_ratios_share_their_stages_and_rows_are_those_of_single_trials(
+    stages_watched, place, tmp_path
+):
     client, watch = stages_watched
     table = sweep(GRID, client, **place)
     assert table.failed.tolist() == [""] * 6 and table.attrs["asked"] == 6
@@ -101,7 +134,9 @@ def test_methods_and_ratios_share_their_stages_and_rows_are_those_of_single_tria
     assert len(set(watch.begun())) == 15  # none of them twice
     assert len([name for name, epoch in watch.log("epoch") if name.startswith("record")]) == 11
     recipes = {"record": Recipe(**GRID["record"]), "retrain": RETRAIN}
-    for row, (ratio, method) in zip(rows_of(table), [(r, m) for r in (0.2, 0.4) for m in GRID["method"]], strict=True):
+    for row, (ratio, method) in zip(
+        rows_of(table), [(r, m) for r in (0.2, 0.4) for m in GRID["method"]], strict=True
+    ):
         trial = Trial("digits", method, ratio, 0, record_epochs=11, num_samples=60, **recipes)
         assert numbers(row) == numbers(run_trial(trial, cache=tmp_path / "alone", device="cpu"))
     assert not standins.unfinished(tmp_path)
@@ -119,22 +154,37 @@ def test_methods_and_ratios_share_their_stages_and_rows_are_those_of_single_tria
     assert len(more) == 9
 
 
-def test_the_kept_sets_and_scores_of_a_sweep_are_found_and_can_be_published(client, place, tmp_path):
+def test_the_kept_sets_and_scores_of_a_sweep_are_found_and_can_be_published(
+    client, place, tmp_path
+):
     table = sweep(GRID, client, **place)
-    folder = publishing.publish(tmp_path / "table", results.outcomes(place["out"]), title="Mine", command="dpkit sweep")
+    folder = publishing.publish(
+        tmp_path / "table", results.outcomes(place["out"]), title="Mine", command="dpkit sweep"
+    )
     published = results.results_table(folder)
-    assert published.accuracy.tolist() == table.accuracy.tolist() and published.method.tolist() == table.method.tolist()
+    assert (
+        published.accuracy.tolist() == table.accuracy.tolist()
+        and published.method.tolist() == table.method.tolist()
+    )
     for k, row in enumerate(rows_of(table)):
         kept = results.kept_set(place["out"], k)
-        assert (len(kept.kept), kept.method) == (row["keep"], {"random": "random"}.get(row["method"], "top"))
+        assert (len(kept.kept), kept.method) == (
+            row["keep"],
+            {"random": "random"}.get(row["method"], "top"),
+        )
         assert np.array_equal(results.kept_set(folder, k).kept, kept.kept)
         scores = [results.scores_of(where, k) for where in (place["out"], folder)]
         if row["method"] == "random":
             assert scores == [None, None]
         else:
-            assert np.array_equal(kept.kept, np.sort(np.argsort(scores[0].values, kind="stable")[-row["keep"]:]))
+            assert np.array_equal(
+                kept.kept, np.sort(np.argsort(scores[0].values, kind="stable")[-row["keep"] :])
+            )
             assert np.allclose(scores[1].values, scores[0].values, rtol=1e-6)
-    assert results.kept_set(place["out"], 1).kept.tolist() != results.kept_set(place["out"], 2).kept.tolist()
+    assert (
+        results.kept_set(place["out"], 1).kept.tolist()
+        != results.kept_set(place["out"], 2).kept.tolist()
+    )
     with pytest.raises(ValueError, match=r"has the rows 0\.\.5; got 6"):
         results.kept_set(place["out"], 6)
     next(place["cache"].glob(rows_of(table)[0]["selection"])).rename(tmp_path / "gone")
@@ -179,7 +229,9 @@ def test_a_sweep_lies_in_the_cache_unless_it_is_told_where(client, tmp_path, mon
     monkeypatch.setenv("DPKIT_CACHE", str(tmp_path / "mine"))
     sweep(QUICK[:1], client, device="cpu", watch=silent)
     [folder] = (tmp_path / "mine" / "sweeps").iterdir()
-    assert len(results.results_table(folder)) == 1 and list((tmp_path / "mine").glob("retrain-*.json"))
+    assert len(results.results_table(folder)) == 1 and list(
+        (tmp_path / "mine").glob("retrain-*.json")
+    )
 
 
 def test_two_sweeps_at_once_do_every_stage_once_and_have_the_same_table(tmp_path, wait_until):
@@ -187,87 +239,157 @@ def test_two_sweeps_at_once_do_every_stage_once_and_have_the_same_table(tmp_path
     (tmp_path / "stages").mkdir()
     watch = standins.Watch(tmp_path / "stages")
     watch.hold("record")  # until both are there
-    command = [sys.executable, "-m", "dpkit", "sweep", "grid.yaml", "--out", "out", "--workers", "1", "--device", "cpu"]
-    environment = {**os.environ, **watch.environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    both = [subprocess.Popen(command, env=environment, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            for _ in range(2)]
+    command = [
+        sys.executable,
+        "-m",
+        "dpkit",
+        "sweep",
+        "grid.yaml",
+        "--out",
+        "out",
+        "--workers",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    environment = {
+        **os.environ,
+        **watch.environment,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
+    both = [
+        subprocess.Popen(
+            command,
+            env=environment,
+            cwd=tmp_path,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]
     wait_until(lambda: len(watch.log("worker")) == 2 and watch.inside("record"), seconds=240)
     watch.let_go()
     told = [process.communicate(timeout=240) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     assert sorted(watch.begun()) == sorted(set(watch.begun()))
     assert kinds(watch.begun()) == {"record": 1, "score": 2, "select": 6, "retrain": 6}
-    tables = [out[out.index("digits, 60 images"):] for out, _ in told]
+    tables = [out[out.index("digits, 60 images") :] for out, _ in told]
     assert tables[0] == tables[1] and tables[0].splitlines()[-1].startswith("6 rows in out")
-    assert len(results.results_table(tmp_path / "out")) == 6 and not standins.unfinished(tmp_path / "out", tmp_path / "cache")
+    assert len(results.results_table(tmp_path / "out")) == 6 and not standins.unfinished(
+        tmp_path / "out", tmp_path / "cache"
+    )
 
 
-# ---- what fails ------------------------------------------------------------------------------------------------
+# ---- what fails ----------------------------------------------------------------------------------
 
 
-def test_a_trial_that_diverges_is_a_row_that_says_why_and_is_tried_again_only_on_request(client, place, trainings):
+def test_a_trial_that_diverges_is_a_row_that_says_why_and_is_tried_again_only_on_request(
+    client, place, trainings
+):
     begun, _ = trainings
-    grid = GRID | {"method": "random", "prune_ratio": 0.5, "retrain": [{"epochs": 2, "lr": 0.05}, {"epochs": 2, "lr": 1e30}]}
+    grid = GRID | {
+        "method": "random",
+        "prune_ratio": 0.5,
+        "retrain": [{"epochs": 2, "lr": 0.05}, {"epochs": 2, "lr": 1e30}],
+    }
     for retry in (False, False, True):
         table = sweep(grid, client, retry=retry, **place)
         good, failed = rows_of(table)
         assert good["failed"] == "" and good["accuracy"] > 0
-        assert re.fullmatch(r"the loss became (nan|inf) in epoch \d: the training diverged; use a smaller lr than 1e\+30",
-                            failed["failed"])
+        assert re.fullmatch(
+            r"the loss became (nan|inf) in epoch \d: the training diverged; use a smaller lr than 1e\+30",
+            failed["failed"],
+        )
         assert np.isnan(failed["accuracy"]) and (failed["keep"], failed["num_samples"]) == (30, 60)
         assert (failed["budget"], failed["retrain"]) == ("2 epochs", "2 epochs lr=1e+30")
     assert begun.count(0.05) == 1 and begun.count(1e30) == 2  # not in the second call
-    assert results.summary(table)[["seeds", "failed"]].values.tolist() == [[1, 0], [0, 1]]  # two recipes
+    assert results.summary(table)[["seeds", "failed"]].values.tolist() == [
+        [1, 0],
+        [0, 1],
+    ]  # two recipes
     for read in (results.kept_set, results.scores_of):
-        with pytest.raises(ValueError, match="row 1 of .* failed and has no scores and no kept set: the loss became"):
+        with pytest.raises(
+            ValueError,
+            match="row 1 of .* failed and has no scores and no kept set: the loss became",
+        ):
             read(place["out"], 1)
 
 
-@pytest.mark.parametrize("trouble, reason, passing", [
-    (OSError(28, "No space left on device"), "[Errno 28] No space left on device", True),
-    (MemoryError(), "MemoryError: MemoryError", True),
-    (torch.OutOfMemoryError("CUDA out of memory. Tried to"), "the GPU's memory did not suffice: CUDA out of memory", True),
-    (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero", False),
-    (ValueError("a\nsentence"), "a sentence", False),
-], ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None)
-def test_a_failure_that_may_pass_is_tried_again_by_the_same_call(client, place, trainings, trouble, reason, passing):
+@pytest.mark.parametrize(
+    "trouble, reason, passing",
+    [
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device", True),
+        (MemoryError(), "MemoryError: MemoryError", True),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to"),
+            "the GPU's memory did not suffice: CUDA out of memory",
+            True,
+        ),
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero", False),
+        (ValueError("a\nsentence"), "a sentence", False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_a_failure_that_may_pass_is_tried_again_by_the_same_call(
+    client, place, trainings, trouble, reason, passing
+):
     begun, troubles = trainings
     troubles[0.06] = trouble
     trials = [replace(QUICK[0], retrain=replace(RETRAIN, lr=lr)) for lr in (0.05, 0.06)]
     assert sweep(trials, client, **place).failed.tolist() == ["", reason]
     del troubles[0.06]
     assert sweep(trials, client, **place).failed.tolist() == ["", "" if passing else reason]
-    assert begun == [0.05, 0.06, 0.06][: 2 + passing] or sorted(begun) == [0.05, 0.06, 0.06][: 2 + passing]
+    assert (
+        begun == [0.05, 0.06, 0.06][: 2 + passing]
+        or sorted(begun) == [0.05, 0.06, 0.06][: 2 + passing]
+    )
     assert sweep(trials, client, retry=True, **place).failed.tolist() == ["", ""]
     assert sorted(begun) == [0.05, 0.06, 0.06] and len(list((place["out"] / "rows").iterdir())) == 2
 
 
 def test_a_recording_that_fails_fails_its_rows_and_no_others(client, place, trainings):
     begun, troubles = trainings
-    grids = [GRID | {"record": GRID["record"] | {"lr": lr}, "method": ["dual", "el2n"]} for lr in (0.05, 0.07)]
+    grids = [
+        GRID | {"record": GRID["record"] | {"lr": lr}, "method": ["dual", "el2n"]}
+        for lr in (0.05, 0.07)
+    ]
     troubles[0.07] = ArithmeticError("of the recording")
     table = sweep([*grids, GRID | {"method": "random"}], client, **place)
     assert table.failed.tolist() == [""] * 4 + ["ArithmeticError: of the recording"] * 4 + [""] * 2
     assert begun.count(0.07) == 1
 
 
-def test_rows_of_an_older_stage_are_left_out_and_said_so_and_run_again(client, place, trainings, monkeypatch):
+def test_rows_of_an_older_stage_are_left_out_and_said_so_and_run_again(
+    client, place, trainings, monkeypatch
+):
     begun, _ = trainings
     first = sweep(GRID | {"prune_ratio": 0.5}, client, **place)
     for stage, older in (("record", 2), ("retrain", 3)):
         monkeypatch.setitem(stages.VERSIONS, stage, stages.VERSIONS[stage] + 1)
-        with pytest.warns(UserWarning, match=f"{older} of the 3 rows in .*out were made by an older version of a stage and are "
-                                             "left out: run the sweep again"):
+        with pytest.warns(
+            UserWarning,
+            match=f"{older} of the 3 rows in .*out were made by an older version of a stage and are "
+            "left out: run the sweep again",
+        ):
             assert len(results.results_table(place["out"])) == 3 - older  # random needs no record
         begun.clear()
-        with pytest.warns(UserWarning, match=f"{older} rows in .*out were made by an older version of a stage: they are left"):
+        with pytest.warns(
+            UserWarning,
+            match=f"{older} rows in .*out were made by an older version of a stage: they are left",
+        ):
             again = sweep(GRID | {"prune_ratio": 0.5}, client, **place)
-        assert [numbers(row) for row in rows_of(again)] == [numbers(row) for row in rows_of(first.assign(**{
-            name: again[name] for name in ("scores", "selection", "versions")}))]
+        assert [numbers(row) for row in rows_of(again)] == [
+            numbers(row)
+            for row in rows_of(
+                first.assign(**{name: again[name] for name in ("scores", "selection", "versions")})
+            )
+        ]
         assert len(begun) == {"record": 1, "retrain": 3}[stage]
 
 
-# ---- who does it -----------------------------------------------------------------------------------------------
+# ---- who does it ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("resources", [{}, {"GPU": 1}], ids=["no GPU", "a GPU"])
@@ -301,24 +423,35 @@ def test_where_workers_declare_a_gpu_only_they_work(place, monkeypatch):
 
     monkeypatch.setattr(stages, "train", noted)
     here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
-    workers = {name: {"cls": Worker, "options": {**here, "nthreads": 1, "resources": resources}}
-               for name, resources in (("without", {}), ("with", {"GPU": 1}))}
-    with SpecCluster(workers=workers, scheduler={"cls": Scheduler, "options": {**here, "port": 0}}) as cluster:
+    workers = {
+        name: {"cls": Worker, "options": {**here, "nthreads": 1, "resources": resources}}
+        for name, resources in (("without", {}), ("with", {"GPU": 1}))
+    }
+    with SpecCluster(
+        workers=workers, scheduler={"cls": Scheduler, "options": {**here, "port": 0}}
+    ) as cluster:
         with Client(cluster) as client:
             sweep(QUICK, client, **place)
     assert at == ["with"] * 3
 
 
-def test_a_worker_that_sees_other_images_than_the_rows_are_named_for_makes_no_row(client, place, monkeypatch):
+def test_a_worker_that_sees_other_images_than_the_rows_are_named_for_makes_no_row(
+    client, place, monkeypatch
+):
     around, asked = stages.surroundings, []
 
     def other(images, recipe):
         asked.append(1)
-        return around(images, recipe) | ({} if len(asked) <= 3 else {"torch": "0.1"})  # three: to name the rows
+        return around(images, recipe) | (
+            {} if len(asked) <= 3 else {"torch": "0.1"}
+        )  # three: to name the rows
 
     monkeypatch.setattr(stages, "surroundings", other)
     [row] = rows_of(sweep(QUICK[:1], client, **place))
-    assert re.search("differs from the one that was asked first .other around.: let all workers see the same", row["failed"])
+    assert re.search(
+        "differs from the one that was asked first .other around.: let all workers see the same",
+        row["failed"],
+    )
     monkeypatch.undo()
     assert sweep(QUICK[:1], client, **place).failed.tolist() == [""]
 
@@ -330,14 +463,18 @@ def test_a_trial_that_kills_its_workers_is_a_row_and_drags_nobody_along(stages_w
     assert sweep(trials, client, **place).failed.tolist() == ["", DIED, "", ""]
     assert len(list((place["out"] / "rows").glob("*.failed.json"))) == 1
     (watch.folder / "deadly").unlink()
-    assert sweep(trials, client, **place).failed.tolist() == [""] * 4  # it may have been the machine: tried again
+    assert (
+        sweep(trials, client, **place).failed.tolist() == [""] * 4
+    )  # it may have been the machine: tried again
     assert standins.unfinished(place["out"], place["cache"]) == []
 
 
-# ---- what is told ----------------------------------------------------------------------------------------------
+# ---- what is told --------------------------------------------------------------------------------
 
 
-def test_progress_counts_what_is_done_what_failed_and_what_was_there_before(client, place, trainings):
+def test_progress_counts_what_is_done_what_failed_and_what_was_there_before(
+    client, place, trainings
+):
     trainings[1][0.06] = ValueError("no")
     told = []
 
@@ -349,20 +486,25 @@ def test_progress_counts_what_is_done_what_failed_and_what_was_there_before(clie
     sweep(trials, client, **place | {"watch": watch})
     assert [last for _, last in told] == [False] * (len(told) - 1) + [True] and told[0][0].done >= 2
     done = [progress.done for progress, _ in told]
-    assert done == sorted(done) and all(progress.total == 4 and 0 <= progress.running <= 2 for progress, _ in told)
+    assert done == sorted(done) and all(
+        progress.total == 4 and 0 <= progress.running <= 2 for progress, _ in told
+    )
     assert told[-1][0] == Progress(total=4, done=4, failed=1, running=0, seconds_left=0.0)
     told.clear()
     sweep(trials, **place | {"watch": watch})
     assert told == [(Progress(total=4, done=4, failed=1), True)]
 
 
-@pytest.mark.parametrize("progress, words", [
-    (Progress(10), "0/10 done, 0 running, 0 failed  time left: not known yet"),
-    (Progress(10, 4, 1, 2, 59.6), "4/10 done, 2 running, 1 failed  time left: 1 min 00 s"),
-    (Progress(10, 4, 1, 2, 3725), "4/10 done, 2 running, 1 failed  time left: 1 h 02 min"),
-    (Progress(10, 4, 1, 2, 9), "4/10 done, 2 running, 1 failed  time left: 9 s"),
-    (Progress(10, 10, 1), "10/10 done, 0 running, 1 failed"),
-])
+@pytest.mark.parametrize(
+    "progress, words",
+    [
+        (Progress(10), "0/10 done, 0 running, 0 failed  time left: not known yet"),
+        (Progress(10, 4, 1, 2, 59.6), "4/10 done, 2 running, 1 failed  time left: 1 min 00 s"),
+        (Progress(10, 4, 1, 2, 3725), "4/10 done, 2 running, 1 failed  time left: 1 h 02 min"),
+        (Progress(10, 4, 1, 2, 9), "4/10 done, 2 running, 1 failed  time left: 9 s"),
+        (Progress(10, 10, 1), "10/10 done, 0 running, 1 failed"),
+    ],
+)
 def test_progress_is_a_line(progress, words):
     assert str(progress) == words
 
@@ -377,12 +519,18 @@ def test_the_line_is_written_over_on_a_terminal_and_rarely_repeated_elsewhere(ca
     for done in range(3):
         line(Progress(2, done), last=done == 2)
     written = capsys.readouterr().out
-    assert written.count("\n") == 1 and written.endswith("\n") and written.split("\r")[1] == str(Progress(2, 0))
+    assert (
+        written.count("\n") == 1
+        and written.endswith("\n")
+        and written.split("\r")[1] == str(Progress(2, 0))
+    )
     assert written.split("\r")[3].rstrip() == str(Progress(2, 2))
-    assert len(written.split("\r")[3]) > len(written.split("\r")[2]) - 1  # nothing of the longer line before it is left
+    assert (
+        len(written.split("\r")[3]) > len(written.split("\r")[2]) - 1
+    )  # nothing of the longer line before it is left
 
 
-# ---- the command -----------------------------------------------------------------------------------------------
+# ---- the command ---------------------------------------------------------------------------------
 
 
 def command(folder, grid, *more):
@@ -390,24 +538,39 @@ def command(folder, grid, *more):
     return main(["sweep", str(folder / "grid.yaml"), "--device", "cpu", *more])
 
 
-def test_the_command_prints_the_table_and_exits_by_what_happened(stages_watched, tmp_path, monkeypatch, capsys):
+def test_the_command_prints_the_table_and_exits_by_what_happened(
+    stages_watched, tmp_path, monkeypatch, capsys
+):
     client, watch = stages_watched
     monkeypatch.chdir(tmp_path)
     there = ("--scheduler", client.scheduler.address)
     assert command(tmp_path, GRID | {"method": "random", "prune_ratio": [0, 0.5]}, *there) == 0
     told = capsys.readouterr()
     assert told.err == "" and "2/2 done, 0 running, 0 failed" in told.out
-    head, *lines = told.out[told.out.index("digits,"):].splitlines()
+    head, *lines = told.out[told.out.index("digits,") :].splitlines()
     assert head == "digits, 60 images, small_cnn, retrained for 2 epochs; accuracy in %, last epoch"
-    assert [line.split()[:2] for line in lines[:2]] == [["pruned", "kept"], ["nothing", "60"]] and "50 %" in lines[2]
+    assert [line.split()[:2] for line in lines[:2]] == [
+        ["pruned", "kept"],
+        ["nothing", "60"],
+    ] and "50 %" in lines[2]
     assert lines[-1] == "2 rows in sweeps/grid: dpkit.results_table('sweeps/grid') reads them"
     assert len(results.results_table("sweeps/grid")) == 2 and kinds(watch.begun())["retrain"] == 2
 
-    diverges = GRID | {"method": "random", "prune_ratio": [0, 0.5], "retrain_at": {0.5: {"lr": 1e30}}}
+    diverges = GRID | {
+        "method": "random",
+        "prune_ratio": [0, 0.5],
+        "retrain_at": {0.5: {"lr": 1e30}},
+    }
     assert command(tmp_path, diverges, *there) == 1
     told = capsys.readouterr()
     careful, failed = told.err.splitlines()
-    assert re.fullmatch("careful: 1 trials of an earlier grid in sweeps/grid are not in this one: their rows stay .*", careful)
+    assert re.fullmatch(
+        (
+            "careful: 1 trials of an earlier grid in sweeps/grid are not in this one: their rows "
+            "stay .*"
+        ),
+        careful,
+    )
     assert re.fullmatch(r"dpkit: random, ratio 0\.5, seed 0 failed: the loss became .*", failed)
     assert "nothing    60" in told.out and "50 %" not in told.out
     begun = len(watch.begun())
@@ -418,33 +581,71 @@ def test_the_command_prints_the_table_and_exits_by_what_happened(stages_watched,
     assert command(tmp_path, GRID, "--minutes", "0", *there) == 3
     told = capsys.readouterr()
     assert "partial: 0 of 6 trials; the same command goes on from here" in told.out
-    assert re.fullmatch(r"careful: 2 trials of an earlier grid in sweeps/grid are not in this one: .*\n", told.err)
+    assert re.fullmatch(
+        r"careful: 2 trials of an earlier grid in sweeps/grid are not in this one: .*\n", told.err
+    )
 
 
-@pytest.mark.parametrize("grid, more, told", [
-    (GRID | {"seed": -1, "model": "vgg"}, [], ["unknown model 'vgg'; there are small_cnn", "seed must be a whole number"]),
-    (GRID | {"metod": 1, "prune_ratio": [1, 2]}, [], ["a grid has no 'metod'.*mean method", "got 1$", "got 2$"]),
-    (GRID | {"dataset": "digit", "prune_ratio": 0.5}, [], ["the set digit cannot be used: unknown dataset"]),
-    (GRID | {"num_samples": 9999}, [], [r"first\(n\) needs 1\.\.1297"]), ("a: [", [], ["is not YAML"]),
-    (GRID | {"prune_ratio": [0.999, 0.998]}, [], ["prune_ratio 0.999 of digits's 60 images", "prune_ratio 0.998 of"]),
-    (GRID, ["--workers", "0"], ["workers and threads must be at least 1; got 0 and 1"]),
-    (GRID, ["--threads", "-1"], ["must be at least 1; got None and -1"]),
-    (GRID, ["--scheduler", "nonsense://x"], ["nonsense"]), (GRID, ["--out", "taken"], ["taken holds a scores; name another"]),
-    (GRID, ["--out", "theirs"], ["theirs/sweep.json is not a sweep's of dpkit; name another folder"]),
-    (GRID, ["--out", "listed"], ["listed/sweep.json is not a sweep's of dpkit; name another folder"]),
-])
-def test_the_command_refuses_with_every_mistake_and_exits_with_2(tmp_path, monkeypatch, capsys, grid, more, told):
+@pytest.mark.parametrize(
+    "grid, more, told",
+    [
+        (
+            GRID | {"seed": -1, "model": "vgg"},
+            [],
+            ["unknown model 'vgg'; there are small_cnn", "seed must be a whole number"],
+        ),
+        (
+            GRID | {"metod": 1, "prune_ratio": [1, 2]},
+            [],
+            ["a grid has no 'metod'.*mean method", "got 1$", "got 2$"],
+        ),
+        (
+            GRID | {"dataset": "digit", "prune_ratio": 0.5},
+            [],
+            ["the set digit cannot be used: unknown dataset"],
+        ),
+        (GRID | {"num_samples": 9999}, [], [r"first\(n\) needs 1\.\.1297"]),
+        ("a: [", [], ["is not YAML"]),
+        (
+            GRID | {"prune_ratio": [0.999, 0.998]},
+            [],
+            ["prune_ratio 0.999 of digits's 60 images", "prune_ratio 0.998 of"],
+        ),
+        (GRID, ["--workers", "0"], ["workers and threads must be at least 1; got 0 and 1"]),
+        (GRID, ["--threads", "-1"], ["must be at least 1; got None and -1"]),
+        (GRID, ["--scheduler", "nonsense://x"], ["nonsense"]),
+        (GRID, ["--out", "taken"], ["taken holds a scores; name another"]),
+        (
+            GRID,
+            ["--out", "theirs"],
+            ["theirs/sweep.json is not a sweep's of dpkit; name another folder"],
+        ),
+        (
+            GRID,
+            ["--out", "listed"],
+            ["listed/sweep.json is not a sweep's of dpkit; name another folder"],
+        ),
+    ],
+)
+def test_the_command_refuses_with_every_mistake_and_exits_with_2(
+    tmp_path, monkeypatch, capsys, grid, more, told
+):
     from dpkit.records import Scores
 
     monkeypatch.chdir(tmp_path)
     Scores(np.arange(3), "mine").save("taken")
-    for name, text in (("theirs", '{"angle": [0, 90]}'), ("listed", "[]")):  # another program's sweep
+    for name, text in (
+        ("theirs", '{"angle": [0, 90]}'),
+        ("listed", "[]"),
+    ):  # another program's sweep
         Path(name).mkdir()
         Path(name, "sweep.json").write_text(text)
     monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("a training was started"))
     assert command(tmp_path, grid, *more) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == len(told) and all(re.search(f"^dpkit: .*{words}", line) for words, line in zip(told, lines)), lines
+    assert len(lines) == len(told) and all(
+        re.search(f"^dpkit: .*{words}", line) for words, line in zip(told, lines)
+    ), lines
     assert Scores.load("taken").num_samples == 3
     assert Path("theirs", "sweep.json").read_text() == '{"angle": [0, 90]}'
 
@@ -456,34 +657,69 @@ def test_a_place_that_cannot_be_written_exits_with_1_and_one_sentence(tmp_path, 
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
-def test_a_sweep_that_is_interrupted_exits_with_130_and_leaves_no_process(tmp_path, kernels, wait_until):
+def test_a_sweep_that_is_interrupted_exits_with_130_and_leaves_no_process(
+    tmp_path, kernels, wait_until
+):
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(GRID))
     (tmp_path / "stages").mkdir()
     watch, mark = standins.Watch(tmp_path / "stages"), f"DPKIT_TEST_MARK={tmp_path}"
     watch.hold("record")
-    environment = {**os.environ, **watch.environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
-                   **dict([mark.split("=")])}
-    process = subprocess.Popen([sys.executable, "-m", "dpkit", "sweep", "grid.yaml", "--out", "out", "--device", "cpu",
-                                "--workers", "1"], env=environment, cwd=tmp_path, text=True, start_new_session=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,  # heeded even if the tests run where it is not
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    environment = {
+        **os.environ,
+        **watch.environment,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        **dict([mark.split("=")]),
+    }
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "dpkit",
+            "sweep",
+            "grid.yaml",
+            "--out",
+            "out",
+            "--device",
+            "cpu",
+            "--workers",
+            "1",
+        ],
+        env=environment,
+        cwd=tmp_path,
+        text=True,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,  # heeded even if the tests run where it is not
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         wait_until(lambda: watch.inside("record"))
         os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal: to the workers, too
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130 and err == "dpkit: interrupted; the same command goes on from here\n", err
+    assert (
+        process.returncode == 130
+        and err == "dpkit: interrupted; the same command goes on from here\n"
+    ), err
     wait_until(lambda: not kernels(mark))
-    assert list((tmp_path / "cache").glob("record-*-partial")) and not list((tmp_path / "out").glob("rows/*"))
+    assert list((tmp_path / "cache").glob("record-*-partial")) and not list(
+        (tmp_path / "out").glob("rows/*")
+    )
 
 
-# ---- who can reach it ------------------------------------------------------------------------------------------
+# ---- who can reach it ----------------------------------------------------------------------------
 
 
 def listening(processes):
     """Addresses, in hexadecimal as /proc has them, at which these processes listen for TCP."""
-    inodes = {os.readlink(link) for process in processes for link in Path(f"/proc/{process}/fd").iterdir() if link.is_symlink()}
+    inodes = {
+        os.readlink(link)
+        for process in processes
+        for link in Path(f"/proc/{process}/fd").iterdir()
+        if link.is_symlink()
+    }
     found = []
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]:
@@ -496,16 +732,27 @@ def listening(processes):
 @pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="looks for sockets in /proc")
 def test_the_cluster_on_this_machine_can_be_reached_from_this_machine_only(watched_cluster):
     client, _ = watched_cluster
-    workers = [info["pid"] for info in client.run(lambda dask_worker: {"pid": os.getpid()}).values()]
+    workers = [
+        info["pid"] for info in client.run(lambda dask_worker: {"pid": os.getpid()}).values()
+    ]
     here, there = listening([os.getpid()]), listening(workers)
     assert set(here) | set(there) == {"0100007F"}  # 127.0.0.1
-    # scheduler, its dashboard and a nanny per worker are in this process; each worker has its own and a page
+    # scheduler, its dashboard and a nanny per worker are in this process; each worker has its own
+    # and a page
     assert len(here) >= 2 + len(workers) and len(there) >= 2 * len(workers)
-    assert all(re.search(r"//127\.0\.0\.1:", address) for address in
-               [client.scheduler.address, client.dashboard_link, *client.scheduler_info(n_workers=-1)["workers"]])
+    assert all(
+        re.search(r"//127\.0\.0\.1:", address)
+        for address in [
+            client.scheduler.address,
+            client.dashboard_link,
+            *client.scheduler_info(n_workers=-1)["workers"],
+        ]
+    )
 
 
-def test_a_script_that_loads_torch_first_gets_the_threads_it_asks_for_and_keeps_its_environment(tmp_path):
+def test_a_script_that_loads_torch_first_gets_the_threads_it_asks_for_and_keeps_its_environment(
+    tmp_path,
+):
     (tmp_path / "script.py").write_text("""
 import os, torch
 from dpkit.clusters import connected
@@ -515,9 +762,17 @@ if __name__ == "__main__":
         print(*client.run(torch.get_num_threads).values())
     print(before == dict(os.environ))
 """)
-    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    done = subprocess.run([sys.executable, "script.py"], env={**environment, "PYTHONPATH": str(ROOT)}, cwd=tmp_path, text=True,
-                          capture_output=True, timeout=120)
+    environment = {
+        name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")
+    }
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        timeout=120,
+    )
     assert done.stdout.split() == [str(min(2, os.cpu_count())), "True"], done.stderr
 
 
@@ -527,7 +782,9 @@ def test_workers_manage_memory_as_any_process_does_and_as_the_environment_says(m
         monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", own)
     else:
         monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
-    with clusters.connected(workers=1) as client:  # dask's 65536 would have every training step fetch its memory anew
+    with clusters.connected(
+        workers=1
+    ) as client:  # dask's 65536 would have every training step fetch its memory anew
         assert list(client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()) == [own]
 
 

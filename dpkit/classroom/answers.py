@@ -1,7 +1,8 @@
-"""The student's answers, as the test cells see them: values fetched from the worker, and functions that call it.
+"""The student's answers, as the test cells see them: values fetched from the worker, and functions
+that call it.
 
-A worker that hangs, dies or takes too much is ended and started anew, and the student's cells up to there are run again
-without the one that did it, so that other answers keep their points.
+A worker that hangs, dies or takes too much is ended and started anew, and the student's cells up to
+there are run again without the one that did it, so that other answers keep their points.
 """
 
 import base64
@@ -17,9 +18,25 @@ SENDABLE = "plain number, a list, a numpy array or one of dpkit's records"
 RESTARTS = 20  # of one submission; its time in all ends it sooner as a rule
 SETUP = 60  # seconds that a setup cell may take at least
 HANGS = 2  # calls of one function that may cost a worker, before it is not called any more
-PASSED_ON = (ArithmeticError, AssertionError, AttributeError, FloatingPointError, IndexError, KeyError, LookupError,
-             MemoryError, NameError, NotImplementedError, OverflowError, RecursionError, RuntimeError, StopIteration, TypeError,
-             ValueError, ZeroDivisionError)  # a test may expect these; any other arrives as AnswerError
+PASSED_ON = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    FloatingPointError,
+    IndexError,
+    KeyError,
+    LookupError,
+    MemoryError,
+    NameError,
+    NotImplementedError,
+    OverflowError,
+    RecursionError,
+    RuntimeError,
+    StopIteration,
+    TypeError,
+    ValueError,
+    ZeroDivisionError,
+)  # a test may expect these; any other arrives as AnswerError
 
 
 class AnswerError(Exception):
@@ -37,14 +54,18 @@ class Lost(AnswerError):
     """The worker is gone; the sentence says what the student's code did."""
 
 
-KINDS = {kind.__name__: type(kind.__name__, (AnswerError, kind), {"__str__": AnswerError.__str__}) for kind in PASSED_ON}
+KINDS = {
+    kind.__name__: type(kind.__name__, (AnswerError, kind), {"__str__": AnswerError.__str__})
+    for kind in PASSED_ON
+}
 
 
 class Answers:
     """One student's worker and what was run in it.
 
     limits: sandbox.Limits.   trust: without a sandbox.   hidden: folders to keep out of sight.
-    alone:  this process has no other children, and those whose parents are gone come to it (marker.adopt).
+    alone:  this process has no other children, and those whose parents are gone come to it
+        (marker.adopt).
     """
 
     def __init__(self, limits, *, trust=False, hidden=(), alone=False):
@@ -56,25 +77,34 @@ class Answers:
     # ---- cells and values
 
     def run(self, source, *, given=False) -> tuple[list, dict | None]:
-        """Run a cell. Returns (its outputs, what it raised or None). Raises Lost; the cell is then never run again.
+        """Run a cell. Returns (its outputs, what it raised or None). Raises Lost; the cell is then
+        never run again.
 
         given: it is the assignment's own, with libraries to import, so it may take a minute.
         """
-        reply, _ = self._ask({"do": "run", "source": source}, "this cell", least=SETUP if given else 0)
+        reply, _ = self._ask(
+            {"do": "run", "source": source}, "this cell", least=SETUP if given else 0
+        )
         self._cells.append((source, given))
         return _plain_outputs(reply.get("outputs")), _plain_raised(reply.get("raised"))
 
     def fetch(self, names) -> dict:
-        """name -> value or proxy, of those names that the student's code has set. Raises AnswerError if one cannot be sent."""
+        """name -> value or proxy, of those names that the student's code has set. Raises
+        AnswerError if one cannot be sent.
+        """
         reply, blobs = self._ask({"do": "fetch", "names": sorted(names)}, "reading your answers")
         values, trees, raised = {}, _mapping(reply, "values"), _plain_raised(reply.get("raised"))
         if raised:
-            raise AnswerError(f"one of {', '.join(sorted(names))} is {raised['text']}; make it a {SENDABLE}")
+            raise AnswerError(
+                f"one of {', '.join(sorted(names))} is {raised['text']}; make it a {SENDABLE}"
+            )
         for name in names:
             what = _mapping(reply, "refused").get(name)
             try:
                 if name in trees:
-                    values[name] = wire.decode(trees[name], blobs, proxy=lambda tree, n=name: self._proxy(tree, n))
+                    values[name] = wire.decode(
+                        trees[name], blobs, proxy=lambda tree, n=name: self._proxy(tree, n)
+                    )
             except wire.Garbled:
                 what = "something that is not what it says it is"
             if what is not None:
@@ -82,13 +112,17 @@ class Answers:
         return values
 
     def _proxy(self, tree, top=None):
-        """A function that calls the student's. top: the name it is fetched by again after a restart; None for an inner one."""
+        """A function that calls the student's. top: the name it is fetched by again after a
+        restart; None for an inner one.
+        """
         number, name, start = int(tree["callable"]), str(tree["name"])[:80], self._starts
         where = [number, start]
 
         def answer(*args, **kwargs):
             if self._hangs.get(name, 0) >= HANGS:
-                raise Lost(f"your {name} was not called any more, after it had to be ended {HANGS} times")
+                raise Lost(
+                    f"your {name} was not called any more, after it had to be ended {HANGS} times"
+                )
             if where[1] != self._starts or self._process is None:
                 self._refresh(where, top, name)
             return self._call(name, where[0], args, kwargs)
@@ -109,10 +143,14 @@ class Answers:
         try:
             tree = wire.encode((list(args), kwargs), sent)
         except wire.Unsendable as error:
-            raise TypeError(f"{name} was called by the test with {error}, which cannot be sent to the student's process; pass "
-                            "plain values, arrays or dpkit's records") from None
+            raise TypeError(
+                f"{name} was called by the test with {error}, which cannot be sent to the "
+                "student's process; pass plain values, arrays or dpkit's records"
+            ) from None
         try:
-            reply, blobs = self._ask({"do": "call", "function": number, "arguments": tree}, f"your {name}", sent)
+            reply, blobs = self._ask(
+                {"do": "call", "function": number, "arguments": tree}, f"your {name}", sent
+            )
         except Lost:
             self._hangs[name] = self._hangs.get(name, 0) + 1
             raise
@@ -120,32 +158,47 @@ class Answers:
         if raised and raised["unsendable"]:
             raise AnswerError(f"your {name} returned {raised['text']}; return a {SENDABLE}")
         if raised:
-            told = f"your {name} raised {raised['kind']}" + (f": {raised['text']}" if raised["text"] else "")
+            told = f"your {name} raised {raised['kind']}" + (
+                f": {raised['text']}" if raised["text"] else ""
+            )
             kind = next((KINDS[base] for base in raised["bases"] if base in KINDS), AnswerError)
             error = kind(f"{told} ({raised['where']})" if raised["where"] else told)
             raise error from None
         if reply.get("changed"):
-            raise AnswerError(f"your {name} changed its {str(reply['changed'][0])[:40]} in place; work on a copy, e.g. "
-                              "np.array(x) or list(x)")
+            raise AnswerError(
+                f"your {name} changed its {str(reply['changed'][0])[:40]} in place; work on a "
+                "copy, e.g. np.array(x) or list(x)"
+            )
         try:
             value = wire.decode(reply["value"], blobs, proxy=self._proxy)
-            random = [value for value in (*args, *kwargs.values()) if type(value).__name__ == "Generator"]
+            random = [
+                value for value in (*args, *kwargs.values()) if type(value).__name__ == "Generator"
+            ]
             for ours, tree in zip(random, reply["generators"], strict=True):
                 ours.bit_generator.state = wire.decode(tree, blobs).bit_generator.state
         except (wire.Garbled, LookupError, TypeError, ValueError):
-            raise AnswerError(f"your {name} returned something that is not what it says it is") from None
+            raise AnswerError(
+                f"your {name} returned something that is not what it says it is"
+            ) from None
         return value
 
     # ---- the process
 
     def _ask(self, request, who, blobs=(), *, least=0):
-        """Send a request and wait for its reply. Raises Lost, in words about `who`, after the worker was ended."""
+        """Send a request and wait for its reply. Raises Lost, in words about `who`, after the
+        worker was ended.
+        """
         self._ready()
         self._number += 1
         limit = max(0.0, min(max(self.limits.seconds, least), self.end - time.monotonic()))
         deadline = time.monotonic() + limit
         try:
-            wire.send(self._process.stdin.fileno(), {**request, "id": self._number}, blobs, deadline=deadline)
+            wire.send(
+                self._process.stdin.fileno(),
+                {**request, "id": self._number},
+                blobs,
+                deadline=deadline,
+            )
             reply, blobs = wire.receive(self._process.stdout.fileno(), deadline=deadline)
             if reply.get("id") != self._number:
                 raise wire.Garbled("a reply to no question")
@@ -165,12 +218,16 @@ class Answers:
         raise Lost(f"{who} {verdict} and was ended" if verdict else f"{who} {what}")
 
     def _ready(self):
-        """A worker with the student's cells in it. One that ends it while they are run again is left out from now on."""
+        """A worker with the student's cells in it. One that ends it while they are run again is
+        left out from now on.
+        """
         while self._process is None:
             if time.monotonic() >= self.end:
                 raise Lost("the time for the whole notebook was used up")
             if self._starts > RESTARTS:
-                raise Lost(f"your code had to be ended {RESTARTS + 1} times; it was not started again")
+                raise Lost(
+                    f"your code had to be ended {RESTARTS + 1} times; it was not started again"
+                )
             self._start()
             again, self._cells = self._cells, []
             for source, given in again:
@@ -182,21 +239,44 @@ class Answers:
         seconds = int(self.limits.total) + 60
         words = ["-m", "dpkit.classroom.worker", str(self.limits.memory), str(seconds)]
         if self.trust:
-            line, environment, folder = [sys.executable, *words], _trusted_environment(), os.getcwd()
+            line, environment, folder = (
+                [sys.executable, *words],
+                _trusted_environment(),
+                os.getcwd(),
+            )
         else:
-            line, environment, folder = sandbox.command(words, self.hidden), sandbox.environment(), None
-        self._process = subprocess.Popen(line, env=environment, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                         stderr=subprocess.PIPE, bufsize=0, start_new_session=True)
+            line, environment, folder = (
+                sandbox.command(words, self.hidden),
+                sandbox.environment(),
+                None,
+            )
+        self._process = subprocess.Popen(
+            line,
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
         os.set_blocking(self._process.stdin.fileno(), False)
         try:
             wire.receive(self._process.stdout.fileno(), deadline=time.monotonic() + 120)
         except (EOFError, OSError, wire.Silence, wire.Garbled):
             self._process.kill()
-            said = self._process.stderr.read(10_000).decode(errors="replace").strip().splitlines() or ["nothing"]
-            raise NoWorker(f"the process for student code did not start; it said: {said[-1]}") from None
+            said = self._process.stderr.read(10_000).decode(
+                errors="replace"
+            ).strip().splitlines() or ["nothing"]
+            raise NoWorker(
+                f"the process for student code did not start; it said: {said[-1]}"
+            ) from None
         self._process.stderr.close()
-        # in a sandbox nothing gets away from its first process; without one, what is left behind comes to this one
-        self._watch = sandbox.Watch(os.getpid() if self.trust and self.alone else self._process.pid, self.limits)
+        # in a sandbox nothing gets away from its first process; without one, what is left behind
+        # comes to this one
+        self._watch = sandbox.Watch(
+            os.getpid() if self.trust and self.alone else self._process.pid, self.limits
+        )
 
     def close(self):
         """End the worker and everything it started."""
@@ -213,11 +293,15 @@ class Answers:
 
 
 def _trusted_environment():
-    ours = {name: value for name, value in sandbox.environment().items() if name.endswith("_THREADS") or name == "MPLBACKEND"}
+    ours = {
+        name: value
+        for name, value in sandbox.environment().items()
+        if name.endswith("_THREADS") or name == "MPLBACKEND"
+    }
     return {**os.environ, **ours}
 
 
-# ---- what the worker says, taken with care ---------------------------------------------------------------------
+# ---- what the worker says, taken with care -------------------------------------------------------
 
 
 def _mapping(reply, name) -> dict:
@@ -227,15 +311,25 @@ def _mapping(reply, name) -> dict:
 def _plain_raised(raised) -> dict | None:
     if not isinstance(raised, dict):
         return None
-    kind, text, where = (str(raised.get(name, "")).encode(errors="replace").decode() for name in ("kind", "text", "where"))
+    kind, text, where = (
+        str(raised.get(name, "")).encode(errors="replace").decode()
+        for name in ("kind", "text", "where")
+    )
     text, bases = " ".join(text.split()), raised.get("bases")
     bases = [base for base in bases if isinstance(base, str)] if isinstance(bases, list) else []
-    return {"kind": kind[:60], "bases": bases, "text": text if len(text) <= 300 else text[:297] + "...", "where": where[:160],
-            "unsendable": raised.get("unsendable") is True}
+    return {
+        "kind": kind[:60],
+        "bases": bases,
+        "text": text if len(text) <= 300 else text[:297] + "...",
+        "where": where[:160],
+        "unsendable": raised.get("unsendable") is True,
+    }
 
 
 def _plain_outputs(outputs) -> list:
-    """Outputs as nbformat wants them, whatever came: text, errors and pictures, nothing else, and not too much."""
+    """Outputs as nbformat wants them, whatever came: text, errors and pictures, nothing else, and
+    not too much.
+    """
     kept, room = [], 400_000
     for output in outputs if isinstance(outputs, list) else []:
         if not isinstance(output, dict) or room <= 0:
@@ -248,14 +342,22 @@ def _plain_outputs(outputs) -> list:
             room -= len(text)
         elif kind == "error":
             trace = _text("".join(map(str, output.get("traceback") or [])), 10_000)
-            kept.append({"output_type": "error", "ename": _text(output.get("ename"), 60),
-                         "evalue": _text(output.get("evalue"), 2000), "traceback": [trace]})
+            kept.append(
+                {
+                    "output_type": "error",
+                    "ename": _text(output.get("ename"), 60),
+                    "evalue": _text(output.get("evalue"), 2000),
+                    "traceback": [trace],
+                }
+            )
             room -= len(trace)
         elif kind in ("execute_result", "display_data") and isinstance(data, dict):
             shown = {"text/plain": _text(data.get("text/plain"), room)}
             room -= len(shown["text/plain"])
             for name in ("image/png", "image/jpeg"):
-                with suppress(TypeError, ValueError):  # decoded and encoded again, it is base64 and nothing else
+                with suppress(
+                    TypeError, ValueError
+                ):  # decoded and encoded again, it is base64 and nothing else
                     if name in data and len(data[name]) <= 3_000_000 and len(kept) < 100:
                         shown[name] = base64.b64encode(base64.b64decode(data[name])).decode()
             more = {"execution_count": None} if kind == "execute_result" else {}

@@ -1,7 +1,8 @@
-"""A folder of submissions -> grades.csv, a feedback page for each, and a summary. What is done is not done again.
+"""A folder of submissions -> grades.csv, a feedback page for each, and a summary. What is done is
+not done again.
 
-A submission fails alone, whatever is in it: it is marked in a process of its own, the tables are written before any page, and
-each page is made in a process that may take a minute and no more.
+A submission fails alone, whatever is in it: it is marked in a process of its own, the tables are
+written before any page, and each page is made in a process that may take a minute and no more.
 """
 
 import hashlib
@@ -31,11 +32,23 @@ GRACE = 30  # seconds beyond the limit, after which a marker itself is ended
 VERSION = 2  # of the marking; raised by hand when the same file would get other points
 
 
-def grade(submissions, *, out="grades", source="notebooks/assignments", student=None, assignment=None, workers=1, trust=False,
-          limits=None, say=print) -> list[dict]:
-    """Grade what lies in `submissions` and write grades.csv, to_read.csv, feedback/ and summary.html into `out`.
+def grade(
+    submissions,
+    *,
+    out="grades",
+    source="notebooks/assignments",
+    student=None,
+    assignment=None,
+    workers=1,
+    trust=False,
+    limits=None,
+    say=print,
+) -> list[dict]:
+    """Grade what lies in `submissions` and write grades.csv, to_read.csv, feedback/ and
+    summary.html into `out`.
 
-    student: grade this one's again, and nobody else's.   assignment: only this one.   trust: without a sandbox.
+    student: grade this one's again, and nobody else's.   assignment: only this one.   trust:
+        without a sandbox.
     limits:  sandbox.Limits.   say: called with each line of progress.
     Returns the rows of grades.csv.  Raises Refused; OSError if the results cannot be written.
     """
@@ -50,26 +63,54 @@ def grade(submissions, *, out="grades", source="notebooks/assignments", student=
     cells = {stem: read_source(path) for stem, path in sources.items()}
     written, mistakes = tables.read_written(out / tables.WRITTEN, found, cells)
     (out / DONE).mkdir(parents=True, exist_ok=True)
-    hidden = [str(path.resolve()) for path in (folder, out, Path(source), *_beside_package()) if path.is_dir()]
+    hidden = [
+        str(path.resolve())
+        for path in (folder, out, Path(source), *_beside_package())
+        if path.is_dir()
+    ]
     job = {"limits": asdict(limits), "trust": trust, "hidden": hidden}
-    asked = [one for one in found if assignment in (None, one.assignment) and student in (None, one.student)]
+    asked = [
+        one
+        for one in found
+        if assignment in (None, one.assignment) and student in (None, one.student)
+    ]
     todo = [one for one in asked if not one.refused]
     rows, count = {}, 0
     with ThreadPoolExecutor(max(1, workers)) as pool, _Running() as running:
-        mark = partial(_graded, cells=cells, sources=sources, job=job, out=out, again=student is not None, running=running)
+        mark = partial(
+            _graded,
+            cells=cells,
+            sources=sources,
+            job=job,
+            out=out,
+            again=student is not None,
+            running=running,
+        )
         for future in as_completed(waiting := {pool.submit(mark, one): one for one in todo}):
             (record, fresh), one, count = future.result(), waiting[future], count + 1
             rows[one] = _row(one, record, written)
-            say(f"[{count}/{len(todo)}] {one.student}, {one.assignment}: {tables.in_words(rows[one])}"
-                + ("" if fresh else " (graded before)"))
+            say(
+                f"[{count}/{len(todo)}] {one.student}, {one.assignment}: "
+                f"{tables.in_words(rows[one])}" + ("" if fresh else " (graded before)")
+            )
     for one in found:
         if one not in rows:
-            record = {"refused": one.refused} if one.refused else _before(out, one) or {"refused": "not graded yet"}
+            record = (
+                {"refused": one.refused}
+                if one.refused
+                else _before(out, one) or {"refused": "not graded yet"}
+            )
             rows[one] = _row(one, record, written)
-            mistakes += [f"{one.student}, {one.assignment or 'nothing'}: {one.refused}"] if one.refused else []
+            mistakes += (
+                [f"{one.student}, {one.assignment or 'nothing'}: {one.refused}"]
+                if one.refused
+                else []
+            )
     for row in rows.values():
         row["max"] = row["max"] or sum(cell.points for cell in cells.get(row["assignment"], ()))
-    tables.write_tables(out, [rows[one] for one in found])  # before any page, which can take nothing from them then
+    tables.write_tables(
+        out, [rows[one] for one in found]
+    )  # before any page, which can take nothing from them then
     mistakes += _write_pages(out, rows, written)
     rows = [rows[one] for one in found]
     with storage.whole_file(out / "summary.html") as file:
@@ -100,13 +141,15 @@ def _check_ours(out, found, folder):
         raise Refused(f"{out} holds {min(names)} and no grades of ours; name another --out")
     lost = tables.lost_rows(out / tables.GRADES, found)
     if lost:
-        raise Refused(f"{out / tables.GRADES} has the points of {' in '.join(lost[0])}"
-                      + (f" and {len(lost) - 1} more rows" if len(lost) > 1 else "")
-                      + f" for which nothing is in {folder}, and they would be lost; name another --out for another class, or "
-                      "move that file away if they are to go")
+        raise Refused(
+            f"{out / tables.GRADES} has the points of {' in '.join(lost[0])}"
+            + (f" and {len(lost) - 1} more rows" if len(lost) > 1 else "")
+            + f" for which nothing is in {folder}, and they would be lost; name another --out for another class, or "
+            "move that file away if they are to go"
+        )
 
 
-# ---- one submission --------------------------------------------------------------------------------------------
+# ---- one submission ------------------------------------------------------------------------------
 
 
 class Stopped(Exception):
@@ -152,12 +195,16 @@ def _before(out, one) -> dict | None:
         record = json.loads(_place(out, one).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    whole = isinstance(record, dict) and ("refused" in record or {"key", "steps", "results", "remark"} <= record.keys())
+    whole = isinstance(record, dict) and (
+        "refused" in record or {"key", "steps", "results", "remark"} <= record.keys()
+    )
     return record if whole else None
 
 
 def _graded(one, *, cells, sources, job, out, again, running) -> tuple[dict, bool]:
-    """(what was found out about a submission, whether just now): {"key", "steps", "results", "remark"} or {"refused"}."""
+    """(what was found out about a submission, whether just now): {"key", "steps", "results",
+    "remark"} or {"refused"}.
+    """
     try:
         return _marked(one, cells, sources, job, out, again, running)
     except (OSError, Stopped):  # a full disk, or Ctrl-C: nobody's answer
@@ -167,7 +214,9 @@ def _graded(one, *, cells, sources, job, out, again, running) -> tuple[dict, boo
 
 
 def _surprise(error) -> str:
-    """A remark for what we did not think of: whatever is in a submission, it is the end of no other."""
+    """A remark for what we did not think of: whatever is in a submission, it is the end of no
+    other.
+    """
     told = f"{type(error).__name__}: {str(error)[:200]}".encode(errors="replace").decode()
     return f"could not be graded ({told}); look at the file yourself"
 
@@ -177,7 +226,9 @@ def _marked(one, cells, sources, job, out, again, running) -> tuple[dict, bool]:
         theirs, data = read_submission(one.path)
     except Unusable as unusable:
         record = {"refused": str(unusable)}
-        storage.write_json(_place(out, one), record)  # in the place of what was known of an earlier file
+        storage.write_json(
+            _place(out, one), record
+        )  # in the place of what was known of an earlier file
         return record, True
     key = _key(data, sources[one.assignment].read_bytes(), job)
     before = _before(out, one)
@@ -193,21 +244,48 @@ def _marked(one, cells, sources, job, out, again, running) -> tuple[dict, bool]:
 
 
 def _key(*parts) -> str:
-    parts = [part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode() for part in parts]
-    hashes = [hashlib.sha256(part).hexdigest() for part in [*parts, f"{VERSION} {metadata.version('dpkit')}".encode()]]
+    parts = [
+        part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode()
+        for part in parts
+    ]
+    hashes = [
+        hashlib.sha256(part).hexdigest()
+        for part in [*parts, f"{VERSION} {metadata.version('dpkit')}".encode()]
+    ]
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 
 def _run_marker(steps, job, running):
-    """Mark in a process of its own. Returns (step -> what the marker said, a remark or "", whether that will stay so)."""
-    environment = {**os.environ, "MPLBACKEND": "Agg", "OMP_WAIT_POLICY": "PASSIVE",
-                   "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])}
+    """Mark in a process of its own. Returns (step -> what the marker said, a remark or "", whether
+    that will stay so).
+    """
+    environment = {
+        **os.environ,
+        "MPLBACKEND": "Agg",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONPATH": os.pathsep.join(
+            [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
+        ),
+    }
     total = job["limits"]["total"]
-    with tempfile.TemporaryDirectory(prefix="dpkit-marking-") as folder, tempfile.TemporaryFile() as told:
-        process = running.start([sys.executable, "-m", "dpkit.classroom.marker"], cwd=folder, env=environment, encoding="utf-8",
-                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=told, start_new_session=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="dpkit-marking-") as folder,
+        tempfile.TemporaryFile() as told,
+    ):
+        process = running.start(
+            [sys.executable, "-m", "dpkit.classroom.marker"],
+            cwd=folder,
+            env=environment,
+            encoding="utf-8",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=told,
+            start_new_session=True,
+        )
         try:
-            said, _ = process.communicate(json.dumps({**job, "steps": steps}), timeout=total + GRACE)
+            said, _ = process.communicate(
+                json.dumps({**job, "steps": steps}), timeout=total + GRACE
+            )
             late = False
         except subprocess.TimeoutExpired:
             _kill(process)
@@ -217,7 +295,10 @@ def _run_marker(steps, job, running):
             _kill(process)
             running.processes.discard(process)
         told.seek(0)
-        last = (told.read().decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+        last = (
+            told.read().decode(errors="replace").strip().splitlines()
+            or [f"exit code {process.returncode}"]
+        )[-1]
     results = {}
     for line in said.split("\n"):  # and not at what else may end a line, within a message
         with suppress(ValueError):  # the last line may be half a line
@@ -233,7 +314,7 @@ def _run_marker(steps, job, running):
     return results, "", True
 
 
-# ---- rows and pages --------------------------------------------------------------------------------------------
+# ---- rows and pages ------------------------------------------------------------------------------
 
 
 def _row(one, record, written) -> dict:
@@ -244,22 +325,39 @@ def _row(one, record, written) -> dict:
 
 
 def _row_of(one, record, written) -> dict:
-    row = {"student": one.student, "assignment": one.assignment, "total": 0.0, "max": 0.0, "to read": [], "remark": "",
-           "questions": {}, "messages": [], "unfinished": False}
+    row = {
+        "student": one.student,
+        "assignment": one.assignment,
+        "total": 0.0,
+        "max": 0.0,
+        "to read": [],
+        "remark": "",
+        "questions": {},
+        "messages": [],
+        "unfinished": False,
+    }
     if "refused" in record:
-        return {**row, "remark": str(record["refused"]), "unfinished": bool(record.get("unfinished"))}
+        return {
+            **row,
+            "remark": str(record["refused"]),
+            "unfinished": bool(record.get("unfinished")),
+        }
     empty = {step["name"] for step in record["steps"] if not step["answered"]}
     for number, step in enumerate(record["steps"]):
         if step["points"]:
             done = record["results"].get(str(number))
-            step["got"] = tables.points_of(step, done, written.get((one.student, one.assignment, step["name"])))
+            step["got"] = tables.points_of(
+                step, done, written.get((one.student, one.assignment, step["name"]))
+            )
             tables.add_points(row, step, done, empty)
     remark = "; ".join(tables.remarks_on(record["steps"], record["results"], record["remark"]))
     return {**row, "remark": remark, "unfinished": record["key"] is None, "record": record}
 
 
 def _write_pages(out, rows, written) -> list[str]:
-    """Write the feedback pages that are not there yet. Returns a sentence for each that could not be made as it should be."""
+    """Write the feedback pages that are not there yet. Returns a sentence for each that could not
+    be made as it should be.
+    """
     mistakes = []
     for one, row in rows.items():
         record = row.pop("record", None)
@@ -267,8 +365,11 @@ def _write_pages(out, rows, written) -> list[str]:
         if record is None:
             page.unlink(missing_ok=True)  # it told of an earlier file
             continue
-        comments = {name: comment for (student, stem, name), (_, comment) in written.items()
-                    if (student, stem) == (one.student, one.assignment)}
+        comments = {
+            name: comment
+            for (student, stem, name), (_, comment) in written.items()
+            if (student, stem) == (one.student, one.assignment)
+        }
         mark = _key(row, comments, record["results"])
         if page.is_file() and (_before(out, one) or {}).get("page") == mark:
             continue
@@ -276,5 +377,8 @@ def _write_pages(out, rows, written) -> list[str]:
         if why is None:
             storage.write_json(_place(out, one), {**record, "page": mark})
         else:  # tried again next time
-            mistakes.append(f"{one.student}, {one.assignment}: the feedback page holds the points alone, as {why}")
+            mistakes.append(
+                f"{one.student}, {one.assignment}: the feedback page holds the points alone, as "
+                f"{why}"
+            )
     return mistakes

@@ -1,4 +1,6 @@
-"""What is given out: the students' copy of each assignment, by nbgrader, and the tutorial with its solutions for afterwards."""
+"""What is given out: the students' copy of each assignment, by nbgrader, and the tutorial with its
+solutions for afterwards.
+"""
 
 import io
 import json
@@ -15,10 +17,11 @@ KIND, MANIFEST = "Handout", "manifest.json"
 
 
 def make_assignments(source="notebooks/assignments", out="classroom") -> list[str]:
-    """Write <out>/handout/<stem>/<stem>.ipynb and <out>/tutorials/<stem>.ipynb for every source notebook.
+    """Write <out>/handout/<stem>/<stem>.ipynb and <out>/tutorials/<stem>.ipynb for every source
+    notebook.
 
-    Whole or not at all; an earlier handout of these assignments is replaced, anything else in `out` is refused. Returns the
-    stems.
+    Whole or not at all; an earlier handout of these assignments is replaced, anything else in `out`
+    is refused. Returns the stems.
     Raises Refused with every mistake in the sources, FileExistsError, OSError.
     """
     import nbformat
@@ -39,42 +42,63 @@ def make_assignments(source="notebooks/assignments", out="classroom") -> list[st
             (part / "tutorials").mkdir(exist_ok=True)
             nbformat.write(tutorial(sources[stem]), part / "tutorials" / f"{stem}.ipynb")
         files = sorted(path for path in part.rglob("*") if path.is_file())
-        storage.write_json(part / MANIFEST, {"kind": KIND, "schema": 1, "sha256": {
-            path.relative_to(part).as_posix(): storage.file_hash(path) for path in files}})
+        storage.write_json(
+            part / MANIFEST,
+            {
+                "kind": KIND,
+                "schema": 1,
+                "sha256": {
+                    path.relative_to(part).as_posix(): storage.file_hash(path) for path in files
+                },
+            },
+        )
     return list(sources)
 
 
 def _check_ours(out, stems) -> None:
-    """Refuse to replace a folder in which there is anything that we did not write just so, or the handout of others."""
+    """Refuse to replace a folder in which there is anything that we did not write just so, or the
+    handout of others.
+    """
     out = Path(out)
     if not (out / MANIFEST).is_file():
         return  # whole_folder says what is wrong with it, if anything is
     try:
         known = json.loads((out / MANIFEST).read_text())["sha256"]
     except (ValueError, KeyError, TypeError, OSError):
-        raise FileExistsError(f"{out / MANIFEST} cannot be read, so it cannot be told whether {out} is ours alone; move the "
-                              "folder away or name another --out") from None
+        raise FileExistsError(
+            f"{out / MANIFEST} cannot be read, so it cannot be told whether {out} is ours alone; "
+            "move the folder away or name another --out"
+        ) from None
     others = sorted({Path(name).stem for name in known} - {*stems})
     if others:
-        raise FileExistsError(f"{out} holds the handout of {', '.join(others)}, which is not among these sources and would be "
-                              "lost; name another --out, or move it away")
+        raise FileExistsError(
+            f"{out} holds the handout of {', '.join(others)}, which is not among these sources and "
+            "would be lost; name another --out, or move it away"
+        )
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
         if path.is_file() and name != MANIFEST and ".ipynb_checkpoints" not in path.parts:
             if name not in known or storage.file_hash(path) != known[name]:
-                raise FileExistsError(f"{out / name} was added or changed since dpkit wrote the folder; move it away, delete "
-                                      "it, or name another --out")
+                raise FileExistsError(
+                    f"{out / name} was added or changed since dpkit wrote the folder; move it "
+                    "away, delete it, or name another --out"
+                )
 
 
 def tutorial(path):
-    """The source without hidden tests and without the teacher's own cells: solutions and visible tests stay."""
+    """The source without hidden tests and without the teacher's own cells: solutions and visible
+    tests stay.
+    """
     from nbgrader.preprocessors import ClearHiddenTests
 
     notebook = _without_teacher(path)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":  # there the marks of a solution would be headings
-            cell.source = "\n".join(line for line in cell.source.split("\n")
-                                    if "BEGIN SOLUTION" not in line and "END SOLUTION" not in line)
+            cell.source = "\n".join(
+                line
+                for line in cell.source.split("\n")
+                if "BEGIN SOLUTION" not in line and "END SOLUTION" not in line
+            )
     return ClearHiddenTests().preprocess(notebook, {})[0]
 
 
@@ -90,7 +114,9 @@ def _without_teacher(path):
 
 
 def student_copies(sources) -> dict:
-    """stem -> the notebook for students, as nbgrader's generate_assignment makes it in a course folder of its own."""
+    """stem -> the notebook for students, as nbgrader's generate_assignment makes it in a course
+    folder of its own.
+    """
     import nbformat
     from nbgrader.converters import GenerateAssignment
     from nbgrader.coursedir import CourseDirectory
@@ -102,13 +128,18 @@ def student_copies(sources) -> dict:
             folder = Path(course, "source", stem)
             folder.mkdir(parents=True)
             nbformat.write(_without_teacher(path), folder / f"{stem}.ipynb")
-            config = Config(CourseDirectory={"root": course, "assignment_id": stem}, SaveCells={"enabled": False},
-                            GenerateAssignment={"no_database": True})  # its database is for grading, which is ours
+            config = Config(
+                CourseDirectory={"root": course, "assignment_id": stem},
+                SaveCells={"enabled": False},
+                GenerateAssignment={"no_database": True},
+            )  # its database is for grading, which is ours
             nbgrader = GenerateAssignment(coursedir=CourseDirectory(config=config), config=config)
             told = _run_quietly(nbgrader)
             if told:
                 raise Refused(f"nbgrader could not make the students' copy of {path}: {told}")
-            copies[stem] = nbformat.read(Path(course, "release", stem, f"{stem}.ipynb"), as_version=4)
+            copies[stem] = nbformat.read(
+                Path(course, "release", stem, f"{stem}.ipynb"), as_version=4
+            )
     return copies
 
 
@@ -122,6 +153,10 @@ def _run_quietly(nbgrader) -> str | None:
     try:
         nbgrader.start()
     except (NbGraderException, SystemExit, ValueError, RuntimeError) as error:
-        lines = [line for line in log.getvalue().splitlines() if re.match(r"\w*(Error|Exception): ", line)]
+        lines = [
+            line
+            for line in log.getvalue().splitlines()
+            if re.match(r"\w*(Error|Exception): ", line)
+        ]
         return lines[-1] if lines else str(error)
     return None

@@ -1,9 +1,10 @@
-"""Marks one submission, in a process of its own: test cells run here, the student's cells in a worker.
+"""Marks one submission, in a process of its own: test cells run here, the student's cells in a
+worker.
 
     python -m dpkit.classroom.marker < job.json        the job is written by dpkit.classroom.grading
 
-Writes one line of JSON for each code cell as it is done: {"step", "outputs", "failed", "broken"}. So what was marked stays
-marked, should this process have to be ended.
+Writes one line of JSON for each code cell as it is done: {"step", "outputs", "failed", "broken"}.
+So what was marked stays marked, should this process have to be ended.
 """
 
 import ast
@@ -32,12 +33,16 @@ def main() -> None:
     job = json.load(sys.stdin)
     # half a surrogate pair, which an answer may hold, could not be written in any table
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
-    os.dup2(os.open(os.devnull, os.O_RDWR), 1)  # nothing that a test prints, not even from C, comes between the lines
+    os.dup2(
+        os.open(os.devnull, os.O_RDWR), 1
+    )  # nothing that a test prints, not even from C, comes between the lines
     limits = Limits(**job["limits"])
     adopt()
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     room = 4 * limits.memory  # an answer can make a test large
-    resource.setrlimit(resource.RLIMIT_DATA, (room if hard == resource.RLIM_INFINITY else min(room, hard), hard))
+    resource.setrlimit(
+        resource.RLIMIT_DATA, (room if hard == resource.RLIM_INFINITY else min(room, hard), hard)
+    )
     answers = Answers(limits, trust=job["trust"], hidden=job["hidden"], alone=True)
     try:
         for done in mark(job["steps"], answers):
@@ -52,14 +57,19 @@ def adopt() -> None:
 
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-        ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL: nor does this one outlive the command
+        ctypes.CDLL(None).prctl(
+            1, 9, 0, 0, 0
+        )  # PR_SET_PDEATHSIG, SIGKILL: nor does this one outlive the command
 
 
 def mark(steps, answers):
-    """Run the code cells in order. Yields {"step": number, "outputs": [...], "failed": why or None, "broken": why or None}.
+    """Run the code cells in order. Yields {"step": number, "outputs": [...], "failed": why or None,
+    "broken": why or None}.
 
-    steps: [{"role": "setup" | "student" | "test", "name", "source", "own"}, ...], as merged; other roles are passed over.
-    failed: why a test gives no points, or what a student's cell did.  broken: the assignment's own fault; nothing follows.
+    steps: [{"role": "setup" | "student" | "test", "name", "source", "own"}, ...], as merged; other
+        roles are passed over.
+    failed: why a test gives no points, or what a student's cell did.  broken: the assignment's own
+        fault; nothing follows.
     """
     namespace, troubles, room = {"__name__": "__main__", "__builtins__": builtins}, [], ROOM
     for number, step in enumerate(steps):
@@ -77,7 +87,13 @@ def mark(steps, answers):
             troubles += [failed] if failed else []
             room -= len(json.dumps(outputs))
             if room < 0:
-                outputs = [{"output_type": "stream", "name": "stderr", "text": "the notebook showed more than fits a page\n"}]
+                outputs = [
+                    {
+                        "output_type": "stream",
+                        "name": "stderr",
+                        "text": "the notebook showed more than fits a page\n",
+                    }
+                ]
         elif step["role"] == "test":
             outputs, failed = _test(step, namespace, answers, troubles)
         else:
@@ -96,7 +112,7 @@ def _set_up(step, namespace) -> str | None:
     return None
 
 
-# ---- a test cell -----------------------------------------------------------------------------------------------
+# ---- a test cell ---------------------------------------------------------------------------------
 
 
 def _test(step, namespace, answers, troubles):
@@ -106,7 +122,11 @@ def _test(step, namespace, answers, troubles):
         with redirect_stdout(printed), redirect_stderr(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(step["source"], file)
-            last = ast.Expression(tree.body.pop().value) if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+            last = (
+                ast.Expression(tree.body.pop().value)
+                if tree.body and isinstance(tree.body[-1], ast.Expr)
+                else None
+            )
             wanted = names_needed(step["source"], namespace)
             namespace.update(answers.fetch(wanted) if wanted else {})
             exec(compile(tree, file, "exec"), namespace)
@@ -120,12 +140,22 @@ def _test(step, namespace, answers, troubles):
     finally:
         for name in wanted:  # the next test reads them anew: they may have changed
             namespace.pop(name, None)
-    outputs = [{"output_type": "stream", "name": "stdout", "text": printed.getvalue()[:LONGEST]}] if printed.getvalue() else []
+    outputs = (
+        [{"output_type": "stream", "name": "stdout", "text": printed.getvalue()[:LONGEST]}]
+        if printed.getvalue()
+        else []
+    )
     if failed:
         outputs.append(_error(kind, failed, lines))
     elif value is not None:
-        outputs.append({"output_type": "execute_result", "execution_count": None, "metadata": {},
-                        "data": {"text/plain": _shown(value)}})
+        outputs.append(
+            {
+                "output_type": "execute_result",
+                "execution_count": None,
+                "metadata": {},
+                "data": {"text/plain": _shown(value)},
+            }
+        )
     return outputs, failed
 
 
@@ -146,7 +176,9 @@ def _odd_points(value, most) -> str | None:
 
 
 def names_needed(source, namespace) -> set:
-    """The names that a test cell reads and that neither it, nor a setup cell, nor Python itself defines: the student's."""
+    """The names that a test cell reads and that neither it, nor a setup cell, nor Python itself
+    defines: the student's.
+    """
     import symtable
 
     read, bound = set(), set()
@@ -164,7 +196,9 @@ def names_needed(source, namespace) -> set:
 
 
 def explain(error, source, file, troubles) -> tuple[str, list]:
-    """(why the test failed in one line or more, what the student is shown). No line of a hidden test is in either."""
+    """(why the test failed in one line or more, what the student is shown). No line of a hidden
+    test is in either.
+    """
     text = str(error).strip()
     line, trace = None, error.__traceback__
     while trace is not None:
@@ -177,7 +211,11 @@ def explain(error, source, file, troubles) -> tuple[str, list]:
     if line is not None and not seen and isinstance(error, AssertionError):
         text = headline(text)  # below it, numpy.testing lists the values that were expected
     if isinstance(error, NameError) and not isinstance(error, AnswerError):
-        text += f"; your cells had trouble before: {troubles[0]}" if troubles else "; is it defined in your answer?"
+        text += (
+            f"; your cells had trouble before: {troubles[0]}"
+            if troubles
+            else "; is it defined in your answer?"
+        )
     if isinstance(error, AssertionError) and text:
         told = text
     elif isinstance(error, AssertionError):
@@ -200,15 +238,28 @@ def hidden_lines(lines) -> list[bool]:
 
 
 def headline(message) -> str:
-    """The sentence in a message that says what is wrong; numpy.testing puts it in its second line."""
+    """The sentence in a message that says what is wrong; numpy.testing puts it in its second
+    line.
+    """
     lines = [line.strip() for line in message.splitlines() if line.strip()] or [""]
-    numpy = len(lines) > 1 and re.match(r"(Not equal to tolerance|Arrays are not|Items are not)", lines[0])
-    told = lines[1] if numpy and not re.match(r"(Mismatched|\(shapes|x and y|ACTUAL)", lines[1]) else lines[0]
+    numpy = len(lines) > 1 and re.match(
+        r"(Not equal to tolerance|Arrays are not|Items are not)", lines[0]
+    )
+    told = (
+        lines[1]
+        if numpy and not re.match(r"(Mismatched|\(shapes|x and y|ACTUAL)", lines[1])
+        else lines[0]
+    )
     return told if len(told) <= HEADLINE else told[: HEADLINE - 3] + "..."
 
 
 def _error(kind, text, lines) -> dict:
-    return {"output_type": "error", "ename": kind, "evalue": text, "traceback": ["\n".join(line for line in lines if line)]}
+    return {
+        "output_type": "error",
+        "ename": kind,
+        "evalue": text,
+        "traceback": ["\n".join(line for line in lines if line)],
+    }
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The notebook that is marked: the source's cells in the source's order, with the student's answers in their places.
+"""The notebook that is marked: the source's cells in the source's order, with the student's answers
+in their places.
 
-So a test cell that a student changed, moved or deleted does no harm: the source's own is run. Cells the student added stay
-behind the cell they followed.
+So a test cell that a student changed, moved or deleted does no harm: the source's own is run. Cells
+the student added stay behind the cell they followed.
 """
 
 import json
@@ -20,26 +21,42 @@ class Unusable(ValueError):
 
 
 def read_submission(path) -> tuple[list[dict], bytes]:
-    """The cells of a student's notebook as {"kind", "id", "key", "source"}, and the file's bytes. Raises Unusable."""
+    """The cells of a student's notebook as {"kind", "id", "key", "source"}, and the file's bytes.
+    Raises Unusable.
+    """
     path = Path(path)
     try:
         about = os.lstat(path)
         if not stat.S_ISREG(about.st_mode):
-            raise Unusable("not a file of its own but a link or something else; hand in the notebook itself")
+            raise Unusable(
+                "not a file of its own but a link or something else; hand in the notebook itself"
+            )
         if about.st_size > LARGEST:
-            raise Unusable(f"{about.st_size / 2**20:.0f} MB large, more than {LARGEST // 2**20} MB; clear the outputs and save")
+            raise Unusable(
+                f"{about.st_size / 2**20:.0f} MB large, more than {LARGEST // 2**20} MB; clear the "
+                "outputs and save"
+            )
         data = path.read_bytes()
     except OSError as error:
         raise Unusable(f"the file cannot be read ({error.strerror})") from None
     try:
         notebook = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError):
-        raise Unusable("the file is not JSON, so no whole notebook; save it again in JupyterLab") from None
-    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list) or notebook.get("nbformat") != 4:
+        raise Unusable(
+            "the file is not JSON, so no whole notebook; save it again in JupyterLab"
+        ) from None
+    if (
+        not isinstance(notebook, dict)
+        or not isinstance(notebook.get("cells"), list)
+        or notebook.get("nbformat") != 4
+    ):
         raise Unusable("the file is not a notebook in format 4; open it in JupyterLab and save it")
     language = _language(notebook.get("metadata"))
     if language != "python":
-        raise Unusable(f"the notebook's kernel is {language}, not Python; choose the Python kernel, run it and save")
+        raise Unusable(
+            f"the notebook's kernel is {language}, not Python; choose the Python kernel, run it "
+            "and save"
+        )
     try:
         return [_cell(cell) for cell in notebook["cells"]], data
     except (TypeError, AttributeError, KeyError, RecursionError):
@@ -63,25 +80,41 @@ def _cell(cell) -> dict:
     source = source if isinstance(source, str) else "".join(source)
     metadata = cell.get("metadata")
     marks = metadata.get("nbgrader") if isinstance(metadata, dict) else None
-    names = {"kind": cell["cell_type"], "id": cell.get("id"), "key": marks.get("grade_id") if isinstance(marks, dict) else None}
+    names = {
+        "kind": cell["cell_type"],
+        "id": cell.get("id"),
+        "key": marks.get("grade_id") if isinstance(marks, dict) else None,
+    }
     return {name: value if isinstance(value, str) else None for name, value in names.items()} | {
-        "source": source.encode(errors="replace").decode()}  # a lone surrogate could not be written again
+        "source": source.encode(errors="replace").decode()
+    }  # a lone surrogate could not be written again
 
 
 def merge(cells: list[Cell], student: list[dict]) -> list[dict]:
-    """The steps of the marking, in order: {"role", "name", "source", "shown", "kind", "points", "own", "there", "answered"}.
+    """The steps of the marking, in order: {"role", "name", "source", "shown", "kind", "points",
+    "own", "there", "answered"}.
 
-    role:     setup, student, test, written or text.    name: the source cell's; of an added cell, that of the one before it.
+    role:     setup, student, test, written or text.    name: the source cell's; of an added cell,
+        that of the one before it.
     shown:    what stands on the feedback page: for a test, its visible part.
-    own:      whether the text is the student's.   there: whether the student's notebook has a cell of that name.
+    own:      whether the text is the student's.   there: whether the student's notebook has a cell
+        of that name.
     answered: of an answer: whether the student changed what was handed out.
     """
     places = {cell.key: cell for cell in cells}
     own, added = {}, {}
     behind = None
     for theirs in student:
-        key = theirs["key"] if theirs["key"] in places else theirs["id"] if theirs["id"] in places else None
-        if key is None or (key in own and places[key].role not in ("setup", "test")):  # a copied cell has the same name
+        key = (
+            theirs["key"]
+            if theirs["key"] in places
+            else theirs["id"]
+            if theirs["id"] in places
+            else None
+        )
+        if key is None or (
+            key in own and places[key].role not in ("setup", "test")
+        ):  # a copied cell has the same name
             added.setdefault(behind, []).append(theirs)
         else:
             own.setdefault(key, theirs["source"] if theirs["kind"] == places[key].kind else None)
@@ -94,22 +127,46 @@ def merge(cells: list[Cell], student: list[dict]) -> list[dict]:
 
 
 def _step(cell, theirs) -> dict:
-    step = {"name": cell.key, "kind": cell.kind, "points": cell.points, "source": cell.source, "shown": cell.handed,
-            "own": False, "answered": True}
+    step = {
+        "name": cell.key,
+        "kind": cell.kind,
+        "points": cell.points,
+        "source": cell.source,
+        "shown": cell.handed,
+        "own": False,
+        "answered": True,
+    }
     if cell.role in ("setup", "test"):
         return {**step, "role": cell.role}
     if cell.role == "plain" and cell.kind != "code":
         return {**step, "role": "text"}
     source = theirs if theirs is not None else cell.handed if cell.role == "plain" else ""
-    answered = cell.role == "plain" or (bool(source.strip()) and _squeezed(source) != _squeezed(cell.handed))
-    return {**step, "role": "written" if cell.role == "written" else "student", "source": source, "shown": source,
-            "own": cell.role != "plain" or source != cell.handed, "answered": answered}
+    answered = cell.role == "plain" or (
+        bool(source.strip()) and _squeezed(source) != _squeezed(cell.handed)
+    )
+    return {
+        **step,
+        "role": "written" if cell.role == "written" else "student",
+        "source": source,
+        "shown": source,
+        "own": cell.role != "plain" or source != cell.handed,
+        "answered": answered,
+    }
 
 
 def _added(theirs, behind) -> dict:
     role = "student" if theirs["kind"] == "code" else "text"
-    return {"role": role, "name": f"added behind {behind}" if behind else "added at the top", "kind": theirs["kind"],
-            "points": 0.0, "source": theirs["source"], "shown": theirs["source"], "own": True, "there": True, "answered": True}
+    return {
+        "role": role,
+        "name": f"added behind {behind}" if behind else "added at the top",
+        "kind": theirs["kind"],
+        "points": 0.0,
+        "source": theirs["source"],
+        "shown": theirs["source"],
+        "own": True,
+        "there": True,
+        "answered": True,
+    }
 
 
 def _squeezed(text) -> str:

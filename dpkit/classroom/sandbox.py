@@ -1,8 +1,9 @@
 """Where student code runs: bubblewrap's command line, and a watch over what it uses.
 
-Inside there is no network, no other process, an empty home and work folder in memory, and nothing of the disk but what Python
-needs, read-only. The kernel's own limits (rlimits) bound one process; the watch bounds them all together, because a limit on
-the number of processes does not bind root, and one on memory binds each process alone.
+Inside there is no network, no other process, an empty home and work folder in memory, and nothing
+of the disk but what Python needs, read-only. The kernel's own limits (rlimits) bound one process;
+the watch bounds them all together, because a limit on the number of processes does not bind root,
+and one on memory binds each process alone.
 """
 
 import os
@@ -21,13 +22,22 @@ from pathlib import Path
 
 HOME, WORK, LIBRARY = "/sandbox/home", "/sandbox/work", "/sandbox/library"
 SCRATCH = 64 * 2**20  # bytes that may be written to each folder inside
-ETC = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime", "/etc/fonts")
+ETC = (
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/alternatives",
+    "/etc/localtime",
+    "/etc/fonts",
+)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """seconds: of one cell or one call.  total: seconds of one submission, the tests included.  memory: bytes, of all
-    processes of one submission together.  processes: at most so many at once, and eight times as many threads."""
+    """seconds: of one cell or one call.  total: seconds of one submission, the tests included.
+    memory: bytes, of all processes of one submission together.  processes: at most so many at once,
+        and eight times as many threads.
+    """
 
     seconds: float = 20.0
     total: float = 600.0
@@ -37,27 +47,58 @@ class Limits:
 
 def environment() -> dict:
     """What the worker sees of the environment: nothing of the teacher's."""
-    return {"PATH": "/usr/bin:/bin", "HOME": HOME, "LANG": "C.UTF-8", "TMPDIR": "/tmp", "IPYTHONDIR": f"{HOME}/.ipython",
-            "MPLBACKEND": "module://matplotlib_inline.backend_inline", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-            "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONDONTWRITEBYTECODE": "1",
-            "DPKIT_DATA": f"{HOME}/data", "DPKIT_CACHE": f"{HOME}/cache",
-            "PYTHONPATH": os.pathsep.join([LIBRARY, *_site_packages()])}
+    return {
+        "PATH": "/usr/bin:/bin",
+        "HOME": HOME,
+        "LANG": "C.UTF-8",
+        "TMPDIR": "/tmp",
+        "IPYTHONDIR": f"{HOME}/.ipython",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "NUMBA_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "DPKIT_DATA": f"{HOME}/data",
+        "DPKIT_CACHE": f"{HOME}/cache",
+        "PYTHONPATH": os.pathsep.join([LIBRARY, *_site_packages()]),
+    }
 
 
 def _site_packages():
     own = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
-    return [folder for folder in dict.fromkeys([*site.getsitepackages(), *own]) if os.path.isdir(folder)]
+    return [
+        folder for folder in dict.fromkeys([*site.getsitepackages(), *own]) if os.path.isdir(folder)
+    ]
 
 
 def command(arguments, hidden=()) -> list[str]:
     """The command line that runs Python with these arguments in a sandbox.
 
-    hidden: folders that must not be seen even where they lie under something Python needs, e.g. below /usr.
+    hidden: folders that must not be seen even where they lie under something Python needs, e.g.
+        below /usr.
     """
-    package = Path(__file__).resolve().parents[1]  # dpkit itself and not what lies beside it: sources, tests, submissions
+    package = (
+        Path(__file__).resolve().parents[1]
+    )  # dpkit itself and not what lies beside it: sources, tests, submissions
     seen = ["/usr", *dict.fromkeys([sys.base_prefix, sys.base_exec_prefix, *_site_packages()])]
-    words = [shutil.which("bwrap"), "--unshare-all", "--unshare-user", *_no_more_namespaces(), "--uid", "1000", "--gid", "1000",
-             "--hostname", "sandbox", "--cap-drop", "ALL", "--new-session", "--die-with-parent"]
+    words = [
+        shutil.which("bwrap"),
+        "--unshare-all",
+        "--unshare-user",
+        *_no_more_namespaces(),
+        "--uid",
+        "1000",
+        "--gid",
+        "1000",
+        "--hostname",
+        "sandbox",
+        "--cap-drop",
+        "ALL",
+        "--new-session",
+        "--die-with-parent",
+    ]
     for folder in ("/tmp", HOME, WORK):  # first: what Python needs may lie in one of them
         words += ["--size", str(SCRATCH), "--tmpfs", folder]
     for folder in seen:
@@ -71,19 +112,31 @@ def command(arguments, hidden=()) -> list[str]:
         words += ["--ro-bind-try", path, path]
     for folder in hidden:
         if any(Path(folder).resolve().is_relative_to(place) for place in seen):
-            words += ["--tmpfs", str(Path(folder).resolve()), "--remount-ro", str(Path(folder).resolve())]
+            words += [
+                "--tmpfs",
+                str(Path(folder).resolve()),
+                "--remount-ro",
+                str(Path(folder).resolve()),
+            ]
     words += ["--proc", "/proc", "--dev", "/dev", "--size", str(SCRATCH), "--tmpfs", "/dev/shm"]
-    for font_list in sorted(Path.home().glob(".cache/matplotlib/fontlist-*.json")):  # looking for fonts takes seconds
+    for font_list in sorted(
+        Path.home().glob(".cache/matplotlib/fontlist-*.json")
+    ):  # looking for fonts takes seconds
         words += ["--ro-bind", str(font_list), f"{HOME}/.cache/matplotlib/{font_list.name}"]
     words += ["--ro-bind", str(package), f"{LIBRARY}/dpkit", "--remount-ro", "/dev"]
-    # root outside is the owner of the kernel's settings in /proc/sys inside, too, whatever number it has there
+    # root outside is the owner of the kernel's settings in /proc/sys inside, too, whatever number
+    # it has there
     words += ["--remount-ro", "/proc", "--remount-ro", "/", "--chdir", WORK]
     return [*words, "--", os.path.realpath(sys.executable), "-B", *arguments]
 
 
 def _no_more_namespaces():
-    """Inside, a namespace of one's own would give folders without a limit; bubblewrap can forbid that from 0.8."""
-    version = subprocess.run([shutil.which("bwrap"), "--version"], capture_output=True, text=True).stdout
+    """Inside, a namespace of one's own would give folders without a limit; bubblewrap can forbid
+    that from 0.8.
+    """
+    version = subprocess.run(
+        [shutil.which("bwrap"), "--version"], capture_output=True, text=True
+    ).stdout
     numbers = [int(number) for number in re.findall(r"\d+", version)[:2]]
     return ["--disable-userns"] if numbers >= [0, 8] else []
 
@@ -96,22 +149,31 @@ def why_not() -> str | None:
     if shutil.which("bwrap") is None:
         return f"student code is shut in by bubblewrap, which is not installed: sudo apt-get install bubblewrap, {advice}"
     try:
-        done = subprocess.run(command(["-c", "print('inside')"]), env=environment(), stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            command(["-c", "print('inside')"]),
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
     except subprocess.TimeoutExpired:
         return f"bubblewrap did not start Python within a minute; {advice.removeprefix('or ')}"
     if done.stdout == "inside\n":
         return None
     said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    return (f"bubblewrap is installed but makes no sandbox here ({said}); in a container or where user namespaces are "
-            f"forbidden, ask for them to be allowed, {advice}")
+    return (
+        f"bubblewrap is installed but makes no sandbox here ({said}); in a container or where user "
+        f"namespaces are forbidden, ask for them to be allowed, {advice}"
+    )
 
 
-# ---- what it uses ----------------------------------------------------------------------------------------------
+# ---- what it uses --------------------------------------------------------------------------------
 
 
 class Watch(threading.Thread):
-    """Looks at all processes below `root` five times a second, and ends them when they are too many or too large.
+    """Looks at all processes below `root` five times a second, and ends them when they are too many
+    or too large.
 
     verdict: why they were ended, as what the student's code did; None so far.
     """
@@ -126,9 +188,14 @@ class Watch(threading.Thread):
         while not self._over.wait(0.2):
             found = below(self.root)
             threads = sum(process.threads for process in found)
-            if len(found) > self.limits.processes + 2 or threads > 8 * self.limits.processes:  # 2: bubblewrap's own
+            if (
+                len(found) > self.limits.processes + 2 or threads > 8 * self.limits.processes
+            ):  # 2: bubblewrap's own
                 self._end(f"started more than {self.limits.processes} processes")
-            elif sum(process.resident for process in found) > self.limits.memory and _shared_out(found) > self.limits.memory:
+            elif (
+                sum(process.resident for process in found) > self.limits.memory
+                and _shared_out(found) > self.limits.memory
+            ):
                 self._end(f"used more than {self.limits.memory / 2**30:.3g} GB of memory")
 
     def _end(self, verdict):
@@ -156,7 +223,9 @@ def below(root: int) -> list[Process]:
                 words = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
                 children.setdefault(int(words[1]), []).append(int(entry.name))
                 if words[0] != "Z":
-                    found[int(entry.name)] = Process(int(entry.name), int(words[17]), int(words[21]) * resource.getpagesize())
+                    found[int(entry.name)] = Process(
+                        int(entry.name), int(words[17]), int(words[21]) * resource.getpagesize()
+                    )
     waiting, family = [root], []
     while waiting:
         for pid in children.get(waiting.pop(), ()):
@@ -166,7 +235,9 @@ def below(root: int) -> list[Process]:
 
 
 def _shared_out(processes) -> int:
-    """Bytes of memory in use, pages that several share counted once; as `resident` where the kernel does not say."""
+    """Bytes of memory in use, pages that several share counted once; as `resident` where the kernel
+    does not say.
+    """
     total = 0
     for process in processes:
         try:

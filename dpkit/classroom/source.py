@@ -1,13 +1,15 @@
-"""An assignment's source notebook, read: which cell plays which role, and what a student gets to see of it.
+"""An assignment's source notebook, read: which cell plays which role, and what a student gets to
+see of it.
 
 Plain nbgrader metadata says it, so nbgrader itself can grade the same file:
-    setup    locked code, neither grade nor solution: runs before everything that needs it, in both processes
-    answer   code with solution, no grade: the student's
-    test     code with grade, no solution: points; may hold a hidden part; runs where no student code is
-    written  text with grade and solution: read by the teacher
+    setup    locked code, neither grade nor solution: runs before everything that needs it, in both
+    processes answer   code with solution, no grade: the student's
+    test     code with grade, no solution: points; may hold a hidden part; runs where no student
+    code is written  text with grade and solution: read by the teacher
     teacher  tagged "teacher": the report's own cells; no student gets them
     plain    anything else: text, and code to look at things with
-A question is all test and written cells of one name without its last number: dual-score-1 and dual-score-2 are dual-score.
+A question is all test and written cells of one name without its last number: dual-score-1 and
+dual-score-2 are dual-score.
 """
 
 import ast
@@ -23,7 +25,9 @@ LIKE_MARKER = re.compile(r"\s*#+\W*(begin|end)\W+(hidden|solution)", re.I)
 
 @dataclass(frozen=True)
 class Cell:
-    """key: the grade_id, or the cell's id where it has none.   source: the teacher's.   handed: as the student gets it."""
+    """key: the grade_id, or the cell's id where it has none.   source: the teacher's.   handed: as
+    the student gets it.
+    """
 
     role: str
     key: str
@@ -45,20 +49,26 @@ def find_sources(folder) -> dict[str, Path]:
     """stem -> file, of the assignments in a folder. Raises Refused if there are none."""
     found = {path.stem: path for path in sorted(Path(folder).glob("*.ipynb"))}
     if not found:
-        raise Refused(f"there is no assignment in {folder}; run the command in dpkit's own folder, or name the one with the "
-                      "source notebooks by --source")
+        raise Refused(
+            f"there is no assignment in {folder}; run the command in dpkit's own folder, or name "
+            "the one with the source notebooks by --source"
+        )
     return found
 
 
 def read_source(path) -> list[Cell]:
-    """The cells of an assignment without the teacher's own. Raises Refused with every mistake in it."""
+    """The cells of an assignment without the teacher's own. Raises Refused with every mistake in
+    it.
+    """
     notebook = read_notebook(path)
     mistakes, cells = [], []
     for number, cell in enumerate(notebook["cells"]):
         marks = cell["metadata"].get("nbgrader") or {}
         role = role_of(cell)
         key = marks.get("grade_id") or cell.get("id") or f"cell-{number}"
-        mistakes += [f"{path.name}, cell {key}: {mistake}" for mistake in _mistakes(cell, role, marks)]
+        mistakes += [
+            f"{path.name}, cell {key}: {mistake}" for mistake in _mistakes(cell, role, marks)
+        ]
         if role == "teacher":
             continue
         try:
@@ -69,10 +79,14 @@ def read_source(path) -> list[Cell]:
         points = float(marks.get("points", 0)) if role in ("test", "written") else 0.0
         cells.append(Cell(role, key, cell["cell_type"], cell["source"], text, points))
     keys = [cell.key for cell in cells]
-    mistakes += [f"{path.name}: two cells are called {key}; give each a grade_id of its own"
-                 for key in sorted({key for key in keys if keys.count(key) > 1})]
+    mistakes += [
+        f"{path.name}: two cells are called {key}; give each a grade_id of its own"
+        for key in sorted({key for key in keys if keys.count(key) > 1})
+    ]
     if not any(cell.points for cell in cells):
-        mistakes.append(f"{path.name} gives no points; an assignment needs test cells (see the teacher's page)")
+        mistakes.append(
+            f"{path.name} gives no points; an assignment needs test cells (see the teacher's page)"
+        )
     if mistakes:
         raise Refused(*mistakes)
     return cells
@@ -96,7 +110,9 @@ def _mistakes(cell, role, marks):
     """What would go wrong later, in words for whoever writes the assignment."""
     if role == "written" and cell["cell_type"] != "markdown":
         yield "an answer that is read by the teacher must be a text cell; split code into an answer cell and a test cell"
-    if role in ("test", "written") and not (isinstance(marks.get("points"), (int, float)) and marks["points"] > 0):
+    if role in ("test", "written") and not (
+        isinstance(marks.get("points"), (int, float)) and marks["points"] > 0
+    ):
         yield f"points must be a number above 0; got {marks.get('points')!r}"
     if role in ("setup", "test"):
         try:
@@ -111,7 +127,10 @@ def _mistakes(cell, role, marks):
         yield "a solution stands outside an answer cell, where it would be given away"
     for number, line in enumerate(cell["source"].splitlines(), 1):
         like = LIKE_MARKER.match(line)
-        marker = like and f"{like[1].upper()} {'SOLUTION' if like[2].lower() == 'solution' else 'HIDDEN TESTS'}"
+        marker = (
+            like
+            and f"{like[1].upper()} {'SOLUTION' if like[2].lower() == 'solution' else 'HIDDEN TESTS'}"
+        )
         if like and marker not in line:
             yield f"line {number} must be ### {marker}; after {line.strip()!r} all would be handed out"
     for what in ("SOLUTION", "HIDDEN TESTS"):
@@ -130,7 +149,12 @@ def handed(source, kind, role) -> str:
     from nbformat.v4 import new_code_cell, new_markdown_cell
     from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions
 
-    marks = {"nbgrader": {"grade": role in ("test", "written"), "solution": role in ("answer", "written")}}
+    marks = {
+        "nbgrader": {
+            "grade": role in ("test", "written"),
+            "solution": role in ("answer", "written"),
+        }
+    }
     cell = (new_code_cell if kind == "code" else new_markdown_cell)(source, metadata=marks)
     if role in ("answer", "written"):
         ClearSolutions().preprocess_cell(cell, {"language": KERNEL}, 0)

@@ -1,8 +1,10 @@
-"""Values between two processes that do not trust each other: JSON and raw numbers in frames, never pickle.
+"""Values between two processes that do not trust each other: JSON and raw numbers in frames, never
+pickle.
 
-A message is a dict. Its values may be None, bool, numbers, text, lists, tuples, sets and dicts of those, numpy arrays and
-scalars, torch tensors, numpy Generators (by the state of their bit generator) and dpkit's records; each arrives as a copy.
-On the wire:  b"dpk1", length of the JSON (4 bytes), length of the rest (8 bytes), the JSON, the arrays' bytes in a row.
+A message is a dict. Its values may be None, bool, numbers, text, lists, tuples, sets and dicts of
+those, numpy arrays and scalars, torch tensors, numpy Generators (by the state of their bit
+generator) and dpkit's records; each arrives as a copy. On the wire:  b"dpk1", length of the JSON (4
+bytes), length of the rest (8 bytes), the JSON, the arrays' bytes in a row.
 """
 
 import json
@@ -23,10 +25,20 @@ LONGEST = 16 * 2**20  # bytes of JSON: each becomes many in memory
 DEEPEST = 40  # lists within lists
 DTYPE = re.compile(r"[<>|=](?:[biufcSU]\d+|[mM]8(?:\[\w+\])?)")
 GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
-RECORDS = {"TrainingDynamics": ("target_prob", "margin", "correct", "labels", "moment", "params", "divergence"),
-           "Snapshot": ("probs", "features", "labels", "params"),
-           "Scores": ("values", "name", "params"),
-           "Selection": ("kept", "num_samples", "method", "params")}
+RECORDS = {
+    "TrainingDynamics": (
+        "target_prob",
+        "margin",
+        "correct",
+        "labels",
+        "moment",
+        "params",
+        "divergence",
+    ),
+    "Snapshot": ("probs", "features", "labels", "params"),
+    "Scores": ("values", "name", "params"),
+    "Selection": ("kept", "num_samples", "method", "params"),
+}
 
 
 class Unsendable(TypeError):
@@ -41,7 +53,7 @@ class Silence(Exception):
     """No whole message came, or none was taken, before the deadline."""
 
 
-# ---- values ----------------------------------------------------------------------------------------------------
+# ---- values --------------------------------------------------------------------------------------
 
 
 def encode(value, blobs: list, *, handle=None, depth=0):
@@ -82,7 +94,10 @@ def encode(value, blobs: list, *, handle=None, depth=0):
         return {"generator": inner(value.bit_generator.state)}
     kind = type(value).__name__
     if type(value).__module__.startswith("dpkit.records.") and kind in RECORDS:
-        return {"record": kind, "fields": {name: inner(getattr(value, name)) for name in RECORDS[kind]}}
+        return {
+            "record": kind,
+            "fields": {name: inner(getattr(value, name)) for name in RECORDS[kind]},
+        }
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         try:
@@ -104,7 +119,8 @@ def _blob(array, blobs):
 
 
 def decode(tree, blobs: list, *, proxy=None):
-    """What encode made of a value, as a new value. proxy: called with a function's JSON, returns what stands for it.
+    """What encode made of a value, as a new value. proxy: called with a function's JSON, returns
+    what stands for it.
 
     Raises Garbled for anything that encode does not write: the sender may be anybody.
     """
@@ -130,7 +146,8 @@ def _decode(tree, blobs, proxy, depth):
         from dpkit import records
 
         return getattr(records, {name: name for name in RECORDS}[part])(
-            **{name: inner(tree["fields"][name]) for name in RECORDS[part]})
+            **{name: inner(tree["fields"][name]) for name in RECORDS[part]}
+        )
     if kind == "callable" and proxy is not None:
         return proxy(tree)
     if more:
@@ -154,7 +171,11 @@ def _decode(tree, blobs, proxy, depth):
 
 
 def _array(number, dtype, shape, blobs):
-    if not DTYPE.fullmatch(dtype) or not all(type(size) is int and 0 <= size < 2**40 for size in shape) or len(shape) > 32:
+    if (
+        not DTYPE.fullmatch(dtype)
+        or not all(type(size) is int and 0 <= size < 2**40 for size in shape)
+        or len(shape) > 32
+    ):
         raise Garbled("an array of an odd type or shape")
     blob, dtype = blobs[number], np.dtype(dtype)
     if dtype.itemsize * math.prod(shape) != len(blob):
@@ -174,11 +195,12 @@ def generator(state):
     return np.random.Generator(bits)
 
 
-# ---- messages --------------------------------------------------------------------------------------------------
+# ---- messages ------------------------------------------------------------------------------------
 
 
 def send(fd, message: dict, blobs=(), *, deadline=math.inf) -> None:
-    """Write a message whose values are JSON already. fd: non-blocking if there is a deadline, in time.monotonic() seconds.
+    """Write a message whose values are JSON already. fd: non-blocking if there is a deadline, in
+    time.monotonic() seconds.
 
     Raises Silence at the deadline, Unsendable if it is too large, OSError if nobody reads.
     """
@@ -197,7 +219,9 @@ def send(fd, message: dict, blobs=(), *, deadline=math.inf) -> None:
 
 
 def receive(fd, *, deadline=math.inf) -> tuple[dict, list]:
-    """Read one message. Returns (message, blobs). Raises Silence at the deadline, EOFError at the end, Garbled."""
+    """Read one message. Returns (message, blobs). Raises Silence at the deadline, EOFError at the
+    end, Garbled.
+    """
     mark, length, rest = HEAD.unpack(_exactly(fd, HEAD.size, deadline))
     if mark != MARK or length > LONGEST or rest > LARGEST:
         raise Garbled("no message of ours")

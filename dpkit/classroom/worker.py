@@ -1,8 +1,10 @@
-"""The process in which a student's cells run. It answers the marker's requests until it is ended from outside.
+"""The process in which a student's cells run. It answers the marker's requests until it is ended
+from outside.
 
     {"do": "run", "source": ...}                  -> {"outputs": [...], "raised": null or {...}}
-    {"do": "fetch", "names": [...]}               -> {"values": {name: value}, "refused": {name: why}}
-    {"do": "call", "function": ..., "arguments"}  -> {"value"} or {"raised"}, with "changed" and "generators"
+    {"do": "fetch", "names": [...]}               -> {"values": {name: value}, "refused": {name:
+    why}} {"do": "call", "function": ..., "arguments"}  -> {"value"} or {"raised"}, with "changed"
+    and "generators"
 
 Nothing here is trusted by the marker: the student's code lives in this very process.
 """
@@ -14,6 +16,7 @@ import re
 import resource
 import sys
 import traceback
+from functools import partial
 
 from dpkit.classroom import wire
 
@@ -57,7 +60,13 @@ def _unsendable(error):
 
 
 def _limit(memory, seconds):
-    for kind, value in [("DATA", memory), ("CORE", 0), ("FSIZE", 64 * 2**20), ("NOFILE", 256), ("CPU", seconds)]:
+    for kind, value in [
+        ("DATA", memory),
+        ("CORE", 0),
+        ("FSIZE", 64 * 2**20),
+        ("NOFILE", 256),
+        ("CPU", seconds),
+    ]:
         number = getattr(resource, f"RLIMIT_{kind}")
         hard = resource.getrlimit(number)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
@@ -66,10 +75,12 @@ def _limit(memory, seconds):
     if sys.platform.startswith("linux"):
         import ctypes
 
-        ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL: not to outlive the marker, without a sandbox too
+        ctypes.CDLL(None).prctl(
+            1, 9
+        )  # PR_SET_PDEATHSIG, SIGKILL: not to outlive the marker, without a sandbox too
 
 
-# ---- running a cell --------------------------------------------------------------------------------------------
+# ---- running a cell ------------------------------------------------------------------------------
 
 
 def _shell():
@@ -146,11 +157,22 @@ class Outputs:
 
     def fail(self, kind, value, lines):
         text = ANSI.sub("", "\n".join(lines))[-10_000:]
-        self.outputs.append({"output_type": "error", "ename": kind.__name__, "evalue": _told(value), "traceback": [text]})
+        self.outputs.append(
+            {
+                "output_type": "error",
+                "ename": kind.__name__,
+                "evalue": _told(value),
+                "traceback": [text],
+            }
+        )
 
     def finished(self):
-        return [{**output, "text": "".join(output["text"])} if output["output_type"] == "stream" else output
-                for output in self.outputs]
+        return [
+            {**output, "text": "".join(output["text"])}
+            if output["output_type"] == "stream"
+            else output
+            for output in self.outputs
+        ]
 
 
 class Stream(io.TextIOBase):
@@ -170,7 +192,11 @@ class Stream(io.TextIOBase):
 def _captured(shell, work):
     """Run `work()` while what is shown goes to a fresh shell.taken. Returns (result, outputs)."""
     shell.taken = taken = Outputs()
-    before, sys.stdout, sys.stderr = (sys.stdout, sys.stderr), Stream(shell, "stdout"), Stream(shell, "stderr")
+    before, sys.stdout, sys.stderr = (
+        (sys.stdout, sys.stderr),
+        Stream(shell, "stdout"),
+        Stream(shell, "stderr"),
+    )
     try:
         return work(), taken
     finally:
@@ -183,7 +209,7 @@ def run(shell, functions, request, blobs, out):
     return {"outputs": taken.finished(), "raised": _raised(error) if error else None}
 
 
-# ---- answering -------------------------------------------------------------------------------------------------
+# ---- answering -----------------------------------------------------------------------------------
 
 
 def fetch(shell, functions, request, blobs, out):
@@ -192,7 +218,8 @@ def fetch(shell, functions, request, blobs, out):
         if name in shell.user_ns:
             mark = len(out)
             try:
-                values[name] = wire.encode(shell.user_ns[name], out, handle=lambda f: _handle(f, functions, name))  # noqa: B023
+                handle = partial(_handle, functions=functions, name=name)
+                values[name] = wire.encode(shell.user_ns[name], out, handle=handle)
             except wire.Unsendable as error:
                 del out[mark:]
                 refused[name] = str(error)
@@ -201,20 +228,30 @@ def fetch(shell, functions, request, blobs, out):
 
 def _handle(function, functions, name=None):
     functions.append(function)
-    return {"callable": len(functions) - 1, "name": name or getattr(function, "__name__", type(function).__name__)}
+    return {
+        "callable": len(functions) - 1,
+        "name": name or getattr(function, "__name__", type(function).__name__),
+    }
 
 
 def call(shell, functions, request, blobs, out):
     """Call a function with copies of the marker's arguments; say which of them it changed."""
     args, kwargs = wire.decode(request["arguments"], blobs)
     function = functions[request["function"]]
-    places = {**{f"argument {i + 1}": value for i, value in enumerate(args)}, **{f"`{k}`": v for k, v in kwargs.items()}}
+    places = {
+        **{f"argument {i + 1}": value for i, value in enumerate(args)},
+        **{f"`{k}`": v for k, v in kwargs.items()},
+    }
     before = {place: _bytes(value) for place, value in places.items()}
     random = [value for value in places.values() if _is_generator(value)]
 
     def work():
         try:
-            return {"value": wire.encode(function(*args, **kwargs), out, handle=lambda f: _handle(f, functions))}
+            return {
+                "value": wire.encode(
+                    function(*args, **kwargs), out, handle=lambda f: _handle(f, functions)
+                )
+            }
         except wire.Unsendable:
             raise
         except BaseException as error:
@@ -223,7 +260,11 @@ def call(shell, functions, request, blobs, out):
     reply, _ = _captured(shell, work)
     if "raised" in reply:
         out.clear()
-    changed = [place for place, value in places.items() if not _is_generator(value) and _bytes(value) != before[place]]
+    changed = [
+        place
+        for place, value in places.items()
+        if not _is_generator(value) and _bytes(value) != before[place]
+    ]
     return {**reply, "changed": changed, "generators": [wire.encode(one, out) for one in random]}
 
 
@@ -245,8 +286,12 @@ def _raised(error) -> dict:
     for frame in traceback.extract_tb(error.__traceback__):
         if "ipython-input" in frame.filename or "/ipykernel_" in frame.filename:
             where = f"line {frame.lineno}: {frame.line}" if frame.line else f"line {frame.lineno}"
-    return {"kind": type(error).__name__, "bases": [base.__name__ for base in type(error).__mro__], "text": _told(error),
-            "where": where[:160]}
+    return {
+        "kind": type(error).__name__,
+        "bases": [base.__name__ for base in type(error).__mro__],
+        "text": _told(error),
+        "where": where[:160],
+    }
 
 
 def _told(error) -> str:

@@ -2,7 +2,12 @@
 
 import sys
 
-PASSED, FAILED, REFUSED, PARTIAL = 0, 1, 2, 3  # exit codes; 128 + the signal's number after Ctrl-C or SIGTERM
+PASSED, FAILED, REFUSED, PARTIAL = (
+    0,
+    1,
+    2,
+    3,
+)  # exit codes; 128 + the signal's number after Ctrl-C or SIGTERM
 
 
 def tell(code, *lines) -> int:
@@ -19,6 +24,10 @@ def missing_for_class(*packages) -> str | None:
             import_module(package)
         except ImportError as error:  # it is not there, or something that it needs is not
             extra = "classroom" if package in ("nbgrader", "latex2mathml") else "notebooks"
-            why = "is not installed" if getattr(error, "name", None) == package else f"cannot be imported ({error})"
+            why = (
+                "is not installed"
+                if getattr(error, "name", None) == package
+                else f"cannot be imported ({error})"
+            )
             return f"this command needs {package}, which {why}: pip install 'dpkit[{extra}]'"
     return None

@@ -7,13 +7,21 @@ from dpkit.cli._exit import FAILED, PASSED, REFUSED, missing_for_class, tell
 
 def add_to(commands) -> None:
     assignments = commands.add_parser(
-        "assignments", help="make the students' copies of the assignments",
+        "assignments",
+        help="make the students' copies of the assignments",
         description="From every source notebook write DIR/handout/<name>/<name>.ipynb, for the students, and "
-                    "DIR/tutorials/<name>.ipynb, with solutions, for after the deadline. Exit code 0 if it was done, 2 if it "
-                    "was refused.")
-    assignments.add_argument("--out", default="classroom", metavar="DIR", help="folder to write (default: classroom)")
-    assignments.add_argument("--source", default="notebooks/assignments", metavar="DIR",
-                             help="folder of the source notebooks (default: notebooks/assignments)")
+        "DIR/tutorials/<name>.ipynb, with solutions, for after the deadline. Exit code 0 if it "
+        "was done, 2 if it was refused.",
+    )
+    assignments.add_argument(
+        "--out", default="classroom", metavar="DIR", help="folder to write (default: classroom)"
+    )
+    assignments.add_argument(
+        "--source",
+        default="notebooks/assignments",
+        metavar="DIR",
+        help="folder of the source notebooks (default: notebooks/assignments)",
+    )
     assignments.set_defaults(run=run)
 
 
@@ -34,7 +42,9 @@ def run(arguments) -> int:
     except KeyboardInterrupt:
         return tell(128 + signal.SIGINT, "interrupted; nothing was written")
     except OSError as error:
-        return tell(FAILED, f"could not write {error.filename or arguments.out}: {error.strerror or error}")
+        return tell(
+            FAILED, f"could not write {error.filename or arguments.out}: {error.strerror or error}"
+        )
     for stem in stems:
         print(f"{arguments.out}/handout/{stem}/{stem}.ipynb")
     print(f"solutions, for after the deadline: {arguments.out}/tutorials")

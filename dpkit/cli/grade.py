@@ -8,25 +8,61 @@ from dpkit.cli._exit import FAILED, PASSED, REFUSED, missing_for_class, tell
 
 def add_to(commands) -> None:
     grade = commands.add_parser(
-        "grade", help="grade what students handed in",
+        "grade",
+        help="grade what students handed in",
         description="Grade SUBMISSIONS/<student>/<assignment>.ipynb and write grades.csv, a feedback page for each, and "
-                    "summary.html. Student code runs in a sandbox; the marks come from tests outside of it. What was graded "
-                    "before and has not changed is not graded again. Points on written answers are read from DIR/written.csv, "
-                    "with the columns of DIR/to_read.csv. Exit code 0 if it was done, 1 if some could not be graded through a "
-                    "fault of the assignment or of this machine, 2 if it was refused.")
-    grade.add_argument("submissions", metavar="SUBMISSIONS", help="folder with a folder for each student")
-    grade.add_argument("--out", default="grades", metavar="DIR", help="folder to write (default: grades)")
-    grade.add_argument("--source", default="notebooks/assignments", metavar="DIR",
-                       help="folder of the source notebooks (default: notebooks/assignments)")
-    grade.add_argument("--student", metavar="NAME", help="grade this student again, and nobody else")
+        "summary.html. Student code runs in a sandbox; the marks come from tests outside of it. "
+        "What was graded before and has not changed is not graded again. Points on written "
+        "answers are read from DIR/written.csv, with the columns of DIR/to_read.csv. Exit code 0 "
+        "if it was done, 1 if some could not be graded through a fault of the assignment or of "
+        "this machine, 2 if it was refused.",
+    )
+    grade.add_argument(
+        "submissions", metavar="SUBMISSIONS", help="folder with a folder for each student"
+    )
+    grade.add_argument(
+        "--out", default="grades", metavar="DIR", help="folder to write (default: grades)"
+    )
+    grade.add_argument(
+        "--source",
+        default="notebooks/assignments",
+        metavar="DIR",
+        help="folder of the source notebooks (default: notebooks/assignments)",
+    )
+    grade.add_argument(
+        "--student", metavar="NAME", help="grade this student again, and nobody else"
+    )
     grade.add_argument("--assignment", metavar="NAME", help="grade only this assignment")
-    grade.add_argument("--workers", type=int, default=1, metavar="N", help="submissions at a time (default: 1)")
-    grade.add_argument("--seconds", type=float, default=20, metavar="S",
-                       help="one cell or one call of a function may take so long (default: 20)")
-    grade.add_argument("--total", type=float, default=600, metavar="S", help="one submission, with its tests (default: 600)")
-    grade.add_argument("--memory", type=float, default=2, metavar="GB", help="of all a submission's processes (default: 2)")
-    grade.add_argument("--trust", action="store_true", help="run the students' code without a sandbox, as yourself: it can "
-                                                            "then read and write whatever you can")
+    grade.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="submissions at a time (default: 1)"
+    )
+    grade.add_argument(
+        "--seconds",
+        type=float,
+        default=20,
+        metavar="S",
+        help="one cell or one call of a function may take so long (default: 20)",
+    )
+    grade.add_argument(
+        "--total",
+        type=float,
+        default=600,
+        metavar="S",
+        help="one submission, with its tests (default: 600)",
+    )
+    grade.add_argument(
+        "--memory",
+        type=float,
+        default=2,
+        metavar="GB",
+        help="of all a submission's processes (default: 2)",
+    )
+    grade.add_argument(
+        "--trust",
+        action="store_true",
+        help="run the students' code without a sandbox, as yourself: it can "
+        "then read and write whatever you can",
+    )
     grade.set_defaults(run=run)
 
 
@@ -38,19 +74,34 @@ def run(arguments) -> int:
         return tell(REFUSED, missing)
     for name in ("seconds", "total", "memory", "workers"):
         if not 0 < getattr(arguments, name) < 10**6:
-            return tell(REFUSED, f"--{name} must be a number above 0; got {getattr(arguments, name):g}")
+            return tell(
+                REFUSED, f"--{name} must be a number above 0; got {getattr(arguments, name):g}"
+            )
     try:
         from dpkit.classroom import grading, sandbox
 
         limits = sandbox.Limits(arguments.seconds, arguments.total, int(arguments.memory * 2**30))
-        rows = grading.grade(arguments.submissions, out=arguments.out, source=arguments.source, student=arguments.student,
-                             assignment=arguments.assignment, workers=arguments.workers, trust=arguments.trust, limits=limits,
-                             say=lambda line: print(line, file=sys.stderr, flush=True))
+        rows = grading.grade(
+            arguments.submissions,
+            out=arguments.out,
+            source=arguments.source,
+            student=arguments.student,
+            assignment=arguments.assignment,
+            workers=arguments.workers,
+            trust=arguments.trust,
+            limits=limits,
+            say=lambda line: print(line, file=sys.stderr, flush=True),
+        )
     except Refused as refused:
         return tell(REFUSED, *refused.mistakes)
     except KeyboardInterrupt:
         return tell(128 + signal.SIGINT, "interrupted; the same command goes on from here")
     except OSError as error:
-        return tell(FAILED, f"could not write {error.filename or arguments.out}: {error.strerror or error}")
-    print(f"{len(rows)} rows in {arguments.out}/grades.csv, pages in {arguments.out}/feedback, {arguments.out}/summary.html")
+        return tell(
+            FAILED, f"could not write {error.filename or arguments.out}: {error.strerror or error}"
+        )
+    print(
+        f"{len(rows)} rows in {arguments.out}/grades.csv, pages in {arguments.out}/feedback, "
+        f"{arguments.out}/summary.html"
+    )
     return FAILED if any(row["unfinished"] for row in rows) else PASSED

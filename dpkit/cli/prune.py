@@ -11,36 +11,106 @@ def add_to(commands) -> None:
     from dpkit.methods.catalog import METHODS
 
     prune = commands.add_parser(
-        "prune", help="choose which images of a set to keep",
+        "prune",
+        help="choose which images of a set to keep",
         description="Watch a small network learn the set (once: the record is kept and used again), score every image, and "
-                    "write kept.txt, scores, a picture and a manifest. Exit code 0 if it was done, 2 if it was refused. "
-                    "Stopped at any moment, the same command goes on.")
-    prune.add_argument("data", metavar="DATA", help="digits, fashion-mnist, cifar10, cifar100; an .npz with images and labels; "
-                                                    "or a folder with one folder of images per class")
-    prune.add_argument("--ratio", type=float, required=True, help="the fraction to REMOVE, from 0 up to 1")
+        "write kept.txt, scores, a picture and a manifest. Exit code 0 if it was done, 2 if it was refused. "
+        "Stopped at any moment, the same command goes on.",
+    )
+    prune.add_argument(
+        "data",
+        metavar="DATA",
+        help="digits, fashion-mnist, cifar10, cifar100; an .npz with images and labels; "
+        "or a folder with one folder of images per class",
+    )
+    prune.add_argument(
+        "--ratio", type=float, required=True, help="the fraction to REMOVE, from 0 up to 1"
+    )
     prune.add_argument("--out", metavar="DIR", required=True, help="folder to write")
-    prune.add_argument("--method", default="dual+beta", metavar="NAME",
-                       help=f"{', '.join(METHODS)} (default: dual+beta)")
-    prune.add_argument("--size", type=int, metavar="PIXELS", help="resize images to PIXELS x PIXELS; for files of mixed sizes")
-    prune.add_argument("--classes", nargs="+", metavar="NAME", help="folders of DATA that are its classes, where dpkit cannot "
-                                                                    "tell, or where others lie beside them (default: all)")
-    prune.add_argument("--mirror", action="store_true", help="mirror images left-right while training; not for text or digits")
-    prune.add_argument("--dynamics", metavar="FOLDER", help="prune from training dynamics recorded elsewhere; trains "
-                                                               "nothing, so --size and the training's options play no part")
-    prune.add_argument("--c-d", type=float, metavar="C", help="dual+beta: when easy images come in (default: 4)")
-    prune.add_argument("--window", type=int, metavar="J", help="dual, dual+beta, dyn_unc, tdds: epochs in a window (10)")
-    prune.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", type=_setting, dest="settings",
-                       help="any other setting of the method, e.g. --set per_class=balanced, or for ccs --set cutoff=0.2")
-    prune.add_argument("--epochs", type=int, default=30, metavar="T", help="epochs to watch (default: 30)")
-    prune.add_argument("--model", default="small_cnn", metavar="NAME", help="network to watch: small_cnn (default), fast_cnn, "
-                       "fast_cnn_narrow, fast_cnn_wide, resnet18, resnet34, resnet50, mobilenet_v3_small or mobilenet_v3_large")
-    prune.add_argument("--exits", type=int, nargs="+", default=[1], metavar="STAGE",
-                       help="eeprune: stages of the network after which it has an early exit, counted from 0 (default: 1)")
-    prune.add_argument("--batch-size", type=int, metavar="N", help="images per step (default: what suits the network; 128)")
-    prune.add_argument("--lr", type=float, metavar="RATE", help="learning rate at the start (default: what suits the network; "
-                                                                "small_cnn 0.1)")
-    prune.add_argument("--seed", type=int, default=0, metavar="N", help="of training and drawing (default: 0)")
-    prune.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu or cuda (default: auto)")
+    prune.add_argument(
+        "--method",
+        default="dual+beta",
+        metavar="NAME",
+        help=f"{', '.join(METHODS)} (default: dual+beta)",
+    )
+    prune.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help="resize images to PIXELS x PIXELS; for files of mixed sizes",
+    )
+    prune.add_argument(
+        "--classes",
+        nargs="+",
+        metavar="NAME",
+        help="folders of DATA that are its classes, where dpkit cannot "
+        "tell, or where others lie beside them (default: all)",
+    )
+    prune.add_argument(
+        "--mirror",
+        action="store_true",
+        help="mirror images left-right while training; not for text or digits",
+    )
+    prune.add_argument(
+        "--dynamics",
+        metavar="FOLDER",
+        help="prune from training dynamics recorded elsewhere; trains "
+        "nothing, so --size and the training's options play no part",
+    )
+    prune.add_argument(
+        "--c-d", type=float, metavar="C", help="dual+beta: when easy images come in (default: 4)"
+    )
+    prune.add_argument(
+        "--window",
+        type=int,
+        metavar="J",
+        help="dual, dual+beta, dyn_unc, tdds: epochs in a window (10)",
+    )
+    prune.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        type=_setting,
+        dest="settings",
+        help="any other setting of the method, e.g. --set per_class=balanced, or for ccs --set cutoff=0.2",
+    )
+    prune.add_argument(
+        "--epochs", type=int, default=30, metavar="T", help="epochs to watch (default: 30)"
+    )
+    prune.add_argument(
+        "--model",
+        default="small_cnn",
+        metavar="NAME",
+        help="network to watch: small_cnn (default), fast_cnn, "
+        "fast_cnn_narrow, fast_cnn_wide, resnet18, resnet34, resnet50, mobilenet_v3_small or mobilenet_v3_large",
+    )
+    prune.add_argument(
+        "--exits",
+        type=int,
+        nargs="+",
+        default=[1],
+        metavar="STAGE",
+        help="eeprune: stages of the network after which it has an early exit, counted from 0 (default: 1)",
+    )
+    prune.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="images per step (default: what suits the network; 128)",
+    )
+    prune.add_argument(
+        "--lr",
+        type=float,
+        metavar="RATE",
+        help="learning rate at the start (default: what suits the network; small_cnn 0.1)",
+    )
+    prune.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of training and drawing (default: 0)"
+    )
+    prune.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto, cpu or cuda (default: auto)"
+    )
     prune.add_argument("--overwrite", action="store_true", help="replace another run in DIR")
     prune.set_defaults(run=run)
 
@@ -74,25 +144,54 @@ def run(arguments) -> int:
     given = [(name, value) for name, value in named if value is not None] + arguments.settings
     options = dict(given)
     if len(options) < len(given):
-        return tell(REFUSED, f"every setting is named once; got {', '.join(name for name, _ in given)}")
+        return tell(
+            REFUSED, f"every setting is named once; got {', '.join(name for name, _ in given)}"
+        )
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *where, **more: say(f"careful: {message}")
             own = {"batch_size": arguments.batch_size, "lr": arguments.lr}
-            recipe = recipe_for(arguments.model, epochs=arguments.epochs, **{k: v for k, v in own.items() if v is not None})
-            done = prune(arguments.data, arguments.out, method=arguments.method, prune_ratio=arguments.ratio,
-                         dynamics=arguments.dynamics, seed=arguments.seed, epochs=arguments.epochs, recipe=recipe,
-                         model=arguments.model, size=arguments.size, mirror=arguments.mirror, exits=arguments.exits,
-                         options=options, overwrite=arguments.overwrite, device=arguments.device, say=say,
-                         classes=arguments.classes)
+            recipe = recipe_for(
+                arguments.model,
+                epochs=arguments.epochs,
+                **{k: v for k, v in own.items() if v is not None},
+            )
+            done = prune(
+                arguments.data,
+                arguments.out,
+                method=arguments.method,
+                prune_ratio=arguments.ratio,
+                dynamics=arguments.dynamics,
+                seed=arguments.seed,
+                epochs=arguments.epochs,
+                recipe=recipe,
+                model=arguments.model,
+                size=arguments.size,
+                mirror=arguments.mirror,
+                exits=arguments.exits,
+                options=options,
+                overwrite=arguments.overwrite,
+                device=arguments.device,
+                say=say,
+                classes=arguments.classes,
+            )
     except KeyboardInterrupt:
         return tell(128 + signal.SIGINT, "interrupted; the same command goes on from here")
-    except (ValueError, FileExistsError, FileNotFoundError, NotADirectoryError, FloatingPointError) as error:
+    except (
+        ValueError,
+        FileExistsError,
+        FileNotFoundError,
+        NotADirectoryError,
+        FloatingPointError,
+    ) as error:
         return tell(REFUSED, str(error))
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            return tell(FAILED, f"no space left for {arguments.out} or the cache {storage.cache_folder()}; free some, and the "
-                                "same command goes on from here")
+            return tell(
+                FAILED,
+                f"no space left for {arguments.out} or the cache {storage.cache_folder()}; free some, and the "
+                "same command goes on from here",
+            )
         return tell(FAILED, f"{error.filename}: {error.strerror}" if error.filename else str(error))
     print(f"{arguments.out}: {done['keep']:,} of {done['num_samples']:,} samples are kept")
     return PASSED

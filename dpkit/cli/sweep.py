@@ -8,19 +8,48 @@ from dpkit.cli._exit import FAILED, PARTIAL, PASSED, REFUSED, tell
 
 def add_to(commands) -> None:
     sweep = commands.add_parser(
-        "sweep", help="run a grid of trials: methods x ratios x seeds",
+        "sweep",
+        help="run a grid of trials: methods x ratios x seeds",
         description="Record, score, select and retrain for every trial of a grid, in parallel, and print the table. A stage "
-                    "that was finished once is never run again: stopped at any moment, the same command goes on. Exit code 0 "
-                    "if all trials are done, 1 if some failed, 2 if the grid was refused, 3 if some are still to come.")
-    sweep.add_argument("grid", metavar="GRID.yaml", help="dataset, method, prune_ratio, seed, record, retrain; see the README")
-    sweep.add_argument("--out", metavar="DIR", help="the sweep's folder (default: sweeps/<name of the grid>)")
-    sweep.add_argument("--scheduler", metavar="ADDRESS", help="of a running Dask cluster, tcp://... or tls://... "
-                                                              "(default: processes on this machine)")
-    sweep.add_argument("--workers", type=int, metavar="N", help="processes on this machine (default: one per GPU or core)")
-    sweep.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each of them (default: 1)")
-    sweep.add_argument("--retry", action="store_true", help="also run those again that failed for a reason of their own, such "
-                                                            "as a loss that became NaN")
-    sweep.add_argument("--minutes", type=float, metavar="M", help="stop after so many; the same command goes on from there")
+        "that was finished once is never run again: stopped at any moment, the same command goes "
+        "on. Exit code 0 if all trials are done, 1 if some failed, 2 if the grid was refused, 3 "
+        "if some are still to come.",
+    )
+    sweep.add_argument(
+        "grid",
+        metavar="GRID.yaml",
+        help="dataset, method, prune_ratio, seed, record, retrain; see the README",
+    )
+    sweep.add_argument(
+        "--out", metavar="DIR", help="the sweep's folder (default: sweeps/<name of the grid>)"
+    )
+    sweep.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a running Dask cluster, tcp://... or tls://... "
+        "(default: processes on this machine)",
+    )
+    sweep.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes on this machine (default: one per GPU or core)",
+    )
+    sweep.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="threads of each of them (default: 1)"
+    )
+    sweep.add_argument(
+        "--retry",
+        action="store_true",
+        help="also run those again that failed for a reason of their own, such "
+        "as a loss that became NaN",
+    )
+    sweep.add_argument(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="stop after so many; the same command goes on from there",
+    )
     sweep.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
     sweep.set_defaults(run=run)
 
@@ -34,16 +63,28 @@ def run(arguments) -> int:
 
         from dpkit.experiments import grids, results, sweeps
     except ModuleNotFoundError as error:
-        return tell(REFUSED, f"sweeps need {error.name}, which is not installed: pip install 'dpkit[scale]'")
+        return tell(
+            REFUSED, f"sweeps need {error.name}, which is not installed: pip install 'dpkit[scale]'"
+        )
     out = Path(arguments.out or Path("sweeps") / Path(arguments.grid).stem)
     client = None
     try:
         if arguments.scheduler:
             client = distributed.Client(arguments.scheduler, timeout=30)
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *where, **more: print(f"careful: {message}", file=sys.stderr)
-            rows = sweeps.sweep(arguments.grid, client, out=out, workers=arguments.workers, threads=arguments.threads,
-                                device=arguments.device, retry=arguments.retry, minutes=arguments.minutes)
+            warnings.showwarning = lambda message, *where, **more: print(
+                f"careful: {message}", file=sys.stderr
+            )
+            rows = sweeps.sweep(
+                arguments.grid,
+                client,
+                out=out,
+                workers=arguments.workers,
+                threads=arguments.threads,
+                device=arguments.device,
+                retry=arguments.retry,
+                minutes=arguments.minutes,
+            )
     except KeyboardInterrupt:
         return tell(128 + signal.SIGINT, "interrupted; the same command goes on from here")
     except grids.Refused as refused:
@@ -57,7 +98,9 @@ def run(arguments) -> int:
             client.close()
     lost = rows[rows.failed != ""]
     for row in lost.itertuples():
-        tell(FAILED, f"{row.method}, ratio {row.prune_ratio:g}, seed {row.seed} failed: {row.failed}")
+        tell(
+            FAILED, f"{row.method}, ratio {row.prune_ratio:g}, seed {row.seed} failed: {row.failed}"
+        )
     if len(lost) < len(rows):
         print(results.overview(rows))
     asked = rows.attrs["asked"]

@@ -1,4 +1,6 @@
-"""Arrays of images and labels as they are given: checked for what they seem to be, numbered, and described in a line."""
+"""Arrays of images and labels as they are given: checked for what they seem to be, numbered, and
+described in a line.
+"""
 
 import numpy as np
 
@@ -10,25 +12,37 @@ _LISTED = 12  # classes that are told one by one
 
 
 def checked(images, labels, prefix="", channels=None):
-    """images as (n, H, W, C) uint8 and labels as (n,) whole numbers, or a ValueError that calls them by `prefix`.
+    """images as (n, H, W, C) uint8 and labels as (n,) whole numbers, or a ValueError that calls
+    them by `prefix`.
 
-    channels: how many there are for certain, for sets of more than four; None where the caller does not say.
+    channels: how many there are for certain, for sets of more than four; None where the caller does
+        not say.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
-        raise ValueError(f"{prefix}images must be (n, H, W) or (n, H, W, C) uint8, 0..255; got {images.dtype} of shape "
-                         f"{images.shape}: " + ("flat rows are reshaped first, images.reshape(n, H, W, C)" if images.ndim == 2
-                                                else "scale them to 0..255 and convert"))
+        raise ValueError(
+            f"{prefix}images must be (n, H, W) or (n, H, W, C) uint8, 0..255; got {images.dtype} "
+            f"of shape {images.shape}: "
+            + (
+                "flat rows are reshaped first, images.reshape(n, H, W, C)"
+                if images.ndim == 2
+                else "scale them to 0..255 and convert"
+            )
+        )
     turned = _turned(images.shape, labels.size, channels)
     if turned:
-        raise ValueError(f"{prefix}images must be (n, H, W) or (n, H, W, C) with 1 to {_MOST_CHANNELS} channels C; got shape "
-                         f"{images.shape}: {turned}")
+        raise ValueError(
+            f"{prefix}images must be (n, H, W) or (n, H, W, C) with 1 to {_MOST_CHANNELS} channels "
+            f"C; got shape {images.shape}: {turned}"
+        )
     check_labels(labels, len(images), prefix)
     return images if images.ndim == 4 else images[..., None], labels
 
 
 def _turned(shape, num_labels, channels):
-    """What to do with an array of this shape whose axes are not (n, H, W, C); None if they are, as far as one can see."""
+    """What to do with an array of this shape whose axes are not (n, H, W, C); None if they are, as
+    far as one can see.
+    """
     last = shape[-1]
     if last > _MOST_CHANNELS and shape[0] != num_labels == last:
         order = (len(shape) - 1, *range(len(shape) - 1))
@@ -41,8 +55,10 @@ def _turned(shape, num_labels, channels):
         return f"the channels come first, so pass images.transpose(0, 2, 3, 1), {(n, second, last, first)}"
     if few:
         return None
-    return (f"of volumes give one slice each, images[:, k] or images[..., k]; if the last axis holds {last} channels, say so: "
-            f"from_arrays(..., mean=, std=) with {last} numbers each")
+    return (
+        "of volumes give one slice each, images[:, k] or images[..., k]; if the last axis holds "
+        f"{last} channels, say so: from_arrays(..., mean=, std=) with {last} numbers each"
+    )
 
 
 def check_labels(labels, n, prefix):
@@ -55,18 +71,26 @@ def check_labels(labels, n, prefix):
         advice = ": give one number per image, of rows with a 1 for the class labels.argmax(axis=1)"
     else:
         advice = ": convert them, labels.astype(int)" if labels.shape == (n,) else ""
-    raise ValueError(f"{prefix}labels must be ({n},) whole numbers; got {labels.dtype} of shape {labels.shape}{advice}")
+    raise ValueError(
+        f"{prefix}labels must be ({n},) whole numbers; got {labels.dtype} of shape "
+        f"{labels.shape}{advice}"
+    )
 
 
 def check_range(labels, class_names):
     """ValueError unless labels are places in class_names."""
     if labels.size and (labels.min() < 0 or labels.max() >= len(class_names)):
-        raise ValueError(f"labels must be in 0..{len(class_names) - 1} (one of {len(class_names)} classes); "
-                         f"got {labels.min()}..{labels.max()}: number the classes from 0, in the order of their names")
+        raise ValueError(
+            f"labels must be in 0..{len(class_names) - 1} (one of {len(class_names)} classes); got "
+            f"{labels.min()}..{labels.max()}: number the classes from 0, in the order of their "
+            "names"
+        )
 
 
 def numbers_in(labels) -> np.ndarray:
-    """The classes of labels that have no names: the numbers present, ascending; those below 0 are no classes."""
+    """The classes of labels that have no names: the numbers present, ascending; those below 0 are
+    no classes.
+    """
     found = np.unique(labels)
     return found if found.min(initial=0) >= 0 else np.arange(max(1 + int(found.max()), 1))
 
@@ -75,8 +99,10 @@ def numbered(labels, numbers, what: str) -> np.ndarray:
     """labels (n,) as places in `numbers`; ValueError for a number that is not among them."""
     unseen = np.setdiff1d(labels, numbers)
     if len(unseen) and unseen.min() >= 0:
-        raise ValueError(f"{what} hold {shortened(unseen)}, which no training label is (they are {shortened(numbers)}): leave "
-                         "those images out, or name all classes with class_names")
+        raise ValueError(
+            f"{what} hold {shortened(unseen)}, which no training label is (they are "
+            f"{shortened(numbers)}): leave those images out, or name all classes with class_names"
+        )
     return labels if len(unseen) else np.searchsorted(numbers, labels)
 
 
@@ -84,48 +110,70 @@ def numbering_note(numbers) -> tuple:
     """A sentence on how labels with gaps are numbered, or none if they have no gap."""
     if np.array_equal(numbers, np.arange(len(numbers))):
         return ()
-    return (f"the labels are numbered in order: {', '.join(f'{number} is class {k}' for k, number in enumerate(numbers[:3]))}"
-            + (f", ... {numbers[-1]} is class {len(numbers) - 1}" if len(numbers) > 3 else ""),)
+    return (
+        "the labels are numbered in order: "
+        f"{', '.join(f'{number} is class {k}' for k, number in enumerate(numbers[:3]))}"
+        + (f", ... {numbers[-1]} is class {len(numbers) - 1}" if len(numbers) > 3 else ""),
+    )
 
 
 def classes_like(train, labels, class_names, name) -> np.ndarray:
     """labels (n,) as numbers of the training set's classes; ValueError for one that it has not.
 
-    train: SetFacts of the training set.   class_names: what the labels stand for; None: they are the training set's numbers.
+    train: SetFacts of the training set.   class_names: what the labels stand for; None: they are
+        the training set's numbers.
     """
     theirs = {given: k for k, given in enumerate(train.class_names)}
     numbers = np.unique(labels)
     if class_names is None:  # where the training set's names are numbers, they are meant
         as_they_are = all(given.isdigit() for given in theirs)
-        names = [str(k) if as_they_are or not 0 <= k < len(theirs) else train.class_names[k] for k in numbers]
+        names = [
+            str(k) if as_they_are or not 0 <= k < len(theirs) else train.class_names[k]
+            for k in numbers
+        ]
     else:
         names = [str(class_names[k]) for k in numbers]
     lacking = [given for given in names if given not in theirs]
     if lacking:
-        unnamed = all(given.isdigit() for given in lacking) and not any(given.isdigit() for given in theirs)
-        raise ValueError(f"{name} has the class{'es' * (len(lacking) > 1)} {shortened(lacking)}, and the training set "
-                         f"{train.name} has only {shortened(train.class_names)}: "
-                         + ("its labels are numbers, so say with class_names what they stand for" if unnamed else
-                            "leave those images out, or train with images of all classes"))
+        unnamed = all(given.isdigit() for given in lacking) and not any(
+            given.isdigit() for given in theirs
+        )
+        raise ValueError(
+            f"{name} has the class{'es' * (len(lacking) > 1)} {shortened(lacking)}, and the "
+            f"training set {train.name} has only {shortened(train.class_names)}: "
+            + (
+                "its labels are numbers, so say with class_names what they stand for"
+                if unnamed
+                else "leave those images out, or train with images of all classes"
+            )
+        )
     return np.array([theirs[given] for given in names])[np.searchsorted(numbers, labels)]
 
 
 def check_shape_like(train, train_shape, shape, size, name) -> None:
-    """ValueError for other channels than the training set's, or a shape that size (None: it stays) does not make its own.
+    """ValueError for other channels than the training set's, or a shape that size (None: it stays)
+    does not make its own.
 
     train, name: what both sets are called.   train_shape: (n, C, H, W).   shape: (n, H, W, C).
     """
     _, channels, height, width = train_shape
     if shape[3] != channels:
-        raise ValueError(f"{name} has images of {worded(shape[3])} and the training set {train} of {worded(channels)}: convert "
-                         "one of the sets, so that both are grey or both are coloured")
+        raise ValueError(
+            f"{name} has images of {worded(shape[3])} and the training set {train} of "
+            f"{worded(channels)}: convert one of the sets, so that both are grey or both are "
+            "coloured"
+        )
     if size is None and tuple(shape[1:3]) != (height, width):
-        raise ValueError(f"{name} has images of {shape[2]}x{shape[1]} pixels and the training set {train} of {width}x{height}: "
-                         "bring them to that shape, or load both with size=")
+        raise ValueError(
+            f"{name} has images of {shape[2]}x{shape[1]} pixels and the training set {train} of "
+            f"{width}x{height}: bring them to that shape, or load both with size="
+        )
 
 
 def described(name, labels, class_names, shape=None, total=None, notes=()) -> str:
-    """A set in a line, and a line for each note.   shape: (channels, H, W), where pixels were read."""
+    """A set in a line, and a line for each note.   shape: (channels, H, W), where pixels were
+    read.
+    """
     counts = np.bincount(labels, minlength=len(class_names))
     each = [f"{label} {count:,}" for label, count in zip(class_names, counts, strict=True)]
     if len(each) > _LISTED:
@@ -142,12 +190,17 @@ def described(name, labels, class_names, shape=None, total=None, notes=()) -> st
 
 
 def pixel_statistics(images):
-    """Mean and standard deviation per channel, in 0..1, exact, by counting the 256 values: no float copy of the set."""
+    """Mean and standard deviation per channel, in 0..1, exact, by counting the 256 values: no float
+    copy of the set.
+    """
     channels = images.reshape(len(images), -1, images.shape[3])
     mean, std = [], []
     values = np.arange(256) / 255
     for c in range(channels.shape[2]):
-        counts = sum(np.bincount(channels[i : i + 4096, :, c].ravel(), minlength=256) for i in range(0, len(images), 4096))
+        counts = sum(
+            np.bincount(channels[i : i + 4096, :, c].ravel(), minlength=256)
+            for i in range(0, len(images), 4096)
+        )
         m = float(counts @ values / counts.sum())
         mean.append(m)
         std.append(max(float(np.sqrt(counts @ (values - m) ** 2 / counts.sum())), 1e-3))

@@ -1,7 +1,9 @@
-"""A folder of class folders as arrays: <folder>/<class>/<any depth>/<image>, in the order of torchvision's ImageFolder.
+"""A folder of class folders as arrays: <folder>/<class>/<any depth>/<image>, in the order of
+torchvision's ImageFolder.
 
-So id i here is item i of `torchvision.datasets.ImageFolder(folder)`. Files are decoded by Pillow in several threads, once:
-the pixels are kept in the cache folder until a file, or the size asked for, changes.
+So id i here is item i of `torchvision.datasets.ImageFolder(folder)`. Files are decoded by Pillow in
+several threads, once: the pixels are kept in the cache folder until a file, or the size asked for,
+changes.
 """
 
 import json
@@ -25,7 +27,8 @@ _PART = 4096  # files between two savings
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """The image files of a folder: paths (n,) relative to it, labels (n,) int64, class_names, in ImageFolder's order.
+    """The image files of a folder: paths (n,) relative to it, labels (n,) int64, class_names, in
+    ImageFolder's order.
 
     notes: a sentence for each kind of thing that was left out.
     """
@@ -38,7 +41,8 @@ class Listing:
 
 
 def list_folder(folder, classes=None, known=None) -> Listing:
-    """Find the image files and their classes; no file is opened. ValueError says what the folder lacks.
+    """Find the image files and their classes; no file is opened. ValueError says what the folder
+    lacks.
 
     classes: names of the class folders, where it is for the caller to say; all others are left out.
     known:   names of the classes of another set, of which this one may lack some.
@@ -47,7 +51,9 @@ def list_folder(folder, classes=None, known=None) -> Listing:
 
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"expected a folder with one folder of images per class; there is no folder {folder}")
+        raise ValueError(
+            f"expected a folder with one folder of images per class; there is no folder {folder}"
+        )
     tree = read_tree(folder, IMG_EXTENSIONS)
     root = tree.root
     chosen = _chosen(folder, root, classes)
@@ -56,56 +62,91 @@ def list_folder(folder, classes=None, known=None) -> Listing:
     _check_classes(folder, root, chosen, certain, few=known is not None)
     if known is not None:
         chosen = [name for name in chosen if name in root.inner]
-    found = [(label, os.path.join(branch.path, file)) for label, name in enumerate(chosen)
-             for branch in sorted(root.folders[name].walk(), key=lambda branch: branch.path) for file in branch.files]
+    found = [
+        (label, os.path.join(branch.path, file))
+        for label, name in enumerate(chosen)
+        for branch in sorted(root.folders[name].walk(), key=lambda branch: branch.path)
+        for file in branch.files
+    ]
     labels, paths = np.array([label for label, _ in found], np.int64), [path for _, path in found]
     check_paths(paths)
     single = [name for name, count in zip(chosen, np.bincount(labels), strict=True) if count == 1]
     if single and known is None:
-        warnings.warn(f"{len(single)} of {len(chosen)} classes have a single image ({', '.join(single[:5])}): pruning it "
-                      "would leave the class empty, so add images or merge classes", stacklevel=2)
-    return Listing(folder, paths, labels, chosen, tree.notes(loose=root.files, others=others) + mixed_note(root))
+        warnings.warn(
+            f"{len(single)} of {len(chosen)} classes have a single image "
+            f"({', '.join(single[:5])}): pruning it would leave the class empty, so add images or "
+            "merge classes",
+            stacklevel=2,
+        )
+    return Listing(
+        folder,
+        paths,
+        labels,
+        chosen,
+        tree.notes(loose=root.files, others=others) + mixed_note(root),
+    )
 
 
 def _chosen(folder, root, classes):
-    """Names of the class folders in order: all folders there are, or those that the caller names."""
+    """Names of the class folders in order: all folders there are, or those that the caller
+    names.
+    """
     if classes is None:
         return list(root.folders)
     if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
-        raise ValueError(f'classes must be a list of names, such as ["cats", "dogs"]; got {classes!r}')
+        raise ValueError(
+            f'classes must be a list of names, such as ["cats", "dogs"]; got {classes!r}'
+        )
     missing = sorted(set(classes) - set(root.folders))
     if missing:
-        raise ValueError(f"classes names {shortened(missing)}, and {folder} has no such folder; it has "
-                         f"{shortened(root.folders) or 'none'}")
+        raise ValueError(
+            f"classes names {shortened(missing)}, and {folder} has no such folder; it has "
+            f"{shortened(root.folders) or 'none'}"
+        )
     return sorted(set(classes))
 
 
 def _check_classes(folder, root, chosen, certain, few):
-    """ValueError if these are no class folders.   certain: they are meant.   few: one is enough, and some may be empty."""
+    """ValueError if these are no class folders.   certain: they are meant.   few: one is enough,
+    and some may be empty.
+    """
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
     if not chosen:
-        raise ValueError(f"{folder} must hold one folder of images per class; it holds no folder"
-                         + (f", but {len(root.files)} images directly: sort them into folders" if root.files
-                            else " and no image"))
+        raise ValueError(
+            f"{folder} must hold one folder of images per class; it holds no folder"
+            + (
+                f", but {len(root.files)} images directly: sort them into folders"
+                if root.files
+                else " and no image"
+            )
+        )
     if not root.inner:
-        raise ValueError(f"{folder} holds no image: its {len(chosen)} class folders have no file that ends in "
-                         f"{', '.join(IMG_EXTENSIONS)}")
+        raise ValueError(
+            f"{folder} holds no image: its {len(chosen)} class folders have no file that ends in "
+            f"{', '.join(IMG_EXTENSIONS)}"
+        )
     fault = None if certain else fault_of(folder, root)
     if fault:
         raise ValueError(fault)
     if few:
         return
     if len(chosen) == 1:
-        raise ValueError(f"{folder} must hold at least two classes to tell apart; it holds one, {chosen[0]!r}: add the "
-                         "others as folders beside it")
+        raise ValueError(
+            f"{folder} must hold at least two classes to tell apart; it holds one, {chosen[0]!r}: "
+            "add the others as folders beside it"
+        )
     empty = [name for name in chosen if name not in root.inner]
     if empty:
-        raise ValueError(f"the class folder {folder / empty[0]} holds no image: remove it, or put its images there")
+        raise ValueError(
+            f"the class folder {folder / empty[0]} holds no image: remove it, or put its images "
+            "there"
+        )
 
 
 def read_pixels(listing: Listing, size=None, *, watch=None) -> np.ndarray:
-    """(n, H, W, 3) uint8, each image squeezed to size x size; read-only, from the cache folder if nothing has changed.
+    """(n, H, W, 3) uint8, each image squeezed to size x size; read-only, from the cache folder if
+    nothing has changed.
 
     size:   pixels, or None if all files already have the same size.
     watch:  called as watch(done, total) while files are decoded.
@@ -113,8 +154,17 @@ def read_pixels(listing: Listing, size=None, *, watch=None) -> np.ndarray:
     """
     files = [listing.folder / path for path in listing.paths]
     # a file that changed has another size or time; where the folder lies does not matter
-    stamps = [(path, info.st_size, info.st_mtime_ns) for path, info in zip(listing.paths, map(os.stat, files), strict=True)]
-    key = storage.key_hash({"images": 1, "size": size, "files": [[os.fsencode(path).hex(), *rest] for path, *rest in stamps]})
+    stamps = [
+        (path, info.st_size, info.st_mtime_ns)
+        for path, info in zip(listing.paths, map(os.stat, files), strict=True)
+    ]
+    key = storage.key_hash(
+        {
+            "images": 1,
+            "size": size,
+            "files": [[os.fsencode(path).hex(), *rest] for path, *rest in stamps],
+        }
+    )
     kept = storage.cache_folder() / f"images-{key}"
     try:
         return storage.load_arrays(kept, kind="Images", schema=1)[0]["pixels"]
@@ -131,7 +181,9 @@ def read_pixels(listing: Listing, size=None, *, watch=None) -> np.ndarray:
 
 
 def _remove_older(kept, origin):
-    """Remove the pixels of the same folder as it was before: they are large, and nobody will ask for them again."""
+    """Remove the pixels of the same folder as it was before: they are large, and nobody will ask
+    for them again.
+    """
     for file in kept.parent.glob("images-*/manifest.json"):
         with suppress(OSError, ValueError, KeyError):
             if file.parent != kept and json.loads(file.read_text())["params"] == origin:
@@ -142,18 +194,30 @@ def _decoded(files, size, watch, partial):
     """All pictures; finished parts of the work lie in the folder `partial` until it is whole."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside Python's lock
         shape = (size, size) if size else _common_shape(files, pool)
-        need, have = 3 * len(files) * shape[0] * shape[1], os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        need, have = (
+            3 * len(files) * shape[0] * shape[1],
+            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        )
         if need > have / 3:  # read, then copied once into the set
-            raise ValueError(f"{len(files)} images of {shape[1]}x{shape[0]} pixels are {need / 2**30:.1f} GiB, too much for "
-                             f"the {have / 2**30:.1f} GiB of this machine: choose a smaller size (--size 64)")
+            raise ValueError(
+                f"{len(files)} images of {shape[1]}x{shape[0]} pixels are {need / 2**30:.1f} GiB, "
+                f"too much for the {have / 2**30:.1f} GiB of this machine: choose a smaller size "
+                "(--size 64)"
+            )
         pixels = np.empty((len(files), *shape, 3), np.uint8)
         broken = []
         for start in range(0, len(files), _PART):
-            block, part, before = files[start : start + _PART], partial / f"{start}.npy", len(broken)
+            block, part, before = (
+                files[start : start + _PART],
+                partial / f"{start}.npy",
+                len(broken),
+            )
             if part.exists():
                 pixels[start : start + len(block)] = np.load(part, allow_pickle=False)
                 continue
-            for row, picture in enumerate(pool.map(lambda file: _picture(file, size), block), start):
+            for row, picture in enumerate(
+                pool.map(lambda file: _picture(file, size), block), start
+            ):
                 if isinstance(picture, str):
                     broken.append(picture)
                 else:
@@ -165,20 +229,27 @@ def _decoded(files, size, watch, partial):
                     np.save(file, pixels[start : start + len(block)], allow_pickle=False)
     if broken:
         more = f" (and {len(broken) - 3} more)" if len(broken) > 3 else ""
-        raise ValueError(f"{len(broken)} of {len(files)} images cannot be read: {'; '.join(broken[:3])}{more}: replace or "
-                         "remove them")
+        raise ValueError(
+            f"{len(broken)} of {len(files)} images cannot be read: {'; '.join(broken[:3])}{more}: "
+            "replace or remove them"
+        )
     return pixels
 
 
 def _common_shape(files, pool):
     """(H, W) of all images, from their headers; ValueError names two that differ."""
     shapes = dict(zip(files, pool.map(_shape, files), strict=True))
-    known = [(file, shape) for file, shape in shapes.items() if shape]  # a broken file is told later, by its own name
+    known = [
+        (file, shape) for file, shape in shapes.items() if shape
+    ]  # a broken file is told later, by its own name
     other = next((file for file, shape in known if shape != known[0][1]), None)
     if other is not None:
         (h, w), (h2, w2) = known[0][1], shapes[other]
-        raise ValueError(f"images must be of one size; {known[0][0]} is {w}x{h} and {other} is {w2}x{h2} "
-                         f"({len(set(shape for _, shape in known))} sizes in all): have them resized with size=64 (--size 64)")
+        raise ValueError(
+            f"images must be of one size; {known[0][0]} is {w}x{h} and {other} is {w2}x{h2} "
+            f"({len(set(shape for _, shape in known))} sizes in all): have them resized with "
+            "size=64 (--size 64)"
+        )
     return known[0][1] if known else (1, 1)
 
 
@@ -201,7 +272,9 @@ def _picture(file, size):
             if image.mode.startswith(("I", "F")):
                 return f"{file} has more than 8 bits a pixel (mode {image.mode}), convert it to 8"
             if size:
-                image.draft("RGB", (size, size))  # large JPEGs are decoded at a fraction of their size
+                image.draft(
+                    "RGB", (size, size)
+                )  # large JPEGs are decoded at a fraction of their size
             image = image.convert("RGB")
             if size:
                 image = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3)

@@ -1,7 +1,8 @@
-"""What lies in a folder of images, and whether its folders are classes: judged by the names inside, before a file is opened.
+"""What lies in a folder of images, and whether its folders are classes: judged by the names inside,
+before a file is opened.
 
-Splits, years and sites, and copies of the whole set lie in folders as classes do. They show themselves: by their names, or as
-their own folders repeat names that are found elsewhere.
+Splits, years and sites, and copies of the whole set lie in folders as classes do. They show
+themselves: by their names, or as their own folders repeat names that are found elsewhere.
 """
 
 import os
@@ -12,17 +13,65 @@ from pathlib import Path
 
 from dpkit.records.set_facts import shortened
 
-_SYSTEM = {"__macosx", "__pycache__", "@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information"}
-_SPLITS = {"train": "train", "training": "train", "trn": "train", "trainval": "train", "val": "val", "valid": "val",
-           "validation": "val", "dev": "val", "devel": "val", "development": "val", "test": "test", "tst": "test",
-           "testing": "test", "eval": "test", "evaluation": "test", "holdout": "test", "heldout": "test"}
-_BESIDE = {"extra", "preview", "unlabeled", "unlabelled", "unsup", "sample", "samples", "demo"}  # beside a split, one more
-_QUALIFIERS = {"set", "sets", "data", "dataset", "split", "part", "images", "image", "imgs", "img", "pictures", "photos"}
+_SYSTEM = {
+    "__macosx",
+    "__pycache__",
+    "@eadir",
+    "#recycle",
+    "$recycle.bin",
+    "lost+found",
+    "system volume information",
+}
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "trn": "train",
+    "trainval": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "devel": "val",
+    "development": "val",
+    "test": "test",
+    "tst": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
+    "holdout": "test",
+    "heldout": "test",
+}
+_BESIDE = {
+    "extra",
+    "preview",
+    "unlabeled",
+    "unlabelled",
+    "unsup",
+    "sample",
+    "samples",
+    "demo",
+}  # beside a split, one more
+_QUALIFIERS = {
+    "set",
+    "sets",
+    "data",
+    "dataset",
+    "split",
+    "part",
+    "images",
+    "image",
+    "imgs",
+    "img",
+    "pictures",
+    "photos",
+}
 
 
 @dataclass
 class Branch:
-    """One folder: path from the set's folder, names of its image files, its folders by name, all in order."""
+    """One folder: path from the set's folder, names of its image files, its folders by name, all in
+    order.
+    """
 
     path: str
     files: list = field(default_factory=list)
@@ -35,7 +84,9 @@ class Branch:
     @property
     def inner(self) -> dict:
         """The folders that hold an image, at any depth."""
-        return {name: branch for name, branch in self.folders.items() if branch.files or branch.inner}
+        return {
+            name: branch for name, branch in self.folders.items() if branch.files or branch.inner
+        }
 
     def walk(self):
         yield self
@@ -45,7 +96,8 @@ class Branch:
 
 @dataclass
 class Walk:
-    """The tree of a folder and what was left out of it: paths of hidden folders, of links back, of files that are no images.
+    """The tree of a folder and what was left out of it: paths of hidden folders, of links back, of
+    files that are no images.
 
     dropped: whether an image was left out that torchvision's ImageFolder would take.
     """
@@ -57,18 +109,33 @@ class Walk:
     dropped: bool = False
 
     def notes(self, loose=(), others=()) -> tuple:
-        """A sentence for each kind of thing that was left out, images outside the class folders and other folders too."""
-        told = [(loose, "images outside the class folders"), (others, "folders that are not named as classes"),
-                (self.hidden, "hidden files and folders, or a system's own"),
-                (self.links, "links to what is in the set already"), (self.others, "files that are no images")]
-        found = [f"left out: {len(paths):,} {what} ({shortened(paths, 3)})" for paths, what in told if paths]
+        """A sentence for each kind of thing that was left out, images outside the class folders and
+        other folders too.
+        """
+        told = [
+            (loose, "images outside the class folders"),
+            (others, "folders that are not named as classes"),
+            (self.hidden, "hidden files and folders, or a system's own"),
+            (self.links, "links to what is in the set already"),
+            (self.others, "files that are no images"),
+        ]
+        found = [
+            f"left out: {len(paths):,} {what} ({shortened(paths, 3)})"
+            for paths, what in told
+            if paths
+        ]
         if self.dropped or others:
-            found.append("so ids are not those of torchvision's ImageFolder, which takes them: go by the paths")
+            found.append(
+                "so ids are not those of torchvision's ImageFolder, which takes them: go by the "
+                "paths"
+            )
         return tuple(found)
 
 
 def read_tree(folder, endings) -> Walk:
-    """Everything in the folder, links followed as ImageFolder does, but not those that lead back into it."""
+    """Everything in the folder, links followed as ImageFolder does, but not those that lead back
+    into it.
+    """
     found = Walk(Branch(""))
     root = os.path.realpath(folder)
     _read(Path(folder), found.root, found, endings, root, {root})
@@ -82,17 +149,30 @@ def _read(folder, branch, found, endings, root, above):
         if _hidden(entry.name):
             if entry.is_dir() or is_image:
                 found.hidden.append(path)
-                found.dropped |= is_image or any(name.lower().endswith(endings) for _, _, names in os.walk(entry.path)
-                                                 for name in names)
+                found.dropped |= is_image or any(
+                    name.lower().endswith(endings)
+                    for _, _, names in os.walk(entry.path)
+                    for name in names
+                )
         elif is_image and real and not os.path.exists(real):
-            raise ValueError(f"{entry.path} is a link to a file that is not there: bring the file back, or remove the link")
+            raise ValueError(
+                f"{entry.path} is a link to a file that is not there: bring the file back, or "
+                "remove the link"
+            )
         elif real and (_holds_any(real, above) or _read_anyway(real, root)):
             if entry.is_dir() or is_image:
                 found.links.append(path)
                 found.dropped = True
         elif entry.is_dir():
             branch.folders[entry.name] = Branch(path)
-            _read(Path(entry.path), branch.folders[entry.name], found, endings, root, above | ({real} if real else set()))
+            _read(
+                Path(entry.path),
+                branch.folders[entry.name],
+                found,
+                endings,
+                root,
+                above | ({real} if real else set()),
+            )
         elif is_image:
             branch.files.append(entry.name)
         else:
@@ -104,35 +184,46 @@ def _hidden(name):
 
 
 def _holds_any(real, above):
-    """Whether a folder on the way here lies at `real` or below: following the link would never end."""
+    """Whether a folder on the way here lies at `real` or below: following the link would never
+    end.
+    """
     return any(os.path.commonpath([real, folder]) == real for folder in above)
 
 
 def _read_anyway(real, root):
-    """Whether what lies at `real` is in the set by itself: not in a hidden folder, where some keep what they link to."""
+    """Whether what lies at `real` is in the set by itself: not in a hidden folder, where some keep
+    what they link to.
+    """
     inside = os.path.relpath(real, root).split(os.sep)
     return inside[0] != os.pardir and not any(_hidden(part) for part in inside)
 
 
-# ---- are these the classes? ------------------------------------------------------------------------------------
+# ---- are these the classes? ----------------------------------------------------------------------
 
 
 def fault_of(folder, branch: Branch) -> str | None:
-    """One sentence on why the folders in this branch are not the classes, and what to give instead; None if they may be.
+    """One sentence on why the folders in this branch are not the classes, and what to give instead;
+    None if they may be.
 
     folder: the set's, to which the paths of branches are added.
     """
     tops = branch.inner
     if len(tops) != 1:
-        return _splits(folder, branch, tops) or _copy(folder, branch, tops) or _repeated(folder, branch, tops)
+        return (
+            _splits(folder, branch, tops)
+            or _copy(folder, branch, tops)
+            or _repeated(folder, branch, tops)
+        )
     [only] = tops.values()
     if only.files or not only.inner:
         return None
     deeper = fault_of(folder, only)
     if deeper or len(only.inner) == 1:
         return deeper
-    return (f"{Path(folder) / branch.path} holds one folder of images, {only.name}, and the classes seem to lie in that "
-            f"({shortened(only.inner)}): give {Path(folder) / only.path}")
+    return (
+        f"{Path(folder) / branch.path} holds one folder of images, {only.name}, and the classes "
+        f"seem to lie in that ({shortened(only.inner)}): give {Path(folder) / only.path}"
+    )
 
 
 def mixed_note(branch: Branch) -> tuple:
@@ -149,21 +240,31 @@ def _splits(folder, branch, tops):
     known = {kind for kind in kinds.values() if kind}
     if not known:
         return None
-    if len(known) == 1 and None in kinds.values():  # a class may well be called train: look at what is in it
+    if (
+        len(known) == 1 and None in kinds.values()
+    ):  # a class may well be called train: look at what is in it
         ours = [tops[name] for name, kind in kinds.items() if kind]
         others = [tops[name] for name, kind in kinds.items() if kind is None]
         like_a_set = all(len(top.inner) > 1 and not top.files for top in ours)
-        if not like_a_set or not any(not top.inner or top.inner.keys() & ours[0].inner.keys() for top in others):
+        if not like_a_set or not any(
+            not top.inner or top.inner.keys() & ours[0].inner.keys() for top in others
+        ):
             return None
     order = sorted(tops, key=lambda name: (kinds[name] != "train", not kinds[name]))
-    return (f"{Path(folder) / branch.path} holds the splits {shortened(tops)}, not classes: "
-            + (_give(folder, [tops[name] for name in order])
-               or "sort the images of a split into one folder per class, and give that split's folder")
-            + _or_classes(branch, tops, "these"))
+    return (
+        f"{Path(folder) / branch.path} holds the splits {shortened(tops)}, not classes: "
+        + (
+            _give(folder, [tops[name] for name in order])
+            or "sort the images of a split into one folder per class, and give that split's folder"
+        )
+        + _or_classes(branch, tops, "these")
+    )
 
 
 def _split_of(name, shared=frozenset()):
-    """ "train", "val" or "test" for the name of a split, "" for what lies beside one, else None. shared: words of all names."""
+    """ "train", "val" or "test" for the name of a split, "" for what lies beside one, else None.
+    shared: words of all names.
+    """
     rest = "".join(sorted(word for word in _words(name) - shared - _QUALIFIERS if len(word) > 1))
     rest = re.sub("(data)?(sets?|splits?|data)$", "", rest)  # trainset, testdata
     return _SPLITS.get(rest, "" if rest in _BESIDE else None)
@@ -178,21 +279,30 @@ def _words(name):
 
 
 def _copy(folder, outer, tops):
-    """A folder below whose own folders have names of the classes: the whole set, or a part of it, once more."""
+    """A folder below whose own folders have names of the classes: the whole set, or a part of it,
+    once more.
+    """
     for top in tops.values():
         for branch in top.walk():
             names = branch.inner.keys()
-            alone = branch is top and not branch.files and names and names <= tops.keys() - {top.name}
+            alone = (
+                branch is top and not branch.files and names and names <= tops.keys() - {top.name}
+            )
             if alone or (len(names) > 1 and names <= tops.keys()):
                 classes = [name for name in tops if top.files or name != top.name]
-                return (f"{Path(folder) / branch.path} holds folders of the same names as {Path(folder) / outer.path} "
-                        f"({shortened(names)}), so their images would be taken for another class: move it elsewhere"
-                        + _or_classes(outer, classes, "just those"))
+                return (
+                    f"{Path(folder) / branch.path} holds folders of the same names as "
+                    f"{Path(folder) / outer.path} ({shortened(names)}), so their images would be "
+                    "taken for another class: move it elsewhere"
+                    + _or_classes(outer, classes, "just those")
+                )
     return None
 
 
 def _repeated(folder, branch, tops):
-    """Years, sites or cameras that each hold folders of the same names: those are the classes, one level deeper."""
+    """Years, sites or cameras that each hold folders of the same names: those are the classes, one
+    level deeper.
+    """
     groups = {name: _unwrapped(top) for name, top in tops.items() if top.inner and not top.files}
     counts = Counter(inner for group in groups.values() for inner in group.inner)
     repeated = [name for name, count in counts.items() if count > 1]
@@ -200,10 +310,13 @@ def _repeated(folder, branch, tops):
         return None
     sharing = [group for group in groups.values() if group.inner.keys() & set(repeated)]
     one = _give(folder, sorted(sharing, key=lambda group: -len(group.inner)))
-    return (f"{shortened([Path(folder) / group.path for group in sharing], 2)} hold folders of the same names "
-            f"({shortened(repeated)}), so those seem to be the classes: {one + ', or ' if one else ''}put the images of all "
-            f"into one folder for each, as {Path(folder) / branch.path / repeated[0]}"
-            + _or_classes(branch, tops, f"{shortened(tops, 3)} themselves"))
+    return (
+        f"{shortened([Path(folder) / group.path for group in sharing], 2)} hold folders of the "
+        f"same names ({shortened(repeated)}), so those seem to be the classes: "
+        f"{one + ', or ' if one else ''}put the images of all into one folder for each, as "
+        f"{Path(folder) / branch.path / repeated[0]}"
+        + _or_classes(branch, tops, f"{shortened(tops, 3)} themselves")
+    )
 
 
 def _unwrapped(branch):
@@ -213,7 +326,9 @@ def _unwrapped(branch):
 
 
 def _parts_of_classes(inner, outer):
-    """Whether the inner names are splits, or differ only by numbers, as persons and days within a class do."""
+    """Whether the inner names are splits, or differ only by numbers, as persons and days within a
+    class do.
+    """
     if _several_splits(inner):
         return True
     stems, above = ({"".join(sorted(_words(name))) for name in names} for names in (inner, outer))
@@ -221,16 +336,23 @@ def _parts_of_classes(inner, outer):
 
 
 def _give(folder, branches):
-    """ "give one of them, photos/train": the first of the branches that can be given; None if none can."""
+    """ "give one of them, photos/train": the first of the branches that can be given; None if none
+    can.
+    """
     good = (branch for branch in branches if len(branch.inner) > 1 and not fault_of(folder, branch))
     return next((f"give one of them, {Path(folder) / branch.path}" for branch in good), None)
 
 
 def _or_classes(branch, names, which):
-    """The way out for those who mean these folders; "" where they would be too few, or lie deeper than those of the set."""
+    """The way out for those who mean these folders; "" where they would be too few, or lie deeper
+    than those of the set.
+    """
     names = list(names)
     if len(names) < 2 or branch.path:
         return ""
     more = len(names) > 3
-    return (f"; if {which} are the classes, name them, classes=[{', '.join(map(repr, names[:3]))}{', ...' * more}] "
-            f"(--classes {' '.join(names[:3])}{' ...' * more})")
+    return (
+        f"; if {which} are the classes, name them, "
+        f"classes=[{', '.join(map(repr, names[:3]))}{', ...' * more}] (--classes "
+        f"{' '.join(names[:3])}{' ...' * more})"
+    )

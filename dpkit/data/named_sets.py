@@ -1,7 +1,8 @@
-"""Where image sets come from: one .npz each, scikit-learn's digits, and torchvision's downloads packed into the same form.
+"""Where image sets come from: one .npz each, scikit-learn's digits, and torchvision's downloads
+packed into the same form.
 
-The format is told in dpkit.data; folders of image files are read in dpkit.image_folder. Nothing here knows of tensors or
-devices.
+The format is told in dpkit.data; folders of image files are read in dpkit.image_folder. Nothing
+here knows of tensors or devices.
 """
 
 import shutil
@@ -24,7 +25,8 @@ from dpkit.data.arrays import (
 )
 from dpkit.data.class_folders import list_folder
 
-# name -> (augmentation: shift in pixels, mirror left-right?; class names where the download has none)
+# name -> (augmentation: shift in pixels, mirror left-right?; class names where the download has
+# none)
 DATASETS = {
     "digits": (1, False, [str(d) for d in range(10)]),
     "fashion-mnist": (2, True, None),
@@ -40,14 +42,19 @@ def set_name(name) -> str:
 
 
 def is_folder(name, folder=None):
-    """Whether a folder of images is meant: one that exists, and no bare name of a set in the data folder."""
-    known = name in DATASETS or (Path(name).name == str(name) and (storage.data_folder(folder) / f"{name}.npz").is_file())
+    """Whether a folder of images is meant: one that exists, and no bare name of a set in the data
+    folder.
+    """
+    known = name in DATASETS or (
+        Path(name).name == str(name) and (storage.data_folder(folder) / f"{name}.npz").is_file()
+    )
     return not known and Path(name).is_dir()
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What is known of a training set before a pixel is read: labels (n,) int64, paths or None, class_names, notes.
+    """What is known of a training set before a pixel is read: labels (n,) int64, paths or None,
+    class_names, notes.
 
     numbers: (C,) of labels with gaps, their numbers in the file.
     """
@@ -68,20 +75,28 @@ def known_before(name, classes=None) -> Labels:
         listing = list_folder(name, classes)
         return Labels(listing.labels, listing.paths, listing.class_names, listing.notes)
     if classes is not None:
-        raise ValueError(f"classes names the class folders of a folder of images, and {name} is none: leave classes out")
+        raise ValueError(
+            f"classes names the class folders of a folder of images, and {name} is none: leave "
+            "classes out"
+        )
     labels, names = training_labels(name)
     labels = np.asarray(labels)
     check_labels(labels, len(labels) if labels.ndim else 1, "train_")
     numbers, note = None, ()
     if names is None:
         numbers = numbers_in(labels)
-        labels, names, note = numbered(labels, numbers, "train_labels"), [str(n) for n in numbers], numbering_note(numbers)
+        labels, names, note = (
+            numbered(labels, numbers, "train_labels"),
+            [str(n) for n in numbers],
+            numbering_note(numbers),
+        )
     check_range(labels, names)
     return Labels(labels.astype(np.int64), None, names, note, numbers if note else None)
 
 
 def arrays_of(name, folder=None, only=None) -> dict:
-    """The arrays of a set by their names in the .npz: bundled, an .npz by its path or in the data folder, or downloaded.
+    """The arrays of a set by their names in the .npz: bundled, an .npz by its path or in the data
+    folder, or downloaded.
 
     only: names of those to read; default: all there are.
     """
@@ -95,7 +110,8 @@ def arrays_of(name, folder=None, only=None) -> dict:
 
 
 def images_and_labels(arrays, split, source):
-    """(images, labels) of a split as they lie in the file; ValueError says which arrays there are instead.
+    """(images, labels) of a split as they lie in the file; ValueError says which arrays there are
+    instead.
 
     Labels of shape (n, 1) become (n,): MedMNIST's files have them so.
     """
@@ -104,21 +120,29 @@ def images_and_labels(arrays, split, source):
         names = ["images", "labels"] if "images" in arrays or "labels" in arrays else names
     missing = [name for name in names if name not in arrays]
     if missing:
-        raise ValueError(f"the {split} split of {source} needs the arrays {names[0]} and {names[1]}; it holds "
-                         f"{', '.join(sorted(arrays)) or 'none'}: write them with np.savez")
+        raise ValueError(
+            f"the {split} split of {source} needs the arrays {names[0]} and {names[1]}; it holds "
+            f"{', '.join(sorted(arrays)) or 'none'}: write them with np.savez"
+        )
     return arrays[names[0]], _flat(arrays[names[1]])
 
 
 def training_labels(name) -> tuple[np.ndarray, list | None]:
-    """(the training labels of a set, its class names or None); of a file, no other array is read."""
+    """(the training labels of a set, its class names or None); of a file, no other array is
+    read.
+    """
     arrays = arrays_of(name, only=("train_labels", "labels", "class_names"))
     if not arrays.keys() - {"class_names"}:
-        raise ValueError(f"{name} must hold train_labels, or labels; it holds neither: write them with np.savez")
+        raise ValueError(
+            f"{name} must hold train_labels, or labels; it holds neither: write them with np.savez"
+        )
     return _flat(arrays.get("train_labels", arrays.get("labels"))), named_classes(arrays, name)
 
 
 def named_classes(arrays, name) -> list | None:
-    """The names of a set's classes, from the file or, for digits, known here; None where only numbers tell them apart."""
+    """The names of a set's classes, from the file or, for digits, known here; None where only
+    numbers tell them apart.
+    """
     if "class_names" in arrays:
         return [str(given) for given in arrays["class_names"]]
     return DATASETS[name][2] if name in DATASETS else None
@@ -129,11 +153,16 @@ def _flat(labels):
 
 
 def other_labels(arrays, kind, name, split):
-    """The labels human_labels_<kind> of the training split; ValueError lists the kinds there are."""
+    """The labels human_labels_<kind> of the training split; ValueError lists the kinds there
+    are.
+    """
     kinds = sorted(k.removeprefix("human_labels_") for k in arrays if k.startswith("human_labels_"))
     if kind not in kinds or split != "train":
-        raise ValueError('labels must be "given"' + "".join(f" or {k!r}" for k in kinds)
-                         + f" for the training split of {name}; got {kind!r} for the {split} split")
+        raise ValueError(
+            'labels must be "given"'
+            + "".join(f" or {k!r}" for k in kinds)
+            + f" for the training split of {name}; got {kind!r} for the {split} split"
+        )
     return arrays[f"human_labels_{kind}"]
 
 
@@ -143,8 +172,12 @@ def _digits():
 
     found = load_digits()
     images = np.round(found.images * (255 / 16)).astype(np.uint8)
-    return {"train_images": images[:-500], "train_labels": found.target[:-500],
-            "test_images": images[-500:], "test_labels": found.target[-500:]}
+    return {
+        "train_images": images[:-500],
+        "train_labels": found.target[:-500],
+        "test_images": images[-500:],
+        "test_labels": found.target[-500:],
+    }
 
 
 def _find(name, folder):
@@ -153,11 +186,16 @@ def _find(name, folder):
     if not path.exists():
         if name not in _TORCHVISION:
             if Path(name).name != str(name):  # it was meant as a path
-                raise ValueError(f"there is no folder {name}: name a folder of class folders, an .npz, or one of "
-                                 f"{', '.join(DATASETS)}")
+                raise ValueError(
+                    f"there is no folder {name}: name a folder of class folders, an .npz, or one "
+                    f"of {', '.join(DATASETS)}"
+                )
             own = sorted(p.stem for p in folder.glob("*.npz") if p.stem not in DATASETS)
-            raise ValueError(f"unknown dataset {name!r}; there are {', '.join(DATASETS)}"
-                             + (f", and of your own {', '.join(own)}" if own else "") + f"; an own set is {path}")
+            raise ValueError(
+                f"unknown dataset {name!r}; there are {', '.join(DATASETS)}"
+                + (f", and of your own {', '.join(own)}" if own else "")
+                + f"; an own set is {path}"
+            )
         _download(name, path)
     return path
 
@@ -169,10 +207,14 @@ def _download(name, path):
     arrays = {}
     for split in ("train", "test"):
         try:
-            found = getattr(datasets, _TORCHVISION[name])(root=raw, train=split == "train", download=True)
+            found = getattr(datasets, _TORCHVISION[name])(
+                root=raw, train=split == "train", download=True
+            )
         except URLError as error:
-            raise ConnectionError(f"could not download {name} ({error.reason}): try again with a network, or bring "
-                                  f"{path} from elsewhere") from error
+            raise ConnectionError(
+                f"could not download {name} ({error.reason}): try again with a network, or bring "
+                f"{path} from elsewhere"
+            ) from error
         arrays[f"{split}_images"] = np.asarray(found.data)
         arrays[f"{split}_labels"] = np.asarray(found.targets, dtype=np.int64)
     with storage.whole_file(path) as file:
@@ -190,6 +232,8 @@ def _read(path: Path, only) -> dict:
     except PermissionError:
         raise  # it may well be whole
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is not a whole .npz of plain arrays ({error}); remove it and load again, or make it again") \
-            from None
+        raise ValueError(
+            f"{path} is not a whole .npz of plain arrays ({error}); remove it and load again, or "
+            "make it again"
+        ) from None
     return arrays

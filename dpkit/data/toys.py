@@ -1,15 +1,20 @@
-"""A made-up image set whose easy, hard and mislabelled samples are known: what a score says of it can be checked."""
+"""A made-up image set whose easy, hard and mislabelled samples are known: what a score says of it
+can be checked.
+"""
 
 import numpy as np
 
 from dpkit.data.image_set import ImageSet, from_arrays
 
 
-def toy_images(n=600, *, hard=0.2, mislabelled=0.05, seed=0, size=12, device="auto") -> tuple[ImageSet, np.ndarray]:
-    """Bars that are upright, level or slanted, in noise: a set whose easy, hard and mislabelled samples are known.
+def toy_images(
+    n=600, *, hard=0.2, mislabelled=0.05, seed=0, size=12, device="auto"
+) -> tuple[ImageSet, np.ndarray]:
+    """Bars that are upright, level or slanted, in noise: a set whose easy, hard and mislabelled
+    samples are known.
 
-    hard: fraction drawn faintly, with a second class's bar half as faint over it.   mislabelled: fraction of the
-    others, clearly drawn, that carry a wrong label.
+    hard: fraction drawn faintly, with a second class's bar half as faint over it.   mislabelled:
+    fraction of the others, clearly drawn, that carry a wrong label.
     Returns (images, kinds): kinds (n,) str, "easy", "hard" or "mislabelled". Same seed, same set.
     """
     rng = np.random.default_rng(seed)
@@ -20,13 +25,24 @@ def toy_images(n=600, *, hard=0.2, mislabelled=0.05, seed=0, size=12, device="au
     kinds[order[:num_hard]] = "hard"
     kinds[order[num_hard : num_hard + num_wrong]] = "mislabelled"
     row, column = np.mgrid[:size, :size]
-    distance = np.stack([column - place[:, None, None], row - place[:, None, None],
-                         (row - column + size // 2 - place[:, None, None]) / np.sqrt(2)], axis=1)  # (n, 3, size, size)
+    distance = np.stack(
+        [
+            column - place[:, None, None],
+            row - place[:, None, None],
+            (row - column + size // 2 - place[:, None, None]) / np.sqrt(2),
+        ],
+        axis=1,
+    )  # (n, 3, size, size)
     bars = np.exp(-(distance**2) / 1.5)
     other = (truth + rng.integers(1, 3, n)) % 3
     faint = kinds == "hard"
     strength = np.where(faint, 70, 180)[:, None, None]
-    picture = strength * bars[np.arange(n), truth] + np.where(faint, 35, 0)[:, None, None] * bars[np.arange(n), other]
+    picture = (
+        strength * bars[np.arange(n), truth]
+        + np.where(faint, 35, 0)[:, None, None] * bars[np.arange(n), other]
+    )
     picture = np.clip(picture + rng.normal(40, 20, picture.shape), 0, 255).astype(np.uint8)
     labels = np.where(kinds == "mislabelled", other, truth)
-    return from_arrays(picture, labels, class_names=["upright", "level", "slanted"], name="toy", device=device), kinds
+    return from_arrays(
+        picture, labels, class_names=["upright", "level", "slanted"], name="toy", device=device
+    ), kinds

@@ -1,4 +1,6 @@
-"""dpkit.catalog as it was before 0.9: its names, and its functions of a method's name. New code: METHODS[name].choose(...)."""
+"""dpkit.catalog as it was before 0.9: its names, and its functions of a method's name. New code:
+METHODS[name].choose(...).
+"""
 
 from dpkit.data.image_set import DATASETS
 from dpkit.methods.catalog import METHODS, find_method
@@ -6,8 +8,21 @@ from dpkit.methods.method import EXTRAS, Method
 from dpkit.nets.builders import MODELS, make_net
 from dpkit.training.recipe import recipe_for
 
-__all__ = ["DATASETS", "EXTRAS", "METHODS", "MODELS", "Method", "choose", "defaults", "fitting", "make_net", "needs",
-           "recipe_for", "score", "select"]
+__all__ = [
+    "DATASETS",
+    "EXTRAS",
+    "METHODS",
+    "MODELS",
+    "Method",
+    "choose",
+    "defaults",
+    "fitting",
+    "make_net",
+    "needs",
+    "recipe_for",
+    "score",
+    "select",
+]
 
 
 def score(method, evidence, **options):

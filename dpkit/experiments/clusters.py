@@ -1,4 +1,6 @@
-"""Dask clusters for sweeps: one on this machine that only this machine can reach, or anyone's client."""
+"""Dask clusters for sweeps: one on this machine that only this machine can reach, or anyone's
+client.
+"""
 
 import logging
 import os
@@ -6,7 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
-# by itself dask gives a worker up that is not back 15 s after its first loss: on a busy machine it is still starting then
+# by itself dask gives a worker up that is not back 15 s after its first loss: on a busy machine it
+# is still starting then
 PATIENT = {"distributed.deploy.lost-worker-timeout": "10 minutes"}
 
 
@@ -21,8 +24,11 @@ def connected(client=None, *, workers: int | None = None, threads: int = 1, devi
 
     before = dict(os.environ)
     try:
-        with dask.config.set(PATIENT), local_cluster(workers=workers, threads=threads, device=device) as cluster, \
-                Client(cluster) as own:
+        with (
+            dask.config.set(PATIENT),
+            local_cluster(workers=workers, threads=threads, device=device) as cluster,
+            Client(cluster) as own,
+        ):
             yield own
     finally:  # dask leaves its workers' settings in ours, where every later process would find them
         for name in set(os.environ) - set(before):
@@ -31,11 +37,14 @@ def connected(client=None, *, workers: int | None = None, threads: int = 1, devi
 
 
 def local_cluster(*, workers: int | None = None, threads: int = 1, device="auto"):
-    """A cluster of processes on this machine, listening on 127.0.0.1 alone; close it, or use it in a `with`.
+    """A cluster of processes on this machine, listening on 127.0.0.1 alone; close it, or use it in
+    a `with`.
 
-    workers: processes; default one per GPU, else one per `threads` cores. More than GPUs share them.
-    threads: torch's threads in each. Small networks gain more from two processes than from two threads.
-    Whoever is logged in on this machine can reach 127.0.0.1 too: on a shared one, use a cluster with TLS.
+    workers: processes; default one per GPU, else one per `threads` cores. More than GPUs share
+        them.
+    threads: torch's threads in each. Small networks gain more from two processes than from two
+    threads. Whoever is logged in on this machine can reach 127.0.0.1 too: on a shared one, use a
+    cluster with TLS.
     """
     import dask
     from dask.system import CPU_COUNT
@@ -45,11 +54,23 @@ def local_cluster(*, workers: int | None = None, threads: int = 1, device="auto"
     if threads < 1 or (workers is not None and workers < 1):
         raise ValueError(f"workers and threads must be at least 1; got {workers} and {threads}")
     named = os.environ.get("CUDA_VISIBLE_DEVICES")  # the GPUs that are ours, if somebody said which
-    gpus = named.split(",") if named and torch.cuda.device_count() else [str(k) for k in range(torch.cuda.device_count())]
+    gpus = (
+        named.split(",")
+        if named and torch.cuda.device_count()
+        else [str(k) for k in range(torch.cuda.device_count())]
+    )
     gpus = [] if str(device) == "cpu" else gpus
     workers = workers or len(gpus) or max(1, CPU_COUNT // threads)
     # spinning threads make training many times slower on a busy machine
-    env = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}
+    env = {
+        name: str(threads)
+        for name in (
+            "OMP_NUM_THREADS",
+            "MKL_NUM_THREADS",
+            "OPENBLAS_NUM_THREADS",
+            "NUMBA_NUM_THREADS",
+        )
+    }
     env["OMP_WAIT_POLICY"] = "PASSIVE"
     here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     quiet = logging.CRITICAL  # a sweep tells of failures itself
@@ -57,16 +78,37 @@ def local_cluster(*, workers: int | None = None, threads: int = 1, device="auto"
     for k in range(workers):
         on = {"CUDA_VISIBLE_DEVICES": gpus[k % len(gpus)]} if gpus else {}
         # no memory limit: dask's counts the images, and ends a worker that holds many of them
-        specs[k] = {"cls": Nanny, "options": {**here, "nthreads": 1, "memory_limit": 0, "env": env | on,
-                                              "silence_logs": quiet, "resources": {"GPU": 1} if gpus else {}}}
-    early = "distributed.nanny.pre-spawn-environ"  # a script that loads torch first has its threads counted before `env`
-    # dask's own makes glibc return freed memory at once; every training step then asks for its pages anew: 1.5 times the time
-    theirs = {name: value for name, value in dask.config.get(early).items() if name != "MALLOC_TRIM_THRESHOLD_"}
+        specs[k] = {
+            "cls": Nanny,
+            "options": {
+                **here,
+                "nthreads": 1,
+                "memory_limit": 0,
+                "env": env | on,
+                "silence_logs": quiet,
+                "resources": {"GPU": 1} if gpus else {},
+            },
+        }
+    # a script that loads torch first has its threads counted before `env`
+    early = "distributed.nanny.pre-spawn-environ"
+    # dask's own makes glibc return freed memory at once; every training step then asks for its
+    # pages anew: 1.5 times the time
+    theirs = {
+        name: value
+        for name, value in dask.config.get(early).items()
+        if name != "MALLOC_TRIM_THRESHOLD_"
+    }
     with dask.config.set({early: theirs | env}):
-        return SpecCluster(workers=specs, scheduler={"cls": Scheduler, "options": {**here, "port": 0}}, silence_logs=quiet)
+        return SpecCluster(
+            workers=specs,
+            scheduler={"cls": Scheduler, "options": {**here, "port": 0}},
+            silence_logs=quiet,
+        )
 
 
 def training_resources(client) -> dict | None:
-    """What a training asks a worker for: a GPU to itself if the cluster's workers declare GPUs, else nothing."""
+    """What a training asks a worker for: a GPU to itself if the cluster's workers declare GPUs,
+    else nothing.
+    """
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     return {"GPU": 1} if any("GPU" in worker.get("resources", {}) for worker in workers) else None

@@ -11,9 +11,11 @@ import torch
 
 @dataclass
 class Cost:
-    """seconds: of the clock.   epochs: passes over the images.   samples: images trained on, counted in every pass.
+    """seconds: of the clock.   epochs: passes over the images.   samples: images trained on,
+    counted in every pass.
 
-    peak_memory: bytes held at once, of the GPU's memory where there is one, else of the whole process; None: not known.
+    peak_memory: bytes held at once, of the GPU's memory where there is one, else of the whole
+        process; None: not known.
     """
 
     seconds: float = 0.0
@@ -24,7 +26,9 @@ class Cost:
 
 @contextmanager
 def measured(device: torch.device | None = None):
-    """Yield a Cost whose seconds and peak_memory are filled in when the block ends. device: of the work (None: the CPU)."""
+    """Yield a Cost whose seconds and peak_memory are filled in when the block ends. device: of the
+    work (None: the CPU).
+    """
     cost, begun = Cost(), time.perf_counter()
     on_gpu = device is not None and device.type == "cuda"
     if on_gpu:
@@ -40,7 +44,9 @@ def measured(device: torch.device | None = None):
 
 def _forget_peak():
     try:
-        with open("/proc/self/clear_refs", "w") as file:  # Linux: the peak starts anew at what is held now
+        with open(
+            "/proc/self/clear_refs", "w"
+        ) as file:  # Linux: the peak starts anew at what is held now
             file.write("5")
     except OSError:
         pass  # elsewhere the peak is that of the process so far

@@ -1,17 +1,23 @@
-"""A grid of trials, from a YAML file or a dict: lists multiply, and every mistake is named before anything runs.
+"""A grid of trials, from a YAML file or a dict: lists multiply, and every mistake is named before
+anything runs.
 
     dataset: cifar10
     model: small_cnn
-    method: [random, dual, {dual+beta: {c_d: [5.5, 4.0]}}]      # settings of a method under its name; lists multiply too
-    prune_ratio: [0, 0.3, 0.5, 0.7, 0.8, 0.9]                   # fractions REMOVED; 0, the whole set, is trained once
+    method: [random, dual, {dual+beta: {c_d: [5.5, 4.0]}}]      # settings of a method under its
+        name; lists multiply too
+    prune_ratio: [0, 0.3, 0.5, 0.7, 0.8, 0.9]                   # fractions REMOVED; 0, the whole
+        set, is trained once
     seed: [0, 1, 2]
-    record: {epochs: 30}                                        # a Recipe: the watched training; the rest as suits the network
-    record_epochs: 30                                           # how many of its epochs are run (default: all)
-    retrain: {budget: steps, steps: 3900}                       # a Recipe: the training on what was kept
+    record: {epochs: 30}                                        # a Recipe: the watched training;
+        the rest as suits the network
+    record_epochs: 30                                           # how many of its epochs are run
+        (default: all)
+    retrain: {budget: steps, steps: 3900}                       # a Recipe: the training on what was
+        kept
     retrain_at: {0.8: {batch_size: 64}, 0.9: {batch_size: 32}}  # what is different at some ratios
 
-record_model, num_samples, snapshot_epoch, best_every, exits and exit_weights (one list each) are as in Trial. A list of such
-grids is all of their trials.
+record_model, num_samples, snapshot_epoch, best_every, exits and exit_weights (one list each) are as
+in Trial. A list of such grids is all of their trials.
 """
 
 import difflib
@@ -30,14 +36,27 @@ from dpkit.training.loop import Recipe
 
 WHOLE = ("epochs", "batch_size", "steps")  # settings of a recipe
 NUMBERS = ("lr", "momentum", "weight_decay", "norm_bias_lr", "label_smoothing")
-MANY = ("dataset", "model", "record_model", "method", "num_samples", "seed", "prune_ratio", "retrain")  # may be lists
+MANY = (
+    "dataset",
+    "model",
+    "record_model",
+    "method",
+    "num_samples",
+    "seed",
+    "prune_ratio",
+    "retrain",
+)  # may be lists
 NEEDED = ("dataset", "method", "prune_ratio", "record", "retrain")
-LISTS = {"exits": "stages, as in [0, 1]", "exit_weights": "numbers, as in [1, 1, 2]"}  # are lists themselves
+LISTS = {
+    "exits": "stages, as in [0, 1]",
+    "exit_weights": "numbers, as in [1, 1, 2]",
+}  # are lists themselves
 KEYS = (*MANY, "record", "record_epochs", "retrain_at", "snapshot_epoch", "best_every", *LISTS)
 
 
 class Refused(ValueError):
-    """The grid was refused whole, before the first training. mistakes: all of them, a sentence each.
+    """The grid was refused whole, before the first training. mistakes: all of them, a sentence
+    each.
 
     trials: some whose image sets have not been looked at yet.
     """
@@ -48,7 +67,8 @@ class Refused(ValueError):
 
 
 def trials_of(grid) -> list[Trial]:
-    """The trials of a grid: a path of a YAML file, a dict, a list of dicts, or Trials. Each once, in order.
+    """The trials of a grid: a path of a YAML file, a dict, a list of dicts, or Trials. Each once,
+    in order.
 
     Raises Refused with every mistake.
     """
@@ -62,11 +82,18 @@ def trials_of(grid) -> list[Trial]:
         elif isinstance(part, Mapping):
             trials += _trials(part, mistakes)
         else:
-            mistakes.append(f"a grid is a table of {', '.join(NEEDED)} and others; got {type(part).__name__}")
-    once = list({(storage.key_hash(trial.plain()), *_own(trial)): trial for trial in trials}.values())
+            mistakes.append(
+                f"a grid is a table of {', '.join(NEEDED)} and others; got {type(part).__name__}"
+            )
+    once = list(
+        {(storage.key_hash(trial.plain()), *_own(trial)): trial for trial in trials}.values()
+    )
     mistakes += _names_twice(once)
     if not once and not mistakes:
-        mistakes.append("expected at least one trial; the grid has none: give it a dataset, methods, ratios and recipes")
+        mistakes.append(
+            "expected at least one trial; the grid has none: give it a dataset, methods, ratios "
+            "and recipes"
+        )
     if mistakes:
         raise Refused(mistakes, once)
     return once
@@ -79,13 +106,21 @@ def _own(trial):
 
 
 def _names_twice(trials):
-    """Sentences for names that stand for two methods or networks: their rows could not be told apart."""
+    """Sentences for names that stand for two methods or networks: their rows could not be told
+    apart.
+    """
     found = {}
     for trial in trials:
-        found.setdefault(("methods", trial.how.name), set()).add((trial.how.scorer, trial.how.selector))
+        found.setdefault(("methods", trial.how.name), set()).add(
+            (trial.how.scorer, trial.how.selector)
+        )
         for model in filter(None, (trial.model, trial.record_model)):
             found.setdefault(("networks", model_name(model)), set()).add(find_builder(model))
-    return [f"two {what} are named {name!r}: give each a name of its own" for (what, name), some in found.items() if len(some) > 1]
+    return [
+        f"two {what} are named {name!r}: give each a name of its own"
+        for (what, name), some in found.items()
+        if len(some) > 1
+    ]
 
 
 def _names_and_builders(values):
@@ -98,8 +133,14 @@ def _read(path):
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise Refused([f"could not read the grid {path} ({error.strerror or error}): name a YAML file"]) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date like 2026-13-01
+        raise Refused(
+            [f"could not read the grid {path} ({error.strerror or error}): name a YAML file"]
+        ) from None
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: not UTF-8, or a date like 2026-13-01
         raise Refused([f"{path} is not YAML: {' '.join(str(error).split())}"]) from None
 
 
@@ -113,35 +154,64 @@ def _trials(grid, mistakes):
         if isinstance(grid.get(name), list):
             mistakes.append(f"{name} must be one whole number; got a list")
     lists = {name: grid[name] for name in LISTS if isinstance(grid.get(name), (list, tuple))}
-    mistakes += [f"{name} must be a list of {what}; got {grid[name]!r}" for name, what in LISTS.items()
-                 if name in grid and name not in lists]
-    axes = {name: _listed(grid[name]) for name in MANY if name in grid and name not in ("method", "prune_ratio", "retrain")}
+    mistakes += [
+        f"{name} must be a list of {what}; got {grid[name]!r}"
+        for name, what in LISTS.items()
+        if name in grid and name not in lists
+    ]
+    axes = {
+        name: _listed(grid[name])
+        for name in MANY
+        if name in grid and name not in ("method", "prune_ratio", "retrain")
+    }
     for name in ("dataset", "model", "record_model"):
-        mistakes += [f"{name} must be a name; got {value!r}" for value in axes.get(name, [])
-                     if not (isinstance(value, str) or (name != "dataset" and callable(value)))]
+        mistakes += [
+            f"{name} must be a name; got {value!r}"
+            for value in axes.get(name, [])
+            if not (isinstance(value, str) or (name != "dataset" and callable(value)))
+        ]
     for name, values in axes.items():
         if not values:
             mistakes.append(f"{name} must have at least one value; the list is empty")
-    methods = [variant for entry in _listed(grid.get("method", [])) for variant in _variants(entry, mistakes)]
+    methods = [
+        variant
+        for entry in _listed(grid.get("method", []))
+        for variant in _variants(entry, mistakes)
+    ]
     ratios = [ratio for ratio in _listed(grid.get("prune_ratio", [])) if _is_ratio(ratio, mistakes)]
     at = grid.get("retrain_at", {})
     if not isinstance(at, Mapping):
-        mistakes.append(f"retrain_at must give settings for ratios, as in {{0.9: {{batch_size: 32}}}}; got {at!r}")
+        mistakes.append(
+            f"retrain_at must give settings for ratios, as in {{0.9: {{batch_size: 32}}}}; got "
+            f"{at!r}"
+        )
         at = {}
     unused = [ratio for ratio in at if ratio not in ratios]
-    mistakes += [f"retrain_at names the ratio {ratio!r}, which is not in prune_ratio" for ratio in unused]
+    mistakes += [
+        f"retrain_at names the ratio {ratio!r}, which is not in prune_ratio" for ratio in unused
+    ]
     models = axes.setdefault("model", [Trial.model])
-    records = {model: _recipe("record", model, grid.get("record", {}), {}, mistakes)
-               for model in _names_and_builders(axes.get("record_model") or models)}
+    records = {
+        model: _recipe("record", model, grid.get("record", {}), {}, mistakes)
+        for model in _names_and_builders(axes.get("record_model") or models)
+    }
     listed = list(enumerate(_listed(grid.get("retrain", {}))))
-    retrains = {(model, i, ratio): _recipe("retrain", model, settings, at.get(ratio, {}), mistakes)
-                for model in _names_and_builders(models) for i, settings in listed for ratio in ratios or [None]}
+    retrains = {
+        (model, i, ratio): _recipe("retrain", model, settings, at.get(ratio, {}), mistakes)
+        for model in _names_and_builders(models)
+        for i, settings in listed
+        for ratio in ratios or [None]
+    }
     record = next(iter(records.values()), None)
     for name in ("method", "prune_ratio", "retrain"):
         if name in grid and not _listed(grid[name]):
             mistakes.append(f"{name} must have at least one value; the list is empty")
     axes.setdefault("seed", [0])
-    more = {name: grid[name] for name in ("snapshot_epoch", "best_every", "record_epochs") if name in grid} | lists
+    more = {
+        name: grid[name]
+        for name in ("snapshot_epoch", "best_every", "record_epochs")
+        if name in grid
+    } | lists
     probes = _probes(axes, more, methods, ratios, record, mistakes)
     if len(mistakes) > before:
         return probes
@@ -155,21 +225,40 @@ def _trials(grid, mistakes):
             # nothing pruned: whatever the method, the same training
             for method, options in methods if ratio else [("random", {})]:
                 seen_by = rest.get("record_model", model)
-                if "record_model" in rest and not find_method(method).reads:  # one trial, whatever networks the others look at
+                if (
+                    "record_model" in rest and not find_method(method).reads
+                ):  # one trial, whatever networks the others look at
                     seen_by = axes["record_model"][0]
                 try:
-                    trials.append(Trial(method=method, prune_ratio=float(ratio), options=options, retrain=retrain,
-                                        record=records[seen_by], **rest))
+                    trials.append(
+                        Trial(
+                            method=method,
+                            prune_ratio=float(ratio),
+                            options=options,
+                            retrain=retrain,
+                            record=records[seen_by],
+                            **rest,
+                        )
+                    )
                 except (TypeError, ValueError) as error:
                     mistakes.append(str(error))
     return trials
 
 
 def _probes(axes, more, methods, ratios, record, mistakes):
-    """A trial for every single setting, all others being sound: a trial with two mistakes tells only of one of them."""
+    """A trial for every single setting, all others being sound: a trial with two mistakes tells
+    only of one of them.
+    """
     most = max(ratios, default=0) or 0.5  # at which every cutoff fits that fits at any
-    sound = {"dataset": "digits", "method": "random", "prune_ratio": float(most), "seed": 0, "record": Recipe(),
-             "record_epochs": 1, "retrain": Recipe()}
+    sound = {
+        "dataset": "digits",
+        "method": "random",
+        "prune_ratio": float(most),
+        "seed": 0,
+        "record": Recipe(),
+        "record_epochs": 1,
+        "retrain": Recipe(),
+    }
 
     def fits(**settings):
         try:
@@ -191,18 +280,35 @@ def _probes(axes, more, methods, ratios, record, mistakes):
     epochs = more.get("record_epochs", record.epochs if record else 1)
     if record and not isinstance(epochs, list) and fits(record=record, record_epochs=epochs):
         for method, options in methods:
-            fits(method=method, options=options, record=record, record_epochs=epochs,
-                 **{name: more[name] for name in LISTS if name in more})
-    return [Trial(**sound | {"dataset": name}) for name in axes.get("dataset", []) if isinstance(name, str)]
+            fits(
+                method=method,
+                options=options,
+                record=record,
+                record_epochs=epochs,
+                **{name: more[name] for name in LISTS if name in more},
+            )
+    return [
+        Trial(**sound | {"dataset": name})
+        for name in axes.get("dataset", [])
+        if isinstance(name, str)
+    ]
 
 
 def _variants(entry, mistakes):
-    """(name, options) for every setting of a method: "dual", or {"dual+beta": {"c_d": [5.5, 4.0]}}."""
+    """(name, options) for every setting of a method: "dual", or {"dual+beta": {"c_d": [5.5,
+    4.0]}}.
+    """
     if isinstance(entry, (str, Method)):
         entry = {entry: {}}
-    if not isinstance(entry, Mapping) or not entry or not all(isinstance(options, Mapping) or options is None
-                                                              for options in entry.values()):
-        mistakes.append(f"a method is a name, or a name with settings, as in {{dual+beta: {{c_d: 4.0}}}}; got {entry!r}")
+    if (
+        not isinstance(entry, Mapping)
+        or not entry
+        or not all(isinstance(options, Mapping) or options is None for options in entry.values())
+    ):
+        mistakes.append(
+            f"a method is a name, or a name with settings, as in {{dual+beta: {{c_d: 4.0}}}}; got "
+            f"{entry!r}"
+        )
         return []
     found = []
     for name, options in entry.items():
@@ -212,21 +318,32 @@ def _variants(entry, mistakes):
         except ValueError as error:
             mistakes.append(str(error))
             continue
-        unknown = [_unknown(setting, taken, f"{find_method(name).name} has no setting") for setting in options if setting not in taken]
+        unknown = [
+            _unknown(setting, taken, f"{find_method(name).name} has no setting")
+            for setting in options
+            if setting not in taken
+        ]
         mistakes += unknown
         if unknown:
             continue
-        mistakes += [f"{find_method(name).name}'s {setting} must have at least one value; the list is empty"
-                     for setting, values in options.items() if not _listed(values)]
-        found += [(name, dict(zip(options, values, strict=True)))
-                  for values in product(*(_listed(value) for value in options.values()))]
+        mistakes += [
+            f"{find_method(name).name}'s {setting} must have at least one value; the list is empty"
+            for setting, values in options.items()
+            if not _listed(values)
+        ]
+        found += [
+            (name, dict(zip(options, values, strict=True)))
+            for values in product(*(_listed(value) for value in options.values()))
+        ]
     return found
 
 
 def _is_ratio(ratio, mistakes):
     fine = isinstance(ratio, (int, float)) and not isinstance(ratio, bool) and 0 <= ratio < 1
     if not fine:
-        mistakes.append(f"prune_ratio is the fraction removed and must be a number in [0, 1); got {ratio!r}")
+        mistakes.append(
+            f"prune_ratio is the fraction removed and must be a number in [0, 1); got {ratio!r}"
+        )
     return fine
 
 
@@ -234,10 +351,14 @@ def _recipe(name, model, settings, over, mistakes):
     known = [field.name for field in fields(Recipe)]
     wrong = [part for part in (settings, over) if not isinstance(part, Mapping)]
     if wrong:
-        mistakes.append(f"{name} must be a recipe, as in {{epochs: 30, batch_size: 128}}; got {wrong[0]!r}")
+        mistakes.append(
+            f"{name} must be a recipe, as in {{epochs: 30, batch_size: 128}}; got {wrong[0]!r}"
+        )
         return None
     settings = {**suited(model), **settings, **over}
-    found = [_unknown(setting, known, "a recipe has no") for setting in settings if setting not in known]
+    found = [
+        _unknown(setting, known, "a recipe has no") for setting in settings if setting not in known
+    ]
     found = found or list(_unfit(settings))
     if not found:
         try:
@@ -255,7 +376,9 @@ def _unfit(settings):
         if name in WHOLE and not (number and isinstance(value, int) and value >= 1):
             yield f"{name} must be a whole number from 1; got {value!r}"
         if name in NUMBERS and not (number and 0 <= value < math.inf):
-            hint = ": write 1.0e-3, not 1e-3" if isinstance(value, str) and "e" in value else ""  # which YAML takes for text
+            hint = (
+                ": write 1.0e-3, not 1e-3" if isinstance(value, str) and "e" in value else ""
+            )  # which YAML takes for text
             yield f"{name} must be a number from 0; got {value!r}{hint}"
         if name in ("nesterov", "compile") and not isinstance(value, bool):
             yield f"{name} must be true or false; got {value!r}"
@@ -268,7 +391,9 @@ def _unfit(settings):
 
 def _unknown(name, known, words):
     near = difflib.get_close_matches(str(name), known, n=1)
-    return f"{words} {name!r}; there are {', '.join(known) or 'none'}" + (f": did you mean {near[0]}?" if near else "")
+    return f"{words} {name!r}; there are {', '.join(known) or 'none'}" + (
+        f": did you mean {near[0]}?" if near else ""
+    )
 
 
 def _listed(value):

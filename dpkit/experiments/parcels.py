@@ -28,8 +28,9 @@ def pack(trial) -> bytes:
             return cloudpickle.dumps((trial, methods, models))
     except Exception as error:  # whatever a function holds that pickle cannot take apart
         raise ValueError(
-            f"{method.name} or its network cannot be sent to a worker: {' '.join(str(error).split())}; let the function open "
-            "files and devices when it is called, and hold none"
+            f"{method.name} or its network cannot be sent to a worker: "
+            f"{' '.join(str(error).split())}; let the function open files and devices when it is "
+            "called, and hold none"
         ) from None
 
 
@@ -38,8 +39,14 @@ def unpacked(parcel: bytes):
     """The trial; while the block runs, the names in it are known in this process."""
     import cloudpickle
 
-    trial, methods, models = cloudpickle.loads(parcel)  # made by `pack` in the process that asked, not read from a file
-    before = [(table, name, table.get(name)) for table, names in ((METHODS, methods), (MODELS, models)) for name in names]
+    trial, methods, models = cloudpickle.loads(
+        parcel
+    )  # made by `pack` in the process that asked, not read from a file
+    before = [
+        (table, name, table.get(name))
+        for table, names in ((METHODS, methods), (MODELS, models))
+        for name in names
+    ]
     METHODS.update(methods)
     MODELS.update(models)
     try:

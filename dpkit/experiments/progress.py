@@ -11,7 +11,9 @@ from dpkit.reports.result import ENVIRONMENT
 
 @dataclass
 class Progress:
-    """Counts of trials: total = done (failed among them) + those to come; running now; seconds_left, None: not known yet."""
+    """Counts of trials: total = done (failed among them) + those to come; running now;
+    seconds_left, None: not known yet.
+    """
 
     total: int
     done: int = 0
@@ -20,15 +22,21 @@ class Progress:
     seconds_left: float | None = None
 
     def __str__(self):
-        left = "" if self.done == self.total else "  time left: " + (
-            "not known yet" if self.seconds_left is None else _clock(self.seconds_left))
+        left = (
+            ""
+            if self.done == self.total
+            else "  time left: "
+            + ("not known yet" if self.seconds_left is None else _clock(self.seconds_left))
+        )
         return f"{self.done}/{self.total} done, {self.running} running, {self.failed} failed{left}"
 
 
 class Line:
-    """Progress as one line that is written over, on a terminal and in a notebook; elsewhere a line every half minute.
+    """Progress as one line that is written over, on a terminal and in a notebook; elsewhere a line
+    every half minute.
 
-    A notebook that runs as a report writes it over every half minute: its page has the last, its terminal all of them.
+    A notebook that runs as a report writes it over every half minute: its page has the last, its
+    terminal all of them.
     """
 
     def __init__(self):
@@ -40,7 +48,11 @@ class Line:
         if not last and time.monotonic() - self.told < self.pause:
             return
         text = str(progress)
-        print("\r" + text.ljust(self.width) if self.over else text, end="\n" if last or not self.over else "", flush=True)
+        print(
+            "\r" + text.ljust(self.width) if self.over else text,
+            end="\n" if last or not self.over else "",
+            flush=True,
+        )
         self.told, self.width = time.monotonic(), len(text)
 
 
@@ -63,11 +75,20 @@ class Clock:
     def left(self, workers):
         if (self.records and not self.record_seconds) or (self.rows and not self.row_seconds):
             return None
-        mean = [sum(seconds) / max(1, len(seconds)) for seconds in (self.record_seconds, self.row_seconds)]
+        mean = [
+            sum(seconds) / max(1, len(seconds))
+            for seconds in (self.record_seconds, self.row_seconds)
+        ]
         return (self.records * mean[0] + self.rows * mean[1]) / workers
 
 
 def _clock(seconds):
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+    return (
+        f"{hours} h {minutes:02} min"
+        if hours
+        else f"{minutes} min {seconds:02} s"
+        if minutes
+        else f"{seconds} s"
+    )

@@ -1,10 +1,11 @@
 """Prune a set of one's own: watch a training, score, select, and write down which samples to keep.
 
-    photos/cats/... photos/dogs/...  ──▶  out/kept.txt      a line per kept sample: id, and its path where there are files
-                                          out/selection/    the same as a Selection
-                                          out/scores/       the Scores of all samples
-                                          out/moon.png      every sample, kept or pruned
-                                          out/manifest.json what was asked, what came, and with which versions
+photos/cats/... photos/dogs/...  ──▶  out/kept.txt      a line per kept sample: id, and its path where there are files
+                                      out/selection/    the same as a Selection
+                                      out/scores/       the Scores of all samples
+                                      out/moon.png      every sample, kept or pruned
+                                      out/manifest.json what was asked, what came, and with which
+                                      versions
 """
 
 import hashlib
@@ -33,23 +34,49 @@ from dpkit.training.recipe import recipe_for
 KIND = "Pruning"
 
 
-def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, epochs=30, recipe=None, model="small_cnn",
-          size=None, mirror=False, exits=(1,), options=None, overwrite=False, cache=None, device="auto", say=print,
-          classes=None) -> dict:
+def prune(
+    data,
+    out,
+    *,
+    method="dual+beta",
+    prune_ratio,
+    dynamics=None,
+    seed=0,
+    epochs=30,
+    recipe=None,
+    model="small_cnn",
+    size=None,
+    mirror=False,
+    exits=(1,),
+    options=None,
+    overwrite=False,
+    cache=None,
+    device="auto",
+    say=print,
+    classes=None,
+) -> dict:
     """Choose which samples of `data` to keep and write the folder `out`; return its manifest.
 
-    data:        what dpkit.load takes: a name, an .npz, or a folder of class folders (then perhaps with size=64).
-    prune_ratio: the fraction REMOVED.   method, options: of the catalog, and its settings, e.g. {"c_d": 4.0}.
-    dynamics:    folder of a TrainingDynamics recorded elsewhere on the same samples in the same order; else a network
-                 is watched here for `epochs` of the recipe (default: recipe_for(model), a schedule of that many).
-                 That record lies in the cache: the same set and training with another method or ratio trains nothing.
-                 Samples whose rows are NaN in the record (held out from that training) are no candidates: prune_ratio is of
-                 the others, from which alone is kept; the numbers in kept.txt and the selection are still those of the whole
-                 set, and scores of samples without a record are -inf.
-    mirror:      mirror images left-right at random while training, for sets where that changes no class.
-    exits:       stages of the network after which it has early exits, for a method that reads them (eeprune).
-    overwrite:   replace what an earlier pruning wrote into `out`. Without it, the same run is left as it lies.
-    say:         called with what the set is, before anything is trained, and with each line of progress.
+    data:        what dpkit.load takes: a name, an .npz, or a folder of class folders (then perhaps
+        with size=64).
+    prune_ratio: the fraction REMOVED.   method, options: of the catalog, and its settings, e.g.
+        {"c_d": 4.0}.
+    dynamics:    folder of a TrainingDynamics recorded elsewhere on the same samples in the same
+                 order; else a network is watched here for `epochs` of the recipe (default:
+                 recipe_for(model), a schedule of that many). That record lies in the cache: the
+                 same set and training with another method or ratio trains nothing. Samples whose
+                 rows are NaN in the record (held out from that training) are no candidates:
+                 prune_ratio is of the others, from which alone is kept; the numbers in kept.txt and
+                 the selection are still those of the whole set, and scores of samples without a
+                 record are -inf.
+    mirror:      mirror images left-right at random while training, for sets where that changes no
+        class.
+    exits:       stages of the network after which it has early exits, for a method that reads them
+        (eeprune).
+    overwrite:   replace what an earlier pruning wrote into `out`. Without it, the same run is left
+        as it lies.
+    say:         called with what the set is, before anything is trained, and with each line of
+        progress.
     classes:     names of a folder's class folders, as load takes them.
     Nothing is written if something is wrong: ValueError, or FileExistsError if `out` is taken.
     """
@@ -67,19 +94,35 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
     advice = method.advice and method.advice(options)
     if advice:
         say(advice)
-    request = {"method": method.name, "prune_ratio": prune_ratio, "options": method.options | options, "seed": seed,
-               "version": VERSIONS}
+    request = {
+        "method": method.name,
+        "prune_ratio": prune_ratio,
+        "options": method.options | options,
+        "seed": seed,
+        "version": VERSIONS,
+    }
     code = own_code(method, model if watched else None)
     request |= {"code": code} if code else {}
 
     evidence, origin, used = None, None, "cpu"
     if watched:
         images = _loaded(data, size, mirror, device, classes, say)
-        labels, paths, names, used = images.labels.cpu().numpy(), images.paths, images.class_names, str(images.device)
+        labels, paths, names, used = (
+            images.labels.cpu().numpy(),
+            images.paths,
+            images.class_names,
+            str(images.device),
+        )
         builders.check_pixels(model, *images.images.shape[2:])
         method.check(options, len(images), images.num_classes, prune_ratio)
-        request |= {"data": images.fingerprint, "model": builders.model_name(model), "recipe": recipe.settings(), "epochs": epochs,
-                    "device": images.device.type, "precision": picked_precision(images, recipe.precision)}
+        request |= {
+            "data": images.fingerprint,
+            "model": builders.model_name(model),
+            "recipe": recipe.settings(),
+            "epochs": epochs,
+            "device": images.device.type,
+            "precision": picked_precision(images, recipe.precision),
+        }
         request |= {"exits": list(exits)} if exits else {}
     else:
         known = known_before(data, classes)
@@ -92,10 +135,15 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         request["dynamics"] = storage.key_hash(origin["sha256"])
     if paths is not None:
         request["paths"] = storage.key_hash(paths)
-    rows = np.arange(len(labels)) if dynamics is None else np.flatnonzero(evidence.dynamics.trained())
+    rows = (
+        np.arange(len(labels)) if dynamics is None else np.flatnonzero(evidence.dynamics.trained())
+    )
     keep = keep_count(len(rows), prune_ratio)
     if keep == 0:
-        raise ValueError(f"prune_ratio {prune_ratio:g} would keep none of {len(rows):,} samples: choose a smaller one")
+        raise ValueError(
+            f"prune_ratio {prune_ratio:g} would keep none of {len(rows):,} samples: choose a "
+            "smaller one"
+        )
     if _finished(out, request, overwrite):
         say(f"{out} holds this very run; nothing to do")
         return json.loads((out / "manifest.json").read_text())
@@ -103,11 +151,21 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         evidence, origin = _watched(images, method, model, recipe, epochs, seed, exits, cache, say)
 
     if len(rows) < len(labels):
-        say(f"{len(labels) - len(rows):,} of {len(labels):,} samples have no record: the choice is among the other "
-            f"{len(rows):,}")
+        say(
+            f"{len(labels) - len(rows):,} of {len(labels):,} samples have no record: the choice is "
+            f"among the other {len(rows):,}"
+        )
     candidates = _of(evidence, rows)
     scores = method.score(candidates, **options)
-    chosen = method.select(scores, keep, evidence=candidates, num_samples=len(rows), rng=seed, labels=labels[rows], **options)
+    chosen = method.select(
+        scores,
+        keep,
+        evidence=candidates,
+        num_samples=len(rows),
+        rng=seed,
+        labels=labels[rows],
+        **options,
+    )
     scores, selection = _in_the_set(scores, chosen, rows, len(labels))
     note = method.note(selection)
     if note:
@@ -115,9 +173,18 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
     kept = selection.kept
     lost = [int(c) for c in np.setdiff1d(labels, labels[kept])]
     manifest = {
-        "kind": KIND, "schema": 1, "request": request, "set": set_name(data), "num_samples": len(labels), "keep": len(kept),
-        "no_record": len(labels) - len(rows), "record": origin, "lost_classes": lost, "machine": machine(used),
-        "versions": versions(), "record_seconds": evidence.cost.seconds if evidence else 0.0,
+        "kind": KIND,
+        "schema": 1,
+        "request": request,
+        "set": set_name(data),
+        "num_samples": len(labels),
+        "keep": len(kept),
+        "no_record": len(labels) - len(rows),
+        "record": origin,
+        "lost_classes": lost,
+        "machine": machine(used),
+        "versions": versions(),
+        "record_seconds": evidence.cost.seconds if evidence else 0.0,
     }
     with storage.whole_folder(out, kind=KIND) as part:
         with storage.whole_file(part / kept_list.NAME) as file:
@@ -126,19 +193,34 @@ def prune(data, out, *, method="dual+beta", prune_ratio, dynamics=None, seed=0, 
         if scores is not None:
             scores.save(part / "scores")
         if evidence:
-            _draw_moon(candidates.dynamics, chosen, f"{set_name(data)}: {method.name}, {100 * prune_ratio:g} % pruned", part)
-        manifest["sha256"] = {str(file.relative_to(part)): storage.file_hash(file)
-                              for file in sorted(part.rglob("*")) if file.is_file()}
+            _draw_moon(
+                candidates.dynamics,
+                chosen,
+                f"{set_name(data)}: {method.name}, {100 * prune_ratio:g} % pruned",
+                part,
+            )
+        manifest["sha256"] = {
+            str(file.relative_to(part)): storage.file_hash(file)
+            for file in sorted(part.rglob("*"))
+            if file.is_file()
+        }
         storage.write_json(part / "manifest.json", manifest)
     say(f"kept {len(kept):,} of {len(labels):,} samples: {out / 'kept.txt'}")
     if lost:
         gone = ", ".join(str(names[c]) for c in lost)
-        unseen = "" if np.isin(lost, labels[rows]).all() else ", or record a training on samples of all classes"
-        say(f"careful: no sample of class {gone} is kept; prune less, or choose another method{unseen}")
+        unseen = (
+            ""
+            if np.isin(lost, labels[rows]).all()
+            else ", or record a training on samples of all classes"
+        )
+        say(
+            f"careful: no sample of class {gone} is kept; prune less, or choose another "
+            f"method{unseen}"
+        )
     return manifest
 
 
-# ---- refused before any work -----------------------------------------------------------------------------------
+# ---- refused before any work ---------------------------------------------------------------------
 
 
 def _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched, exits):
@@ -146,13 +228,17 @@ def _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched,
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be a whole number from 0; got {seed!r}")
     if not watched:  # nothing is trained; a record that is given is judged once it is read
-        return rehearse(method, options, epochs=1, prune_ratio=prune_ratio) if not method.reads else None
+        return (
+            rehearse(method, options, epochs=1, prune_ratio=prune_ratio)
+            if not method.reads
+            else None
+        )
     if not (recipe.budget == "epochs" and 1 <= epochs <= recipe.epochs):
         raise ValueError(f"epochs must be 1..{recipe.epochs} (the recipe's); got {epochs}")
     rehearse(method, options, epochs=epochs, prune_ratio=prune_ratio, exits=exits)
 
 
-# ---- evidence --------------------------------------------------------------------------------------------------
+# ---- evidence ------------------------------------------------------------------------------------
 
 
 def _loaded(data, size, mirror, device, classes, say):
@@ -162,13 +248,21 @@ def _loaded(data, size, mirror, device, classes, say):
         now = time.monotonic()
         if done == total or now - told[-1] > 5:
             told.append(now)
-            say(f"read {done:,} of {total:,} images" + (f", {_duration((now - told[0]) / done * (total - done))} left"
-                                                        if done < total else ""))
+            say(
+                f"read {done:,} of {total:,} images"
+                + (
+                    f", {_duration((now - told[0]) / done * (total - done))} left"
+                    if done < total
+                    else ""
+                )
+            )
 
     images = load(data, size=size, device=device, watch=watch, classes=classes, say=say)
     if len(images.labels.unique()) < 2:
-        raise ValueError(f"{data} must hold at least two classes to tell apart; all {len(images)} labels are the same: "
-                         "nothing can be learned, so nothing can be scored")
+        raise ValueError(
+            f"{data} must hold at least two classes to tell apart; all {len(images)} labels are "
+            "the same: nothing can be learned, so nothing can be scored"
+        )
     return replace(images, mirror=True) if mirror else images
 
 
@@ -179,55 +273,98 @@ def _watched(images, method, model, recipe, epochs, seed, exits, cache, say):
     def watch(stage, report):
         seconds.append(report.seconds)
         left = np.mean(seconds[-5:]) * (epochs - len(seconds))
-        say(f"epoch {len(seconds)}/{epochs}: training accuracy {100 * report.correct.mean():.1f} %, loss {report.loss:.3f}, "
-            f"{_duration(left)} left")
+        say(
+            f"epoch {len(seconds)}/{epochs}: training accuracy {100 * report.correct.mean():.1f} "
+            f"%, loss {report.loss:.3f}, {_duration(left)} left"
+        )
 
-    settings = {"model": model, "recipe": recipe, "epochs": epochs, "seed": seed, "exits": exits, "cache": cache}
+    settings = {
+        "model": model,
+        "recipe": recipe,
+        "epochs": epochs,
+        "seed": seed,
+        "exits": exits,
+        "cache": cache,
+    }
     if place_of_record(images, **settings)[1].exists():
         say("found the record of an earlier run: no training needed")
     else:
         height, width = images.images.shape[2:]
-        say(f"watching {builders.model_name(model)} learn {len(images):,} images ({width}x{height}, {images.num_classes} classes) for {epochs} "
-            f"epochs on the {images.device}; stopped, it goes on from here")
+        say(
+            f"watching {builders.model_name(model)} learn {len(images):,} images "
+            f"({width}x{height}, {images.num_classes} classes) for {epochs} epochs on the "
+            f"{images.device}; stopped, it goes on from here"
+        )
     evidence = record(images, **settings, parts={"dynamics", *method.parts}, watch=watch)
     dynamics = evidence.dynamics
-    learned, chance = dynamics.correct[:, -1].mean(), np.bincount(dynamics.labels).max() / dynamics.num_samples
+    learned, chance = (
+        dynamics.correct[:, -1].mean(),
+        np.bincount(dynamics.labels).max() / dynamics.num_samples,
+    )
     if learned < chance + 0.1 * (1 - chance):
-        say(f"careful: after {epochs} epochs the network is right on {100 * learned:.0f} % of the training images, and the "
-            f"commonest class alone is {100 * chance:.0f} % of them; the scores mean little. Train longer (--epochs), in "
-            "smaller batches (--batch-size), or with another --lr")
+        say(
+            f"careful: after {epochs} epochs the network is right on {100 * learned:.0f} % of the "
+            f"training images, and the commonest class alone is {100 * chance:.0f} % of them; the "
+            "scores mean little. Train longer (--epochs), in smaller batches (--batch-size), or "
+            "with another --lr"
+        )
     return evidence, dynamics.params | {"folder": str(evidence.folder)}
 
 
 def _recorded_elsewhere(folder, known, data, method):
-    """(Evidence, what the manifest says of it) from a saved TrainingDynamics; ValueError if it is another set's."""
+    """(Evidence, what the manifest says of it) from a saved TrainingDynamics; ValueError if it is
+    another set's.
+    """
     folder = Path(folder)
     if not (folder / "manifest.json").exists() or (folder / "dynamics" / "manifest.json").exists():
         folder = folder / "dynamics" if (folder / "dynamics").is_dir() else folder
     origin = storage.read_manifest(folder)
     if origin.get("kind") == KIND:
         made_from = (origin.get("record") or {}).get("folder")
-        raise ValueError(f"{folder} is a pruning, not a record" + (f"; the record it was made from is in {made_from}"
-                                                                   if made_from else " of training dynamics"))
+        raise ValueError(
+            f"{folder} is a pruning, not a record"
+            + (
+                f"; the record it was made from is in {made_from}"
+                if made_from
+                else " of training dynamics"
+            )
+        )
     dynamics, labels = TrainingDynamics.load(folder), known.labels
     if not method.reads <= {"dynamics"}:
-        raise ValueError(f"{method.name} looks at a snapshot, and {folder} is read for training dynamics only: leave --dynamics out")
+        raise ValueError(
+            f"{method.name} looks at a snapshot, and {folder} is read for training dynamics only: "
+            "leave --dynamics out"
+        )
     if dynamics.num_samples != len(labels):
-        raise ValueError(f"the record in {folder} is of {dynamics.num_samples} samples, but {data} has {len(labels)}: it is of "
-                         "another set, or files were added or removed since")
+        raise ValueError(
+            f"the record in {folder} is of {dynamics.num_samples} samples, but {data} has "
+            f"{len(labels)}: it is of another set, or files were added or removed since"
+        )
     trained = dynamics.trained()
     if not trained.any():
-        raise ValueError(f"the record in {folder} holds no sample that was trained on (all its rows are NaN): name another")
-    if known.numbers is not None and np.array_equal(dynamics.labels[trained], known.numbers[labels][trained]):
-        dynamics = replace(dynamics, labels=labels)  # recorded with the file's own numbers, gaps and all
+        raise ValueError(
+            f"the record in {folder} holds no sample that was trained on (all its rows are NaN): "
+            "name another"
+        )
+    if known.numbers is not None and np.array_equal(
+        dynamics.labels[trained], known.numbers[labels][trained]
+    ):
+        dynamics = replace(
+            dynamics, labels=labels
+        )  # recorded with the file's own numbers, gaps and all
     differ = np.flatnonzero((dynamics.labels != labels) & trained)
     if len(differ):
         row = differ[0]
-        raise ValueError(f"the record in {folder} has other labels than {data} in {len(differ)} of {len(labels)} rows (first: "
-                         f"row {row}, {dynamics.labels[row]} there and {labels[row]} here): it is of another set, or of this "
-                         "one in another order")
+        raise ValueError(
+            f"the record in {folder} has other labels than {data} in {len(differ)} of "
+            f"{len(labels)} rows (first: row {row}, {dynamics.labels[row]} there and {labels[row]} "
+            "here): it is of another set, or of this one in another order"
+        )
     sha256 = json.loads((folder / "manifest.json").read_text())["sha256"]
-    return Evidence(dynamics, None, Cost(), folder), dynamics.params | {"folder": str(folder), "sha256": sha256}
+    return Evidence(dynamics, None, Cost(), folder), dynamics.params | {
+        "folder": str(folder),
+        "sha256": sha256,
+    }
 
 
 def _of(evidence, rows):
@@ -236,8 +373,18 @@ def _of(evidence, rows):
         return evidence
     whole = evidence.dynamics
     moved = None if whole.divergence is None else whole.divergence[rows]
-    return replace(evidence, dynamics=TrainingDynamics(whole.target_prob[rows], whole.margin[rows], whole.correct[rows],
-                                                       whole.labels[rows], whole.moment, whole.params, moved))
+    return replace(
+        evidence,
+        dynamics=TrainingDynamics(
+            whole.target_prob[rows],
+            whole.margin[rows],
+            whole.correct[rows],
+            whole.labels[rows],
+            whole.moment,
+            whole.params,
+            moved,
+        ),
+    )
 
 
 def _in_the_set(scores, selection, rows, n):
@@ -251,38 +398,55 @@ def _in_the_set(scores, selection, rows, n):
     return scores, Selection(rows[selection.kept], n, selection.method, selection.params)
 
 
-# ---- the folder ------------------------------------------------------------------------------------------------
+# ---- the folder ----------------------------------------------------------------------------------
 
 
 def _check_free(out, data, overwrite):
-    """OSError, before anything is computed, if `out` cannot be made, or is not free, empty or an earlier pruning."""
+    """OSError, before anything is computed, if `out` cannot be made, or is not free, empty or an
+    earlier pruning.
+    """
     source = Path(data).resolve()
-    if source.is_dir() and (out == source or source in out.resolve().parents or out.resolve() in source.parents):
-        raise FileExistsError(f"{out} and the images in {source} must lie apart, or what is written would become part of the "
-                              "set; name another folder")
+    if source.is_dir() and (
+        out == source or source in out.resolve().parents or out.resolve() in source.parents
+    ):
+        raise FileExistsError(
+            f"{out} and the images in {source} must lie apart, or what is written would become "
+            "part of the set; name another folder"
+        )
     above = next(folder for folder in out.absolute().parents if folder.exists())
     if not above.is_dir():
-        raise NotADirectoryError(f"{out} cannot be made, as {above} is no folder; name another folder")
+        raise NotADirectoryError(
+            f"{out} cannot be made, as {above} is no folder; name another folder"
+        )
     storage.check_replaceable(out, kind=KIND)
     if overwrite:
         storage.check_nothing_foreign(out)
 
 
 def _finished(out, request, overwrite) -> bool:
-    """Whether `out` is this very run, whole. FileExistsError if it is another's, unless that may be replaced."""
+    """Whether `out` is this very run, whole. FileExistsError if it is another's, unless that may be
+    replaced.
+    """
     if overwrite or not (out / "manifest.json").exists():
         return False
     there = storage.read_manifest(out)
     asked, found = json.loads(json.dumps(request, default=storage.plain)), there.get("request", {})
     differing = sorted(name for name in {**asked, **found} if asked.get(name) != found.get(name))
     if differing:
-        raise FileExistsError(f"{out} holds another run (other {', '.join(differing)}); name another folder, or replace it "
-                              "with --overwrite")
-    changed = [name for name, sha256 in there["sha256"].items()
-               if not (out / name).is_file() or storage.file_hash(out / name) != sha256]
+        raise FileExistsError(
+            f"{out} holds another run (other {', '.join(differing)}); name another folder, or "
+            "replace it with --overwrite"
+        )
+    changed = [
+        name
+        for name, sha256 in there["sha256"].items()
+        if not (out / name).is_file() or storage.file_hash(out / name) != sha256
+    ]
     if changed:
-        raise FileExistsError(f"{out / changed[0]} was changed or removed since this run wrote it; name another folder, or "
-                              "write it again with --overwrite")
+        raise FileExistsError(
+            f"{out / changed[0]} was changed or removed since this run wrote it; name another "
+            "folder, or write it again with --overwrite"
+        )
     return True
 
 
@@ -298,7 +462,7 @@ def _draw_moon(dynamics, selection, title, folder):
 
 
 def _duration(seconds) -> str:
-    """"1 h 5 min", "2 min 10 s" or "40 s"."""
+    """ "1 h 5 min", "2 min 10 s" or "40 s"."""
     minutes, rest = divmod(round(seconds), 60)
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60} min"

@@ -10,12 +10,16 @@ from dpkit.nets.early_exits import check_after, exit_loss
 
 
 def check_exits(method: Method, model, exits: tuple, weights: tuple) -> None:
-    """ValueError if the method reads exits and this network cannot have them there, trained with these weights."""
+    """ValueError if the method reads exits and this network cannot have them there, trained with
+    these weights.
+    """
     if "exits" in method.reads:
         check_after(exits, _stages(find_builder(model)))
         if weights and len(weights) != len(exits) + 1:
-            raise ValueError(f"exit_weights must be one per exit and one for the final exit, {len(exits) + 1} here; got "
-                             f"{len(weights)}")
+            raise ValueError(
+                f"exit_weights must be one per exit and one for the final exit, {len(exits) + 1} "
+                f"here; got {len(weights)}"
+            )
         exit_loss(weights or None)
 
 

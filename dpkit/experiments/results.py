@@ -1,6 +1,8 @@
-"""Rows of finished trials: read back with the scores and kept sets behind them, and turned into tables.
+"""Rows of finished trials: read back with the scores and kept sets behind them, and turned into
+tables.
 
-A folder is that of a sweep (dpkit.sweeps), which may still be running, or a published table (dpkit.publishing).
+A folder is that of a sweep (dpkit.sweeps), which may still be running, or a published table
+(dpkit.publishing).
 """
 
 import json
@@ -21,22 +23,32 @@ from dpkit.storage.processors import kind_of, marks, sentence
 from dpkit.training.loop import Recipe
 
 KIND, SWEEP = "Table", "sweep.json"
-MAY_LACK = ("best_accuracy", "threads", "best_every", "snapshot_epoch",
-            *(f"{stage}_peak_memory" for stage in ("record", "score", "select", "retrain")))
+MAY_LACK = (
+    "best_accuracy",
+    "threads",
+    "best_every",
+    "snapshot_epoch",
+    *(f"{stage}_peak_memory" for stage in ("record", "score", "select", "retrain")),
+)
 
 
 def results_table(folder):
     """The rows of a sweep or of a published table as a DataFrame, one trial a row.
 
-    Of a sweep: the rows that are there by now, in the grid's order; the column failed holds the reason of those that failed.
-    table.attrs says how many trials were asked for. Rows made by an older version of a stage are left out, with a warning.
-    ValueError if the folder is neither, or a published file is not the published one.
+    Of a sweep: the rows that are there by now, in the grid's order; the column failed holds the
+    reason of those that failed. table.attrs says how many trials were asked for. Rows made by an
+    older version of a stage are left out, with a warning. ValueError if the folder is neither, or a
+    published file is not the published one.
     """
     import pandas
 
     folder = Path(folder)
     if not (folder / SWEEP).exists():
-        return pandas.read_csv(_checked(folder, "rows.csv"), keep_default_na=False, na_values={name: "" for name in MAY_LACK})
+        return pandas.read_csv(
+            _checked(folder, "rows.csv"),
+            keep_default_na=False,
+            na_values={name: "" for name in MAY_LACK},
+        )
     rows, count = _rows(folder)
     table = pandas.DataFrame(rows) if rows else pandas.DataFrame(columns=["failed"])
     table.attrs = {"asked": count}
@@ -44,16 +56,29 @@ def results_table(folder):
 
 
 def outcomes(folder) -> list[Outcome]:
-    """The trials of a sweep that have a result by now, in the grid's order, as publish takes them; or a published table's."""
+    """The trials of a sweep that have a result by now, in the grid's order, as publish takes them;
+    or a published table's.
+    """
     if not (Path(folder) / SWEEP).exists():
         rows = results_table(folder).astype(object).replace({np.nan: None}).to_dict("records")
-        masks, scores = np.load(_checked(folder, "kept.npy"), allow_pickle=False), cache(lambda file: _scores(folder, file))
-        return [Outcome(row, _unpacked(masks[k], row), scores(row["scores"]) if row["scores"] else None)
-                for k, row in enumerate(rows)]
+        masks, scores = (
+            np.load(_checked(folder, "kept.npy"), allow_pickle=False),
+            cache(lambda file: _scores(folder, file)),
+        )
+        return [
+            Outcome(row, _unpacked(masks[k], row), scores(row["scores"]) if row["scores"] else None)
+            for k, row in enumerate(rows)
+        ]
     scores = cache(lambda place: Scores.load(place / "scores"))  # many rows share them
-    return [Outcome(row, Selection.load(_stage(folder, row, "selection") / "selection"),
-                    scores(_stage(folder, row, "scores")) if row["scores"] else None)
-            for row in _rows(folder)[0] if not row.pop("failed")]
+    return [
+        Outcome(
+            row,
+            Selection.load(_stage(folder, row, "selection") / "selection"),
+            scores(_stage(folder, row, "scores")) if row["scores"] else None,
+        )
+        for row in _rows(folder)[0]
+        if not row.pop("failed")
+    ]
 
 
 def kept_set(folder, k: int) -> Selection:
@@ -92,7 +117,7 @@ def is_older(trial) -> bool:
     return any(stages.VERSIONS.get(stage) != number for stage, number in trial["versions"].items())
 
 
-# ---- tables of rows --------------------------------------------------------------------------------------------
+# ---- tables of rows ------------------------------------------------------------------------------
 
 
 def label(row) -> str:
@@ -103,14 +128,21 @@ def label(row) -> str:
     method = METHODS.get(row["method"])  # None: one of somebody's own
     usual = options_in_words(method.options_for(row.get("dataset"))).split() if method else []
     seen_by = row.get("record_model")
-    return ", ".join([row["method"], *(word for word in row["options"].split() if word not in usual),
-                      *([f"by {seen_by}"] if isinstance(seen_by, str) and seen_by else [])])
+    return ", ".join(
+        [
+            row["method"],
+            *(word for word in row["options"].split() if word not in usual),
+            *([f"by {seen_by}"] if isinstance(seen_by, str) and seen_by else []),
+        ]
+    )
 
 
 def labelled(rows) -> list[dict]:
-    """The rows that did not fail, with label(row) as their method, so that tables and figures keep variants apart.
+    """The rows that did not fail, with label(row) as their method, so that tables and figures keep
+    variants apart.
 
-    Where a method chose from recordings of several lengths, the shorter ones are named too: "eeprune, T=5".
+    Where a method chose from recordings of several lengths, the shorter ones are named too:
+    "eeprune, T=5".
     """
     return [row for row in _all_labelled(rows) if not row.get("failed")]
 
@@ -121,32 +153,51 @@ def _all_labelled(rows) -> list[dict]:
     for row in rows:
         count, kind = row.get("record_epochs"), (row.get("dataset"), row.get("model"), label(row))
         watched = row["method"] not in METHODS or METHODS[row["method"]].reads
-        count = int(count) if count and count == count and watched else 0  # NaN: the row does not tell
+        count = (
+            int(count) if count and count == count and watched else 0
+        )  # NaN: the row does not tell
         most[kind] = max(count, most.get(kind, 0))
         found.append((row, count, kind))
-    return [dict(row) | {"method": f"{kind[-1]}, T={count}" if 0 < count < most[kind] else kind[-1]}
-            for row, count, kind in found]
+    return [
+        dict(row) | {"method": f"{kind[-1]}, T={count}" if 0 < count < most[kind] else kind[-1]}
+        for row, count, kind in found
+    ]
 
 
 def accuracy_table(rows, *, seeds: int | None = None) -> list[dict]:
-    """A line per prune ratio, a column per method: test accuracy in percent, "mean ± standard deviation" over the seeds.
+    """A line per prune ratio, a column per method: test accuracy in percent, "mean ± standard
+    deviation" over the seeds.
 
-    rows:  as run_trial returns them, or a results_table. Rows with prune_ratio 0 are the line "nothing", whatever their
-           method. A cell with fewer seeds than others says so: "75.1 ± 0.3 (2 of 3)"; and so does one that could not prune
-           what was asked: "75.1 ± 0.3 (pruned 43 %)". Rows from several kinds of processor are not averaged together; those
-           that are not of the commonest kind are marked: "75.1 ± 0.3 (a)". kinds_of(rows) says what the marks mean.
-    seeds: how many were asked for, where some are still to come: then a cell with one of them says "75.1 (1 of 3)".
+    rows:  as run_trial returns them, or a results_table. Rows with prune_ratio 0 are the line
+           "nothing", whatever their method. A cell with fewer seeds than others says so: "75.1 ±
+           0.3 (2 of 3)"; and so does one that could not prune what was asked: "75.1 ± 0.3 (pruned
+           43 %)". Rows from several kinds of processor are not averaged together; those that are
+           not of the commonest kind are marked: "75.1 ± 0.3 (a)". kinds_of(rows) says what the
+           marks mean.
+    seeds: how many were asked for, where some are still to come: then a cell with one of them says
+        "75.1 (1 of 3)".
     """
     rows = labelled(rows)
-    methods = list(dict.fromkeys(row["method"] for row in rows if row["prune_ratio"] > 0)) or ["random"]
-    wanted, least, table, marked = seeds or len({row["seed"] for row in rows}), 1 if seeds else 2, [], marks(rows)
+    methods = list(dict.fromkeys(row["method"] for row in rows if row["prune_ratio"] > 0)) or [
+        "random"
+    ]
+    wanted, least, table, marked = (
+        seeds or len({row["seed"] for row in rows}),
+        1 if seeds else 2,
+        [],
+        marks(rows),
+    )
     for ratio in sorted({row["prune_ratio"] for row in rows}):
         here = [row for row in rows if row["prune_ratio"] == ratio]
         line = {"pruned": f"{100 * ratio:g} %" if ratio else "nothing", "kept": here[0]["keep"]}
         for method in methods if ratio else methods[:1]:
             texts = []
             for kind, mark in marked.items():
-                cell = [row for row in here if (row["method"] == method or not ratio) and kind_of(row) == kind]
+                cell = [
+                    row
+                    for row in here
+                    if (row["method"] == method or not ratio) and kind_of(row) == kind
+                ]
                 found = [*_by_seed(cell).values()]
                 few = f" ({len(found)} of {wanted})" if least <= len(found) < wanted else ""
                 texts += [_mean_and_spread(found) + few + _short_of(cell) + mark] if found else []
@@ -156,22 +207,30 @@ def accuracy_table(rows, *, seeds: int | None = None) -> list[dict]:
 
 
 def kinds_of(rows) -> str:
-    """Which rows are from which kind of processor, in a sentence for the top of their table; "" where all are from one."""
+    """Which rows are from which kind of processor, in a sentence for the top of their table; ""
+    where all are from one.
+    """
     return sentence(labelled(rows))
 
 
 def summary(rows, *, to: str = "random", confidence: float = 0.95):
-    """A DataFrame with a line per set, network, recipe, prune ratio, method and kind of processor, over its seeds.
+    """A DataFrame with a line per set, network, recipe, prune ratio, method and kind of processor,
+    over its seeds.
 
-    accuracy, spread: mean and standard deviation in percent after the last step (spread NaN for one seed);  seeds: how many.
-    best_accuracy: mean of the best epochs on the TEST set, where that was asked for: optimistic, never to be quoted alone.
-    difference: accuracy minus that of the method `to`, in points, of the same kind of processor: on another kind the same
-    seed is nearly another seed.   error, low, high, p: its standard error, Welch's interval and p.   detectable: half the
-    interval, the least difference that the seeds could have shown (see dpkit.welch).   pairs: the smaller of the two sides'
-    numbers of seeds; 0: there is no difference.
-    holm: "ahead" or "behind", where the difference survives Holm's correction over all differences of this table; else "".
+    accuracy, spread: mean and standard deviation in percent after the last step (spread NaN for one
+        seed);  seeds: how many.
+    best_accuracy: mean of the best epochs on the TEST set, where that was asked for: optimistic,
+        never to be quoted alone.
+    difference: accuracy minus that of the method `to`, in points, of the same kind of processor: on
+    another kind the same seed is nearly another seed.   error, low, high, p: its standard error,
+    Welch's interval and p.   detectable: half the interval, the least difference that the seeds
+    could have shown (see dpkit.welch).   pairs: the smaller of the two sides' numbers of seeds; 0:
+    there is no difference.
+    holm: "ahead" or "behind", where the difference survives Holm's correction over all differences
+        of this table; else "".
     reason: why there is no difference, or no interval; else "".
-    processor: the kind, "" where rows do not tell it.   failed: trials without an accuracy, on whatever kind.
+    processor: the kind, "" where rows do not tell it.   failed: trials without an accuracy, on
+        whatever kind.
     rows: as run_trial returns them, or a results_table.
     """
     import pandas
@@ -185,17 +244,36 @@ def summary(rows, *, to: str = "random", confidence: float = 0.95):
         cells.setdefault((at, row["method"]), []).append(row)
     table = []
     for (at, method), here in cells.items():
-        failed, reference = sum(bool(row.get("failed")) for row in here), cells.get((at, to), []) if method != to else None
+        failed, reference = (
+            sum(bool(row.get("failed")) for row in here),
+            cells.get((at, to), []) if method != to else None,
+        )
         for kind in dict.fromkeys(kind_of(row) for row in here if not row.get("failed")) or [""]:
             some = _of_kind(here, kind)
-            good, others = ([*_by_seed(one).values()] for one in (some, _of_kind(reference or [], kind)))
+            good, others = (
+                [*_by_seed(one).values()] for one in (some, _of_kind(reference or [], kind))
+            )
             pairs = min(len(good), len(others))
-            best = [100 * row["best_accuracy"] for row in some if pandas.notna(row.get("best_accuracy"))]
+            best = [
+                100 * row["best_accuracy"] for row in some if pandas.notna(row.get("best_accuracy"))
+            ]
             found = welch(good if pairs else [], others, confidence=confidence)
-            table.append(dict(zip(shared, at, strict=True)) | {
-                "method": method, "accuracy": _mean(good), "spread": _spread(good), "seeds": len(good),
-                "best_accuracy": _mean(best), **found, "pairs": pairs, "holm": "", "processor": kind, "failed": failed,
-                "reason": _reason(good, others, reference, to, found["error"])})
+            table.append(
+                dict(zip(shared, at, strict=True))
+                | {
+                    "method": method,
+                    "accuracy": _mean(good),
+                    "spread": _spread(good),
+                    "seeds": len(good),
+                    "best_accuracy": _mean(best),
+                    **found,
+                    "pairs": pairs,
+                    "holm": "",
+                    "processor": kind,
+                    "failed": failed,
+                    "reason": _reason(good, others, reference, to, found["error"]),
+                }
+            )
             failed = 0  # said once
     if not table:
         return pandas.DataFrame()
@@ -220,14 +298,21 @@ def _reason(good, others, reference, to, error) -> str:
 
 
 def overview(rows) -> str:
-    """The accuracy tables of a sweep's results_table as text, one for each set, network and budget among them."""
+    """The accuracy tables of a sweep's results_table as text, one for each set, network and budget
+    among them.
+    """
     blocks = {}
     for row in rows.to_dict("records"):
         if not row["failed"]:
-            blocks.setdefault((row["dataset"], row["model"], row["num_samples"], row["budget"]), []).append(row)
-    return "\n\n".join(f"{dataset}, {n:,.0f} images, {model}, retrained for {budget}; accuracy in %, last epoch\n"
-                       + "".join(f"{words}\n" for words in [kinds_of(some)] if words) + _text(some)
-                       for (dataset, model, n, budget), some in blocks.items())
+            blocks.setdefault(
+                (row["dataset"], row["model"], row["num_samples"], row["budget"]), []
+            ).append(row)
+    return "\n\n".join(
+        f"{dataset}, {n:,.0f} images, {model}, retrained for {budget}; accuracy in %, last epoch\n"
+        + "".join(f"{words}\n" for words in [kinds_of(some)] if words)
+        + _text(some)
+        for (dataset, model, n, budget), some in blocks.items()
+    )
 
 
 def _text(rows) -> str:
@@ -240,52 +325,95 @@ def _text(rows) -> str:
 
 
 def cost_table(rows) -> list[dict]:
-    """What pruning costs and when it has paid for itself: a line per prune ratio and method, means over the seeds.
+    """What pruning costs and when it has paid for itself: a line per prune ratio and method, means
+    over the seeds.
 
-    whole, each: images trained on (counted in every pass) by one retraining on the whole set, and on the kept part.
+    whole, each: images trained on (counted in every pass) by one retraining on the whole set, and
+        on the kept part.
     before: those of the recording, which comes first.   share: before / whole, in percent.
-    break_even: the number k of retrainings after which before + k each <= k whole; None: never, as when the budget is
-    "steps" and every retraining costs the same. (A twentieth less counts as the same: batches are near-equal, not equal.)
-    The same with _seconds for the clock's (before: recording, scoring, selecting), within one kind of processor: a method
-    with rows of several kinds has a line for each, and whole_seconds is NaN where the whole set was not trained on that kind.
+    break_even: the number k of retrainings after which before + k each <= k whole; None: never, as
+    when the budget is "steps" and every retraining costs the same. (A twentieth less counts as the
+    same: batches are near-equal, not equal.) The same with _seconds for the clock's (before:
+    recording, scoring, selecting), within one kind of processor: a method with rows of several
+    kinds has a line for each, and whole_seconds is NaN where the whole set was not trained on that
+    kind.
     rows: of one set, network and budget, with some of prune_ratio 0 among them.
     """
     rows = labelled(rows)
-    protocols = {tuple(row.get(name) for name in ("dataset", "num_samples", "model", "budget")) for row in rows}
+    protocols = {
+        tuple(row.get(name) for name in ("dataset", "num_samples", "model", "budget"))
+        for row in rows
+    }
     if len(protocols) > 1:
-        raise ValueError("cost_table compares trainings of one set, network and budget; got rows of "
-                         f"{' and '.join(', '.join(map(str, one)) for one in sorted(protocols, key=str))}: pick one of them")
+        raise ValueError(
+            "cost_table compares trainings of one set, network and budget; got rows of "
+            f"{' and '.join(', '.join(map(str, one)) for one in sorted(protocols, key=str))}: pick "
+            "one of them"
+        )
     whole, marked, table = [row for row in rows if not row["prune_ratio"]], marks(rows), []
     for ratio in sorted({row["prune_ratio"] for row in rows} - {0}):
-        for method, kind in dict.fromkeys((row["method"], kind_of(row)) for row in rows if row["prune_ratio"] == ratio):
-            here = [row for row in _of_kind(rows, kind) if row["prune_ratio"] == ratio and row["method"] == method]
+        for method, kind in dict.fromkeys(
+            (row["method"], kind_of(row)) for row in rows if row["prune_ratio"] == ratio
+        ):
+            here = [
+                row
+                for row in _of_kind(rows, kind)
+                if row["prune_ratio"] == ratio and row["method"] == method
+            ]
             accuracy = _mean([100 * row["accuracy"] for row in here])
-            line = {"pruned": f"{100 * ratio:g} %", "method": method + marked[kind], "accuracy": accuracy}
+            line = {
+                "pruned": f"{100 * ratio:g} %",
+                "method": method + marked[kind],
+                "accuracy": accuracy,
+            }
             for unit, ending in (("samples", ""), ("seconds", "_seconds")):
-                before = _mean([sum(row[f"{stage}_{unit}"] for stage in ("record", "score", "select")) for row in here])
+                before = _mean(
+                    [
+                        sum(row[f"{stage}_{unit}"] for stage in ("record", "score", "select"))
+                        for row in here
+                    ]
+                )
                 alike = _of_kind(whole, kind) if unit == "seconds" else whole
-                each, full = (_mean([row[f"retrain_{unit}"] for row in some]) for some in (here, alike))
+                each, full = (
+                    _mean([row[f"retrain_{unit}"] for row in some]) for some in (here, alike)
+                )
                 even = float(np.ceil(before / (full - each))) if full - each > full / 20 else None
-                line |= {f"before{ending}": before, f"each{ending}": each, f"whole{ending}": full,
-                         f"share{ending}": 100 * before / full, f"break_even{ending}": even}
+                line |= {
+                    f"before{ending}": before,
+                    f"each{ending}": each,
+                    f"whole{ending}": full,
+                    f"share{ending}": 100 * before / full,
+                    f"break_even{ending}": even,
+                }
             table.append(line)
     return table
 
 
 def _by_seed(rows) -> dict:
-    """Accuracy in percent by seed, of the rows that did not fail. ValueError for two of a seed: whatever else they differ in,
-    their spread is not that of the seeds."""
+    """Accuracy in percent by seed, of the rows that did not fail. ValueError for two of a seed:
+    whatever else they differ in, their spread is not that of the seeds."""
     found = {}
     for row in rows:
-        if not row.get("failed") and found.setdefault(row["seed"], 100 * row["accuracy"]) != 100 * row["accuracy"]:
-            raise ValueError(f"{row['method']} at prune_ratio {row['prune_ratio']:g} has more than one accuracy of seed "
-                             f"{row['seed']}: give rows of one set, network and recipe at a time")
+        if (
+            not row.get("failed")
+            and found.setdefault(row["seed"], 100 * row["accuracy"]) != 100 * row["accuracy"]
+        ):
+            raise ValueError(
+                f"{row['method']} at prune_ratio {row['prune_ratio']:g} has more than one accuracy "
+                f"of seed {row['seed']}: give rows of one set, network and recipe at a time"
+            )
     return found
 
 
 def _short_of(rows) -> str:
-    """" (pruned 43 %)", where the rule let less go than was asked, as EEPrune's may; else nothing."""
-    if not any("num_samples" in row and row["keep"] > keep_count(int(row["num_samples"]), row["prune_ratio"]) for row in rows):
+    """ " (pruned 43 %)", where the rule let less go than was asked, as EEPrune's may; else
+    nothing.
+    """
+    if not any(
+        "num_samples" in row
+        and row["keep"] > keep_count(int(row["num_samples"]), row["prune_ratio"])
+        for row in rows
+    ):
         return ""
     return f" (pruned {100 * _mean([1 - row['keep'] / row['num_samples'] for row in rows]):.0f} %)"
 
@@ -302,7 +430,7 @@ def _mean_and_spread(values):
     return f"{_mean(values):.1f}" + (f" ± {_spread(values):.1f}" if len(values) > 1 else "")
 
 
-# ---- the folder ------------------------------------------------------------------------------------------------
+# ---- the folder ----------------------------------------------------------------------------------
 
 
 def _row(folder, k):
@@ -311,30 +439,44 @@ def _row(folder, k):
         raise ValueError(f"{folder} has the rows 0..{len(table) - 1}; got {k}")
     row = table.iloc[k]
     if row.get("failed"):
-        raise ValueError(f"row {k} of {folder} failed and has no scores and no kept set: {row['failed']}")
+        raise ValueError(
+            f"row {k} of {folder} failed and has no scores and no kept set: {row['failed']}"
+        )
     return row
 
 
 def _stage(folder, row, which) -> Path:
     place = Path(asked(folder)["cache"]) / row[which]
     if not place.is_dir():
-        raise FileNotFoundError(f"the {which} of this row lay in {place}, which is gone: run the sweep again to make it anew")
+        raise FileNotFoundError(
+            f"the {which} of this row lay in {place}, which is gone: run the sweep again to make "
+            "it anew"
+        )
     return place
 
 
 def _rows(folder) -> tuple[list[dict], int]:
-    """(the rows of a sweep that are there by now, failed ones with the reason; how many were asked for)."""
+    """(the rows of a sweep that are there by now, failed ones with the reason; how many were asked
+    for).
+    """
     trials, rows, older = asked(folder)["trials"], [], 0
     for trial in trials:
         if is_older(trial):
             older += 1
             continue
-        found = _read(row_file(folder, trial["name"])) or _read(row_file(folder, trial["name"], passing=True))
+        found = _read(row_file(folder, trial["name"])) or _read(
+            row_file(folder, trial["name"], passing=True)
+        )
         if found:
-            rows.append((found.get("row") or _parameters(trial)) | {"failed": found.get("failed", "")})
+            rows.append(
+                (found.get("row") or _parameters(trial)) | {"failed": found.get("failed", "")}
+            )
     if older:
-        warnings.warn(f"{older} of the {len(trials)} rows in {folder} were made by an older version of a stage and are left "
-                      "out: run the sweep again", stacklevel=3)
+        warnings.warn(
+            f"{older} of the {len(trials)} rows in {folder} were made by an older version of a "
+            "stage and are left out: run the sweep again",
+            stacklevel=3,
+        )
     return rows, len(trials)
 
 
@@ -347,17 +489,38 @@ def _read(file) -> dict | None:
 
 def _parameters(trial) -> dict:
     """What a failed trial's row can say: its parameters."""
-    row = {name: trial.get(name) for name in ("dataset", "num_samples", "model", "method", "prune_ratio", "keep", "seed",
-                                              "record_epochs")}
+    row = {
+        name: trial.get(name)
+        for name in (
+            "dataset",
+            "num_samples",
+            "model",
+            "method",
+            "prune_ratio",
+            "keep",
+            "seed",
+            "record_epochs",
+        )
+    }
     recipes = {name: Recipe(**trial[name]) for name in ("record", "retrain")}
     method = METHODS.get(trial["method"])
     options = (method.defaults if method else {}) | trial["options"]
-    return row | {"options": options_in_words(options), "accuracy": None, "budget": recipes["retrain"].length, **{name: recipe.worded() for name, recipe in recipes.items()}}
+    return row | {
+        "options": options_in_words(options),
+        "accuracy": None,
+        "budget": recipes["retrain"].length,
+        **{name: recipe.worded() for name, recipe in recipes.items()},
+    }
 
 
 def _unpacked(bits, row) -> Selection:
     mask = np.unpackbits(bits, count=int(row["num_samples"]))
-    return Selection(np.flatnonzero(mask), int(row["num_samples"]), str(row["method"]), {"seed": int(row["seed"])})
+    return Selection(
+        np.flatnonzero(mask),
+        int(row["num_samples"]),
+        str(row["method"]),
+        {"seed": int(row["seed"])},
+    )
 
 
 def _scores(folder, name) -> Scores:
@@ -372,8 +535,12 @@ def _checked(folder, name) -> Path:
     manifest = storage.read_manifest(folder)
     kind, sha256 = manifest.get("kind"), manifest.get("sha256", {}).get(name)
     if kind != KIND:
-        raise ValueError(f"expected a published table in {folder}, with a manifest.json that names {name}; there is none: give "
-                         "the folder that publish wrote")
+        raise ValueError(
+            f"expected a published table in {folder}, with a manifest.json that names {name}; "
+            "there is none: give the folder that publish wrote"
+        )
     if not (folder / name).is_file() or storage.file_hash(folder / name) != sha256:
-        raise ValueError(f"{folder / name} is missing or was changed since it was published; fetch a whole copy")
+        raise ValueError(
+            f"{folder / name} is missing or was changed since it was published; fetch a whole copy"
+        )
     return folder / name

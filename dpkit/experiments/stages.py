@@ -1,8 +1,9 @@
 """The four stages of a trial: record, score, select, retrain. Each is done once and kept.
 
-A finished stage lies in the cache folder under a hash of everything it depends on: the images, the settings, the seed, the
-stages before it and its own version number. Many methods and ratios of one seed so cost one scoring training, a killed
-run goes on where it was, and two runs over one cache share the work: who comes second waits, and finds it done.
+A finished stage lies in the cache folder under a hash of everything it depends on: the images, the
+settings, the seed, the stages before it and its own version number. Many methods and ratios of one
+seed so cost one scoring training, a killed run goes on where it was, and two runs over one cache
+share the work: who comes second waits, and finds it done.
 """
 
 import hashlib
@@ -35,17 +36,21 @@ from dpkit.storage.provenance import processor
 from dpkit.training.inference import evaluate, picked_precision, take_snapshot
 from dpkit.training.loop import Recipe, cross_entropy, train
 
-# Bump a stage's version when what it leaves changes (also in CHANGELOG.md): older results are then left unused.
+# Bump a stage's version when what it leaves changes (also in CHANGELOG.md): older results are then
+# left unused.
 VERSIONS = {"record": 2, "score": 1, "select": 1, "retrain": 1}
-ALIKE = {("record", 1)}  # earlier versions whose numbers are today's: 1 lacked the final snapshot and the divergence
+ALIKE = {
+    ("record", 1)
+}  # earlier versions whose numbers are today's: 1 lacked the final snapshot and the divergence
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What one watched training left: dynamics, its cost, where it lies (None: nowhere), and two looks at the network:
+    """What one watched training left: dynamics, its cost, where it lies (None: nowhere), and two
+    looks at the network:
 
-    snapshot on the way, for early scores such as EL2N, and final after the last epoch, for features and confidence.
-    What was not asked for is None.
+    snapshot on the way, for early scores such as EL2N, and final after the last epoch, for features
+    and confidence. What was not asked for is None.
     """
 
     dynamics: TrainingDynamics | None
@@ -55,45 +60,95 @@ class Evidence:
     final: Snapshot | None = None
 
 
-# ---- record ----------------------------------------------------------------------------------------------------
+# ---- record --------------------------------------------------------------------------------------
 
 
-def record(images: ImageSet, *, model, recipe: Recipe, epochs: int, seed: int, cache, snapshot_epoch: int = 10, exits=(),
-           exit_weights=(), parts=("dynamics", "snapshot", "final"), watch=None) -> Evidence:
-    """Train a fresh network for `epochs` of the recipe's schedule, watched; or read that from the cache.
+def record(
+    images: ImageSet,
+    *,
+    model,
+    recipe: Recipe,
+    epochs: int,
+    seed: int,
+    cache,
+    snapshot_epoch: int = 10,
+    exits=(),
+    exit_weights=(),
+    parts=("dynamics", "snapshot", "final"),
+    watch=None,
+) -> Evidence:
+    """Train a fresh network for `epochs` of the recipe's schedule, watched; or read that from the
+    cache.
 
-    snapshot_epoch: epochs after which the network is looked at for the early Snapshot; the last one, if that is sooner.
-    The dynamics have the divergence for TDDS where samples * classes is at most 2**28.
-    exits:  stages after which the network has early exits, trained jointly with these weights (none: all alike).
+    snapshot_epoch: epochs after which the network is looked at for the early Snapshot; the last
+    one, if that is sooner. The dynamics have the divergence for TDDS where samples * classes is at
+    most 2**28.
+    exits:  stages after which the network has early exits, trained jointly with these weights
+        (none: all alike).
     parts:  what to read of it afterwards; large snapshots take their time.
-    watch:  called as watch("record", report) after every epoch that is run or read from a checkpoint.
+    watch:  called as watch("record", report) after every epoch that is run or read from a
+        checkpoint.
     """
     snapshot_epoch = min(snapshot_epoch, epochs)
-    key, folder = place_of_record(images, model=model, recipe=recipe, epochs=epochs, seed=seed, cache=cache,
-                                  snapshot_epoch=snapshot_epoch, exits=exits, exit_weights=exit_weights)
+    key, folder = place_of_record(
+        images,
+        model=model,
+        recipe=recipe,
+        epochs=epochs,
+        seed=seed,
+        cache=cache,
+        snapshot_epoch=snapshot_epoch,
+        exits=exits,
+        exit_weights=exit_weights,
+    )
     partial = _partial(folder)
 
     def work(part):
         net = builders.make_net(model, images, seed=_derived(seed, 0), exits=exits)
         loss = exit_loss(exit_weights or None) if exits else cross_entropy
         reports = []
-        looks = {snapshot_epoch: partial / "snapshot", epochs: partial / "final"}  # one, if both are the same epoch
+        looks = {
+            snapshot_epoch: partial / "snapshot",
+            epochs: partial / "final",
+        }  # one, if both are the same epoch
         with measured(images.device) as cost:
             tdds = len(images) * images.num_classes <= MOST_PROBS
-            for report in islice(train(net, images, recipe, seed=_derived(seed, 1), loss=loss, checkpoint=partial, tdds=tdds),
-                                 epochs):
+            for report in islice(
+                train(
+                    net,
+                    images,
+                    recipe,
+                    seed=_derived(seed, 1),
+                    loss=loss,
+                    checkpoint=partial,
+                    tdds=tdds,
+                ),
+                epochs,
+            ):
                 reports.append(report)
                 look = looks.get(report.epoch + 1)
-                if look and not look.exists():  # kept at once: a training that goes on from a checkpoint is past this network
+                if (
+                    look and not look.exists()
+                ):  # kept at once: a training that goes on from a checkpoint is past this network
                     begun = time.perf_counter()
                     take_snapshot(net, images, precision=recipe.precision).save(look)
                     storage.write_json(look.with_suffix(".json"), time.perf_counter() - begun)
                 if watch:
                     watch("record", report)
-        cost.seconds = sum(r.seconds for r in reports) + sum(json.loads(look.with_suffix(".json").read_text())
-                                                             for look in looks.values() if look.with_suffix(".json").exists())
-        params = {"seed": seed, "model": builders.model_name(model), "recipe": recipe.settings(), "set": images.name}
-        TrainingDynamics.from_reports(reports, images.labels.cpu().numpy(), params=params).save(part / "dynamics")
+        cost.seconds = sum(r.seconds for r in reports) + sum(
+            json.loads(look.with_suffix(".json").read_text())
+            for look in looks.values()
+            if look.with_suffix(".json").exists()
+        )
+        params = {
+            "seed": seed,
+            "model": builders.model_name(model),
+            "recipe": recipe.settings(),
+            "set": images.name,
+        }
+        TrainingDynamics.from_reports(reports, images.labels.cpu().numpy(), params=params).save(
+            part / "dynamics"
+        )
         for look in looks.values():
             shutil.copytree(look, part / look.name)
         return cost
@@ -101,15 +156,40 @@ def record(images: ImageSet, *, model, recipe: Recipe, epochs: int, seed: int, c
     cost = _done_once(folder, key, work)
     cost = replace(cost, epochs=epochs, samples=epochs * len(images))
     once = snapshot_epoch == epochs  # then both looks are one
-    final = Snapshot.load(folder / "final") if "final" in parts or (once and "snapshot" in parts) else None
+    final = (
+        Snapshot.load(folder / "final")
+        if "final" in parts or (once and "snapshot" in parts)
+        else None
+    )
     early = final if once else Snapshot.load(folder / "snapshot") if "snapshot" in parts else None
-    return Evidence(TrainingDynamics.load(folder / "dynamics") if "dynamics" in parts else None, early, cost, folder, final)
+    return Evidence(
+        TrainingDynamics.load(folder / "dynamics") if "dynamics" in parts else None,
+        early,
+        cost,
+        folder,
+        final,
+    )
 
 
-def place_of_record(images: ImageSet, *, model, recipe: Recipe, epochs: int, seed: int, cache,
-                    snapshot_epoch: int = 10, exits=(), exit_weights=()) -> tuple[dict, Path]:
-    """(everything that `record` with these arguments depends on, the folder that is there once it is finished)."""
-    key = _key("record", images, model, recipe, seed) | {"epochs": epochs, "snapshot_epoch": min(snapshot_epoch, epochs)}
+def place_of_record(
+    images: ImageSet,
+    *,
+    model,
+    recipe: Recipe,
+    epochs: int,
+    seed: int,
+    cache,
+    snapshot_epoch: int = 10,
+    exits=(),
+    exit_weights=(),
+) -> tuple[dict, Path]:
+    """(everything that `record` with these arguments depends on, the folder that is there once it
+    is finished).
+    """
+    key = _key("record", images, model, recipe, seed) | {
+        "epochs": epochs,
+        "snapshot_epoch": min(snapshot_epoch, epochs),
+    }
     if exits:
         key |= {"exits": list(exits), "exit_weights": list(exit_weights)}
     return key, Path(cache) / f"record-{storage.key_hash(key)}"
@@ -124,19 +204,32 @@ def as_now(worded: str) -> bool:
     """Whether stages of these versions have the numbers that today's would have."""
     words = worded.split()
     found = dict(zip(words[::2], map(int, words[1::2]), strict=True))
-    return all(number == found.get(stage) or (stage, found.get(stage)) in ALIKE for stage, number in VERSIONS.items())
+    return all(
+        number == found.get(stage) or (stage, found.get(stage)) in ALIKE
+        for stage, number in VERSIONS.items()
+    )
 
 
-# ---- score and select ------------------------------------------------------------------------------------------
+# ---- score and select ----------------------------------------------------------------------------
 
 
-def score(method, evidence: Evidence | None, *, options: dict, cache) -> tuple[Scores | None, Cost, Path | None]:
-    """Method.score, kept in the cache: (scores, what they cost, where they lie); (None, no cost, None) without a score."""
+def score(
+    method, evidence: Evidence | None, *, options: dict, cache
+) -> tuple[Scores | None, Cost, Path | None]:
+    """Method.score, kept in the cache: (scores, what they cost, where they lie); (None, no cost,
+    None) without a score.
+    """
     method = find_method(method)
     if method.scorer is None:
         return None, Cost(), None
-    key = {"stage": "score", "version": VERSIONS["score"], "evidence": evidence.folder.name, "of": method.evidence,
-           "scorer": method.codes(known_or_new)[0], "options": _in_full(method, options, 0)}
+    key = {
+        "stage": "score",
+        "version": VERSIONS["score"],
+        "evidence": evidence.folder.name,
+        "of": method.evidence,
+        "scorer": method.codes(known_or_new)[0],
+        "options": _in_full(method, options, 0),
+    }
     folder = Path(cache) / f"score-{storage.key_hash(key)}"
 
     def work(part):
@@ -149,24 +242,50 @@ def score(method, evidence: Evidence | None, *, options: dict, cache) -> tuple[S
     return Scores.load(folder / "scores"), cost, folder
 
 
-def select(method, evidence: Evidence | None, keep: int, *, labels, seed: int, options: dict,
-           cache, scored=None) -> tuple[Selection, Cost, Path]:
-    """Method.select from samples with these given labels (n,), kept: (selection, what selecting cost, where it lies).
+def select(
+    method,
+    evidence: Evidence | None,
+    keep: int,
+    *,
+    labels,
+    seed: int,
+    options: dict,
+    cache,
+    scored=None,
+) -> tuple[Selection, Cost, Path]:
+    """Method.select from samples with these given labels (n,), kept: (selection, what selecting
+    cost, where it lies).
 
     scored: what `score` returned for this method, where that is at hand.
     """
     method = find_method(method)
     scores, _, scored = scored or score(method, evidence, options=options, cache=cache)
-    key = {"stage": "select", "version": VERSIONS["select"], "evidence": evidence.folder.name if evidence else None,
-           "scores": scored.name if scored else None, "selector": method.codes(known_or_new)[1],
-           "reads": [method.evidence, *method.extras],
-           "options": _in_full(method, options, 1), "num_samples": len(labels), "keep": keep, "seed": seed,
-           "labels": hashlib.sha256(labels.tobytes()).hexdigest()}
+    key = {
+        "stage": "select",
+        "version": VERSIONS["select"],
+        "evidence": evidence.folder.name if evidence else None,
+        "scores": scored.name if scored else None,
+        "selector": method.codes(known_or_new)[1],
+        "reads": [method.evidence, *method.extras],
+        "options": _in_full(method, options, 1),
+        "num_samples": len(labels),
+        "keep": keep,
+        "seed": seed,
+        "labels": hashlib.sha256(labels.tobytes()).hexdigest(),
+    }
     folder = Path(cache) / f"select-{storage.key_hash(key)}"
 
     def work(part):
         with measured() as cost:
-            found = method.select(scores, keep, evidence=evidence, num_samples=len(labels), labels=labels, rng=seed, **options)
+            found = method.select(
+                scores,
+                keep,
+                evidence=evidence,
+                num_samples=len(labels),
+                labels=labels,
+                rng=seed,
+                **options,
+            )
         found.save(part / "selection")
         return cost
 
@@ -175,24 +294,40 @@ def select(method, evidence: Evidence | None, keep: int, *, labels, seed: int, o
 
 
 def _in_full(method, options, which):
-    """The scorer's (0) or selector's (1) settings with the usual ones filled in: a changed default is another stage."""
+    """The scorer's (0) or selector's (1) settings with the usual ones filled in: a changed default
+    is another stage.
+    """
     return method.routed(method.options | options)[which]
 
 
-# ---- retrain ---------------------------------------------------------------------------------------------------
+# ---- retrain -------------------------------------------------------------------------------------
 
 
-def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model, recipe: Recipe, seed: int, cache,
-            best_every: int = 0, watch=None) -> dict:
-    """Train a fresh network on the kept samples and test it after the last step; or read that from the cache.
+def retrain(
+    images: ImageSet,
+    test: ImageSet,
+    selection: Selection,
+    *,
+    model,
+    recipe: Recipe,
+    seed: int,
+    cache,
+    best_every: int = 0,
+    watch=None,
+) -> dict:
+    """Train a fresh network on the kept samples and test it after the last step; or read that from
+    the cache.
 
-    best_every: also test every so many epochs (0: never), for best_accuracy, the highest of all. Choosing the best epoch is
-                choosing on the test set: it stands beside the accuracy, to compare with papers that do.
+    best_every: also test every so many epochs (0: never), for best_accuracy, the highest of all.
+                Choosing the best epoch is choosing on the test set: it stands beside the accuracy,
+                to compare with papers that do.
     ValueError, before any training, for a test set of other classes or normalisation.
     """
     check_fits(images.facts, test.facts, "retrain")
-    key = _key("retrain", images, model, recipe, seed) | {"kept": hashlib.sha256(selection.kept.tobytes()).hexdigest(),
-                                                          "test": test.fingerprint}
+    key = _key("retrain", images, model, recipe, seed) | {
+        "kept": hashlib.sha256(selection.kept.tobytes()).hexdigest(),
+        "test": test.fingerprint,
+    }
     if best_every:
         key["best_every"] = best_every
     file = Path(cache) / f"retrain-{storage.key_hash(key)}.json"
@@ -200,23 +335,43 @@ def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model, re
 
     def train_and_test():
         kept = images.subset(selection)
-        net = builders.make_net(model, kept, seed=_derived(seed, 2))  # nothing of it may come from what was pruned
-        seconds, tested = 0.0, _Tested(partial / "tested.json", net, test, recipe.precision, best_every)
+        net = builders.make_net(
+            model, kept, seed=_derived(seed, 2)
+        )  # nothing of it may come from what was pruned
+        seconds, tested = (
+            0.0,
+            _Tested(partial / "tested.json", net, test, recipe.precision, best_every),
+        )
         with measured(images.device) as cost:
-            for report in train(net, kept, recipe, seed=_derived(seed, 3), checkpoint=partial, record=False):
+            for report in train(
+                net, kept, recipe, seed=_derived(seed, 3), checkpoint=partial, record=False
+            ):
                 seconds += report.seconds
                 tested.after(report.epoch)
                 if watch:
                     watch("retrain", report)
         found = evaluate(net, test, precision=recipe.precision)
-        if not math.isfinite(found.loss):  # the last step broke what the loss before it did not show
-            raise FloatingPointError(f"the test loss is {found.loss} after the last step: the training diverged; use a smaller "
-                                     f"lr than {recipe.lr}")
-        return {"accuracy": found.accuracy, "best_accuracy": tested.best(found.accuracy), "test_loss": found.loss,
-                "retrain_steps": report.steps, "retrain_seconds": seconds, "retrain_peak_memory": cost.peak_memory,
-                "device": device_name(images.device), "processor": processor(),
-                "threads": torch.get_num_threads(), "precision": picked_precision(images, recipe.precision),
-                "torch": torch.__version__, "dpkit": version("dpkit")}
+        if not math.isfinite(
+            found.loss
+        ):  # the last step broke what the loss before it did not show
+            raise FloatingPointError(
+                f"the test loss is {found.loss} after the last step: the training diverged; use a "
+                f"smaller lr than {recipe.lr}"
+            )
+        return {
+            "accuracy": found.accuracy,
+            "best_accuracy": tested.best(found.accuracy),
+            "test_loss": found.loss,
+            "retrain_steps": report.steps,
+            "retrain_seconds": seconds,
+            "retrain_peak_memory": cost.peak_memory,
+            "device": device_name(images.device),
+            "processor": processor(),
+            "threads": torch.get_num_threads(),
+            "precision": picked_precision(images, recipe.precision),
+            "torch": torch.__version__,
+            "dpkit": version("dpkit"),
+        }
 
     found_there = file.exists()
     if not found_there or partial.exists():  # a run that is killed at its very end leaves both
@@ -233,23 +388,34 @@ def retrain(images: ImageSet, test: ImageSet, selection: Selection, *, model, re
 
 
 class _Tested:
-    """Test accuracies by epoch, in a file: a training that goes on from a checkpoint has left those networks behind."""
+    """Test accuracies by epoch, in a file: a training that goes on from a checkpoint has left those
+    networks behind.
+    """
 
     def __init__(self, file, net, test, precision, every):
-        self.file, self.net, self.test, self.precision, self.every = file, net, test, precision, every
+        self.file, self.net, self.test, self.precision, self.every = (
+            file,
+            net,
+            test,
+            precision,
+            every,
+        )
         self.found = json.loads(file.read_text()) if file.exists() else {}
 
     def after(self, epoch):
         if self.every and (epoch + 1) % self.every == 0 and str(epoch) not in self.found:
-            # of the epochs read from a checkpoint only the last can be missing here, and its network is the one at hand
-            self.found[str(epoch)] = evaluate(self.net, self.test, precision=self.precision).accuracy
+            # of the epochs read from a checkpoint only the last can be missing here, and its
+            # network is the one at hand
+            self.found[str(epoch)] = evaluate(
+                self.net, self.test, precision=self.precision
+            ).accuracy
             storage.write_json(self.file, self.found)
 
     def best(self, last):
         return max([last, *self.found.values()]) if self.every else None
 
 
-# ---- what the stages share -------------------------------------------------------------------------------------
+# ---- what the stages share -----------------------------------------------------------------------
 
 
 def load_sets(dataset: str, num_samples: int = 0, device="auto") -> tuple[ImageSet, ImageSet]:
@@ -259,19 +425,25 @@ def load_sets(dataset: str, num_samples: int = 0, device="auto") -> tuple[ImageS
 
 @lru_cache(maxsize=2)
 def _load_sets(dataset, num_samples, device, _folder):
-    images, test = (load(dataset, split=split, device=device, say=None) for split in ("train", "test"))
+    images, test = (
+        load(dataset, split=split, device=device, say=None) for split in ("train", "test")
+    )
     return (images.first(num_samples) if num_samples else images), test
 
 
 def device_name(device: torch.device) -> str:
-    """"cpu", or the GPU's name."""
+    """ "cpu", or the GPU's name."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _done_once(folder, key, work) -> Cost:
-    """What the stage in `folder` cost; first doing it, work(empty folder) -> Cost, if nobody has, or is about to."""
+    """What the stage in `folder` cost; first doing it, work(empty folder) -> Cost, if nobody has,
+    or is about to.
+    """
     manifest = folder / "manifest.json"
-    if not manifest.exists() or _partial(folder).exists():  # a run that is killed at its very end leaves both
+    if (
+        not manifest.exists() or _partial(folder).exists()
+    ):  # a run that is killed at its very end leaves both
         with storage.claimed(folder):
             if not manifest.exists():
                 with storage.whole_folder(folder) as part, _not_again(_partial(folder)):
@@ -304,22 +476,36 @@ def _derived(seed, stage):
 
 def _key(stage, images, model, recipe, seed):
     build = known_or_new(builders.find_builder(model))
-    return {"stage": stage, "version": VERSIONS[stage], "data": images.fingerprint, "model": build, "recipe": recipe.settings(),
-            "seed": seed} | surroundings(images, recipe)
+    return {
+        "stage": stage,
+        "version": VERSIONS[stage],
+        "data": images.fingerprint,
+        "model": build,
+        "recipe": recipe.settings(),
+        "seed": seed,
+    } | surroundings(images, recipe)
 
 
 def own_code(method, *models) -> str:
-    """What of a method's functions and of networks is not dpkit's, and what it does, in a line; "" if all are dpkit's."""
+    """What of a method's functions and of networks is not dpkit's, and what it does, in a line; ""
+    if all are dpkit's.
+    """
     found = list(find_method(method).codes(known_or_new))
     found += [known_or_new(builders.find_builder(model)) for model in models if model]
     return "; ".join(code for code in found if code and is_own(code))
 
 
 def surroundings(images: ImageSet, recipe: Recipe) -> dict:
-    """What a training's numbers depend on besides data and settings: the kind of processor or GPU, precision, torch's version.
+    """What a training's numbers depend on besides data and settings: the kind of processor or GPU,
+    precision, torch's version.
 
-    On another kind of processor the same seed gives nearly another seed's numbers: it is another training.
+    On another kind of processor the same seed gives nearly another seed's numbers: it is another
+    training.
     """
     device = images.device
-    return {"device": device.type, "processor": device_name(device) if device.type == "cuda" else processor(),
-            "precision": picked_precision(images, recipe.precision), "torch": version("torch")}
+    return {
+        "device": device.type,
+        "processor": device_name(device) if device.type == "cuda" else processor(),
+        "precision": picked_precision(images, recipe.precision),
+        "torch": version("torch"),
+    }

@@ -1,9 +1,11 @@
 """Many trials, on one machine or many: nothing lost, nothing computed twice.
 
 A sweep's folder holds
-    sweep.json     the trials in order, each with the name of its row, and the cache folder with their stages
-    rows/          <name>.json per trial that finished, or failed for a reason: written whole, read by results_table
-The stages (records, scores, selections, trained results) lie in the cache, which all workers must reach.
+    sweep.json     the trials in order, each with the name of its row, and the cache folder with
+    their stages rows/          <name>.json per trial that finished, or failed for a reason: written
+    whole, read by results_table
+The stages (records, scores, selections, trained results) lie in the cache, which all workers must
+reach.
 """
 
 import errno
@@ -26,45 +28,77 @@ from dpkit.nets.builders import model_name
 from dpkit.records import keep_count
 from dpkit.storage.identity import identity
 
-PASSING = ("KilledWorker", "MemoryError", "OutOfMemoryError", "OSError", "CancelledError")  # worth another try by themselves
+PASSING = (
+    "KilledWorker",
+    "MemoryError",
+    "OutOfMemoryError",
+    "OSError",
+    "CancelledError",
+)  # worth another try by themselves
 
 
-def sweep(grid, client=None, *, out=None, cache=None, workers: int | None = None, threads: int = 1, device="auto",
-          retry: bool = False, minutes: float | None = None, watch=None):
-    """Run every trial of a grid and return results_table(out): a row per trial, failed ones with their reason.
+def sweep(
+    grid,
+    client=None,
+    *,
+    out=None,
+    cache=None,
+    workers: int | None = None,
+    threads: int = 1,
+    device="auto",
+    retry: bool = False,
+    minutes: float | None = None,
+    watch=None,
+):
+    """Run every trial of a grid and return results_table(out): a row per trial, failed ones with
+    their reason.
 
-    grid:    a YAML file's path, a dict, a list of dicts or of Trials (see dpkit.grids). Mistakes are refused, all at once,
-             before the first training.
-    client:  a distributed.Client of any Dask cluster; None: processes on this machine (workers, each with `threads`).
-             A worker trains one network at a time; where workers declare a GPU resource, only they train.
-    out:     the sweep's folder; default one in the cache, named by the grid. Stopped at any moment, the same call goes on:
-             rows that are there stay, and stages that are in the cache are not run again. Another grid over the same
-             folder adds to it; the table is then that of the new grid.
-    cache:   folder of the stages, reachable by all workers under this path; default storage.cache_folder().
-    retry:   also run those again that failed for a reason of their own, such as a loss that became NaN.
-    minutes: stop after so many, with the rows that are there by then. A training that is stopped keeps its checkpoint, and
-             the same call goes on from it: a long sweep in short pieces. (On a client's cluster, trainings that run at
-             that moment go on to their end, and are found by the next call.)
+    grid:    a YAML file's path, a dict, a list of dicts or of Trials (see dpkit.grids). Mistakes
+             are refused, all at once, before the first training.
+    client:  a distributed.Client of any Dask cluster; None: processes on this machine (workers,
+             each with `threads`). A worker trains one network at a time; where workers declare a
+             GPU resource, only they train.
+    out:     the sweep's folder; default one in the cache, named by the grid. Stopped at any moment,
+             the same call goes on: rows that are there stay, and stages that are in the cache are
+             not run again. Another grid over the same folder adds to it; the table is then that of
+             the new grid.
+    cache:   folder of the stages, reachable by all workers under this path; default
+        storage.cache_folder().
+    retry:   also run those again that failed for a reason of their own, such as a loss that became
+        NaN.
+    minutes: stop after so many, with the rows that are there by then. A training that is stopped
+             keeps its checkpoint, and the same call goes on from it: a long sweep in short pieces.
+             (On a client's cluster, trainings that run at that moment go on to their end, and are
+             found by the next call.)
     watch:   called with a Progress about once a second; default: a line that is written over.
-    Raises grids.Refused (a ValueError), OSError if a row cannot be written. A failed trial raises nothing.
+    Raises grids.Refused (a ValueError), OSError if a row cannot be written. A failed trial raises
+    nothing.
     """
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
     try:
         asked = grids.trials_of(grid)
     except grids.Refused as refused:
-        raise grids.Refused(refused.mistakes + _facts_of(refused.trials, client, device)[1]) from None
+        raise grids.Refused(
+            refused.mistakes + _facts_of(refused.trials, client, device)[1]
+        ) from None
     cache = Path(cache or storage.cache_folder()).resolve()
     out = Path(out or cache / "sweeps" / storage.key_hash([trial.plain() for trial in asked]))
     watch = watch or Line()
     cells = _cells(asked, client, device)
     _write(out, cells, cache)
-    done = {cell.name: _failed(file) for cell in cells if _finished(file := results.row_file(out, cell.name), cache, retry)}
+    done = {
+        cell.name: _failed(file)
+        for cell in cells
+        if _finished(file := results.row_file(out, cell.name), cache, retry)
+    }
     todo = [cell for cell in cells if cell.name not in done]
     progress = Progress(total=len(cells), done=len(done), failed=sum(done.values()))
     if todo:
         with clusters.connected(client, workers=workers, threads=threads, device=device) as own:
             suspects = _run(own, todo, out, cache, device, progress, watch, until)
-            for cell in suspects:  # one by one: who shared a worker with a trial that kills it is not to blame
+            for cell in (
+                suspects
+            ):  # one by one: who shared a worker with a trial that kills it is not to blame
                 _run(own, [cell], out, cache, device, progress, watch, until, alone=True)
     watch(progress, last=True)
     return results.results_table(out)
@@ -83,11 +117,13 @@ class _Cell:
     versions: dict = field(default_factory=dict)
 
 
-# ---- before the first training ---------------------------------------------------------------------------------
+# ---- before the first training -------------------------------------------------------------------
 
 
 def _cells(asked, client, device):
-    """The trials with their rows' names, which depend on the images and the kind of machine; Refused if a set is unfit."""
+    """The trials with their rows' names, which depend on the images and the kind of machine;
+    Refused if a set is unfit.
+    """
     facts, mistakes = _facts_of(asked, client, device)
     if mistakes:
         raise grids.Refused(mistakes)
@@ -100,8 +136,11 @@ def _facts_of(asked, client, device):
     for trial in asked:
         which = (trial.dataset, trial.num_samples)
         if which not in facts:
-            found = client.submit(_facts, *which, device, pure=False, resources=resources).result() if client \
+            found = (
+                client.submit(_facts, *which, device, pure=False, resources=resources).result()
+                if client
                 else _facts(*which, device)
+            )
             facts[which] = found
             mistakes += [found["mistake"]] if "mistake" in found else []
         n = facts[which].get("n")
@@ -115,50 +154,96 @@ def _facts_of(asked, client, device):
         except ValueError as error:
             mistakes.append(str(error))
         if n and keep_count(n, trial.prune_ratio) == 0:
-            mistakes.append(f"prune_ratio {trial.prune_ratio} of {trial.dataset}'s {n} images leaves none to train on")
+            mistakes.append(
+                f"prune_ratio {trial.prune_ratio} of {trial.dataset}'s {n} images leaves none to "
+                "train on"
+            )
     return facts, mistakes
 
 
 def _facts(dataset, num_samples, device):
-    """What the numbers of a trial depend on besides its settings, as the machine that trains sees it."""
+    """What the numbers of a trial depend on besides its settings, as the machine that trains sees
+    it.
+    """
     from dpkit.training.loop import Recipe
 
     try:
         images, test = stages.load_sets(dataset, num_samples, device)
     except (OSError, ValueError, RuntimeError) as error:
         return {"mistake": f"the set {dataset} cannot be used: {error}"}
-    around = {precision: stages.surroundings(images, Recipe(precision=precision)) for precision in ("auto", "fp32", "bf16")}
-    return {"n": len(images), "classes": images.num_classes, "pixels": tuple(images.images.shape[2:]),
-            "images": images.fingerprint, "test": test.fingerprint, "around": around}
+    around = {
+        precision: stages.surroundings(images, Recipe(precision=precision))
+        for precision in ("auto", "fp32", "bf16")
+    }
+    return {
+        "n": len(images),
+        "classes": images.num_classes,
+        "pixels": tuple(images.images.shape[2:]),
+        "images": images.fingerprint,
+        "test": test.fingerprint,
+        "around": around,
+    }
 
 
 def _cell(trial, facts):
     method = trial.how
     watched = method.evidence is not None
-    used = stages.VERSIONS if watched else {stage: stages.VERSIONS[stage] for stage in ("select", "retrain")}
-    seen = {"images": facts["images"], "around": facts["around"][trial.record.precision], "version": stages.VERSIONS["record"]}
-    record = {name: getattr(trial, name) for name in ("record_epochs", "seed", "snapshot_epoch")} | seen
+    used = (
+        stages.VERSIONS
+        if watched
+        else {stage: stages.VERSIONS[stage] for stage in ("select", "retrain")}
+    )
+    seen = {
+        "images": facts["images"],
+        "around": facts["around"][trial.record.precision],
+        "version": stages.VERSIONS["record"],
+    }
+    record = {
+        name: getattr(trial, name) for name in ("record_epochs", "seed", "snapshot_epoch")
+    } | seen
     functions = _functions(trial)
-    in_full = {"options": method.options | trial.options,  # a changed default is another row
-               "reads": [method.evidence, *method.extras]} | functions
+    in_full = {
+        "options": method.options | trial.options,  # a changed default is another row
+        "reads": [method.evidence, *method.extras],
+    } | functions
     exits = trials.exits_of(trial)
-    plain = {name: value for name, value in trial.plain().items() if name not in ("exits", "exit_weights")}
-    key = {"trial": plain | exits | in_full, "versions": used, "images": facts["images"], "test": facts["test"],
-           "around": facts["around"][trial.retrain.precision]} | ({"record": seen} if watched else {})
+    plain = {
+        name: value
+        for name, value in trial.plain().items()
+        if name not in ("exits", "exit_weights")
+    }
+    key = {
+        "trial": plain | exits | in_full,
+        "versions": used,
+        "images": facts["images"],
+        "test": facts["test"],
+        "around": facts["around"][trial.retrain.precision],
+    } | ({"record": seen} if watched else {})
     name = storage.key_hash(key)
     seen_by = functions.get("record_model", functions["model"])
-    shared = storage.key_hash(record | exits | {"recipe": trial.record.plain(), "model": seen_by}) if watched else None
-    here = {"images": facts["images"], "test": facts["test"], "around": facts["around"][trial.retrain.precision],
-            "functions": functions}
+    shared = (
+        storage.key_hash(record | exits | {"recipe": trial.record.plain(), "model": seen_by})
+        if watched
+        else None
+    )
+    here = {
+        "images": facts["images"],
+        "test": facts["test"],
+        "around": facts["around"][trial.retrain.precision],
+        "functions": functions,
+    }
     return _Cell(trial, name, shared, facts["n"], here, pack(trial), dict(used))
 
 
 def _functions(trial):
     """What the trial's scorer, selector and network are, as this process has them."""
     scorer, selector = trial.how.codes()
-    nets = {"model": trial.model} | ({"record_model": trial.record_model} if trial.record_model else {})
-    return {"scorer": scorer, "selector": selector} | {name: identity(builders.find_builder(model))
-                                                       for name, model in nets.items()}
+    nets = {"model": trial.model} | (
+        {"record_model": trial.record_model} if trial.record_model else {}
+    )
+    return {"scorer": scorer, "selector": selector} | {
+        name: identity(builders.find_builder(model)) for name, model in nets.items()
+    }
 
 
 def _write(out, cells, cache):
@@ -168,26 +253,55 @@ def _write(out, cells, cache):
     before = _trials_before(out) if (out / results.SWEEP).exists() else []
     older = sum(results.is_older(trial) for trial in before)
     if older:
-        warnings.warn(f"{older} rows in {out} were made by an older version of a stage: they are left unused, and made anew",
-                      stacklevel=3)
-    gone = {trial["name"] for trial in before if not results.is_older(trial)} - {cell.name for cell in cells}
+        warnings.warn(
+            (
+                f"{older} rows in {out} were made by an older version of a stage: they are left "
+                "unused, and made anew"
+            ),
+            stacklevel=3,
+        )
+    gone = {trial["name"] for trial in before if not results.is_older(trial)} - {
+        cell.name for cell in cells
+    }
     if gone:
-        warnings.warn(f"{len(gone)} trials of an earlier grid in {out} are not in this one: their rows stay there, and are not "
-                      "in this table", stacklevel=3)
-    storage.write_json(out / results.SWEEP, {"kind": "Sweep", "schema": 1, "cache": cache, "trials": [
-        {"name": cell.name, "versions": cell.versions, **cell.trial.plain(), "num_samples": cell.num_samples,
-         "keep": keep_count(cell.num_samples, cell.trial.prune_ratio)} for cell in cells]})
+        warnings.warn(
+            f"{len(gone)} trials of an earlier grid in {out} are not in this one: their rows stay "
+            "there, and are not in this table",
+            stacklevel=3,
+        )
+    storage.write_json(
+        out / results.SWEEP,
+        {
+            "kind": "Sweep",
+            "schema": 1,
+            "cache": cache,
+            "trials": [
+                {
+                    "name": cell.name,
+                    "versions": cell.versions,
+                    **cell.trial.plain(),
+                    "num_samples": cell.num_samples,
+                    "keep": keep_count(cell.num_samples, cell.trial.prune_ratio),
+                }
+                for cell in cells
+            ],
+        },
+    )
 
 
 def _trials_before(out):
     said = results.asked(out)
     if not isinstance(said, dict) or said.get("kind") != "Sweep":
-        raise FileExistsError(f"{out / results.SWEEP} is not a sweep's of dpkit; name another folder for the sweep")
+        raise FileExistsError(
+            f"{out / results.SWEEP} is not a sweep's of dpkit; name another folder for the sweep"
+        )
     return said["trials"]
 
 
 def _finished(file, cache, retry):
-    """Whether this row is there, with its scores and selection; with `retry`, one that failed makes way."""
+    """Whether this row is there, with its scores and selection; with `retry`, one that failed makes
+    way.
+    """
     if not file.exists():
         return False
     if _failed(file):
@@ -202,14 +316,15 @@ def _failed(file):
     return bool(json.loads(file.read_text()).get("failed"))
 
 
-# ---- the graph -------------------------------------------------------------------------------------------------
+# ---- the graph -----------------------------------------------------------------------------------
 
 
 def _run(client, todo, out, cache, device, progress, watch, until, alone=False):
-    """record -> score -> select -> retrain as Dask tasks, one record for all that share it; rows as they come.
+    """record -> score -> select -> retrain as Dask tasks, one record for all that share it; rows as
+    they come.
 
-    Returns the trials that were given up because their worker died again and again: Dask blames all that are assigned to a
-    worker when it dies. With `alone` that is their failure.
+    Returns the trials that were given up because their worker died again and again: Dask blames all
+    that are assigned to a worker when it dies. With `alone` that is their failure.
     """
     from distributed import as_completed
 
@@ -217,15 +332,27 @@ def _run(client, todo, out, cache, device, progress, watch, until, alone=False):
     records, rows, suspects = {}, {}, []
 
     def submit(stage, cell, before, name):
-        return client.submit(_step, stage, cell.parcel, before, str(cache), device, cell.here, key=f"{stage}-{name}-{run}",
-                             pure=False, resources=resources)
+        return client.submit(
+            _step,
+            stage,
+            cell.parcel,
+            before,
+            str(cache),
+            device,
+            cell.here,
+            key=f"{stage}-{name}-{run}",
+            pure=False,
+            resources=resources,
+        )
 
     for cell in todo:
         before = None
         if cell.record:
             if cell.record not in records:
                 records[cell.record] = submit("record", cell, None, cell.record)
-            before = submit("score", cell, records[cell.record], cell.name)  # a quick one: read, if another trial did it
+            before = submit(
+                "score", cell, records[cell.record], cell.name
+            )  # a quick one: read, if another trial did it
         before = submit("select", cell, before, cell.name)
         rows[submit("retrain", cell, before, cell.name)] = cell
     waiting = as_completed([*records.values(), *rows], raise_errors=False)
@@ -250,7 +377,9 @@ def _run(client, todo, out, cache, device, progress, watch, until, alone=False):
             progress.seconds_left = clock.left(workers)
             watch(progress)
     finally:
-        client.cancel([future for future in rows if not future.done()], force=True)  # and with them what they waited for
+        client.cancel(
+            [future for future in rows if not future.done()], force=True
+        )  # and with them what they waited for
     progress.running = 0
     return suspects
 
@@ -272,7 +401,11 @@ def _found(future):
         except Exception as error:  # the result was lost with its worker just now: run again, which finds it in the cache
             return _failure(error) | {"passing": True, "killed": True}
     error = future.exception() if future.status == "error" else None
-    return _failure(error) if error else {"failed": "cancelled: the cluster was closed", "passing": True}
+    return (
+        _failure(error)
+        if error
+        else {"failed": "cancelled: the cluster was closed", "passing": True}
+    )
 
 
 def _busy(client):
@@ -287,21 +420,34 @@ def _write_row(out, cell, found):
     else:
         results.row_file(out, cell.name, passing=True).unlink(missing_ok=True)
     try:
-        storage.write_json(file, {"kind": "Row", "versions": cell.versions, "trial": cell.trial.plain(), **(
-            {"failed": found["failed"]} if "failed" in found else {"row": found["row"]})})
+        storage.write_json(
+            file,
+            {
+                "kind": "Row",
+                "versions": cell.versions,
+                "trial": cell.trial.plain(),
+                **({"failed": found["failed"]} if "failed" in found else {"row": found["row"]}),
+            },
+        )
     except OSError as error:
         why = "no space left" if error.errno == errno.ENOSPC else str(error)
-        raise OSError(error.errno or errno.EIO, f"could not write a row to {out} ({why}); free space, and the same sweep goes "
-                                                "on: nothing that was trained is lost") from error
+        raise OSError(
+            error.errno or errno.EIO,
+            f"could not write a row to {out} ({why}); free space, and the same sweep goes "
+            "on: nothing that was trained is lost",
+        ) from error
 
 
-# ---- on the workers --------------------------------------------------------------------------------------------
+# ---- on the workers ------------------------------------------------------------------------------
 
-_ONE = threading.Lock()  # a worker may have many threads, but random state, thread counts and peak memory are the process's
+# a worker may have many threads, but random state, thread counts and peak memory are the process's
+_ONE = threading.Lock()
 
 
 def _step(stage, parcel, before, cache, device, here):
-    """One stage of a trial. Its mishap, or that of a stage before it, is handed on in words: it is no other trial's."""
+    """One stage of a trial. Its mishap, or that of a stage before it, is handed on in words: it is
+    no other trial's.
+    """
     if before and "failed" in before:
         return before
     begun = time.perf_counter()
@@ -320,22 +466,39 @@ def _up_to(stage, trial, cache, device, here):
     images, test = stages.load_sets(trial.dataset, trial.num_samples, device)
     functions = _functions(trial)
     if functions != here["functions"]:
-        raise OSError(f"the worker on {socket.gethostname()} has another {trial.how.name} or {model_name(trial.model)} than the "
-                      "process that asked: let it have the same Python, the same dpkit and the same libraries")
-    found = {"images": images.fingerprint, "test": test.fingerprint, "around": stages.surroundings(images, trial.retrain),
-             "functions": functions}
+        raise OSError(
+            f"the worker on {socket.gethostname()} has another {trial.how.name} or "
+            f"{model_name(trial.model)} than the process that asked: let it have the same Python, "
+            "the same dpkit and the same libraries"
+        )
+    found = {
+        "images": images.fingerprint,
+        "test": test.fingerprint,
+        "around": stages.surroundings(images, trial.retrain),
+        "functions": functions,
+    }
     if found != here:
         other = ", ".join(name for name in here if found[name] != here[name])
-        raise OSError(f"the worker on {socket.gethostname()} differs from the one that was asked first (other {other}): let "
-                      "all workers see the same data, and have the same kind of device and the same torch")
+        raise OSError(
+            f"the worker on {socket.gethostname()} differs from the one that was asked first "
+            f"(other {other}): let all workers see the same data, and have the same kind of device "
+            "and the same torch"
+        )
     if stage == "retrain":
         return trials.run_trial(trial, cache=cache, device=device)
     evidence = trials.record_of(trial, images, cache=cache)
     if stage == "score":
         stages.score(trial.method, evidence, options=trial.options, cache=cache)
     if stage == "select":
-        stages.select(trial.method, evidence, keep_count(len(images), trial.prune_ratio), labels=images.labels.cpu().numpy(),
-                      seed=trial.seed, options=trial.options, cache=cache)
+        stages.select(
+            trial.method,
+            evidence,
+            keep_count(len(images), trial.prune_ratio),
+            labels=images.labels.cpu().numpy(),
+            seed=trial.seed,
+            options=trial.options,
+            cache=cache,
+        )
     return None
 
 
@@ -348,4 +511,8 @@ def _failure(error):
         words = f"the GPU's memory did not suffice: {words.split('. ')[0]}"
     elif not isinstance(error, (ValueError, FloatingPointError, OSError)):
         words = f"{type(error).__name__}: {words}"
-    return {"failed": words, "passing": not kinds.isdisjoint(PASSING), "killed": "KilledWorker" in kinds}
+    return {
+        "failed": words,
+        "passing": not kinds.isdisjoint(PASSING),
+        "killed": "KilledWorker" in kinds,
+    }

@@ -1,4 +1,6 @@
-"""One cell of an experiment: watch a training, score, select, retrain, and the row that comes out."""
+"""One cell of an experiment: watch a training, score, select, retrain, and the row that comes
+out.
+"""
 
 import json
 from collections.abc import Callable
@@ -18,25 +20,35 @@ from dpkit.nets.builders import model_name
 from dpkit.records import Scores, Selection, keep_count
 from dpkit.training.loop import Recipe
 
-LEDGER = tuple(f"{stage}_{what.name}" for stage in ("record", "score", "select", "retrain") for what in fields(Cost))
+LEDGER = tuple(
+    f"{stage}_{what.name}"
+    for stage in ("record", "score", "select", "retrain")
+    for what in fields(Cost)
+)
 
 
 @dataclass(frozen=True)
 class Trial:
     """Everything a row depends on but the machine.
 
-    prune_ratio:   the fraction removed, in [0, 1).   seed: of recording, selection and retraining, all different draws.
+    prune_ratio:   the fraction removed, in [0, 1).   seed: of recording, selection and retraining,
+        all different draws.
     num_samples:   use only the first that many training images (0: all).
     record:        recipe of the watched training; record_epochs of its epochs are run and recorded.
     retrain:       recipe of the training on the kept samples.
-    snapshot_epoch: epochs after which the watched network is looked at for the early scores, EL2N and GraNd; the last
-                   recorded epoch, if that is sooner. Other snapshots are of the network as recording left it.
-    exits:         stages after which the watched network has early exits, for methods that read them (eeprune); the others
-                   watch it without.   exit_weights: of the joint loss, the final exit's last (none: all alike).
-    record_model:  the network that is watched, where it is another than the one that is retrained ("": the same).
-    best_every:    also test every so many epochs of the retraining, for the best epoch beside the last one (0: don't).
-    options:       settings of the scorer and the selector where they differ from the catalog's, e.g. {"c_d": 5.5}. What
-                   was published for this very set is filled in: CCS's and D2's cutoffs on CIFAR-100.
+    snapshot_epoch: epochs after which the watched network is looked at for the early scores, EL2N
+                   and GraNd; the last recorded epoch, if that is sooner. Other snapshots are of the
+                   network as recording left it.
+    exits:         stages after which the watched network has early exits, for methods that read
+                   them (eeprune); the others watch it without.   exit_weights: of the joint loss,
+                   the final exit's last (none: all alike).
+    record_model:  the network that is watched, where it is another than the one that is retrained
+        ("": the same).
+    best_every:    also test every so many epochs of the retraining, for the best epoch beside the
+        last one (0: don't).
+    options:       settings of the scorer and the selector where they differ from the catalog's,
+                   e.g. {"c_d": 5.5}. What was published for this very set is filled in: CCS's and
+                   D2's cutoffs on CIFAR-100.
     """
 
     dataset: str
@@ -68,17 +80,33 @@ class Trial:
             raise ValueError(f"seed must be a whole number from 0; got {self.seed!r}")
         object.__setattr__(self, "exits", tuple(self.exits))
         object.__setattr__(self, "exit_weights", tuple(self.exit_weights))
-        for name, least in (("num_samples", 0), ("snapshot_epoch", 1), ("best_every", 0), ("record_epochs", 1)):
+        for name, least in (
+            ("num_samples", 0),
+            ("snapshot_epoch", 1),
+            ("best_every", 0),
+            ("record_epochs", 1),
+        ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} must be a whole number from {least}; got {value!r}")
         if self.record.budget != "epochs":
-            raise ValueError(f"a watched training is counted in epochs: record needs that budget; got {self.record.budget!r}")
+            raise ValueError(
+                "a watched training is counted in epochs: record needs that budget; got "
+                f"{self.record.budget!r}"
+            )
         if not 1 <= self.record_epochs <= self.record.epochs:
-            raise ValueError(f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); "
-                             f"got {self.record_epochs}")
+            raise ValueError(
+                f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); "
+                f"got {self.record_epochs}"
+            )
         refusals.check_exits(method, self.watched, self.exits, self.exit_weights)
-        rehearse(method, self.options, epochs=self.record_epochs, prune_ratio=self.prune_ratio, exits=len(self.exits))
+        rehearse(
+            method,
+            self.options,
+            epochs=self.record_epochs,
+            prune_ratio=self.prune_ratio,
+            exits=len(self.exits),
+        )
 
     @property
     def how(self) -> Method:
@@ -93,15 +121,21 @@ class Trial:
     def plain(self) -> dict:
         """As a dict of plain values, for keys and files; record_model only where there is one."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}
-        found |= {"method": self.how.name, "model": model_name(self.model), "record": self.record.plain(),
-                  "retrain": self.retrain.plain()}
+        found |= {
+            "method": self.how.name,
+            "model": model_name(self.model),
+            "record": self.record.plain(),
+            "retrain": self.retrain.plain(),
+        }
         found["record_model"] = model_name(self.record_model)
         return {name: value for name, value in found.items() if name != "record_model" or value}
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """A finished trial: its row as a flat dict, the selection it trained on, and the scores behind it (None: no score)."""
+    """A finished trial: its row as a flat dict, the selection it trained on, and the scores behind
+    it (None: no score).
+    """
 
     row: dict
     selection: Selection
@@ -109,68 +143,133 @@ class Outcome:
 
 
 def run_trial(trial: Trial, *, cache=None, device="auto", watch=None) -> dict:
-    """Record (or find the record), score, select, retrain (or find the result); return the row as a flat dict.
+    """Record (or find the record), score, select, retrain (or find the result); return the row as a
+    flat dict.
 
     cache:  folder for finished stages; default storage.cache_folder().
-    watch:  called as watch(stage, report) after every epoch that is run or read from a checkpoint, for progress.
-    The row's costs (LEDGER: seconds, epochs, samples and peak_memory of each stage) are those of the run that did the work;
-    a shared recording is charged in full, to el2n too. from_cache says whether the retraining was an earlier run's.
-    accuracy is on the test set after the LAST step. scores and selection name the stages in the cache that hold them ("":
-    no score). code is there if the method or the network is not dpkit's own: their names, and a hash of what they do.
+    watch:  called as watch(stage, report) after every epoch that is run or read from a checkpoint,
+    for progress. The row's costs (LEDGER: seconds, epochs, samples and peak_memory of each stage)
+    are those of the run that did the work; a shared recording is charged in full, to el2n too.
+    from_cache says whether the retraining was an earlier run's. accuracy is on the test set after
+    the LAST step. scores and selection name the stages in the cache that hold them ("": no score).
+    code is there if the method or the network is not dpkit's own: their names, and a hash of what
+    they do.
     """
     return outcome_of(trial, cache=cache, device=device, watch=watch).row
 
 
 def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcome:
-    """As run_trial, with the scores and the selection beside the row: what a published table needs."""
+    """As run_trial, with the scores and the selection beside the row: what a published table
+    needs.
+    """
     cache = Path(cache or storage.cache_folder())
     images, test = stages.load_sets(trial.dataset, trial.num_samples, device)
     trial.how.check(trial.options, len(images), images.num_classes, trial.prune_ratio)
     evidence = record_of(trial, images, cache=cache, watch=watch)
-    found = scores, score_cost, scored = stages.score(trial.method, evidence, options=trial.options, cache=cache)
+    found = scores, score_cost, scored = stages.score(
+        trial.method, evidence, options=trial.options, cache=cache
+    )
     keep = keep_count(len(images), trial.prune_ratio)
-    selection, select_cost, selected = stages.select(trial.method, evidence, keep, labels=images.labels.cpu().numpy(),
-                                                     seed=trial.seed, options=trial.options, cache=cache, scored=found)
-    result = stages.retrain(images, test, selection, model=trial.model, recipe=trial.retrain, seed=trial.seed, cache=cache,
-                            best_every=trial.best_every, watch=watch)
-    costs = {"record": evidence.cost if evidence else Cost(), "score": score_cost, "select": select_cost}
+    selection, select_cost, selected = stages.select(
+        trial.method,
+        evidence,
+        keep,
+        labels=images.labels.cpu().numpy(),
+        seed=trial.seed,
+        options=trial.options,
+        cache=cache,
+        scored=found,
+    )
+    result = stages.retrain(
+        images,
+        test,
+        selection,
+        model=trial.model,
+        recipe=trial.retrain,
+        seed=trial.seed,
+        cache=cache,
+        best_every=trial.best_every,
+        watch=watch,
+    )
+    costs = {
+        "record": evidence.cost if evidence else Cost(),
+        "score": score_cost,
+        "select": select_cost,
+    }
     row = {
-        "dataset": trial.dataset, "num_samples": len(images), "model": model_name(trial.model), "method": trial.how.name,
+        "dataset": trial.dataset,
+        "num_samples": len(images),
+        "model": model_name(trial.model),
+        "method": trial.how.name,
         "options": options_in_words(trial.how.defaults | trial.options),
-        "prune_ratio": trial.prune_ratio, "keep": len(selection.kept), "empty_classes": _empty_classes(images, selection),
-        "seed": trial.seed, "budget": trial.retrain.length, "snapshot_epoch": trial.snapshot_epoch,
-        "exits": worded_exits(trial), "best_every": trial.best_every, "settings": settings_of(trial),
-        "versions": stages.worded_versions(), **({"record_model": model_name(trial.record_model)} if trial.record_model else {}),
+        "prune_ratio": trial.prune_ratio,
+        "keep": len(selection.kept),
+        "empty_classes": _empty_classes(images, selection),
+        "seed": trial.seed,
+        "budget": trial.retrain.length,
+        "snapshot_epoch": trial.snapshot_epoch,
+        "exits": worded_exits(trial),
+        "best_every": trial.best_every,
+        "settings": settings_of(trial),
+        "versions": stages.worded_versions(),
+        **({"record_model": model_name(trial.record_model)} if trial.record_model else {}),
         **({"code": code} if (code := own_code_of(trial)) else {}),
-        "accuracy": result["accuracy"], "best_accuracy": None, "test_loss": result["test_loss"],
-        **{f"{stage}_{what.name}": getattr(cost, what.name) for stage, cost in costs.items() for what in fields(Cost)},
-        "retrain_peak_memory": None, **result,
-        "record": trial.record.worded(), "retrain": trial.retrain.worded(),
-        "scores": scored.name if scored else "", "selection": selected.name,
+        "accuracy": result["accuracy"],
+        "best_accuracy": None,
+        "test_loss": result["test_loss"],
+        **{
+            f"{stage}_{what.name}": getattr(cost, what.name)
+            for stage, cost in costs.items()
+            for what in fields(Cost)
+        },
+        "retrain_peak_memory": None,
+        **result,
+        "record": trial.record.worded(),
+        "retrain": trial.retrain.worded(),
+        "scores": scored.name if scored else "",
+        "selection": selected.name,
     }
     return Outcome(row, selection, scores)
 
 
 def settings_of(trial: Trial) -> str:
-    """All settings of the trial's method as JSON, those too that are as usual: what is usual may change."""
+    """All settings of the trial's method as JSON, those too that are as usual: what is usual may
+    change.
+    """
     return json.dumps(trial.how.options | trial.options, sort_keys=True)
 
 
 def own_code_of(trial: Trial) -> str:
-    """What in the trial's method and network is not dpkit's own, and what it does: another function is another row."""
+    """What in the trial's method and network is not dpkit's own, and what it does: another function
+    is another row.
+    """
     return stages.own_code(trial.method, trial.model, trial.record_model)
 
 
 def exits_of(trial: Trial) -> dict:
-    """The trial's exits and exit_weights, if its method reads exits; else nothing, for it watches a plain network."""
-    return {"exits": trial.exits, "exit_weights": trial.exit_weights} if "exits" in trial.how.reads else {}
+    """The trial's exits and exit_weights, if its method reads exits; else nothing, for it watches a
+    plain network.
+    """
+    return (
+        {"exits": trial.exits, "exit_weights": trial.exit_weights}
+        if "exits" in trial.how.reads
+        else {}
+    )
 
 
 def worded_exits(trial: Trial) -> str:
-    """Where the watched network had exits and how they were weighted: "after 0 1 weights 1 1 2"; "" if it had none."""
+    """Where the watched network had exits and how they were weighted: "after 0 1 weights 1 1 2"; ""
+    if it had none.
+    """
     found = exits_of(trial)
     words = ["after", *found["exits"]] if found else []
-    return " ".join(map(str, words + (["weights", *found["exit_weights"]] if found and found["exit_weights"] else [])))
+    return " ".join(
+        map(
+            str,
+            words
+            + (["weights", *found["exit_weights"]] if found and found["exit_weights"] else []),
+        )
+    )
 
 
 def _empty_classes(images, selection) -> int:
@@ -180,12 +279,23 @@ def _empty_classes(images, selection) -> int:
 
 
 def record_of(trial: Trial, images, *, cache, parts=None, watch=None) -> stages.Evidence | None:
-    """The trial's watched training, run or read from the cache; None if its method looks at nothing.
+    """The trial's watched training, run or read from the cache; None if its method looks at
+    nothing.
 
-    parts: what to read of it, any of "dynamics", "snapshot" and "final" (default: what the method reads).
+    parts: what to read of it, any of "dynamics", "snapshot" and "final" (default: what the method
+        reads).
     """
     if not trial.how.reads:
         return None
-    return stages.record(images, model=trial.watched, recipe=trial.record, epochs=trial.record_epochs, seed=trial.seed,
-                         cache=cache, snapshot_epoch=trial.snapshot_epoch, parts=parts or trial.how.parts,
-                         watch=watch, **exits_of(trial))
+    return stages.record(
+        images,
+        model=trial.watched,
+        recipe=trial.record,
+        epochs=trial.record_epochs,
+        seed=trial.seed,
+        cache=cache,
+        snapshot_epoch=trial.snapshot_epoch,
+        parts=parts or trial.how.parts,
+        watch=watch,
+        **exits_of(trial),
+    )

@@ -1,11 +1,13 @@
-"""Is a difference of two means more than luck of the seeds? Welch's interval, and Holm's correction for a table of them.
+"""Is a difference of two means more than luck of the seeds? Welch's interval, and Holm's correction
+for a table of them.
 
     error^2 = s1^2/n1 + s2^2/n2          degrees of freedom (Welch, Satterthwaite):
     nu = error^4 / ((s1^2/n1)^2/(n1-1) + (s2^2/n2)^2/(n2-1))
     interval = difference ± t(nu) error
 
-The means are not paired by seed: accuracies of two methods with the same seed are uncorrelated here (64 cells: -0.04 ± 0.09),
-so a pairing takes no luck out, and with three seeds its t is 4.30 where Welch's is 2.78 for equal spreads.
+The means are not paired by seed: accuracies of two methods with the same seed are uncorrelated here
+(64 cells: -0.04 ± 0.09), so a pairing takes no luck out, and with three seeds its t is 4.30 where
+Welch's is 2.78 for equal spreads.
 """
 
 import warnings
@@ -19,11 +21,13 @@ def welch(here, there, *, confidence: float = 0.95) -> dict:
     here, there: values, one a seed; numbers of seeds and spreads may differ.
 
     Returns a dict, in the unit of the values:
-    difference;  error: its standard error;  low, high: the interval;  p: of the two-sided test for no difference;
-    detectable: half the interval's length, the least difference that seeds with these spreads could have shown. A true
-    difference of that size such seeds show about every second time, and a smaller one more rarely.
-    NaN where it cannot be told: all without values on both sides, and all but the difference where a side has a single value,
-    or where no side has a spread (seeds that agree to the last digit say nothing of how far others would lie apart).
+    difference;  error: its standard error;  low, high: the interval;  p: of the two-sided test for
+    no difference;
+    detectable: half the interval's length, the least difference that seeds with these spreads could
+    have shown. A true difference of that size such seeds show about every second time, and a
+    smaller one more rarely. NaN where it cannot be told: all without values on both sides, and all
+    but the difference where a side has a single value, or where no side has a spread (seeds that
+    agree to the last digit say nothing of how far others would lie apart).
 
     Examples
     --------
@@ -41,19 +45,28 @@ def welch(here, there, *, confidence: float = 0.95) -> dict:
     if min(len(here), len(there)) < 2 or not (np.ptp(here) or np.ptp(there)):
         return found
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # that one side has no spread: the other's counts
+        warnings.simplefilter(
+            "ignore", RuntimeWarning
+        )  # that one side has no spread: the other's counts
         test = ttest_ind(here, there, equal_var=False)
     error = float(np.sqrt(here.var(ddof=1) / len(here) + there.var(ddof=1) / len(there)))
     low, high = test.confidence_interval(confidence)
-    return found | {"error": error, "low": float(low), "high": float(high), "p": float(test.pvalue),
-                    "detectable": float(high - low) / 2}
+    return found | {
+        "error": error,
+        "low": float(low),
+        "high": float(high),
+        "p": float(test.pvalue),
+        "detectable": float(high - low) / 2,
+    }
 
 
 def holm(p) -> np.ndarray:
-    """Holm's adjusted p-values: below 1 - confidence, a difference is told apart with the whole family of tests in view.
+    """Holm's adjusted p-values: below 1 - confidence, a difference is told apart with the whole
+    family of tests in view.
 
-    p: (m,), NaN where there was no test; those stay NaN and do not count.   The i-th smallest of m is multiplied by m - i + 1,
-    and none may lie below a smaller one's. The chance of a single false one among all is then at most 1 - confidence.
+    p: (m,), NaN where there was no test; those stay NaN and do not count.   The i-th smallest of m
+    is multiplied by m - i + 1, and none may lie below a smaller one's. The chance of a single false
+    one among all is then at most 1 - confidence.
 
     Examples
     --------

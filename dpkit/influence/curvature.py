@@ -1,6 +1,8 @@
-"""The last layer's loss around a snapshot: every sample's gradient, and the Hessian of the mean, written out or as products.
+"""The last layer's loss around a snapshot: every sample's gradient, and the Hessian of the mean,
+written out or as products.
 
-theta, a weight (C, d) and a bias (C,), is one row in the order [weight.flatten(), bias], or C rows of d + 1, the bias last.
+theta, a weight (C, d) and a bias (C,), is one row in the order [weight.flatten(), bias], or C rows
+of d + 1, the bias last.
 """
 
 import numpy as np
@@ -46,7 +48,9 @@ def inputs(snapshot, rows=slice(None)):
 
 
 def mean_gradient(snapshot) -> np.ndarray:
-    """The gradient of the mean loss: (C, d + 1) float64, the bias last. Zero at a minimum without weight decay only."""
+    """The gradient of the mean loss: (C, d + 1) float64, the bias last. Zero at a minimum without
+    weight decay only.
+    """
     _, classes, width = shape_of(snapshot)
     total = np.zeros((classes, width))
     for rows in blocks_of(snapshot):
@@ -57,7 +61,9 @@ def mean_gradient(snapshot) -> np.ndarray:
 def shape_of(snapshot):
     """(n, C, d + 1); ValueError if the snapshot kept no features."""
     if snapshot.features is None:
-        raise ValueError("influence reads features, and this Snapshot kept none: pass take_snapshot(net, images)")
+        raise ValueError(
+            "influence reads features, and this Snapshot kept none: pass take_snapshot(net, images)"
+        )
     return snapshot.num_samples, snapshot.num_classes, snapshot.features.shape[1] + 1
 
 
@@ -67,7 +73,9 @@ def blocks_of(snapshot, size=_ROWS):
 
 
 def lower_hessian(snapshot, damping):
-    """The lower triangle of H + damping I, in Fortran order. What is above the diagonal means nothing."""
+    """The lower triangle of H + damping I, in Fortran order. What is above the diagonal means
+    nothing.
+    """
     n, classes, width = shape_of(snapshot)
     total = np.zeros((classes * width, classes * width), order="F")
     own = np.zeros((classes, width, width))
@@ -78,7 +86,9 @@ def lower_hessian(snapshot, damping):
         for c in range(classes):
             own[c] += (x * (p[:, c : c + 1] / n)).T @ x
     for c in range(classes):
-        place = np.append(np.arange(c * (width - 1), (c + 1) * (width - 1)), classes * (width - 1) + c)
+        place = np.append(
+            np.arange(c * (width - 1), (c + 1) * (width - 1)), classes * (width - 1) + c
+        )
         total[np.ix_(place, place)] += own[c]
     total[np.diag_indices_from(total)] += damping
     return total
@@ -88,7 +98,9 @@ def product_with(snapshot, split, only=None):
     """H v for (k, C, d + 1) vectors, in one pass over the samples, or H of `only` these."""
     k, classes, width = split.shape
     flat, total = split.reshape(k * classes, width), np.zeros((k * classes, width))
-    for rows in blocks_of(snapshot, size=max(64, 2**23 // (k * classes))) if only is None else [only]:
+    for rows in (
+        blocks_of(snapshot, size=max(64, 2**23 // (k * classes))) if only is None else [only]
+    ):
         x, p = inputs(snapshot, rows), snapshot.probs[-1][rows].astype(np.float64)[:, None]
         moved = (x @ flat.T).reshape(len(x), k, classes)
         moved = p * (moved - (p * moved).sum(2, keepdims=True))
@@ -99,7 +111,9 @@ def product_with(snapshot, split, only=None):
 def split_rows(vectors, classes, width):
     """(k, C d + C) -> (k, C, d + 1)."""
     weight, bias = vectors[:, : classes * (width - 1)], vectors[:, classes * (width - 1) :]
-    return np.concatenate([weight.reshape(len(vectors), classes, width - 1), bias[:, :, None]], axis=2)
+    return np.concatenate(
+        [weight.reshape(len(vectors), classes, width - 1), bias[:, :, None]], axis=2
+    )
 
 
 def joined_rows(split):

@@ -1,13 +1,19 @@
-"""Two ways to solve H x = g for many g at once when H is only known by its products with vectors."""
+"""Two ways to solve H x = g for many g at once when H is only known by its products with
+vectors.
+"""
 
 import numpy as np
 
 
-def conjugate_gradients(product, rhs: np.ndarray, *, precondition, tolerance: float, most: int = 1000) -> np.ndarray:
-    """Solve H x = g for every row g of `rhs` (k, ...), each with its own step lengths; all share the passes over the data.
+def conjugate_gradients(
+    product, rhs: np.ndarray, *, precondition, tolerance: float, most: int = 1000
+) -> np.ndarray:
+    """Solve H x = g for every row g of `rhs` (k, ...), each with its own step lengths; all share
+    the passes over the data.
 
-    product, precondition: (k, ...) -> (k, ...), H times every row and an approximation of its inverse, both symmetric and
-    positive. Rows that are done leave. ArithmeticError if a residual is still above tolerance |g| after `most` passes.
+    product, precondition: (k, ...) -> (k, ...), H times every row and an approximation of its
+    inverse, both symmetric and positive. Rows that are done leave. ArithmeticError if a residual is
+    still above tolerance |g| after `most` passes.
     """
     k = len(rhs)
     x, residual = np.zeros((k, rhs[0].size if k else 0)), rhs.reshape(k, -1).copy()
@@ -35,17 +41,21 @@ def conjugate_gradients(product, rhs: np.ndarray, *, precondition, tolerance: fl
             direction, rho = z + (fresh / rho)[:, None] * direction, fresh
     if len(alive):
         far = (np.linalg.norm(residual[alive], axis=1) / goal[alive]).max() * tolerance
-        raise ArithmeticError(f"conjugate gradients are {far:.1g} from the solution after {most} passes, and {tolerance:g} was "
-                              "asked for: take more damping or a larger tolerance")
+        raise ArithmeticError(
+            f"conjugate gradients are {far:.1g} from the solution after {most} passes, and "
+            f"{tolerance:g} was asked for: take more damping or a larger tolerance"
+        )
     return x.reshape(rhs.shape)
 
 
 def lissa(product, rhs: np.ndarray, *, batches, scale: float) -> np.ndarray:
-    """The recursion of LiSSA (Agarwal, Bullins & Hazan, 2016) for every row g of `rhs`:  x <- x + (g - H_b x) / scale.
+    """The recursion of LiSSA (Agarwal, Bullins & Hazan, 2016) for every row g of `rhs`:  x <- x +
+    (g - H_b x) / scale.
 
-    product: (rhs-shaped, batch) -> H_b times every row, H_b of that batch.   batches: what to go through, one a step.
-    Its mean is the truncated series of H^-1 g; it converges where scale exceeds every eigenvalue of every H_b, and is near its
-    limit only after many times scale / (the smallest eigenvalue) steps.
+    product: (rhs-shaped, batch) -> H_b times every row, H_b of that batch.   batches: what to go
+    through, one a step. Its mean is the truncated series of H^-1 g; it converges where scale
+    exceeds every eigenvalue of every H_b, and is near its limit only after many times scale / (the
+    smallest eigenvalue) steps.
     """
     x = rhs / scale
     for batch in batches:

@@ -1,4 +1,6 @@
-"""The two ways of pruning by influence, from a snapshot: each sample by itself, or all that go together."""
+"""The two ways of pruning by influence, from a snapshot: each sample by itself, or all that go
+together.
+"""
 
 import warnings
 
@@ -8,36 +10,70 @@ from dpkit.scorers.influence_norm import influence_norm
 from dpkit.selectors.anneal import anneal
 
 
-def lone_influence(snapshot: Snapshot, *, damping: float = 5e-4, of: str = "sum", route: str = "auto",
-                   memory: float = 8e9) -> Scores:
-    """influence_norm of the snapshot's influence vectors: the scalar baseline, which keeps the samples of most influence.
+def lone_influence(
+    snapshot: Snapshot,
+    *,
+    damping: float = 5e-4,
+    of: str = "sum",
+    route: str = "auto",
+    memory: float = 8e9,
+) -> Scores:
+    """influence_norm of the snapshot's influence vectors: the scalar baseline, which keeps the
+    samples of most influence.
 
-    damping: 5e-4 is the weight decay of Recipe.   of: the convention, "sum" as the baseline is Koh & Liang's |I_param|.
-    route: influence_vectors' method; "auto" takes the Kronecker product, and says so, where the exact Hessian would not fit
-    into `memory` bytes.
+    damping: 5e-4 is the weight decay of Recipe.   of: the convention, "sum" as the baseline is Koh
+        & Liang's |I_param|.
+    route: influence_vectors' method; "auto" takes the Kronecker product, and says so, where the
+    exact Hessian would not fit into `memory` bytes.
     """
     return influence_norm(_vectors(snapshot, damping, of, route, memory))
 
 
-def anneal_influence(snapshot: Snapshot, keep: int, *, rng, labels=None, per_class: str | None = None, damping: float = 5e-4,
-                     of: str = "mean", route: str = "auto", memory: float = 8e9, steps: int | None = None,
-                     hottest: float = 1.0, coldest: float = 1e-4) -> Selection:
-    """anneal the snapshot's influence vectors: optimisation-based pruning (Eq. 4; Yang et al., ICLR 2023).
+def anneal_influence(
+    snapshot: Snapshot,
+    keep: int,
+    *,
+    rng,
+    labels=None,
+    per_class: str | None = None,
+    damping: float = 5e-4,
+    of: str = "mean",
+    route: str = "auto",
+    memory: float = 8e9,
+    steps: int | None = None,
+    hottest: float = 1.0,
+    coldest: float = 1e-4,
+) -> Selection:
+    """anneal the snapshot's influence vectors: optimisation-based pruning (Eq. 4; Yang et al., ICLR
+    2023).
 
-    of: "mean", the refit that the paper defines and every retraining is, or "sum" (dpkit.influence).   damping, route,
-    memory: as for lone_influence.   The rest as for anneal; labels (n,) are read only with per_class.
+    of: "mean", the refit that the paper defines and every retraining is, or "sum"
+        (dpkit.influence).   damping, route,
+    memory: as for lone_influence.   The rest as for anneal; labels (n,) are read only with
+        per_class.
     """
-    return anneal(_vectors(snapshot, damping, of, route, memory), keep, rng=rng, labels=labels, per_class=per_class,
-                  steps=steps, hottest=hottest, coldest=coldest)
+    return anneal(
+        _vectors(snapshot, damping, of, route, memory),
+        keep,
+        rng=rng,
+        labels=labels,
+        per_class=per_class,
+        steps=steps,
+        hottest=hottest,
+        coldest=coldest,
+    )
 
 
 def _vectors(snapshot, damping, of, route, memory):
     plan = plan_influence(snapshot, memory=memory)
     if route == "kronecker" or (route == "auto" and plan.method != "exact"):
         if route == "auto":
-            warnings.warn("influence by the Kronecker approximation, as the exact Hessian needs "
-                          f'{plan.needed["exact"] / 1e9:.1f} GB and memory is {memory / 1e9:.1f} GB: set memory, or '
-                          'route="kronecker" if that is meant', stacklevel=3)
+            warnings.warn(
+                "influence by the Kronecker approximation, as the exact Hessian needs "
+                f"{plan.needed['exact'] / 1e9:.1f} GB and memory is {memory / 1e9:.1f} GB: set memory, or "
+                'route="kronecker" if that is meant',
+                stacklevel=3,
+            )
         # never written out: of a hundred classes they would fill the memory
         return outer_influence(snapshot, damping=damping, of=of)
     return influence_vectors(snapshot, damping=damping, of=of, method=route, memory=memory)

@@ -1,4 +1,6 @@
-"""METHODS: every method by name. The table of contents; loads no torch, so that help texts can list it."""
+"""METHODS: every method by name. The table of contents; loads no torch, so that help texts can list
+it.
+"""
 
 from dataclasses import replace
 
@@ -13,9 +15,9 @@ def _too_many_probs(options, n, num_classes, prune_ratio):
     if n * num_classes <= MOST_PROBS:
         return None
     return (
-        f"compares all probabilities with those of the epoch before, and {n:,} samples of {num_classes:,} classes have more "
-        f"than the {MOST_PROBS:,} that are held: choose another method, or record with Recorder(..., tdds=True) in a loop of "
-        "your own"
+        f"compares all probabilities with those of the epoch before, and {n:,} samples of "
+        f"{num_classes:,} classes have more than the {MOST_PROBS:,} that are held: choose another "
+        "method, or record with Recorder(..., tdds=True) in a loop of your own"
     )
 
 
@@ -24,23 +26,25 @@ def _cutoff_above_ratio(options, n, num_classes, prune_ratio):
     if isinstance(cutoff, bool) or not isinstance(cutoff, (int, float)) or cutoff <= prune_ratio:
         return None
     return (
-        f"removes the hardest {cutoff:g} of all samples, and only {prune_ratio:g} of them may go: cutoff must not be above "
-        "the prune ratio"
+        f"removes the hardest {cutoff:g} of all samples, and only {prune_ratio:g} of them may go: "
+        "cutoff must not be above the prune ratio"
     )
 
 
 def _usual_c_d(options):
     if "c_d" in options:
         return None
-    return "c_d = 4, the released script's value for CIFAR; the larger, the later easy samples come in"
+    return (
+        "c_d = 4, the released script's value for CIFAR; the larger, the later easy samples come in"
+    )
 
 
 def _hardest_went_first(selection):
     if "published" not in selection.params:
         return None
     return (
-        f"the hardest {100 * selection.params['cutoff']:.0f} % went first, CCS's cutoff for {selection.params['published']}; "
-        "where more labels are wrong, set a larger cutoff"
+        f"the hardest {100 * selection.params['cutoff']:.0f} % went first, CCS's cutoff for "
+        f"{selection.params['published']}; where more labels are wrong, set a larger cutoff"
     )
 
 
@@ -49,7 +53,15 @@ _CUTOFFS = {"cifar100": {"cutoff": "cifar100"}}
 _METHODS = [
     Method(None, None, selectors.keep_random, name="random"),
     Method("dynamics", scorers.dual, _TOP),
-    Method("dynamics", scorers.dual, selectors.keep_beta, ("mean_prob",), {"c_d": 4.0}, advice=_usual_c_d, name="dual+beta"),
+    Method(
+        "dynamics",
+        scorers.dual,
+        selectors.keep_beta,
+        ("mean_prob",),
+        {"c_d": 4.0},
+        advice=_usual_c_d,
+        name="dual+beta",
+    ),
     Method("dynamics", scorers.dyn_unc, _TOP),
     Method("dynamics", scorers.forgetting, _TOP),
     Method("dynamics", scorers.aum, _TOP),
@@ -76,7 +88,8 @@ _METHODS = [
         scorers.forgetting,
         selectors.keep_d2,
         ("features", "difficulty"),
-        # differs from paper, which searched a cutoff for each ratio (.4 at .9 in its example): these are CCS's
+        # differs from paper, which searched a cutoff for each ratio (.4 at .9 in its example):
+        # these are CCS's
         {"cutoff": "cifar10", "per_class": "proportional"},
         of_set=_CUTOFFS,
         counts=("neighbours",),
@@ -96,13 +109,15 @@ METHODS = {method.name: method for method in _METHODS}
 def find_method(method: str | Method) -> Method:
     """The method of this name, or the method itself.
 
-    ValueError for a name that is not in METHODS, and for a method of one's own under a name that is.
+    ValueError for a name that is not in METHODS, and for a method of one's own under a name that
+    is.
     """
     if isinstance(method, Method):
         known = METHODS.get(method.name)
         if known and (known.scorer, known.selector) != (method.scorer, method.selector):
             raise ValueError(
-                f"a method of one's own needs a name that METHODS does not have; got {method.name!r}: Method(..., name=...)"
+                "a method of one's own needs a name that METHODS does not have; got "
+                f"{method.name!r}: Method(..., name=...)"
             )
         return method
     found = find(METHODS, method, "method")

@@ -1,4 +1,6 @@
-"""Method: a way of pruning. What it reads, how it scores, how it selects, and all else that is known of it alone."""
+"""Method: a way of pruning. What it reads, how it scores, how it selects, and all else that is
+known of it alone.
+"""
 
 import inspect
 from collections.abc import Callable
@@ -141,7 +143,9 @@ class Method:
         return tuple({name: own[name] for name in group if name in own} for group in names)
 
     def check(self, options: dict, n: int, num_classes: int, prune_ratio: float = 0.5) -> None:
-        """ValueError, before any training, if it cannot choose from such a set with these options."""
+        """ValueError, before any training, if it cannot choose from such a set with these
+        options.
+        """
         self.routed(options)
         keep_count(n, prune_ratio)
         for name, value in options.items():
@@ -150,7 +154,9 @@ class Method:
         for name in self.counts:
             count = options.get(name, 0)
             if isinstance(count, int) and count >= max(n, 2):
-                raise ValueError(f"{self.name}'s {name} must be below {n}, the set's size; got {count}")
+                raise ValueError(
+                    f"{self.name}'s {name} must be below {n}, the set's size; got {count}"
+                )
         reason = self.refuses and self.refuses(self.options | options, n, num_classes, prune_ratio)
         if reason:
             raise ValueError(f"{self.name} {reason}")
@@ -275,7 +281,7 @@ def options_in_words(options: dict) -> str:
     return " ".join(f"{name}={value}" for name, value in sorted(plain.items()))
 
 
-# ---- evidence --------------------------------------------------------------------------------------------------
+# ---- evidence ------------------------------------------------------------------------------------
 
 
 def _part(evidence, kind):
@@ -300,12 +306,22 @@ def _one_set_of_labels(method, told):
     for who, labels in told.items():
         first, expected = next(iter(told.items()))
         same = labels.shape == expected.shape
-        differ = (labels != expected) & (labels != NO_LABEL) & (expected != NO_LABEL) if same else np.ones(1, bool)
+        differ = (
+            (labels != expected) & (labels != NO_LABEL) & (expected != NO_LABEL)
+            if same
+            else np.ones(1, bool)
+        )
         if differ.any():
             rows = np.flatnonzero(differ) if same else ()
-            where = f"in {len(rows)} of {len(labels)} rows (first: row {rows[0]})" if len(rows) else "in number"
-            raise ValueError(f"{method} reads {' and '.join(told)} of the same samples, and the labels of {first} and {who} "
-                             f"differ {where}: take all of them from one training")
+            where = (
+                f"in {len(rows)} of {len(labels)} rows (first: row {rows[0]})"
+                if len(rows)
+                else "in number"
+            )
+            raise ValueError(
+                f"{method} reads {' and '.join(told)} of the same samples, and the labels of "
+                f"{first} and {who} differ {where}: take all of them from one training"
+            )
     whole = next(iter(told.values()), None)
     for labels in told.values():
         whole = np.where(whole == NO_LABEL, labels, whole)

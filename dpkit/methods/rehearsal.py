@@ -1,4 +1,6 @@
-"""A method tried on a made-up record, before hours of training: what it would refuse afterwards is refused now."""
+"""A method tried on a made-up record, before hours of training: what it would refuse afterwards is
+refused now.
+"""
 
 import warnings
 from functools import lru_cache
@@ -12,8 +14,12 @@ from dpkit.records import Snapshot, TrainingDynamics, keep_count
 SAMPLES = 200
 
 
-def rehearse(method: Method, options: dict, *, epochs: int, prune_ratio: float = 0.5, exits: int = 1) -> None:
-    """ValueError if the method, with these options, could not choose from a record of so many epochs and early exits."""
+def rehearse(
+    method: Method, options: dict, *, epochs: int, prune_ratio: float = 0.5, exits: int = 1
+) -> None:
+    """ValueError if the method, with these options, could not choose from a record of so many
+    epochs and early exits.
+    """
     evidence = _made_up(min(epochs, 10_000), exits)  # windows are shorter
     for name in method.counts:  # how many there may be, Method.check says once it sees the set
         if isinstance(options.get(name), int):

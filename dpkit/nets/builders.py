@@ -7,25 +7,47 @@ import torch
 from dpkit.data.image_set import ImageSet
 from dpkit.nets.early_exits import EarlyExitNet
 from dpkit.nets.fast import fast_cnn, fast_cnn_narrow, fast_cnn_wide
-from dpkit.nets.models import mobilenet_v3_large, mobilenet_v3_small, resnet18, resnet34, resnet50, small_cnn
+from dpkit.nets.models import (
+    mobilenet_v3_large,
+    mobilenet_v3_small,
+    resnet18,
+    resnet34,
+    resnet50,
+    small_cnn,
+)
 from dpkit.storage.lookup import find
 
-MODELS = {build.__name__: build for build in (small_cnn, fast_cnn, fast_cnn_narrow,
-                                              fast_cnn_wide, resnet18, resnet34, resnet50,
-                                              mobilenet_v3_small, mobilenet_v3_large)}
+MODELS = {
+    build.__name__: build
+    for build in (
+        small_cnn,
+        fast_cnn,
+        fast_cnn_narrow,
+        fast_cnn_wide,
+        resnet18,
+        resnet34,
+        resnet50,
+        mobilenet_v3_small,
+        mobilenet_v3_large,
+    )
+}
 
 
 def find_builder(model: str | Callable) -> Callable:
-    """The network builder of this name, or the builder itself: build(in_channels, num_classes) -> net.
+    """The network builder of this name, or the builder itself: build(in_channels, num_classes) ->
+    net.
 
-    A builder may have attributes: `smallest`, pixels of an image's shorter side, and `recipe`, settings of a Recipe that
-    suit it. ValueError for a name that is not in MODELS, and for a builder of one's own under a name that is.
+    A builder may have attributes: `smallest`, pixels of an image's shorter side, and `recipe`,
+    settings of a Recipe that suit it. ValueError for a name that is not in MODELS, and for a
+    builder of one's own under a name that is.
     """
     if not callable(model):
         return find(MODELS, model, "model")
     if MODELS.get(model_name(model), model) is not model:
-        raise ValueError(f"a network of one's own needs a name that MODELS does not have; got {model_name(model)!r}: rename the "
-                         "function")
+        raise ValueError(
+            "a network of one's own needs a name that MODELS does not have; got "
+            f"{model_name(model)!r}: rename the function"
+        )
     return model
 
 
@@ -35,16 +57,20 @@ def model_name(model: str | Callable) -> str:
 
 
 def make_net(model: str | Callable, images: ImageSet, *, seed: int, exits=()) -> torch.nn.Module:
-    """A fresh network for these images, its weights decided by seed alone; global random state is left alone.
+    """A fresh network for these images, its weights decided by seed alone; global random state is
+    left alone.
 
-    exits: stages after which it has an early exit; the rest of it has the weights that it has without.
-    It knows the set's classes and normalisation (net.made_for): evaluate and others refuse a set that does not fit.
-    images: those that it will train on; a network that looks at them first (fast_cnn's whitening) looks at these alone.
-    ValueError for images smaller than it can take.
+    exits: stages after which it has an early exit; the rest of it has the weights that it has
+    without. It knows the set's classes and normalisation (net.made_for): evaluate and others refuse
+    a set that does not fit.
+    images: those that it will train on; a network that looks at them first (fast_cnn's whitening)
+    looks at these alone. ValueError for images smaller than it can take.
     """
     build = find_builder(model)
     check_pixels(model, *images.images.shape[2:])
-    with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU: the same on every device
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # weights are drawn on the CPU: the same on every device
         torch.default_generator.manual_seed(seed)
         net = build(images.in_channels, images.num_classes)
         if hasattr(net, "see_images"):
@@ -58,10 +84,14 @@ def check_pixels(model: str | Callable, height: int, width: int) -> None:
     """ValueError if the network cannot take images so small."""
     least = getattr(find_builder(model), "smallest", 1)
     if min(height, width) < least:
-        raise ValueError(f"{model_name(model)} needs images of at least {least}x{least} pixels; these are {width}x{height}: have them "
-                         f"resized with size={least} (--size {least})")
+        raise ValueError(
+            f"{model_name(model)} needs images of at least {least}x{least} pixels; these are "
+            f"{width}x{height}: have them resized with size={least} (--size {least})"
+        )
 
 
 def suited(model: str | Callable) -> dict:
-    """The settings of a Recipe that suit a network, where they are not the usual ones; {} for a name that is none."""
+    """The settings of a Recipe that suit a network, where they are not the usual ones; {} for a
+    name that is none.
+    """
     return dict(getattr(MODELS.get(model) if isinstance(model, str) else model, "recipe", {}))

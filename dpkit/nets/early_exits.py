@@ -1,4 +1,6 @@
-"""Networks with early exits: a classifier after some stages, so that easy images need not go all the way."""
+"""Networks with early exits: a classifier after some stages, so that easy images need not go all
+the way.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -14,32 +16,42 @@ _BATCH = 1024  # images of a set at a time
 
 
 class EarlyExitNet(StagedNet):
-    """A staged network with a linear classifier on the averaged features after each of the stages `after`.
+    """A staged network with a linear classifier on the averaged features after each of the stages
+    `after`.
 
         net = EarlyExitNet(small_cnn(3, 10), after=(0, 1))
         for report in train(net, images, recipe, seed=0, loss=exit_loss()):
             ...
         snapshot = take_snapshot(net, images)       # probs (3, n, C)
 
-    after: which stages, counted from 0; one exit each. The last stage has the network's own head, the final exit.
-    exits(x) is the list of logits (B, C), shallow to final; forward(x) is its last entry, and features(x) what the final
-    head reads. Nothing but `leave_early` leaves early: while it trains and is looked at, every sample passes all exits.
-    The heads' weights come from torch's global random state, as in any torch layer; builders.make_net seeds it.
-    Source: Teerapittayanon et al., BranchyNet (2016), with the least head there is, as ours: EEPrune does not give one.
+    after: which stages, counted from 0; one exit each. The last stage has the network's own head,
+    the final exit. exits(x) is the list of logits (B, C), shallow to final; forward(x) is its last
+    entry, and features(x) what the final head reads. Nothing but `leave_early` leaves early: while
+    it trains and is looked at, every sample passes all exits. The heads' weights come from torch's
+    global random state, as in any torch layer; builders.make_net seeds it.
+    Source: Teerapittayanon et al., BranchyNet (2016), with the least head there is, as ours:
+        EEPrune does not give one.
     """
 
     def __init__(self, net: StagedNet, after):
         stages = getattr(net, "stages", None)
-        if not isinstance(stages, nn.ModuleList) or not isinstance(getattr(net, "head", None), nn.Linear):
-            raise TypeError("EarlyExitNet needs a staged network, to know where exits can be; got "
-                            f"{type(net).__name__}: list its layers as models.StagedNet([stage, stage, ...], head), each stage "
-                            "(B, c, H, W) -> (B, c', H', W'), the head a Linear over the last one's channels")
+        if not isinstance(stages, nn.ModuleList) or not isinstance(
+            getattr(net, "head", None), nn.Linear
+        ):
+            raise TypeError(
+                "EarlyExitNet needs a staged network, to know where exits can be; got "
+                f"{type(net).__name__}: list its layers as models.StagedNet([stage, stage, ...], "
+                "head), each stage (B, c, H, W) -> (B, c', H', W'), the head a Linear over the "
+                "last one's channels"
+            )
         after = tuple(after)
         check_after(after, len(stages))
         super().__init__(stages, net.head)
         self.after = after
         self.made_for = made_for(net)
-        self.heads = nn.ModuleList(nn.Linear(width, net.head.out_features) for width in _widths(stages, after))
+        self.heads = nn.ModuleList(
+            nn.Linear(width, net.head.out_features) for width in _widths(stages, after)
+        )
 
     def look(self, x):
         found = []
@@ -54,17 +66,26 @@ class EarlyExitNet(StagedNet):
 def check_after(after: tuple, stages: int) -> None:
     """ValueError unless a network of so many stages can have early exits after these."""
     last = stages - 1
-    if not after or any(type(k) is not int or not 0 <= k < last for k in after) or sorted(set(after)) != list(after):
-        raise ValueError(f"after must be stages of 0..{last - 1} in ascending order (stage {last} is the last one and has the "
-                         f"final exit already); got {after}")
+    if (
+        not after
+        or any(type(k) is not int or not 0 <= k < last for k in after)
+        or sorted(set(after)) != list(after)
+    ):
+        raise ValueError(
+            f"after must be stages of 0..{last - 1} in ascending order (stage {last} is the last "
+            f"one and has the final exit already); got {after}"
+        )
 
 
 def exit_loss(weights=None):
-    """The joint loss that `train` takes: the mean over the exits of their cross-entropies, or one with these weights.
+    """The joint loss that `train` takes: the mean over the exits of their cross-entropies, or one
+    with these weights.
 
-    L = sum_k w_k CE_k / sum_k w_k, k from the shallowest exit to the final one. All weights are 1 unless given: EEPrune
-    does not say. (Divided by their sum, so that the learning rate means what it means without exits.)
-    weights: one number >= 0 per exit, the final one included.   ValueError when they do not fit the network.
+    L = sum_k w_k CE_k / sum_k w_k, k from the shallowest exit to the final one. All weights are 1
+    unless given: EEPrune does not say. (Divided by their sum, so that the learning rate means what
+    it means without exits.)
+    weights: one number >= 0 per exit, the final one included.   ValueError when they do not fit the
+        network.
     """
     if weights is not None:
         weights = tuple(weights)
@@ -76,38 +97,55 @@ def exit_loss(weights=None):
         exits = net.exits(x)
         own = (1.0,) * len(exits) if weights is None else weights
         if len(own) != len(exits):
-            raise ValueError(f"exit weights must be one per exit, {len(exits)} for this network, the final one's included; got "
-                             f"{len(own)}")
-        total = sum(weight * F.cross_entropy(logits.float(), y) for weight, logits in zip(own, exits, strict=True))
+            raise ValueError(
+                f"exit weights must be one per exit, {len(exits)} for this network, the final "
+                f"one's included; got {len(own)}"
+            )
+        total = sum(
+            weight * F.cross_entropy(logits.float(), y)
+            for weight, logits in zip(own, exits, strict=True)
+        )
         return total / sum(own), exits[-1]
 
     return loss
 
 
 def leave_early(net: EarlyExitNet, x, *, threshold: float):
-    """Classify a batch, each sample only as deep as it needs: it leaves at the first exit that is surer than `threshold`.
+    """Classify a batch, each sample only as deep as it needs: it leaves at the first exit that is
+    surer than `threshold`.
 
     A sample that has left does no more work: the stages behind see only those that stayed.
-    x: (B, channels, H, W), normalised as for net(x); or a whole ImageSet, which is refused if it does not fit the network.
+    x: (B, channels, H, W), normalised as for net(x); or a whole ImageSet, which is refused if it
+        does not fit the network.
     threshold: of the largest softmax probability, in [0, 1).
-    Returns (logits (B, C) of the exit where each left, exits (B,) int64, 0 the shallowest). Without gradients.
-    ValueError for another threshold or a network in training mode, whose batch norm would mix the samples.
+    Returns (logits (B, C) of the exit where each left, exits (B,) int64, 0 the shallowest). Without
+    gradients. ValueError for another threshold or a network in training mode, whose batch norm
+    would mix the samples.
     """
     check_threshold(threshold)
     if not isinstance(net, EarlyExitNet):
-        raise TypeError(f"leave_early needs a network with exits; got {type(net).__name__}: wrap it before training, "
-                        "EarlyExitNet(net, after=(1,))")
+        raise TypeError(
+            f"leave_early needs a network with exits; got {type(net).__name__}: wrap it before "
+            "training, EarlyExitNet(net, after=(1,))"
+        )
     if net.training:
-        raise ValueError("leave_early is for a network in eval mode, where a sample's answer is its own; call net.eval() first")
+        raise ValueError(
+            "leave_early is for a network in eval mode, where a sample's answer is its own; call "
+            "net.eval() first"
+        )
     if isinstance(x, ImageSet):
         check_fits(made_for(net), x.facts, "leave_early")
-        parts = [leave_early(net, x.clean(slice(start, start + _BATCH)), threshold=threshold)
-                 for start in range(0, len(x), _BATCH)]
+        parts = [
+            leave_early(net, x.clean(slice(start, start + _BATCH)), threshold=threshold)
+            for start in range(0, len(x), _BATCH)
+        ]
         return tuple(torch.cat(part) for part in zip(*parts, strict=True))
     known = made_for(net)
     if known is not None and x.shape[1] != len(known.mean):
-        raise ValueError(f"leave_early needs images of {channels(len(known.mean))}, as the network was made for; got "
-                         f"{x.shape[1]}: convert them")
+        raise ValueError(
+            f"leave_early needs images of {channels(len(known.mean))}, as the network was made "
+            f"for; got {x.shape[1]}: convert them"
+        )
     with torch.no_grad():
         logits = torch.empty(len(x), net.head.out_features, device=x.device)
         where = torch.full((len(x),), len(net.after), device=x.device)
@@ -129,20 +167,29 @@ def leave_early(net: EarlyExitNet, x, *, threshold: float):
 
 
 def _rows(x, stay):
-    """x[stay], each sample copied as the block of memory it is: 3 to 10 times as fast, channels last or first."""
+    """x[stay], each sample copied as the block of memory it is: 3 to 10 times as fast, channels
+    last or first.
+    """
     if x.is_contiguous(memory_format=torch.channels_last):
         return x.permute(0, 2, 3, 1).index_select(0, stay).permute(0, 3, 1, 2)
     return x.index_select(0, stay)
 
 
 def exit_flops(net, shape) -> list[int]:
-    """Floating-point operations of one image that leaves at each exit, shallow to final, exits it passed included.
+    """Floating-point operations of one image that leaves at each exit, shallow to final, exits it
+    passed included.
 
-    Counted by torch's own counter on one image: convolutions and matrix products, a multiplication and an addition each.
+    Counted by torch's own counter on one image: convolutions and matrix products, a multiplication
+    and an addition each.
     shape: (channels, H, W) of an image.
     """
     device = next(net.parameters()).device
-    x, after, counted, spent = torch.zeros(1, *shape, device=device), getattr(net, "after", ()), [], 0
+    x, after, counted, spent = (
+        torch.zeros(1, *shape, device=device),
+        getattr(net, "after", ()),
+        [],
+        0,
+    )
     with eval_mode(net), torch.no_grad():
         for k, stage in enumerate(net.stages):
             with FlopCounterMode(display=False) as counter:

@@ -10,10 +10,12 @@ from torch import nn
 class StagedNet(nn.Module):
     """Stages one after the other, global average pooling, a linear head.
 
-    features(x) (B, d) is what the head reads; forward(x) (B, C) the logits; exits(x) == [forward(x)];
-    look(x) gives (features, exits) of one pass. x: (B, channels, H, W), floating point.
-    made_for: what make_net tells it of its set, whose classes and normalisation others must have; None: it takes any.
-    A network that needs its training images before it trains has see_images(images), which make_net calls.
+    features(x) (B, d) is what the head reads; forward(x) (B, C) the logits; exits(x) ==
+    [forward(x)]; look(x) gives (features, exits) of one pass. x: (B, channels, H, W), floating
+    point.
+    made_for: what make_net tells it of its set, whose classes and normalisation others must have;
+    None: it takes any. A network that needs its training images before it trains has
+        see_images(images), which make_net calls.
     """
 
     made_for = None
@@ -40,7 +42,9 @@ class StagedNet(nn.Module):
 
 
 def read(head: nn.Linear, h):
-    """The logits of a head, in float32 whatever the autocast: bfloat16 would quantise the recorded probabilities."""
+    """The logits of a head, in float32 whatever the autocast: bfloat16 would quantise the recorded
+    probabilities.
+    """
     with torch.autocast(h.device.type, enabled=False):
         return head(h.float())
 
@@ -48,7 +52,9 @@ def read(head: nn.Linear, h):
 @contextmanager
 def eval_mode(net):
     """Every module of the net in eval mode inside, and as it was afterwards."""
-    modes = {module: module.training for module in net.modules()}  # a frozen part may be in eval mode by itself
+    modes = {
+        module: module.training for module in net.modules()
+    }  # a frozen part may be in eval mode by itself
     net.eval()
     try:
         yield
@@ -65,7 +71,8 @@ def _conv(inside, outside, *, stride=1, pool=False):
 
 
 def small_cnn(in_channels: int, num_classes: int) -> StagedNet:
-    """Four 3x3 convolutions (32-64-128-128 channels), the first three halving the image: minutes on two CPU cores.
+    """Four 3x3 convolutions (32-64-128-128 channels), the first three halving the image: minutes on
+    two CPU cores.
 
     0.24 M parameters; images from 8x8 upwards.
     """
@@ -85,7 +92,9 @@ class _Residual(nn.Module):
         self.body = body
         self.short = nn.Identity()
         if stride != 1 or inside != outside:
-            self.short = nn.Sequential(nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
+            self.short = nn.Sequential(
+                nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside)
+            )
 
     def forward(self, x):
         return F.relu(self.body(x) + self.short(x))
@@ -98,9 +107,18 @@ def _basic(inside, width, stride):
 
 
 def _bottleneck(inside, width, stride):
-    body = nn.Sequential(nn.Conv2d(inside, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
-    # the stride is the 3x3's, as in torchvision: the paper's 1x1 of stride 2 would skip three pixels of four
-    body.extend([*_conv(width, width, stride=stride), nn.Conv2d(width, 4 * width, 1, bias=False), nn.BatchNorm2d(4 * width)])
+    body = nn.Sequential(
+        nn.Conv2d(inside, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+    )
+    # the stride is the 3x3's, as in torchvision: the paper's 1x1 of stride 2 would skip three
+    # pixels of four
+    body.extend(
+        [
+            *_conv(width, width, stride=stride),
+            nn.Conv2d(width, 4 * width, 1, bias=False),
+            nn.BatchNorm2d(4 * width),
+        ]
+    )
     return _Residual(body, inside, 4 * width, stride)
 
 
@@ -116,24 +134,32 @@ def _resnet(in_channels, num_classes, block, depths, times=1):
 
 
 def resnet18(in_channels: int, num_classes: int) -> StagedNet:
-    """ResNet-18 with the CIFAR stem: one 3x3 convolution of stride 1, no pooling (He et al., 2016). 11.2 M parameters."""
+    """ResNet-18 with the CIFAR stem: one 3x3 convolution of stride 1, no pooling (He et al., 2016).
+    11.2 M parameters.
+    """
     return _resnet(in_channels, num_classes, _basic, (2, 2, 2, 2))
 
 
 def resnet34(in_channels: int, num_classes: int) -> StagedNet:
-    """ResNet-34 with the CIFAR stem, as resnet18. 21.3 M parameters; stages: the stem and four of 3, 4, 6 and 3 blocks."""
+    """ResNet-34 with the CIFAR stem, as resnet18. 21.3 M parameters; stages: the stem and four of
+    3, 4, 6 and 3 blocks.
+    """
     return _resnet(in_channels, num_classes, _basic, (3, 4, 6, 3))
 
 
 def resnet50(in_channels: int, num_classes: int) -> StagedNet:
-    """ResNet-50 with the CIFAR stem, as resnet18, of bottleneck blocks. 23.5 M parameters; stages as resnet34's."""
+    """ResNet-50 with the CIFAR stem, as resnet18, of bottleneck blocks. 23.5 M parameters; stages
+    as resnet34's.
+    """
     return _resnet(in_channels, num_classes, _bottleneck, (3, 4, 6, 3), times=4)
 
 
 def mobilenet_v3_small(in_channels: int, num_classes: int) -> StagedNet:
-    """torchvision's MobileNetV3-Small for 32x32 images, in five stages (Howard et al., 2019). 1.5 M parameters, C = 10.
+    """torchvision's MobileNetV3-Small for 32x32 images, in five stages (Howard et al., 2019). 1.5 M
+    parameters, C = 10.
 
-    differs from paper: the stem and the first block that halves have stride 1, or 32x32 images would end as one pixel.
+    differs from paper: the stem and the first block that halves have stride 1, or 32x32 images
+    would end as one pixel.
     """
     from torchvision.models import mobilenet_v3_small as build
 
@@ -141,22 +167,32 @@ def mobilenet_v3_small(in_channels: int, num_classes: int) -> StagedNet:
 
 
 def mobilenet_v3_large(in_channels: int, num_classes: int) -> StagedNet:
-    """torchvision's MobileNetV3-Large, changed as mobilenet_v3_small. 4.2 M parameters, C = 10; six stages."""
+    """torchvision's MobileNetV3-Large, changed as mobilenet_v3_small. 4.2 M parameters, C = 10; six
+    stages.
+    """
     from torchvision.models import mobilenet_v3_large as build
 
     return _mobilenet(build(num_classes=num_classes), in_channels, (2, 4, 7, 11, 13, 17))
 
 
 def _mobilenet(net, in_channels, ends):
-    """torchvision's blocks as stages that end before these numbers; the classifier's first layer goes to the last stage."""
+    """torchvision's blocks as stages that end before these numbers; the classifier's first layer
+    goes to the last stage.
+    """
     blocks = list(net.features)
     stem = blocks[0][0]
     blocks[0][0] = nn.Conv2d(in_channels, stem.out_channels, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(blocks[0][0].weight, mode="fan_out")
-    strided = next(layer for block in blocks[1:] for layer in block.modules()
-                   if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2))
+    strided = next(
+        layer
+        for block in blocks[1:]
+        for layer in block.modules()
+        if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2)
+    )
     strided.stride = (1, 1)
-    stages = [nn.Sequential(*blocks[start:end]) for start, end in zip((0, *ends), ends, strict=False)]
+    stages = [
+        nn.Sequential(*blocks[start:end]) for start, end in zip((0, *ends), ends, strict=False)
+    ]
     wide, activation, dropout, head = net.classifier
     stages[-1].extend([nn.AdaptiveAvgPool2d(1), _Pointwise(wide), activation, dropout])
     return StagedNet(stages, head)

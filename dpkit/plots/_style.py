@@ -2,23 +2,49 @@
 
 KEPT, PRUNED = "#0072B2", "#F0C48A"
 HARDNESS = "viridis"  # low mean probability, that is hard, is its dark end
-_METHODS = {"random": ("#7F7F7F", "o"), "dual": ("#D55E00", "s"), "dual+beta": ("#0072B2", "D"), "dyn_unc": ("#E69F00", "^"),
-            "forgetting": ("#CC79A7", "v"), "aum": ("#009E73", "P"), "el2n": ("#56B4E9", "X"),
-            # the rest, in Tol's palettes: colours that colour-blind readers may confuse differ in marker and in the line
-            "tdds": ("#332288", "p"), "grand": ("#117733", "h", "-."), "entropy": ("#882255", "d", ":"),
-            "least_confidence": ("#999933", (4, 1, 0), ":"), "margin": ("#44AA99", "x", ":"), "moderate": ("#664400", "8", ":"),
-            "eeprune": ("#EE3377", (6, 2, 0), ":"),
-            "ccs": ("#DDCC77", "<", "-."), "d2": ("#AA4499", ">", "-."),
-            **{name: (colour, marker, (0, (5, 1, 1, 1, 1, 1))) for name, colour, marker in
-               [("herding", "#661100", "+"), ("nearest_to_centre", "#99AA00", "1"), ("kcenter", "#000099", "2")]},
-            **{name: (colour, marker, (0, (7, 1, 2, 1))) for name, colour, marker in
-               [("influence", "#BB0011", (3, 1, 0)), ("influence_norm", "#FF9988", (8, 1, 0))]}}
+_METHODS = {
+    "random": ("#7F7F7F", "o"),
+    "dual": ("#D55E00", "s"),
+    "dual+beta": ("#0072B2", "D"),
+    "dyn_unc": ("#E69F00", "^"),
+    "forgetting": ("#CC79A7", "v"),
+    "aum": ("#009E73", "P"),
+    "el2n": ("#56B4E9", "X"),
+    # the rest, in Tol's palettes: colours that colour-blind readers may confuse differ in marker
+    # and in the line
+    "tdds": ("#332288", "p"),
+    "grand": ("#117733", "h", "-."),
+    "entropy": ("#882255", "d", ":"),
+    "least_confidence": ("#999933", (4, 1, 0), ":"),
+    "margin": ("#44AA99", "x", ":"),
+    "moderate": ("#664400", "8", ":"),
+    "eeprune": ("#EE3377", (6, 2, 0), ":"),
+    "ccs": ("#DDCC77", "<", "-."),
+    "d2": ("#AA4499", ">", "-."),
+    **{
+        name: (colour, marker, (0, (5, 1, 1, 1, 1, 1)))
+        for name, colour, marker in [
+            ("herding", "#661100", "+"),
+            ("nearest_to_centre", "#99AA00", "1"),
+            ("kcenter", "#000099", "2"),
+        ]
+    },
+    **{
+        name: (colour, marker, (0, (7, 1, 2, 1)))
+        for name, colour, marker in [
+            ("influence", "#BB0011", (3, 1, 0)),
+            ("influence_norm", "#FF9988", (8, 1, 0)),
+        ]
+    },
+}
 
 
 def method_style(method: str) -> dict:
-    """The colour, marker and line that stand for a method in every figure; a variant ("dual+beta, c_d=5.5") is open and dashed.
+    """The colour, marker and line that stand for a method in every figure; a variant ("dual+beta,
+    c_d=5.5") is open and dashed.
 
-    Lines: scores of a record are whole, of the final snapshot dotted; a line is named only where it is not a whole one.
+    Lines: scores of a record are whole, of the final snapshot dotted; a line is named only where it
+        is not a whole one.
     """
     name, comma, _ = method.partition(",")
     colour, marker, *line = _METHODS.get(name, ("black", "."))

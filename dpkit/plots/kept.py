@@ -7,54 +7,95 @@ from dpkit.records import Selection
 
 
 def beta_densities(parameters: dict, *, ax):
-    """The Beta density for each prune ratio. parameters: {prune_ratio: (alpha, beta)}; darker is a smaller ratio."""
+    """The Beta density for each prune ratio. parameters: {prune_ratio: (alpha, beta)}; darker is a
+    smaller ratio.
+    """
     from scipy.stats import beta as density
 
     p = np.linspace(0.001, 0.999, 400)
     shades = colourmap(HARDNESS)(np.linspace(0.05, 0.85, max(len(parameters), 1)))
     for colour, (ratio, (a, b)) in zip(shades, sorted(parameters.items()), strict=True):
-        ax.plot(p, density.pdf(p, a, b), color=colour, label=f"r = {ratio:g}  (α {a:.1f}, β {b:.1f})")
-    inner = [density.pdf(p[20:-20], a, b).max() for a, b in parameters.values()]  # a density may be infinite at an end
-    ax.set(xlabel="mean of target_prob  (hard → easy)", ylabel="density", xlim=(0, 1), ylim=(0, 1.4 * max(inner, default=1)))
+        ax.plot(
+            p, density.pdf(p, a, b), color=colour, label=f"r = {ratio:g}  (α {a:.1f}, β {b:.1f})"
+        )
+    inner = [
+        density.pdf(p[20:-20], a, b).max() for a, b in parameters.values()
+    ]  # a density may be infinite at an end
+    ax.set(
+        xlabel="mean of target_prob  (hard → easy)",
+        ylabel="density",
+        xlim=(0, 1),
+        ylim=(0, 1.4 * max(inner, default=1)),
+    )
     ax.legend(frameon=False)
     return ax
 
 
 def kept_by_ease(mean_prob, selections: dict, *, ax, bins=20):
-    """How many samples of each ease (mean_prob (n,)) a selection keeps. selections: {method: Selection}."""
+    """How many samples of each ease (mean_prob (n,)) a selection keeps. selections: {method:
+    Selection}.
+    """
     edges = np.linspace(0, 1, bins + 1)
     ax.hist(mean_prob, edges, color="0.9", label=f"the whole set ({len(mean_prob):,})")
     for method, selection in selections.items():
         counts, _ = np.histogram(mean_prob[selection.kept], edges)
         style = method_style(method)
-        ax.stairs(counts, edges, color=style["color"], linestyle=style.get("linestyle", "-"), linewidth=2,
-                  label=f"{method} ({len(selection.kept):,})")
-    ax.set(xlabel="mean of target_prob  (hard → easy)", ylabel="samples", xlim=(0, 1), yscale="symlog")
+        ax.stairs(
+            counts,
+            edges,
+            color=style["color"],
+            linestyle=style.get("linestyle", "-"),
+            linewidth=2,
+            label=f"{method} ({len(selection.kept):,})",
+        )
+    ax.set(
+        xlabel="mean of target_prob  (hard → easy)", ylabel="samples", xlim=(0, 1), yscale="symlog"
+    )
     ax.set_ylim(0, None)
-    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=min(len(selections) + 1, 3))
+    ax.legend(
+        frameon=False,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.15),
+        ncols=min(len(selections) + 1, 3),
+    )
     return ax
 
 
 def plane(points, selection: Selection, *, ax, classes=None):
-    """Samples as dots in a plane, such as that of two principal axes of their features: the kept ones over the pruned.
+    """Samples as dots in a plane, such as that of two principal axes of their features: the kept
+    ones over the pruned.
 
-    points: (n, 2), both axes in one unit.   classes: (n,), a marker for each class, drawn again from the first after eight.
+    points: (n, 2), both axes in one unit.   classes: (n,), a marker for each class, drawn again
+        from the first after eight.
     """
     points, kept = np.asarray(points), selection.mask()
-    own = np.zeros(len(points), int) if classes is None else np.unique(classes, return_inverse=True)[1]
+    own = (
+        np.zeros(len(points), int)
+        if classes is None
+        else np.unique(classes, return_inverse=True)[1]
+    )
     size = float(np.clip(2_500 / max(len(points), 1), 2, 14))
     for chosen, colour, larger, name in ((~kept, PRUNED, 1, "pruned"), (kept, KEPT, 1.6, "kept")):
         for c in np.unique(own):
-            ax.scatter(*points[chosen & (own == c)].T, s=larger * size, marker="o^sDvPXd"[c % 8], color=colour, linewidths=0,
-                       rasterized=True, label=f"{name} ({chosen.sum():,})" if c == 0 else None)
+            ax.scatter(
+                *points[chosen & (own == c)].T,
+                s=larger * size,
+                marker="o^sDvPXd"[c % 8],
+                color=colour,
+                linewidths=0,
+                rasterized=True,
+                label=f"{name} ({chosen.sum():,})" if c == 0 else None,
+            )
     ax.set(aspect="equal", xlabel="first axis", ylabel="second axis")
     return ax
 
 
 def pruned_by_class(selections: dict, labels, *, ax, class_names=None):
-    """A heat map of the share of each class that is pruned: a line per selection, classes in the order of the last line.
+    """A heat map of the share of each class that is pruned: a line per selection, classes in the
+    order of the last line.
 
-    selections: {name: Selection, or a list of them, say of several seeds, whose mean is drawn}.   labels: (n,).
+    selections: {name: Selection, or a list of them, say of several seeds, whose mean is drawn}.
+        labels: (n,).
     """
     labels = np.asarray(labels)
     sizes = np.bincount(labels)
@@ -71,7 +112,15 @@ def pruned_by_class(selections: dict, labels, *, ax, class_names=None):
     if len(names) <= 20:  # more cannot be read
         ax.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
         for (y, x), value in np.ndenumerate(table[:, order]):
-            ax.text(x, y, f"{value:.0f}", ha="center", va="center", fontsize=8, color="white" if value > 65 else "black")
+            ax.text(
+                x,
+                y,
+                f"{value:.0f}",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if value > 65 else "black",
+            )
     else:
         ax.set(xticks=[], xlabel=f"{len(names)} classes")
     ax.set_yticks(range(len(gone)), list(gone))

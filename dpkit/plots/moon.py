@@ -6,11 +6,20 @@ from dpkit.plots._style import HARDNESS, KEPT, PRUNED, colourmap
 from dpkit.records import Selection, TrainingDynamics
 
 
-def moon_plot(dynamics: TrainingDynamics, *, ax, selection: Selection | None = None, values=None, label="score", rows=()):
-    """Every sample as a dot: x = standard deviation, y = mean of its target_prob over the recorded epochs.
+def moon_plot(
+    dynamics: TrainingDynamics,
+    *,
+    ax,
+    selection: Selection | None = None,
+    values=None,
+    label="score",
+    rows=(),
+):
+    """Every sample as a dot: x = standard deviation, y = mean of its target_prob over the recorded
+    epochs.
 
-    selection: colours kept and pruned samples.   values: (n,) colours by these instead, named `label`.
-    With neither, colour is the mean: dark is hard.   rows: samples to ring and number.
+    selection: colours kept and pruned samples.   values: (n,) colours by these instead, named
+    `label`. With neither, colour is the mean: dark is hard.   rows: samples to ring and number.
     """
     x, y = dynamics.std_prob(), dynamics.mean_prob()
     size = float(np.clip(20_000 / max(len(x), 1), 1, 18))
@@ -22,22 +31,30 @@ def moon_plot(dynamics: TrainingDynamics, *, ax, selection: Selection | None = N
         ax.legend(loc="upper right", markerscale=max(1, 4 / np.sqrt(size)), frameon=False)
     else:
         order = np.arange(len(x)) if values is None else np.argsort(values)  # the highest on top
-        drawn = ax.scatter(x[order], y[order], c=(y if values is None else np.asarray(values))[order],
-                           cmap=HARDNESS if values is None else "cividis", **dots)
+        drawn = ax.scatter(
+            x[order],
+            y[order],
+            c=(y if values is None else np.asarray(values))[order],
+            cmap=HARDNESS if values is None else "cividis",
+            **dots,
+        )
         if values is not None:
             ax.figure.colorbar(drawn, ax=ax, label=label, shrink=0.8)
     for k, row in enumerate(rows):
         ax.scatter(x[row], y[row], s=90, facecolors="none", edgecolors="black", linewidths=1.2)
         beside = (8, 5) if k % 2 == 0 else (8, -12)  # neighbours' numbers go above and below
         ax.annotate(str(row), (x[row], y[row]), xytext=beside, textcoords="offset points")
-    # half the epochs at 0 and half at 1 is the largest deviation: 0.51 for T = 30, more for very short records
+    # half the epochs at 0 and half at 1 is the largest deviation: 0.51 for T = 30, more for very
+    # short records
     ax.set(xlim=(0, max(0.58, 1.05 * np.nanmax(x, initial=0))), ylim=(-0.02, 1.02))
     ax.set(xlabel="uncertainty: std of target_prob", ylabel="ease: mean of target_prob")
     return ax
 
 
 def moon_evolution(dynamics: TrainingDynamics, epochs, *, axes, rows=()):
-    """A moon plot after each of `epochs`, side by side on `axes`: samples start low, swing right, and end high and left."""
+    """A moon plot after each of `epochs`, side by side on `axes`: samples start low, swing right,
+    and end high and left.
+    """
     for ax, epoch in zip(axes, epochs, strict=True):
         moon_plot(dynamics.first(epoch), ax=ax, rows=rows)
         ax.set_title(f"after {epoch} epochs")
@@ -46,7 +63,9 @@ def moon_evolution(dynamics: TrainingDynamics, epochs, *, axes, rows=()):
 
 
 def trajectories(dynamics: TrainingDynamics, rows, *, ax, names=None, window=None):
-    """target_prob of single samples over the epochs, the hardest darkest; with `window`, a bar shows its width."""
+    """target_prob of single samples over the epochs, the hardest darkest; with `window`, a bar
+    shows its width.
+    """
     epochs = np.arange(1, dynamics.num_epochs + 1)
     hardest_first = np.argsort(np.argsort(dynamics.mean_prob()[list(rows)]))
     colours = colourmap(HARDNESS)(0.85 * hardest_first / max(len(rows) - 1, 1))
@@ -54,8 +73,22 @@ def trajectories(dynamics: TrainingDynamics, rows, *, ax, names=None, window=Non
         name = f"sample {row}" if names is None else names[k]
         ax.plot(epochs, dynamics.target_prob[row], color=colours[k], marker=".", label=name)
     if window:
-        ax.plot([1, window], [1.06, 1.06], color="black", linewidth=3, solid_capstyle="butt", clip_on=False)
+        ax.plot(
+            [1, window],
+            [1.06, 1.06],
+            color="black",
+            linewidth=3,
+            solid_capstyle="butt",
+            clip_on=False,
+        )
         ax.text(window + 0.4, 1.06, f"one window (J = {window})", va="center")
-    ax.set(xlabel="epoch", ylabel="target_prob", ylim=(-0.03, 1.12 if window else 1.03), xlim=(0.5, dynamics.num_epochs + 0.5))
-    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=min(len(rows), 3))  # off the curves
+    ax.set(
+        xlabel="epoch",
+        ylabel="target_prob",
+        ylim=(-0.03, 1.12 if window else 1.03),
+        xlim=(0.5, dynamics.num_epochs + 0.5),
+    )
+    ax.legend(
+        frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=min(len(rows), 3)
+    )  # off the curves
     return ax

@@ -4,7 +4,9 @@ import numpy as np
 
 
 def image_grid(pictures, *, ax, columns=10, title=None, names=None):
-    """Small pictures side by side. pictures: (k, H, W) or (k, H, W, C) uint8; names: a line of text under each."""
+    """Small pictures side by side. pictures: (k, H, W) or (k, H, W, C) uint8; names: a line of text
+    under each.
+    """
     pictures = np.asarray(pictures)
     if pictures.ndim == 3:
         pictures = pictures[..., None]
@@ -12,14 +14,31 @@ def image_grid(pictures, *, ax, columns=10, title=None, names=None):
     columns = max(min(columns, count), 1)
     lines = -(-count // columns)
     gap, below = max(1, width // 12), (round(height * 0.42) if names is not None else 0)
-    fontsize = 6 if columns <= 10 else 5  # the axes may still be resized: their size now says nothing
-    sheet = np.full((lines * (height + gap + below), columns * (width + gap), channels), 255, np.uint8)
+    fontsize = (
+        6 if columns <= 10 else 5
+    )  # the axes may still be resized: their size now says nothing
+    sheet = np.full(
+        (lines * (height + gap + below), columns * (width + gap), channels), 255, np.uint8
+    )
     for k in range(count):
         top, left = (k // columns) * (height + gap + below), (k % columns) * (width + gap)
         sheet[top : top + height, left : left + width] = pictures[k]
         if names is not None:
-            ax.text(left + width / 2, top + height + gap, names[k], ha="center", va="top", fontsize=fontsize)
-    ax.imshow(sheet[..., 0] if channels == 1 else sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            ax.text(
+                left + width / 2,
+                top + height + gap,
+                names[k],
+                ha="center",
+                va="top",
+                fontsize=fontsize,
+            )
+    ax.imshow(
+        sheet[..., 0] if channels == 1 else sheet,
+        cmap="gray",
+        vmin=0,
+        vmax=255,
+        interpolation="nearest",
+    )
     ax.set_axis_off()
     if title:
         ax.set_title(title, loc="left")

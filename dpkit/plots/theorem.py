@@ -6,7 +6,8 @@ from dpkit.plots._style import HARDNESS, method_style
 
 
 def two_points(points, w, *, ax):
-    """Points of label +1 under a linear model: dark where its probability sigma(<w, x>) is low, a line where it is 1/2.
+    """Points of label +1 under a linear model: dark where its probability sigma(<w, x>) is low, a
+    line where it is 1/2.
 
     points: (k, 2).   w: (2,); all zeros, as before the first step, has no boundary.
     """
@@ -14,12 +15,24 @@ def two_points(points, w, *, ax):
     reach = 1.25 * np.abs(points).max()
     grid = np.linspace(-reach / 2, reach, 200)
     z = np.clip(w[0] * grid + w[1] * grid[:, None], -50, 50)
-    ax.pcolormesh(grid, grid, 1 / (1 + np.exp(-z)), cmap=HARDNESS, vmin=0, vmax=1, alpha=0.55, linewidth=0, rasterized=True)
+    ax.pcolormesh(
+        grid,
+        grid,
+        1 / (1 + np.exp(-z)),
+        cmap=HARDNESS,
+        vmin=0,
+        vmax=1,
+        alpha=0.55,
+        linewidth=0,
+        rasterized=True,
+    )
     if w.any():  # before the first step there is no boundary
         ax.axline((0, 0), (-w[1], w[0]), color="black", linewidth=1.5)
     ax.scatter(*points.T, s=60, color="white", edgecolors="black", zorder=3)
     for k, point in enumerate(points):
-        ax.annotate(f"$x_{{{k + 1}}}$", point, xytext=(7, 4), textcoords="offset points", fontsize=11)
+        ax.annotate(
+            f"$x_{{{k + 1}}}$", point, xytext=(7, 4), textcoords="offset points", fontsize=11
+        )
     ax.plot(0, 0, "k+")
     ax.set(xlabel="first coordinate", ylabel="second coordinate", aspect="equal")
     ax.set(xlim=(-reach / 2, reach), ylim=(-reach / 2, reach))
@@ -27,9 +40,11 @@ def two_points(points, w, *, ax):
 
 
 def crossings(ratios: dict, *, ax, times=None, names=None):
-    """How many times the second point's score the first one has, by window; above 1 the first is ahead.
+    """How many times the second point's score the first one has, by window; above 1 the first is
+    ahead.
 
-    ratios: {method: (windows,)}.   times: {method: first window above 1, or None}, marked and named in the legend.
+    ratios: {method: (windows,)}.   times: {method: first window above 1, or None}, marked and named
+        in the legend.
     names: {method: text}.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
@@ -45,7 +60,16 @@ def crossings(ratios: dict, *, ax, times=None, names=None):
             at = times[method], ratio[times[method]]
             ax.plot([at[0], at[0]], [lowest, at[1]], color=style["color"], linestyle=":")
             ax.scatter(*at, s=45, zorder=3, color=style["color"], marker=style["marker"])
-    ax.set(xlabel="first step of the window", ylabel="$x_1$'s score / $x_2$'s", yscale="log", xlim=(0, None))
-    ax.yaxis.set(major_locator=LogLocator(subs=(1, 3)), major_formatter="{x:g}", minor_formatter=NullFormatter())
+    ax.set(
+        xlabel="first step of the window",
+        ylabel="$x_1$'s score / $x_2$'s",
+        yscale="log",
+        xlim=(0, None),
+    )
+    ax.yaxis.set(
+        major_locator=LogLocator(subs=(1, 3)),
+        major_formatter="{x:g}",
+        minor_formatter=NullFormatter(),
+    )
     ax.legend(frameon=False, loc="upper left")
     return ax

@@ -8,27 +8,41 @@ NO_LABEL = -1  # of a sample that was not trained on, where nobody told its labe
 
 
 def require_kind(value, kind: type, what: str) -> None:
-    """Raise TypeError unless `value` is a record of this kind: scores, orders and index sets are never mixed up."""
+    """Raise TypeError unless `value` is a record of this kind: scores, orders and index sets are
+    never mixed up.
+    """
     if not isinstance(value, kind):
-        hint = "; wrap it: Scores(values, name=...), higher = more worth keeping" if kind is Scores else ""
+        hint = (
+            "; wrap it: Scores(values, name=...), higher = more worth keeping"
+            if kind is Scores
+            else ""
+        )
         raise TypeError(f"{what} needs {kind.__name__}; got {type(value).__name__}{hint}")
 
 
-
 def whole_labels(labels, n: int, classes: int | None = None, least: int = 0) -> np.ndarray:
-    """labels as (n,) int64 from `least`, to classes - 1 if that is given; ValueError unless they are n whole numbers."""
+    """labels as (n,) int64 from `least`, to classes - 1 if that is given; ValueError unless they
+    are n whole numbers.
+    """
     labels = np.asarray(labels)
     if labels.shape != (n,):
         raise ValueError(f"labels must be ({n},), one per sample; got shape {labels.shape}")
     if labels.dtype.kind not in "iu":
-        wrong = np.flatnonzero(labels != np.floor(labels)) if labels.dtype.kind == "f" else np.arange(1)
+        wrong = (
+            np.flatnonzero(labels != np.floor(labels)) if labels.dtype.kind == "f" else np.arange(1)
+        )
         if len(wrong):
-            raise ValueError(f"labels must be whole numbers; got {labels.dtype} with {labels[wrong[0]]!r} at row {wrong[0]}")
+            raise ValueError(
+                f"labels must be whole numbers; got {labels.dtype} with {labels[wrong[0]]!r} at "
+                f"row {wrong[0]}"
+            )
     labels = labels.astype(np.int64)
     top = np.iinfo(np.int64).max if classes is None else classes - 1
     wrong = np.flatnonzero((labels < least) | (labels > top))
     if len(wrong):
         upper = "" if classes is None else str(top)
-        raise ValueError(f"labels must be in {least}..{upper}; {len(wrong)} are not (first: {labels[wrong[0]]} at row "
-                         f"{wrong[0]})")
+        raise ValueError(
+            f"labels must be in {least}..{upper}; {len(wrong)} are not (first: {labels[wrong[0]]} "
+            f"at row {wrong[0]})"
+        )
     return labels

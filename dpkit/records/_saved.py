@@ -8,7 +8,9 @@ from dpkit import storage
 
 
 class Saved:
-    """save and load for the records below: every field that is an array becomes a .npy, the rest goes into params."""
+    """save and load for the records below: every field that is an array becomes a .npy, the rest
+    goes into params.
+    """
 
     _schema: ClassVar[int] = 1
     _arrays: ClassVar[tuple[str, ...]]
@@ -16,20 +18,28 @@ class Saved:
     _optional: ClassVar[tuple[str, ...]] = ()
 
     def save(self, folder):
-        """Write the record into `folder`, whole or not at all; replaces an earlier record there. Returns the folder."""
+        """Write the record into `folder`, whole or not at all; replaces an earlier record there.
+        Returns the folder.
+        """
         params = {**self.params, **{f"_{name}": getattr(self, name) for name in self._plain}}
         arrays = {name: getattr(self, name) for name in self._arrays}
-        return storage.save_arrays(folder, kind=type(self).__name__, schema=self._schema, arrays=arrays, params=params)
+        return storage.save_arrays(
+            folder, kind=type(self).__name__, schema=self._schema, arrays=arrays, params=params
+        )
 
     @classmethod
     def load(cls, folder):
-        """Read a record that `save` wrote. ValueError if a file is missing, truncated or altered."""
+        """Read a record that `save` wrote. ValueError if a file is missing, truncated or
+        altered.
+        """
         arrays, params = storage.load_arrays(folder, kind=cls.__name__, schema=cls._schema)
         lacking = [name for name in cls._arrays if name not in arrays and name not in cls._optional]
         lacking += [name for name in cls._plain if f"_{name}" not in params]
         if lacking:
-            raise ValueError(f"{folder}/manifest.json is damaged (it lacks {', '.join(lacking)}); make the record again or "
-                             "fetch a whole copy")
+            raise ValueError(
+                f"{folder}/manifest.json is damaged (it lacks {', '.join(lacking)}); make the "
+                "record again or fetch a whole copy"
+            )
         plain = {name: params.pop(f"_{name}") for name in cls._plain}
         return cls(**{name: arrays.get(name) for name in cls._arrays}, **plain, params=params)
 

@@ -1,4 +1,6 @@
-"""How far two judgements of the same samples agree: rank correlations, and how much of their top they share."""
+"""How far two judgements of the same samples agree: rank correlations, and how much of their top
+they share.
+"""
 
 from dataclasses import dataclass
 
@@ -10,7 +12,9 @@ from dpkit.records import Scores, Selection
 
 @dataclass(frozen=True)
 class Agreement:
-    """spearman and kendall (tau-b), each in [-1, 1] or NaN; overlap in [0, 1], the share of the `top` highest in common."""
+    """spearman and kendall (tau-b), each in [-1, 1] or NaN; overlap in [0, 1], the share of the
+    `top` highest in common.
+    """
 
     spearman: float
     kendall: float
@@ -21,21 +25,26 @@ class Agreement:
 def rank_agreement(a, b, *, top: int | None = None) -> Agreement:
     """Do two scores order the samples alike?
 
-    spearman: the correlation of the ranks.   kendall: tau-b, the share of pairs in the same order minus the share in the
-    opposite one, ties allowed for.   overlap: the share of a's `top` highest that are among b's `top` highest. Where ties
-    reach over the edge a fair draw decides who is in, and overlap is its expected value: never the order of the rows.
-    By chance alone both correlations are 0 and overlap is top / n, so 0.1 at the default.
+    spearman: the correlation of the ranks.   kendall: tau-b, the share of pairs in the same order
+    minus the share in the opposite one, ties allowed for.   overlap: the share of a's `top` highest
+    that are among b's `top` highest. Where ties reach over the edge a fair draw decides who is in,
+    and overlap is its expected value: never the order of the rows. By chance alone both
+    correlations are 0 and overlap is top / n, so 0.1 at the default.
 
-    a, b: Scores, or (n,) numbers measured of the same samples in the same order; infinities rank first or last.
+    a, b: Scores, or (n,) numbers measured of the same samples in the same order; infinities rank
+        first or last.
     top:  how many of the highest to compare, 1..n; default a tenth of n, at least 1.
     Returns Agreement. Both correlations are NaN if a or b is constant: it has no order to compare.
-    TypeError for a Selection, a mask or words; ValueError for NaN, no samples, different lengths, a top that does not fit.
+    TypeError for a Selection, a mask or words; ValueError for NaN, no samples, different lengths, a
+    top that does not fit.
     Source: Spearman (1904); Kendall (1945).
     """
     a, b = _numbers(a, "a"), _numbers(b, "b")
     if len(a) != len(b):
-        raise ValueError(f"rank_agreement compares scores of the same samples; got {len(a)} and {len(b)} of them: score both "
-                         "on one set")
+        raise ValueError(
+            f"rank_agreement compares scores of the same samples; got {len(a)} and {len(b)} of "
+            "them: score both on one set"
+        )
     n = len(a)
     top = max(1, n // 10) if top is None else top
     if isinstance(top, bool) or not isinstance(top, (int, np.integer)) or not 1 <= top <= n:
@@ -54,18 +63,27 @@ def _numbers(values, name):
     if isinstance(values, Scores):
         return values.values
     if isinstance(values, Selection) or np.asarray(values).dtype == bool:
-        raise TypeError(f"rank_agreement needs Scores or numbers, one per sample; {name} says which are kept: pass the scores "
-                        "behind it")
+        raise TypeError(
+            f"rank_agreement needs Scores or numbers, one per sample; {name} says which are kept: "
+            "pass the scores behind it"
+        )
     if np.asarray(values).dtype.kind not in "iuf":
-        raise TypeError(f"rank_agreement needs numbers, one per sample; {name} holds {np.asarray(values).dtype.name}: turn it "
-                        "into numbers first, higher = more")
+        raise TypeError(
+            f"rank_agreement needs numbers, one per sample; {name} holds "
+            f"{np.asarray(values).dtype.name}: turn it into numbers first, higher = more"
+        )
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or not len(values):
-        raise ValueError(f"rank_agreement needs one number per sample; {name} has shape {values.shape}: pass Scores or (n,)")
+        raise ValueError(
+            f"rank_agreement needs one number per sample; {name} has shape {values.shape}: pass "
+            "Scores or (n,)"
+        )
     missing = np.flatnonzero(np.isnan(values))
     if len(missing):
-        raise ValueError(f"rank_agreement needs numbers; {len(missing)} of {len(values)} in {name} are NaN (first: row "
-                         f"{missing[0]}): leave those samples out of both")
+        raise ValueError(
+            f"rank_agreement needs numbers; {len(missing)} of {len(values)} in {name} are NaN "
+            f"(first: row {missing[0]}): leave those samples out of both"
+        )
     return values
 
 

@@ -8,19 +8,23 @@ from dpkit.records._saved import Saved
 
 
 def keep_count(n: int, prune_ratio: float) -> int:
-    """How many of n samples stay when the fraction `prune_ratio` is removed: round(n * (1 - prune_ratio)).
+    """How many of n samples stay when the fraction `prune_ratio` is removed: round(n * (1 -
+    prune_ratio)).
 
     The only place where a ratio becomes a count. ValueError unless prune_ratio is in [0, 1).
     """
     if not 0 <= prune_ratio < 1:  # also refuses NaN
-        raise ValueError(f"prune_ratio is the fraction removed and must be in [0, 1); got {prune_ratio}")
+        raise ValueError(
+            f"prune_ratio is the fraction removed and must be in [0, 1); got {prune_ratio}"
+        )
     return round(n * (1 - prune_ratio))
-
 
 
 @dataclass(frozen=True, eq=False)
 class Selection(Saved):
-    """Which samples stay. kept: (k,) int64, unique, ascending, in 0..num_samples-1: always the KEPT ones."""
+    """Which samples stay. kept: (k,) int64, unique, ascending, in 0..num_samples-1: always the KEPT
+    ones.
+    """
 
     kept: np.ndarray
     num_samples: int
@@ -32,13 +36,21 @@ class Selection(Saved):
     def __post_init__(self):
         kept = np.asarray(self.kept)
         if kept.dtype == bool:
-            raise ValueError("kept must be row numbers; got a mask of bool: pass np.flatnonzero(mask)")
+            raise ValueError(
+                "kept must be row numbers; got a mask of bool: pass np.flatnonzero(mask)"
+            )
         if kept.ndim != 1 or (kept.size and kept.dtype.kind not in "iu"):
-            raise ValueError(f"kept must be (k,) whole row numbers; got shape {kept.shape} of {kept.dtype}")
+            raise ValueError(
+                f"kept must be (k,) whole row numbers; got shape {kept.shape} of {kept.dtype}"
+            )
         kept = kept.astype(np.int64)
-        if kept.size and (kept[0] < 0 or kept[-1] >= self.num_samples or np.any(np.diff(kept) <= 0)):
-            raise ValueError(f"kept must be unique, ascending row numbers in 0..{self.num_samples - 1}; got numbers in "
-                             f"{kept.min()}..{kept.max()}: pass np.unique(kept)")
+        if kept.size and (
+            kept[0] < 0 or kept[-1] >= self.num_samples or np.any(np.diff(kept) <= 0)
+        ):
+            raise ValueError(
+                f"kept must be unique, ascending row numbers in 0..{self.num_samples - 1}; got "
+                f"numbers in {kept.min()}..{kept.max()}: pass np.unique(kept)"
+            )
         self._set(kept=kept, params=dict(self.params))
 
     @property

@@ -1,19 +1,24 @@
-"""What a network was made for, so that a set that does not fit it is refused and not measured wrongly.
+"""What a network was made for, so that a set that does not fit it is refused and not measured
+wrongly.
 
-A network knows its classes by number and its pixels normalised. A second folder numbers the classes that it happens to hold
-and is normalised by its own pixels: the same images then come in as others. `load(path, like=train)` gives it both from the
-training set.
+A network knows its classes by number and its pixels normalised. A second folder numbers the classes
+that it happens to hold and is normalised by its own pixels: the same images then come in as others.
+`load(path, like=train)` gives it both from the training set.
 """
 
 import warnings
 from dataclasses import asdict, dataclass, fields
 
-_FAR = 0.1  # plain arrays may differ in normalisation by so much of a standard deviation before that is warned of
+# plain arrays may differ in normalisation by so much of a standard deviation before that is warned
+# of
+_FAR = 0.1
 
 
 @dataclass(frozen=True)
 class SetFacts:
-    """Of an image set: its name, what load read (None: arrays) and its split, class names in order, mean, std per channel."""
+    """Of an image set: its name, what load read (None: arrays) and its split, class names in order,
+    mean, std per channel.
+    """
 
     name: str
     source: str | None
@@ -24,8 +29,14 @@ class SetFacts:
 
     @classmethod
     def of(cls, images) -> "SetFacts":
-        return cls(images.name, images.source, images.split, tuple(map(str, images.class_names)), tuple(images.mean),
-                   tuple(images.std))
+        return cls(
+            images.name,
+            images.source,
+            images.split,
+            tuple(map(str, images.class_names)),
+            tuple(images.mean),
+            tuple(images.std),
+        )
 
     @classmethod
     def of_snapshot(cls, snapshot) -> "SetFacts | None":
@@ -33,23 +44,32 @@ class SetFacts:
         told = snapshot.params.get("set_facts")
         if not isinstance(told, dict) or not {field.name for field in fields(cls)} <= set(told):
             return None
-        return cls(told["name"], told["source"], told["split"], *(tuple(told[name]) for name in ("class_names", "mean", "std")))
+        return cls(
+            told["name"],
+            told["source"],
+            told["split"],
+            *(tuple(told[name]) for name in ("class_names", "mean", "std")),
+        )
 
     def params(self) -> dict:
         return asdict(self)
 
 
 def made_for(net) -> SetFacts | None:
-    """The set that make_net made this network for; None for all others. What wraps one as its `module` is looked into."""
+    """The set that make_net made this network for; None for all others. What wraps one as its
+    `module` is looked into.
+    """
     known = getattr(net, "made_for", None)
     return known if known is not None else getattr(getattr(net, "module", None), "made_for", None)
 
 
 def check_fits(known: SetFacts | None, found: SetFacts | None, what: str) -> None:
-    """ValueError if the set `found` has other classes, channels or another normalisation than what the network knows.
+    """ValueError if the set `found` has other classes, channels or another normalisation than what
+    the network knows.
 
-    known, found: None where nothing is known, and nothing refused.   what: who asks, for the message.
-    Plain arrays are refused for other class names only; a normalisation far from the network's is warned of.
+    known, found: None where nothing is known, and nothing refused.   what: who asks, for the
+    message. Plain arrays are refused for other class names only; a normalisation far from the
+    network's is warned of.
     """
     if known is None or found is None:
         return
@@ -57,46 +77,76 @@ def check_fits(known: SetFacts | None, found: SetFacts | None, what: str) -> Non
     if (found.mean, found.std) == (known.mean, known.std):
         return
     if found.source is not None:
-        raise ValueError(f"{what} got {found.name} normalised by its own mean, {_worded(found.mean)}, and the network knows "
-                         f"that of its training set, {_worded(known.mean)}: {_advice(found)}")
-    if any(abs(m - m2) > _FAR * s2 or abs(s / s2 - 1) > _FAR
-           for m, s, m2, s2 in zip(found.mean, found.std, known.mean, known.std, strict=True)):
-        warnings.warn(f"{what} got {found.name} normalised by its own mean, {_worded(found.mean)}, which is far from that of "
-                      f"the training set, {_worded(known.mean)}: {_advice(found)}", stacklevel=4)
+        raise ValueError(
+            f"{what} got {found.name} normalised by its own mean, {_worded(found.mean)}, and the "
+            f"network knows that of its training set, {_worded(known.mean)}: {_advice(found)}"
+        )
+    if any(
+        abs(m - m2) > _FAR * s2 or abs(s / s2 - 1) > _FAR
+        for m, s, m2, s2 in zip(found.mean, found.std, known.mean, known.std, strict=True)
+    ):
+        warnings.warn(
+            f"{what} got {found.name} normalised by its own mean, {_worded(found.mean)}, which is "
+            f"far from that of the training set, {_worded(known.mean)}: {_advice(found)}",
+            stacklevel=4,
+        )
 
 
 def check_classes(known: SetFacts, found: SetFacts, what: str) -> None:
-    """ValueError if class k of the set is another one than the network's, or the images have other channels."""
+    """ValueError if class k of the set is another one than the network's, or the images have other
+    channels.
+    """
     if len(found.mean) != len(known.mean):
-        raise ValueError(f"{what} got {found.name} with images of {channels(len(found.mean))}, and the network was made for "
-                         f"{channels(len(known.mean))}: convert them")
-    unnamed = found.source is None and found.class_names == _numbers(found) \
+        raise ValueError(
+            f"{what} got {found.name} with images of {channels(len(found.mean))}, and the network "
+            f"was made for {channels(len(known.mean))}: convert them"
+        )
+    unnamed = (
+        found.source is None
+        and found.class_names == _numbers(found)
         and not all(name.isdigit() for name in known.class_names)
+    )
     if unnamed and len(found.class_names) <= len(known.class_names):
         return
     lacking = [name for name in found.class_names if name not in known.class_names]
     if lacking:
-        rest, several = len(lacking) < len(found.class_names), "class" if len(lacking) == 1 else "classes"
-        raise ValueError(f"{what} got {found.name}, which has the {several} {shortened(lacking)} that the network was not made "
-                         f"for (it knows {shortened(known.class_names)}): "
-                         + (f"leave those images out; then {_advice(found)}" if rest else
-                            "make a network for this set, make_net(model, images, seed=0), and train that"))
+        rest, several = (
+            len(lacking) < len(found.class_names),
+            "class" if len(lacking) == 1 else "classes",
+        )
+        raise ValueError(
+            f"{what} got {found.name}, which has the {several} {shortened(lacking)} that the "
+            f"network was not made for (it knows {shortened(known.class_names)}): "
+            + (
+                f"leave those images out; then {_advice(found)}"
+                if rest
+                else "make a network for this set, make_net(model, images, seed=0), and train that"
+            )
+        )
     for k, (theirs, ours) in enumerate(zip(found.class_names, known.class_names, strict=False)):
         if theirs != ours:
-            raise ValueError(f"{what} got {found.name}, whose class {k} is {theirs!r} where the network's is {ours!r}: "
-                             f"{_advice(found)}")
+            raise ValueError(
+                f"{what} got {found.name}, whose class {k} is {theirs!r} where the network's is "
+                f"{ours!r}: {_advice(found)}"
+            )
 
 
 def shortened(names, most: int = 8) -> str:
     """The names with commas; of many the first ones and how many more there are."""
     names = [str(name) for name in names]
-    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+    return ", ".join(names[:most]) + (
+        f" and {len(names) - most:,} more" if len(names) > most else ""
+    )
 
 
 def _advice(found):
     split = "" if found.split == "train" else f", split={found.split!r}"
     names = "" if found.class_names == _numbers(found) else ", class_names=class_names"
-    call = f"load({found.source!r}{split}, like=train)" if found.source else f"from_arrays(images, labels{names}, like=train)"
+    call = (
+        f"load({found.source!r}{split}, like=train)"
+        if found.source
+        else f"from_arrays(images, labels{names}, like=train)"
+    )
     return f"load it with the classes and normalisation of the training set, {call}"
 
 

@@ -28,8 +28,10 @@ class Snapshot(Saved):
     def __post_init__(self):
         probs = np.asarray(self.probs)
         if probs.ndim != 3:
-            raise ValueError(f"probs must be (exits, samples, classes); got shape {probs.shape}; "
-                             "for a network with one exit pass probs[None]")
+            raise ValueError(
+                f"probs must be (exits, samples, classes); got shape {probs.shape}; "
+                "for a network with one exit pass probs[None]"
+            )
         probs = np.ascontiguousarray(probs, dtype=np.float32)
         exits, n, classes = probs.shape
         labels = whole_labels(self.labels, n, classes)
@@ -37,13 +39,18 @@ class Snapshot(Saved):
             total = probs[:, rows].sum(axis=-1, dtype=np.float64)
             low, high = probs[:, rows].min(initial=0), probs[:, rows].max(initial=0)
             if not (low >= 0 and high <= 1 and np.all(np.abs(total - 1) < 1e-3)):
-                raise ValueError("probs must be probabilities: in [0, 1] and summing to 1 over the classes; got values in "
-                                 f"[{low:.3g}, {high:.3g}] with sums in [{total.min():.3g}, {total.max():.3g}]: softmax first")
+                raise ValueError(
+                    "probs must be probabilities: in [0, 1] and summing to 1 over the classes; "
+                    f"got values in [{low:.3g}, {high:.3g}] with sums in [{total.min():.3g}, "
+                    f"{total.max():.3g}]: softmax first"
+                )
         features = self.features
         if features is not None:
             features = np.asarray(features)
             if features.ndim != 2 or len(features) != n:
-                raise ValueError(f"features must be ({n}, d), a row per sample; got shape {features.shape}")
+                raise ValueError(
+                    f"features must be ({n}, d), a row per sample; got shape {features.shape}"
+                )
             features = np.ascontiguousarray(features, dtype=np.float32)
         self._set(probs=probs, features=features, labels=labels, params=dict(self.params))
 

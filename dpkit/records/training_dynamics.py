@@ -8,7 +8,9 @@ from dpkit.records._checks import NO_LABEL, whole_labels
 from dpkit.records._saved import Saved
 from dpkit.storage.blocks import give_back, mean_over_epochs, row_blocks
 
-MOST_PROBS = 2**28  # n * classes up to which the stages hold an epoch's probabilities for TDDS: 1 GiB
+MOST_PROBS = (
+    2**28
+)  # n * classes up to which the stages hold an epoch's probabilities for TDDS: 1 GiB
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,13 +20,17 @@ class TrainingDynamics(Saved):
     target_prob: (n, T) float32 in [0, 1], the network's probability for the given label.
     margin:      (n, T) float32, logit of the given label minus the largest other logit.
     correct:     (n, T) bool, whether the given label had the largest logit.
-    labels:      (n,) int64, the given labels; NO_LABEL, -1, where a sample was not trained on and its label is not known.
-    moment:      "train" (seen in the training pass, before the batch's update) or "eval" (a clean pass afterwards).
-    divergence:  (n, T - 1) float32, or None where it was not recorded: how far all probabilities moved from epoch t to the
-                 next, sum_c |p_{t+1}(c) (log p_{t+1}(c) - log p_t(c))|, in nats, from 0. TDDS is made of it.
+    labels:      (n,) int64, the given labels; NO_LABEL, -1, where a sample was not trained on and
+        its label is not known.
+    moment:      "train" (seen in the training pass, before the batch's update) or "eval" (a clean
+        pass afterwards).
+    divergence:  (n, T - 1) float32, or None where it was not recorded: how far all probabilities
+                 moved from epoch t to the next, sum_c |p_{t+1}(c) (log p_{t+1}(c) - log p_t(c))|,
+                 in nats, from 0. TDDS is made of it.
 
-    A sample that was not trained on has target_prob, margin and divergence wholly NaN and correct False.
-    Memory is laid out epoch by epoch, which is how records grow and what the windowed scores read fastest.
+    A sample that was not trained on has target_prob, margin and divergence wholly NaN and correct
+    False. Memory is laid out epoch by epoch, which is how records grow and what the windowed scores
+    read fastest.
     """
 
     target_prob: np.ndarray
@@ -41,7 +47,10 @@ class TrainingDynamics(Saved):
     def __post_init__(self):
         prob = np.asarray(self.target_prob)
         if prob.ndim != 2 or prob.shape[1] == 0:
-            raise ValueError(f"target_prob must be (samples, epochs) with at least one epoch; got shape {prob.shape}")
+            raise ValueError(
+                "target_prob must be (samples, epochs) with at least one epoch; got shape "
+                f"{prob.shape}"
+            )
         prob = np.asfortranarray(prob, dtype=np.float32)
         margin = _shaped("margin", self.margin, prob.shape, np.float32)
         correct = np.asarray(self.correct)
@@ -51,18 +60,31 @@ class TrainingDynamics(Saved):
         labels = whole_labels(self.labels, len(prob), least=NO_LABEL)
         lacking = np.flatnonzero((labels == NO_LABEL) & ~np.isnan(prob[:, 0]))
         if len(lacking):
-            raise ValueError(f"labels must be in 0..; {len(lacking)} are not (first: -1 at row {lacking[0]}): only a sample "
-                             "that was not trained on may have -1, no label")
+            raise ValueError(
+                f"labels must be in 0..; {len(lacking)} are not (first: -1 at row {lacking[0]}): "
+                "only a sample that was not trained on may have -1, no label"
+            )
         if self.moment not in ("train", "eval"):
             raise ValueError(f'moment must be "train" or "eval"; got {self.moment!r}')
-        self._set(target_prob=prob, margin=margin, correct=correct, labels=labels, params=dict(self.params))
+        self._set(
+            target_prob=prob,
+            margin=margin,
+            correct=correct,
+            labels=labels,
+            params=dict(self.params),
+        )
         unseen = np.isnan(prob[:, 0])
         for t in range(prob.shape[1]):  # column by column: no (n, T) temporaries
             _check_epoch(t, prob[:, t], margin[:, t], correct[:, t], unseen)
             give_back(prob, margin, correct)
         if self.divergence is not None:
-            divergence = _shaped("divergence", self.divergence, (len(prob), prob.shape[1] - 1), np.float32,
-                                 like="a column between every two epochs, shape")
+            divergence = _shaped(
+                "divergence",
+                self.divergence,
+                (len(prob), prob.shape[1] - 1),
+                np.float32,
+                like="a column between every two epochs, shape",
+            )
             for t in range(divergence.shape[1]):
                 _check_divergence(t, divergence[:, t], unseen)
                 give_back(divergence)
@@ -79,19 +101,34 @@ class TrainingDynamics(Saved):
     def first(self, epochs: int) -> "TrainingDynamics":
         """The record as it stood after the first `epochs` epochs (1..T)."""
         if not 1 <= epochs <= self.num_epochs:
-            raise ValueError(f"first(epochs) needs 1..{self.num_epochs} (the epochs recorded); got {epochs}")
-        return TrainingDynamics(self.target_prob[:, :epochs], self.margin[:, :epochs], self.correct[:, :epochs],
-                                self.labels, self.moment, self.params,
-                                None if self.divergence is None else self.divergence[:, : epochs - 1])
+            raise ValueError(
+                f"first(epochs) needs 1..{self.num_epochs} (the epochs recorded); got {epochs}"
+            )
+        return TrainingDynamics(
+            self.target_prob[:, :epochs],
+            self.margin[:, :epochs],
+            self.correct[:, :epochs],
+            self.labels,
+            self.moment,
+            self.params,
+            None if self.divergence is None else self.divergence[:, : epochs - 1],
+        )
 
     def mean_prob(self) -> np.ndarray:
-        """(n,) float64: each sample's target_prob averaged over the epochs; NaN where it was not trained on."""
+        """(n,) float64: each sample's target_prob averaged over the epochs; NaN where it was not
+        trained on.
+        """
         return mean_over_epochs(self.target_prob)
 
     def std_prob(self) -> np.ndarray:
-        """(n,) float64: the standard deviation of target_prob over the epochs, T - 1 in the divisor (the moon plot's x)."""
+        """(n,) float64: the standard deviation of target_prob over the epochs, T - 1 in the divisor
+        (the moon plot's x).
+        """
         if self.num_epochs < 2:
-            raise ValueError("a standard deviation needs at least 2 recorded epochs; this record has 1: record longer")
+            raise ValueError(
+                "a standard deviation needs at least 2 recorded epochs; this record has 1: record "
+                "longer"
+            )
         variance, mean = np.zeros(self.num_samples), self.mean_prob()
         for rows in row_blocks(self.num_samples, self.target_prob):
             for t in range(self.num_epochs):
@@ -107,23 +144,35 @@ class TrainingDynamics(Saved):
         missing = np.flatnonzero(~self.trained())
         if len(missing):
             raise ValueError(
-                f"{what} needs every sample's dynamics; {len(missing)} of {self.num_samples} rows are NaN (first: row "
-                f"{missing[0]}) because those samples were not trained on: record a training on the whole set"
+                f"{what} needs every sample's dynamics; {len(missing)} of {self.num_samples} rows "
+                f"are NaN (first: row {missing[0]}) because those samples were not trained on: "
+                "record a training on the whole set"
             )
 
     @classmethod
     def from_reports(cls, reports, labels, *, params=None) -> "TrainingDynamics":
-        """Stack the epoch reports that `train` yields. labels: (n,) given labels of the whole original set."""
+        """Stack the epoch reports that `train` yields. labels: (n,) given labels of the whole
+        original set.
+        """
         reports = list(reports)
         if not reports:
-            raise ValueError("from_reports needs at least one epoch report; got none: let `train` run an epoch")
-        columns = {name: np.stack([getattr(report, name) for report in reports]).T
-                   for name in ("target_prob", "margin", "correct")}
+            raise ValueError(
+                "from_reports needs at least one epoch report; got none: let `train` run an epoch"
+            )
+        columns = {
+            name: np.stack([getattr(report, name) for report in reports]).T
+            for name in ("target_prob", "margin", "correct")
+        }
         if all(getattr(report, "divergence", None) is not None for report in reports):
-            moved = [report.divergence for report in reports[1:]]  # before the first epoch there was nothing to move from
-            columns["divergence"] = np.stack(moved).T if moved else np.empty((len(columns["target_prob"]), 0), np.float32)
+            moved = [
+                report.divergence for report in reports[1:]
+            ]  # before the first epoch there was nothing to move from
+            columns["divergence"] = (
+                np.stack(moved).T
+                if moved
+                else np.empty((len(columns["target_prob"]), 0), np.float32)
+            )
         return cls(**columns, labels=np.asarray(labels), moment="train", params=params or {})
-
 
 
 def _shaped(name, array, shape, dtype, like="target_prob's shape"):
@@ -133,23 +182,32 @@ def _shaped(name, array, shape, dtype, like="target_prob's shape"):
     return np.asfortranarray(array, dtype=dtype)
 
 
-
 def _check_divergence(t, divergence, unseen):
     wrong = np.flatnonzero(np.isnan(divergence) != unseen)
     if not len(wrong):
         wrong = np.flatnonzero((divergence < 0) | np.isinf(divergence))
     if len(wrong):
-        raise ValueError("divergence must be a number from 0 for every sample that was trained on, NaN for any other; got "
-                         f"{divergence[wrong[0]]:.6g} at row {wrong[0]}, column {t}: pass what a Recorder with tdds=True gave")
-
+        raise ValueError(
+            "divergence must be a number from 0 for every sample that was trained on, NaN for any "
+            f"other; got {divergence[wrong[0]]:.6g} at row {wrong[0]}, column {t}: pass what a "
+            "Recorder with tdds=True gave"
+        )
 
 
 def _check_epoch(t, prob, margin, correct, unseen):
-    if not np.array_equal(np.isnan(prob), unseen) or not np.array_equal(np.isnan(margin), unseen) or correct[unseen].any():
-        raise ValueError(f"a sample that was not trained on must be NaN in target_prob and margin and False in correct in "
-                         f"every epoch, any other in none; epoch {t} is mixed: pass whole epochs only")
+    if (
+        not np.array_equal(np.isnan(prob), unseen)
+        or not np.array_equal(np.isnan(margin), unseen)
+        or correct[unseen].any()
+    ):
+        raise ValueError(
+            "a sample that was not trained on must be NaN in target_prob and margin and False in "
+            f"correct in every epoch, any other in none; epoch {t} is mixed: pass whole epochs only"
+        )
     low, high = np.nanmin(prob, initial=0.0), np.nanmax(prob, initial=0.0)
     if low < 0 or high > 1:
         row = int(np.flatnonzero((prob < 0) | (prob > 1))[0])
-        raise ValueError(f"target_prob must be probabilities in [0, 1]; got {prob[row]:.6g} at row {row}, epoch {t}: "
-                         "pass softmax outputs, not logits or losses")
+        raise ValueError(
+            f"target_prob must be probabilities in [0, 1]; got {prob[row]:.6g} at row {row}, epoch "
+            f"{t}: pass softmax outputs, not logits or losses"
+        )

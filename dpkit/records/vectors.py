@@ -1,8 +1,9 @@
-"""One vector per sample, whose sums matter: rows of an array, or outer products that are never written out.
+"""One vector per sample, whose sums matter: rows of an array, or outer products that are never
+written out.
 
-Two conventions of influence differ in what such a sum predicts (dpkit.influence). Let m of n samples go:
-    of="mean"   the vectors are centred, they add up to zero over all samples; n / (n - m) times the sum of the m is the shift;
-    of="sum"    the sum itself is.
+Two conventions of influence differ in what such a sum predicts (dpkit.influence). Let m of n
+    samples go: of="mean"   the vectors are centred, they add up to zero over all samples; n / (n -
+    m) times the sum of the m is the shift; of="sum"    the sum itself is.
 """
 
 from collections.abc import Callable
@@ -17,12 +18,15 @@ CONVENTIONS = ("mean", "sum")
 
 @dataclass(frozen=True, eq=False)
 class OuterVectors:
-    """n vectors that truly are outer products: vector i is left_i (x) right_i, held in C + d + 1 numbers instead of C (d + 1).
+    """n vectors that truly are outer products: vector i is left_i (x) right_i, held in C + d + 1
+    numbers instead of C (d + 1).
 
-    left:  (n, C).   right: (n, d + 1), the bias's column last.   Both float32 or float64, finite; kept as float32 otherwise.
-    centre: (C, d + 1), taken away from every vector, which is left_i (x) right_i - centre then; None: nothing is.
-    Plain last-layer gradients are of this kind, and influence where the Hessian is a Kronecker product; H^-1 g of an exact
-    Hessian is not. `dense()` writes them out, in the order [weight.flatten(), bias].
+    left:  (n, C).   right: (n, d + 1), the bias's column last.   Both float32 or float64, finite;
+        kept as float32 otherwise.
+    centre: (C, d + 1), taken away from every vector, which is left_i (x) right_i - centre then;
+    None: nothing is. Plain last-layer gradients are of this kind, and influence where the Hessian
+    is a Kronecker product; H^-1 g of an exact Hessian is not. `dense()` writes them out, in the
+    order [weight.flatten(), bias].
     """
 
     left: np.ndarray
@@ -32,14 +36,19 @@ class OuterVectors:
     def __post_init__(self):
         left, right = (_numbers(array) for array in (self.left, self.right))
         if left.ndim != 2 or right.ndim != 2 or len(left) != len(right):
-            raise ValueError(f"OuterVectors need left (n, C) and right (n, d + 1), a row per sample; got {left.shape} and "
-                             f"{right.shape}")
+            raise ValueError(
+                "OuterVectors need left (n, C) and right (n, d + 1), a row per sample; got "
+                f"{left.shape} and {right.shape}"
+            )
         object.__setattr__(self, "left", left)
         object.__setattr__(self, "right", right)
         if self.centre is not None:
             centre, shape = np.asarray(self.centre, np.float64), (left.shape[1], right.shape[1])
             if centre.shape != shape or not np.isfinite(centre).all():
-                raise ValueError(f"OuterVectors need a finite centre of shape {shape}, as each vector has; got {centre.shape}")
+                raise ValueError(
+                    f"OuterVectors need a finite centre of shape {shape}, as each vector has; got "
+                    f"{centre.shape}"
+                )
             object.__setattr__(self, "centre", centre)
 
     def __len__(self):
@@ -50,27 +59,39 @@ class OuterVectors:
         left, right = self.left[rows], self.right[rows]
         weight, bias = left[:, :, None] * right[:, None, :-1], left * right[:, -1:]
         if self.centre is not None:
-            weight, bias = (weight - self.centre[:, :-1]).astype(left.dtype), (bias - self.centre[:, -1]).astype(left.dtype)
+            weight, bias = (
+                (weight - self.centre[:, :-1]).astype(left.dtype),
+                (bias - self.centre[:, -1]).astype(left.dtype),
+            )
         return np.concatenate([weight.reshape(len(left), -1), bias], axis=1)
 
 
 def check_vectors(vectors, what: str):
-    """The vectors, an array made C-ordered and of floats; ValueError if they are no vectors or not finite."""
+    """The vectors, an array made C-ordered and of floats; ValueError if they are no vectors or not
+    finite.
+    """
     if not isinstance(vectors, OuterVectors):
         vectors = _numbers(vectors)
         if vectors.ndim != 2 or not vectors.shape[1]:
-            raise ValueError(f"{what} needs vectors (n, p), a row per sample; got shape {vectors.shape}: pass what "
-                             "influence_vectors returned")
+            raise ValueError(
+                f"{what} needs vectors (n, p), a row per sample; got shape {vectors.shape}: pass "
+                "what influence_vectors returned"
+            )
     for array in factors(vectors):
         wrong = unfit_rows(array)
         if len(wrong):
-            raise ValueError(f"{what} needs finite vectors; {len(wrong)} of {len(array)} rows hold NaN or infinity (first: row "
-                             f"{wrong[0]}): the network diverged, or the damping was too small to invert its Hessian")
+            raise ValueError(
+                f"{what} needs finite vectors; {len(wrong)} of {len(array)} rows hold NaN or "
+                f"infinity (first: row {wrong[0]}): the network diverged, or the damping was too "
+                "small to invert its Hessian"
+            )
     return vectors
 
 
 def factors(vectors) -> tuple[np.ndarray, np.ndarray]:
-    """(left, right): of outer products their own, without the centre; of an array a column of ones and itself."""
+    """(left, right): of outer products their own, without the centre; of an array a column of ones
+    and itself.
+    """
     if isinstance(vectors, OuterVectors):
         return vectors.left, vectors.right
     return np.ones((len(vectors), 1), vectors.dtype), vectors
@@ -102,29 +123,37 @@ def squares(vectors) -> np.ndarray:
     """The squared length of every vector, a centre left aside, in float64. (n,)"""
     found = np.empty(len(vectors))
     for rows in row_blocks(len(vectors), size=2048):
-        found[rows] = np.prod([(array[rows].astype(np.float64) ** 2).sum(1) for array in factors(vectors)], axis=0)
+        found[rows] = np.prod(
+            [(array[rows].astype(np.float64) ** 2).sum(1) for array in factors(vectors)], axis=0
+        )
     return found
 
 
 def centre_of(vectors) -> np.ndarray | None:
-    """What outer products take away from every vector, (C, d + 1); None of an array, or where it is nothing."""
+    """What outer products take away from every vector, (C, d + 1); None of an array, or where it is
+    nothing.
+    """
     return vectors.centre if isinstance(vectors, OuterVectors) else None
 
 
-# ---- the two conventions ---------------------------------------------------------------------------------------
+# ---- the two conventions -------------------------------------------------------------------------
 
 
 def check_convention(of: str) -> None:
     """ValueError if `of` is neither "mean" nor "sum"."""
     if of not in CONVENTIONS:
-        raise ValueError(f'of must be "mean" (of the losses that are kept: Yang et al., and every retraining) or "sum" (Koh & '
-                         f"Liang); got {of!r}")
+        raise ValueError(
+            f'of must be "mean" (of the losses that are kept: Yang et al., and every retraining) or "sum" (Koh & '
+            f"Liang); got {of!r}"
+        )
 
 
 def shift_factor(vectors, of: str) -> Callable[[int], float]:
-    """m -> what the sum of m pruned vectors is multiplied with to predict the shift: n / (n - m), or 1 of="sum".
+    """m -> what the sum of m pruned vectors is multiplied with to predict the shift: n / (n - m),
+    or 1 of="sum".
 
-    ValueError if `of` is "mean" and the vectors do not add up to zero over all samples, as those of="mean" do.
+    ValueError if `of` is "mean" and the vectors do not add up to zero over all samples, as those
+    of="mean" do.
     """
     check_convention(of)
     n = len(vectors)
@@ -132,12 +161,16 @@ def shift_factor(vectors, of: str) -> Callable[[int], float]:
         return lambda m: 1.0
     total, typical = np.linalg.norm(sum_of(vectors, np.arange(n))), np.linalg.norm(norms(vectors))
     if total > 0.01 * typical:
-        raise ValueError(f'vectors of="mean" add up to zero over all samples; the sum of these has length {total:.3g}, where '
-                         f'{typical:.3g} would be chance: take influence_vectors(..., of="mean"), or pass of="sum" if they '
-                         "are of that convention")
+        raise ValueError(
+            f'vectors of="mean" add up to zero over all samples; the sum of these has length {total:.3g}, where '
+            f'{typical:.3g} would be chance: take influence_vectors(..., of="mean"), or pass of="sum" if they '
+            "are of that convention"
+        )
     return lambda m: n / (n - m)
 
 
 def _numbers(array):
     array = np.asarray(array)
-    return np.ascontiguousarray(array, dtype=array.dtype if array.dtype in (np.float32, np.float64) else np.float32)
+    return np.ascontiguousarray(
+        array, dtype=array.dtype if array.dtype in (np.float32, np.float64) else np.float32
+    )

@@ -1,6 +1,8 @@
-"""One run of a notebook in a kernel of its own, under a clock, and ended cleanly by Ctrl-C, SIGTERM or the time limit.
+"""One run of a notebook in a kernel of its own, under a clock, and ended cleanly by Ctrl-C, SIGTERM
+or the time limit.
 
-Nothing here judges the run; dpkit.reports does. POSIX only: a kernel is ended together with its process group.
+Nothing here judges the run; dpkit.reports does. POSIX only: a kernel is ended together with its
+process group.
 """
 
 import json
@@ -27,7 +29,9 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Watch:
-    """What the cells, the clock and the signals of one run share: the kernel, where it is, and why it was stopped."""
+    """What the cells, the clock and the signals of one run share: the kernel, where it is, and why
+    it was stopped.
+    """
 
     def __init__(self, limit, progress):
         self.limit, self.progress = limit, progress
@@ -53,10 +57,14 @@ class Watch:
         self.kill()
 
     def kill(self):
-        """End the kernel and every process it started. nbclient notices within a second and raises."""
+        """End the kernel and every process it started. nbclient notices within a second and
+        raises.
+        """
         if self.kernel is not None:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.kernel.pid, signal.SIGKILL)  # jupyter starts a kernel in a group of its own
+                os.killpg(
+                    self.kernel.pid, signal.SIGKILL
+                )  # jupyter starts a kernel in a group of its own
 
     def end(self):
         """Kill what is left after the run, and wait until it is gone."""
@@ -89,7 +97,9 @@ class Watch:
 
 @contextmanager
 def signals(watch):
-    """Ctrl-C and SIGTERM kill the kernel, and the run ends in its own order; a second one ends it at once."""
+    """Ctrl-C and SIGTERM kill the kernel, and the run ends in its own order; a second one ends it
+    at once.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -109,35 +119,57 @@ def signals(watch):
 
 
 def execute(notebook, target, given, every, watch, command):
-    """Run the cells with papermill, writing `target` as they go. Returns what papermill raised, or None.
+    """Run the cells with papermill, writing `target` as they go. Returns what papermill raised, or
+    None.
 
-    given: the parameters to set; every: all of them, by name; command: what a reader types to repeat the run.
-    The notebook's report goes to the folder of `target`.
+    given: the parameters to set; every: all of them, by name; command: what a reader types to
+    repeat the run. The notebook's report goes to the folder of `target`.
     """
     watch.progress(f"{notebook.name}: starting a kernel")
     import papermill
 
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # its errors come back as sentences of ours
+    logging.getLogger("papermill").setLevel(
+        logging.CRITICAL
+    )  # its errors come back as sentences of ours
     private = target.parent / ".kernel"
     private.mkdir()
-    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # figures go inline
-    environment[ENVIRONMENT] = json.dumps({"folder": str(target.parent), "parameters": list(every), "command": command})
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait make a busy machine crawl
+    environment = {
+        name: value for name, value in os.environ.items() if name != "MPLBACKEND"
+    }  # figures go inline
+    environment[ENVIRONMENT] = json.dumps(
+        {"folder": str(target.parent), "parameters": list(every), "command": command}
+    )
+    environment.setdefault(
+        "OMP_WAIT_POLICY", "PASSIVE"
+    )  # threads that spin while they wait make a busy machine crawl
     environment["IPYTHONDIR"] = str(private)  # no history, no start-up files of the user
-    source, copy = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, target))  # it formats paths
+    source, copy = (
+        str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, target)
+    )  # it formats paths
     clock = threading.Timer(watch.limit, watch.expire)
     clock.daemon = True
     clock.start()
     try:
         papermill.execute_notebook(
-            source, copy, parameters=given, kernel_name="python3", language="python", progress_bar=False,
-            start_timeout=120, iopub_timeout=60, stdout_file=watch, on_notebook_start=watch.on_start,
+            source,
+            copy,
+            parameters=given,
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            start_timeout=120,
+            iopub_timeout=60,
+            stdout_file=watch,
+            on_notebook_start=watch.on_start,
             on_cell_execute=watch.on_cell,
-            kernel_manager_class=_kernel_class(watch, notebook.parent, environment, private))
+            kernel_manager_class=_kernel_class(watch, notebook.parent, environment, private),
+        )
     except OSError:
         watch.raise_if_interrupted()
         raise
-    except Exception as error:  # a failing cell, a dead kernel, an unreadable notebook: the verdict says which
+    except (
+        Exception
+    ) as error:  # a failing cell, a dead kernel, an unreadable notebook: the verdict says which
         return error
     finally:
         clock.cancel()
@@ -146,13 +178,25 @@ def execute(notebook, target, given, every, watch, command):
 
 
 def _kernel_class(watch, folder, environment, private):
-    """A kernel manager that starts this very Python, whatever kernel is installed under the name python3."""
+    """A kernel manager that starts this very Python, whatever kernel is installed under the name
+    python3.
+    """
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 
-    spec = KernelSpec(argv=[sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher",
-                            "-f", "{connection_file}", "--log-level=ERROR"],
-                      display_name="Python 3 (ipykernel)", language="python")
+    spec = KernelSpec(
+        argv=[
+            sys.executable,
+            "-Xfrozen_modules=off",
+            "-m",
+            "ipykernel_launcher",
+            "-f",
+            "{connection_file}",
+            "--log-level=ERROR",
+        ],
+        display_name="Python 3 (ipykernel)",
+        language="python",
+    )
 
     class ReportKernelManager(AsyncKernelManager):
         kernel_spec = spec
@@ -169,15 +213,23 @@ def _kernel_class(watch, folder, environment, private):
 
 
 def code_cells(notebook) -> list[int]:
-    return [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()]
+    return [
+        i
+        for i, cell in enumerate(notebook.cells)
+        if cell.cell_type == "code" and cell.source.strip()
+    ]
 
 
 def cell_names(notebook) -> list[tuple[str, str]]:
-    """For each cell ("3/12", "## Retrain"): its place among the code cells, which is its In [ ] number, and heading."""
+    """For each cell ("3/12", "## Retrain"): its place among the code cells, which is its In [ ]
+    number, and heading.
+    """
     number, heading, names, code = 0, "", [], code_cells(notebook)
     for i, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown":
-            headings = re.findall(r"^#{1,6} .+", re.sub(r"```.*?```", "", cell.source, flags=re.DOTALL), re.MULTILINE)
+            headings = re.findall(
+                r"^#{1,6} .+", re.sub(r"```.*?```", "", cell.source, flags=re.DOTALL), re.MULTILINE
+            )
             heading = headings[-1].strip() if headings else heading
         number += i in code
         names.append((f"{number}/{len(code)}", heading))

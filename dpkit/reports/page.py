@@ -1,8 +1,10 @@
-"""An executed notebook as one HTML page that loads nothing: not from the network, not from beside it.
+"""An executed notebook as one HTML page that loads nothing: not from the network, not from beside
+it.
 
-Formulas become MathML here and now, pictures are embedded, code is coloured by pygments, and a content security policy
-in the page's head keeps a browser from fetching whatever a notebook's own HTML may still ask for. The one thing that is
-read from the disk is a picture that a report's text names, in the notebook's own folder; of others' text, nothing is.
+Formulas become MathML here and now, pictures are embedded, code is coloured by pygments, and a
+content security policy in the page's head keeps a browser from fetching whatever a notebook's own
+HTML may still ask for. The one thing that is read from the disk is a picture that a report's text
+names, in the notebook's own folder; of others' text, nothing is.
 """
 
 import base64
@@ -14,46 +16,90 @@ from urllib.parse import unquote
 
 from dpkit.reports.result import count
 
-POLICY = ("default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; form-action 'none'; "
-          "base-uri 'none'")
-PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp",
-            ".svg": "image/svg+xml"}
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; form-action "
+    "'none'; base-uri 'none'"
+)
+PICTURES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+    ".svg": "image/svg+xml",
+}
 IMAGES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif")
 WIDGET = "application/vnd.jupyter.widget-view+json"
-LATEX = {r"\begin{aligned}": r"\begin{align*}", r"\end{aligned}": r"\end{align*}",  # what latex2mathml lacks
-         r"\lVert": r"\|", r"\rVert": r"\|",
-         r"\operatorname*": r"\operatorname", r"\arg\max": r"\argmax", r"\arg\min": r"\argmin"}
-MATHML = re.compile(  # a tag that a formula may hold; one with an address, a style or anything that runs is none
+LATEX = {
+    r"\begin{aligned}": r"\begin{align*}",
+    r"\end{aligned}": r"\end{align*}",  # what latex2mathml lacks
+    r"\lVert": r"\|",
+    r"\rVert": r"\|",
+    r"\operatorname*": r"\operatorname",
+    r"\arg\max": r"\argmax",
+    r"\arg\min": r"\argmin",
+}
+# a tag that a formula may hold; one with an address, a style or anything that runs is none
+MATHML = re.compile(
     r"</?m(?:ath|row|i|n|o|text|space|su[bp]|subsup|under|over|underover|frac|sqrt|root|table|tr|td|style|padded|phantom"
-    r'|enclose|fenced|multiscripts|prescripts)(?:\s(?!on|href|src|style|alt)[a-z]+="[^"<>]*")*\s*/?>')
-ADDRESS = re.compile(  # an attribute that names something to load; not in <a>, which loads nothing by itself
+    r'|enclose|fenced|multiscripts|prescripts)(?:\s(?!on|href|src|style|alt)[a-z]+="[^"<>]*")*\s*/?>'
+)
+# an attribute that names something to load; not in <a>, which loads nothing by itself
+ADDRESS = re.compile(
     r"(<(?!a\b)[a-z][^<>]*?)\s(?:xlink:href|src|href|poster|srcset|data|background|action|formaction)\s*=\s*"
-    r"(?:\"(?!data:|#)[^\"]*\"|'(?!data:|#)[^']*'|(?![\"']|data:|#)[^\s>]+)", re.IGNORECASE)
+    r"(?:\"(?!data:|#)[^\"]*\"|'(?!data:|#)[^']*'|(?![\"']|data:|#)[^\s>]+)",
+    re.IGNORECASE,
+)
 
 
 def page(notebook, *, folder, name, reasons=(), parameters=None, result=None, seconds=0.0) -> str:
     """The page as text.
 
-    notebook: an executed nbformat notebook.    folder: where pictures named in its text lie.    name: its stem.
+    notebook: an executed nbformat notebook.    folder: where pictures named in its text lie.
+        name: its stem.
     reasons:  why it did not pass; empty if it passed.     result: result.json, if there is one.
     """
     headings = []
     body = [cell_html(cell, folder, headings) for cell in notebook.cells]
     title = next((text for level, _, text in headings if level == 1), escape(name))
-    return document(title, _header(name, reasons, parameters or {}, result, seconds), body, headings)
+    return document(
+        title, _header(name, reasons, parameters or {}, result, seconds), body, headings
+    )
 
 
 def document(title, header, body, headings=()) -> str:
-    """A whole page that loads nothing. title, header and the parts of body are HTML; headings: (level, anchor, text)."""
-    contents = "".join(f'<li class="level{level}"><a href="#{anchor}">{text}</a></li>'
-                       for level, anchor, text in headings if 2 <= level <= 3)
-    return "\n".join([
-        "<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{re.sub('<[^>]+>', '', title)}</title>", f"<style>{CSS}{_code_css()}</style>", "</head>", "<body>", header,
-        f"<nav><details><summary>Contents</summary><ol>{contents}</ol></details></nav>" if contents else "",
-        "<main>", *body, "</main>", "</body>", "</html>", ""])
+    """A whole page that loads nothing. title, header and the parts of body are HTML; headings:
+    (level, anchor, text).
+    """
+    contents = "".join(
+        f'<li class="level{level}"><a href="#{anchor}">{text}</a></li>'
+        for level, anchor, text in headings
+        if 2 <= level <= 3
+    )
+    return "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en">',
+            "<head>",
+            '<meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{re.sub('<[^>]+>', '', title)}</title>",
+            f"<style>{CSS}{_code_css()}</style>",
+            "</head>",
+            "<body>",
+            header,
+            f"<nav><details><summary>Contents</summary><ol>{contents}</ol></details></nav>"
+            if contents
+            else "",
+            "<main>",
+            *body,
+            "</main>",
+            "</body>",
+            "</html>",
+            "",
+        ]
+    )
 
 
 def _header(name, reasons, parameters, result, seconds) -> str:
@@ -62,26 +108,47 @@ def _header(name, reasons, parameters, result, seconds) -> str:
     if result:
         machine = result["machine"]
         processor = machine.get("gpu") or machine.get("processor")
-        facts += [result["device"], f"{processor}, {machine.get('threads')} threads",
-                  count(result["checks"], "check"), count(result["figures"], "figure")]
-    verdict = '<p class="verdict failed">FAILED</p><ul class="reasons">' + "".join(
-        f"<li>{escape(reason)}</li>" for reason in reasons) + "</ul>" if reasons else '<p class="verdict">PASSED</p>'
-    rows = "".join(f"<tr><th><code>{escape(key)}</code></th><td><code>{escape(repr(value))}</code></td></tr>"
-                   for key, value in parameters.items())
-    versions = ", ".join(f"{key} {value}" for key, value in result["versions"].items()) if result else ""
-    return (f'<header>{verdict}<p class="facts">{" · ".join(escape(str(fact)) for fact in facts)}</p>'
-            + (f"<details><summary>Parameters and versions</summary><table>{rows}</table>"
-               f"<p class=\"facts\">{escape(versions)}</p></details>" if rows or versions else "") + "</header>")
+        facts += [
+            result["device"],
+            f"{processor}, {machine.get('threads')} threads",
+            count(result["checks"], "check"),
+            count(result["figures"], "figure"),
+        ]
+    verdict = (
+        '<p class="verdict failed">FAILED</p><ul class="reasons">'
+        + "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
+        + "</ul>"
+        if reasons
+        else '<p class="verdict">PASSED</p>'
+    )
+    rows = "".join(
+        f"<tr><th><code>{escape(key)}</code></th><td><code>{escape(repr(value))}</code></td></tr>"
+        for key, value in parameters.items()
+    )
+    versions = (
+        ", ".join(f"{key} {value}" for key, value in result["versions"].items()) if result else ""
+    )
+    return (
+        f'<header>{verdict}<p class="facts">{" · ".join(escape(str(fact)) for fact in facts)}</p>'
+        + (
+            f"<details><summary>Parameters and versions</summary><table>{rows}</table>"
+            f'<p class="facts">{escape(versions)}</p></details>'
+            if rows or versions
+            else ""
+        )
+        + "</header>"
+    )
 
 
-# ---- cells -----------------------------------------------------------------------------------------------------
+# ---- cells ---------------------------------------------------------------------------------------
 
 
 def cell_html(cell, folder, headings, *, plain=False) -> str:
     """One cell of a notebook; its headings are appended to `headings`.
 
     folder: where pictures named in its text lie; None: no file is read.
-    plain:  the text is a stranger's: its HTML is shown as it was typed, its pictures are not, and links lead to the web only.
+    plain:  the text is a stranger's: its HTML is shown as it was typed, its pictures are not, and
+        links lead to the web only.
     """
     if cell.cell_type == "markdown":
         html = _markdown(cell.source, folder, cell.get("attachments"), headings, plain=plain)
@@ -113,7 +180,9 @@ def _output(output) -> str:
 
     if output["output_type"] == "stream":
         lines = output["text"].split("\n")
-        text = "\n".join(line[line[:-1].rfind("\r") + 1 :] for line in lines)  # a progress bar leaves its last state
+        text = "\n".join(
+            line[line[:-1].rfind("\r") + 1 :] for line in lines
+        )  # a progress bar leaves its last state
         return f'<pre class="output {escape(output["name"])}">{ansi2html(text)}</pre>'
     if output["output_type"] == "error":
         return f'<pre class="output error">{ansi2html(chr(10).join(output["traceback"]))}</pre>'
@@ -124,7 +193,9 @@ def _output(output) -> str:
         return f'<div class="output rich">{_offline(data["text/html"])}</div>'
     for kind in IMAGES:
         if kind in data:
-            raw = data[kind].encode() if kind == "image/svg+xml" else None  # as <img>, an SVG cannot run or load
+            raw = (
+                data[kind].encode() if kind == "image/svg+xml" else None
+            )  # as <img>, an SVG cannot run or load
             encoded = base64.b64encode(raw).decode() if raw else "".join(data[kind].split())
             of = output.get("metadata", {}).get(kind, {})
             width = f' width="{int(of["width"])}"' if str(of.get("width", "")).isdigit() else ""
@@ -133,7 +204,9 @@ def _output(output) -> str:
     if "text/markdown" in data:
         return f'<div class="output prose">{_offline(_markdown(data["text/markdown"], None, None, []))}</div>'
     if "text/latex" in data:
-        return f'<div class="output">{_math(data["text/latex"].strip().strip("$"), block=True)}</div>'
+        return (
+            f'<div class="output">{_math(data["text/latex"].strip().strip("$"), block=True)}</div>'
+        )
     if "text/plain" in data:
         return f'<pre class="output">{ansi2html(data["text/plain"])}</pre>'
     return ""
@@ -155,11 +228,13 @@ def _code_css() -> str:
     return f"{light}\n@media screen and (prefers-color-scheme: dark) {{ {dark} }}"
 
 
-# ---- text and formulas -----------------------------------------------------------------------------------------
+# ---- text and formulas ---------------------------------------------------------------------------
 
 
 def _markdown(source, folder, attachments, headings, *, plain=False) -> str:
-    """Markdown as HTML, by nbconvert's parser, which knows where a dollar begins a formula and where it is code."""
+    """Markdown as HTML, by nbconvert's parser, which knows where a dollar begins a formula and
+    where it is code.
+    """
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
     class Renderer(IPythonRenderer):
@@ -170,15 +245,23 @@ def _markdown(source, folder, attachments, headings, *, plain=False) -> str:
             return f'<h{level} id="{anchor}">{text}</h{level}>\n'
 
         def inline_html(self, html):
-            return escape(html) if plain else re.sub(r'(<img\b[^>]*?\bsrc=")([^"]+)"', self._embedded, html)
+            return (
+                escape(html)
+                if plain
+                else re.sub(r'(<img\b[^>]*?\bsrc=")([^"]+)"', self._embedded, html)
+            )
 
-        def block_html(self, html):  # nbconvert's would close a <details> that goes on after a blank line
+        def block_html(
+            self, html
+        ):  # nbconvert's would close a <details> that goes on after a blank line
             return f"<p>{escape(html)}</p>\n" if plain else self.inline_html(html) + "\n"
 
         def _embedded(self, match):
             return f'{match[1]}{_picture(match[2], folder, attachments) or match[2]}"'
 
-        def image(self, text, url, title=None):  # nbconvert's own would read any file below the working directory
+        def image(
+            self, text, url, title=None
+        ):  # nbconvert's own would read any file below the working directory
             far = re.match(r"(https?:)?//", url, re.IGNORECASE)
             found = None if plain else url if far else _picture(url, folder, attachments)
             alt = re.sub(r"<[^>]*>", "", text)
@@ -204,7 +287,9 @@ def _markdown(source, folder, attachments, headings, *, plain=False) -> str:
 
 
 def _picture(src, folder, attachments) -> str | None:
-    """A picture as a data: address, if it is the notebook's own: attached to the cell, or a picture file in its folder."""
+    """A picture as a data: address, if it is the notebook's own: attached to the cell, or a picture
+    file in its folder.
+    """
     name = unquote(src)
     try:
         if src.startswith("data:"):
@@ -214,10 +299,18 @@ def _picture(src, folder, attachments) -> str | None:
             kind = next(kind for kind in PICTURES.values() if kind in attached)
             return f"data:{kind};base64,{base64.b64encode(base64.b64decode(''.join(attached[kind]))).decode()}"
         own = Path(folder).resolve()
-        path = (own / name).resolve()  # what a link leads to: paths and links out of the folder are nobody's picture
+        path = (
+            own / name
+        ).resolve()  # what a link leads to: paths and links out of the folder are nobody's picture
         if path.is_relative_to(own) and path.is_file():
             return f"data:{PICTURES[path.suffix.lower()]};base64,{base64.b64encode(path.read_bytes()).decode()}"
-    except (OSError, ValueError, TypeError, LookupError, StopIteration):  # no such picture, or one in an odd form
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        StopIteration,
+    ):  # no such picture, or one in an odd form
         pass
     return None
 
@@ -237,16 +330,26 @@ def _math(latex, *, block) -> str:
         html = ""
     unknown = re.search(r"<m[iotn][^>]*>(\\|&<)", html)  # an unknown command comes through as it is
     if not html or unknown or "<" in MATHML.sub("", html):  # so does HTML in \text, and \href
-        return f"<code class=\"latex\">{escape(latex.strip())}</code>"
+        return f'<code class="latex">{escape(latex.strip())}</code>'
     return html
 
 
 def _offline(html) -> str:
-    """Take out what a page of its own must not hold: scripts, frames, linked sheets, and whatever else has an address."""
-    html = re.sub(r"<(script|iframe|object)\b.*?</\1\s*>", "", html, flags=re.DOTALL | re.IGNORECASE)
-    html = re.sub(r"<(link|base|meta|embed|script|iframe|object)\b[^>]*>", "", html, flags=re.IGNORECASE)
-    html = re.sub(r"<img\b[^>]*?\bsrc\s*=\s*[\"']?((?:https?:)?//[^\"'\s>]+)[^>]*>",
-                  r'<a href="\1">picture at \1</a>', html, flags=re.IGNORECASE)
+    """Take out what a page of its own must not hold: scripts, frames, linked sheets, and whatever
+    else has an address.
+    """
+    html = re.sub(
+        r"<(script|iframe|object)\b.*?</\1\s*>", "", html, flags=re.DOTALL | re.IGNORECASE
+    )
+    html = re.sub(
+        r"<(link|base|meta|embed|script|iframe|object)\b[^>]*>", "", html, flags=re.IGNORECASE
+    )
+    html = re.sub(
+        r"<img\b[^>]*?\bsrc\s*=\s*[\"']?((?:https?:)?//[^\"'\s>]+)[^>]*>",
+        r'<a href="\1">picture at \1</a>',
+        html,
+        flags=re.IGNORECASE,
+    )
     count = 1
     while count:  # one address of a tag at a time
         html, count = ADDRESS.subn(r"\1", html)

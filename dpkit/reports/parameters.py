@@ -1,7 +1,8 @@
-"""The parameters of a notebook: one tagged cell of flat literals, read without running it, and strict overrides.
+"""The parameters of a notebook: one tagged cell of flat literals, read without running it, and
+strict overrides.
 
-A preset is a file presets/<name>.yaml beside the notebook's folder; it maps a notebook's stem to its parameters.
-Everything here happens before a kernel starts, and all mistakes are told at once.
+A preset is a file presets/<name>.yaml beside the notebook's folder; it maps a notebook's stem to
+its parameters. Everything here happens before a kernel starts, and all mistakes are told at once.
 """
 
 import ast
@@ -10,7 +11,13 @@ import json
 import math
 from pathlib import Path
 
-KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list"}
+KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+}
 
 
 class Refused(ValueError):
@@ -22,13 +29,16 @@ class Refused(ValueError):
 
 
 class Text(str):
-    """A value as it was typed on the command line; the type of the notebook's default decides how it is read."""
+    """A value as it was typed on the command line; the type of the notebook's default decides how
+    it is read.
+    """
 
 
 def parameters_for(notebook, preset=None, parameters=None) -> tuple[dict, dict]:
     """Read the notebook's defaults, then lay the preset and then `parameters` over them.
 
-    Returns (all parameters as the notebook will see them, those that were given).  Raises Refused with every mistake.
+    Returns (all parameters as the notebook will see them, those that were given).  Raises Refused
+    with every mistake.
     """
     defaults = read_defaults(notebook)
     layers, mistakes, given = [("", parameters or {})], [], {}
@@ -48,7 +58,7 @@ def parameters_for(notebook, preset=None, parameters=None) -> tuple[dict, dict]:
     return {**defaults, **given}, given
 
 
-# ---- the notebook's own cell -----------------------------------------------------------------------------------
+# ---- the notebook's own cell ---------------------------------------------------------------------
 
 
 def read_notebook(path) -> dict:
@@ -57,15 +67,23 @@ def read_notebook(path) -> dict:
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         if notebook["nbformat"] < 4:
-            raise Refused(f"{path} must be in notebook format 4; it is in format {notebook['nbformat']}: open it in "
-                          "JupyterLab and save it")
+            raise Refused(
+                f"{path} must be in notebook format 4; it is in format {notebook['nbformat']}: "
+                "open it in JupyterLab and save it"
+            )
         for cell in notebook["cells"]:
             cell["source"] = "".join(cell["source"])
             cell.setdefault("metadata", {})
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         there = sorted(p.name for p in path.parent.glob("*.ipynb"))
-        raise Refused(f"there is no notebook {path}" + (f"; beside it are {', '.join(there)}" if there else
-                      "; give the path of a file that ends in .ipynb")) from None
+        raise Refused(
+            f"there is no notebook {path}"
+            + (
+                f"; beside it are {', '.join(there)}"
+                if there
+                else "; give the path of a file that ends in .ipynb"
+            )
+        ) from None
     except Refused:
         raise
     except (ValueError, KeyError, TypeError):
@@ -74,15 +92,24 @@ def read_notebook(path) -> dict:
 
 
 def read_defaults(path) -> dict:
-    """The names and defaults in the notebook's one cell tagged `parameters`, read with ast and never executed."""
-    cells = [cell for cell in read_notebook(path)["cells"]
-             if cell["cell_type"] == "code" and "parameters" in cell["metadata"].get("tags", [])]
+    """The names and defaults in the notebook's one cell tagged `parameters`, read with ast and
+    never executed.
+    """
+    cells = [
+        cell
+        for cell in read_notebook(path)["cells"]
+        if cell["cell_type"] == "code" and "parameters" in cell["metadata"].get("tags", [])
+    ]
     if len(cells) != 1:
-        raise Refused(f"{path} must have exactly one code cell tagged 'parameters'; it has {len(cells)}")
+        raise Refused(
+            f"{path} must have exactly one code cell tagged 'parameters'; it has {len(cells)}"
+        )
     try:
         statements = ast.parse(cells[0]["source"]).body
     except SyntaxError as error:
-        raise Refused(f"line {error.lineno} of the parameters cell of {path} is not Python: {error.msg}") from None
+        raise Refused(
+            f"line {error.lineno} of the parameters cell of {path} is not Python: {error.msg}"
+        ) from None
     defaults, mistakes = {}, []
     for statement in statements:
         line = ast.unparse(statement).partition("\n")[0]
@@ -90,14 +117,21 @@ def read_defaults(path) -> dict:
             (target,) = statement.targets
             name, value = target.id, ast.literal_eval(statement.value)
         except (AttributeError, ValueError, TypeError):
-            mistakes.append(f"the parameters cell may only hold lines like `name = literal`; it holds `{line}`: "
-                            "move it to the next cell")
+            mistakes.append(
+                "the parameters cell may only hold lines like `name = literal`; it holds "
+                f"`{line}`: move it to the next cell"
+            )
             continue
         if name in defaults or name.startswith("_"):
-            mistakes.append(f"each parameter is named once and without a leading underscore; the cell holds `{line}`")
+            mistakes.append(
+                "each parameter is named once and without a leading underscore; the cell holds "
+                f"`{line}`"
+            )
         elif not is_flat(value):
-            mistakes.append(f"a parameter must be text, a finite number, True, False or a list of those; "
-                            f"the cell holds `{line}`")
+            mistakes.append(
+                f"a parameter must be text, a finite number, True, False or a list of those; "
+                f"the cell holds `{line}`"
+            )
         defaults[name] = value
     if mistakes:
         raise Refused(*mistakes)
@@ -110,11 +144,13 @@ def is_flat(value, lists=True) -> bool:
     return type(value) in (str, int, bool) or (type(value) is float and math.isfinite(value))
 
 
-# ---- presets ---------------------------------------------------------------------------------------------------
+# ---- presets -------------------------------------------------------------------------------------
 
 
 def read_preset(notebook, preset) -> dict:
-    """What presets/<preset>.yaml says about this notebook; the folder lies beside the notebook or one level up."""
+    """What presets/<preset>.yaml says about this notebook; the folder lies beside the notebook or
+    one level up.
+    """
     import yaml
 
     notebook = Path(notebook).resolve()
@@ -122,45 +158,67 @@ def read_preset(notebook, preset) -> dict:
     folder = next((folder for folder in folders if folder.is_dir()), folders[0])
     known = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
     if preset not in known:
-        raise Refused(f"there is no preset {preset!r}; " + (f"those for {notebook.name} are {', '.join(known)}" if known
-                      else f"{folder} holds none"))
+        raise Refused(
+            f"there is no preset {preset!r}; "
+            + (
+                f"those for {notebook.name} are {', '.join(known)}"
+                if known
+                else f"{folder} holds none"
+            )
+        )
     try:
         preset_of = yaml.safe_load(known[preset].read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         raise Refused(f"preset {preset!r} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(preset_of, dict) or not all(isinstance(entry, dict | None) for entry in preset_of.values()):
+    if not isinstance(preset_of, dict) or not all(
+        isinstance(entry, dict | None) for entry in preset_of.values()
+    ):
         raise Refused(f"preset {preset!r} must map each notebook's stem to a mapping of parameters")
     if notebook.stem not in preset_of:
-        raise Refused(f"preset {preset!r} says nothing about {notebook.stem}; it has {', '.join(map(str, preset_of))}")
+        raise Refused(
+            f"preset {preset!r} says nothing about {notebook.stem}; it has "
+            f"{', '.join(map(str, preset_of))}"
+        )
     return preset_of[notebook.stem] or {}
 
 
-# ---- types -----------------------------------------------------------------------------------------------------
+# ---- types ---------------------------------------------------------------------------------------
 
 
 def _fit(name, value, defaults):
     """`value` with the type of the default called `name`; ValueError says what does not fit."""
     if name not in defaults:
         close = difflib.get_close_matches(str(name), defaults, n=1)
-        raise ValueError(f"unknown parameter {name!r}; " + (f"did you mean {close[0]!r}? " if close else "")
-                         + f"The notebook has {', '.join(defaults) or 'none'}")
+        raise ValueError(
+            f"unknown parameter {name!r}; "
+            + (f"did you mean {close[0]!r}? " if close else "")
+            + f"The notebook has {', '.join(defaults) or 'none'}"
+        )
     default = defaults[name]
     kind = type(default)
     read = _read(value, kind) if isinstance(value, Text) else value
-    kinds = list(dict.fromkeys(map(type, default))) or [str, bool, int, float] if kind is list else []
+    kinds = (
+        list(dict.fromkeys(map(type, default))) or [str, bool, int, float] if kind is list else []
+    )
     try:
         whole = _as_one_of(read, [kind])
         return [_as_one_of(item, kinds) for item in whole] if kind is list else whole
     except TypeError:
-        wanted = KINDS[kind] + (f" of {' or '.join(KINDS[k] for k in kinds)} each" if kinds and default else "")
+        wanted = KINDS[kind] + (
+            f" of {' or '.join(KINDS[k] for k in kinds)} each" if kinds and default else ""
+        )
         hint = ""
         if kind is float and type(value) is str and type(_read(value, float)) is float:
             hint = f" (YAML reads {value} as text: write {float(value)})"
-        raise ValueError(f"parameter {name!r} must be {wanted}, like {default!r}; got {_shown(value)}{hint}") from None
+        raise ValueError(
+            f"parameter {name!r} must be {wanted}, like {default!r}; got {_shown(value)}{hint}"
+        ) from None
 
 
 def _as_one_of(value, kinds):
-    """`value` if its type is exactly one of `kinds` (a whole number may stand for a float); TypeError if not."""
+    """`value` if its type is exactly one of `kinds` (a whole number may stand for a float);
+    TypeError if not.
+    """
     if type(value) is float and not math.isfinite(value):
         raise TypeError
     if type(value) in kinds:

@@ -1,4 +1,5 @@
-"""What a notebook leaves behind for its report: figures, tables, checks and, in its last cell, result.json.
+"""What a notebook leaves behind for its report: figures, tables, checks and, in its last cell,
+result.json.
 
     from dpkit import reports
     report = reports.begin("00_start_here", globals())       # right after the parameters cell
@@ -7,7 +8,8 @@
     report.check("dual by hand equals the library", bool(...))
     report.finish(seeds=[0, 1, 2], device="cpu")             # the last cell
 
-The same cells work when the notebook is run by hand in JupyterLab; result.json then goes to a fresh folder.
+The same cells work when the notebook is run by hand in JupyterLab; result.json then goes to a fresh
+folder.
 """
 
 import json
@@ -24,9 +26,21 @@ from dpkit.storage.provenance import machine, versions
 
 SCHEMA = 1
 RESULT, PUBLISHED = "result.json", "published"
-ENVIRONMENT = "DPKIT_REPORT"  # set by the driver: JSON with the folder to write to and the names of the parameters
-FIELDS = {"schema": int, "notebook": str, "parameters": dict, "seeds": list, "versions": dict, "device": str,
-          "machine": dict, "seconds": (int, float), "figures": list, "tables": dict, "checks": dict}
+# set by the driver: JSON with the folder to write to and the names of the parameters
+ENVIRONMENT = "DPKIT_REPORT"
+FIELDS = {
+    "schema": int,
+    "notebook": str,
+    "parameters": dict,
+    "seeds": list,
+    "versions": dict,
+    "device": str,
+    "machine": dict,
+    "seconds": (int, float),
+    "figures": list,
+    "tables": dict,
+    "checks": dict,
+}
 
 
 def begin(notebook: str, namespace: dict) -> "Report":
@@ -36,7 +50,9 @@ def begin(notebook: str, namespace: dict) -> "Report":
     namespace: globals() of the notebook.
     """
     # where a warning came from is a path of this machine, and no help to a reader
-    warnings.formatwarning = lambda message, category, *where, **line: f"{category.__name__}: {message}\n"
+    warnings.formatwarning = lambda message, category, *where, **line: (
+        f"{category.__name__}: {message}\n"
+    )
     driven = json.loads(os.environ.get(ENVIRONMENT, "null"))
     if driven:
         folder, names, command = Path(driven["folder"]), driven["parameters"], driven["command"]
@@ -45,41 +61,60 @@ def begin(notebook: str, namespace: dict) -> "Report":
         names, command = _parameter_names(notebook, namespace), f"{notebook}.ipynb, run by hand"
     missing = [name for name in names if name not in namespace]
     if missing:
-        raise ValueError(f"the parameters cell must run before reports.begin; {', '.join(missing)} is not set yet")
-    return Report(notebook, {name: namespace[name] for name in names}, folder, bool(driven), command)
+        raise ValueError(
+            f"the parameters cell must run before reports.begin; {', '.join(missing)} is not set "
+            "yet"
+        )
+    return Report(
+        notebook, {name: namespace[name] for name in names}, folder, bool(driven), command
+    )
 
 
 def _parameter_names(notebook, namespace) -> list:
-    """Names in the parameters cell of the notebook in this folder; without the file, all flat public values so far."""
+    """Names in the parameters cell of the notebook in this folder; without the file, all flat
+    public values so far.
+    """
     from dpkit.reports.parameters import Refused, is_flat, read_defaults
 
     try:
         return list(read_defaults(f"{notebook}.ipynb"))
     except Refused:
-        return [name for name, value in namespace.items() if not name.startswith("_") and is_flat(value)]
+        return [
+            name for name, value in namespace.items() if not name.startswith("_") and is_flat(value)
+        ]
 
 
 class Report:
     """The growing record of one run. Made by begin().
 
-    folder: where it goes.   published: a folder in it for a table to publish.   command: what to type to repeat the run.
+    folder: where it goes.   published: a folder in it for a table to publish.   command: what to
+        type to repeat the run.
     """
 
     def __init__(self, notebook, parameters, folder, driven, command=""):
-        self.notebook, self.parameters, self.folder, self.command = notebook, parameters, folder, command
+        self.notebook, self.parameters, self.folder, self.command = (
+            notebook,
+            parameters,
+            folder,
+            command,
+        )
         self.published = folder / PUBLISHED
         self._driven, self._started = driven, time.monotonic()
         self._figures, self._tables, self._checks = {}, {}, {}
 
     def figure(self, fig, name: str) -> None:
-        """Save a matplotlib figure as figures/<name>.png, show that picture here once, and close the figure."""
+        """Save a matplotlib figure as figures/<name>.png, show that picture here once, and close
+        the figure.
+        """
         from dpkit.storage.files import file_hash, whole_file
 
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise ValueError(f"a figure's name may hold letters, digits, _ and -; got {name!r}")
         path = self.folder / "figures" / f"{name}.png"
         with whole_file(path) as file:  # no Software entry: the same figure gives the same bytes
-            fig.savefig(file, format="png", dpi=150, bbox_inches="tight", metadata={"Software": None})
+            fig.savefig(
+                file, format="png", dpi=150, bbox_inches="tight", metadata={"Software": None}
+            )
         self._figures[f"figures/{name}.png"] = file_hash(path)
         if "matplotlib.pyplot" in sys.modules:  # or the notebook would show it a second time
             sys.modules["matplotlib.pyplot"].close(fig)
@@ -87,7 +122,9 @@ class Report:
             from IPython.display import Image, display
 
             data = path.read_bytes()
-            width = int.from_bytes(data[16:20], "big")  # from the PNG header; shown at 100 dots per inch, sharp
+            width = int.from_bytes(
+                data[16:20], "big"
+            )  # from the PNG header; shown at 100 dots per inch, sharp
             display(Image(data=data, width=width * 2 // 3, alt=name.replace("_", " ")))
 
     def table(self, name: str, rows) -> None:
@@ -95,32 +132,57 @@ class Report:
         rows = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
         if not rows:
             raise ValueError(f"table {name!r} must have at least one row; got none")
-        self._tables[name] = [{str(key): _scalar(value, f"table {name!r}, column {key!r}")
-                               for key, value in row.items()} for row in rows]
+        self._tables[name] = [
+            {
+                str(key): _scalar(value, f"table {name!r}, column {key!r}")
+                for key, value in row.items()
+            }
+            for row in rows
+        ]
 
     def check(self, name: str, passed) -> None:
-        """Record whether `name` holds; AssertionError if it does not, so that the lesson stops here."""
+        """Record whether `name` holds; AssertionError if it does not, so that the lesson stops
+        here.
+        """
         passed = passed.item() if hasattr(passed, "item") else passed
         if not isinstance(passed, bool):
-            raise TypeError(f"check {name!r} needs True or False; got {type(passed).__name__}: write bool(...) or ==")
+            raise TypeError(
+                f"check {name!r} needs True or False; got {type(passed).__name__}: write bool(...) "
+                "or =="
+            )
         self._checks[name] = passed
         if not passed:
             raise AssertionError(name)
 
     def finish(self, *, seeds, device) -> str:
-        """Write result.json, whole or not at all. Returns a short summary; let it be the cell's last line."""
+        """Write result.json, whole or not at all. Returns a short summary; let it be the cell's
+        last line.
+        """
         from dpkit.storage.files import write_json
 
-        write_json(self.folder / RESULT, {
-            "schema": SCHEMA, "notebook": self.notebook, "parameters": self.parameters,
-            "seeds": [_scalar(seed, "seeds") for seed in seeds], "versions": versions(), "device": str(device),
-            "machine": machine(str(device)), "seconds": round(time.monotonic() - self._started, 3),
-            "figures": [{"file": file, "sha256": sha256} for file, sha256 in self._figures.items()],
-            "tables": self._tables, "checks": self._checks,
-        })
+        write_json(
+            self.folder / RESULT,
+            {
+                "schema": SCHEMA,
+                "notebook": self.notebook,
+                "parameters": self.parameters,
+                "seeds": [_scalar(seed, "seeds") for seed in seeds],
+                "versions": versions(),
+                "device": str(device),
+                "machine": machine(str(device)),
+                "seconds": round(time.monotonic() - self._started, 3),
+                "figures": [
+                    {"file": file, "sha256": sha256} for file, sha256 in self._figures.items()
+                ],
+                "tables": self._tables,
+                "checks": self._checks,
+            },
+        )
         where = "" if self._driven else f"; written to {self.folder / RESULT}"
-        return _Line(f"{count(self._checks, 'check')} passed, {count(self._figures, 'figure')}, "
-                     f"{count(self._tables, 'table')}{where}")
+        return _Line(
+            f"{count(self._checks, 'check')} passed, {count(self._figures, 'figure')}, "
+            f"{count(self._tables, 'table')}{where}"
+        )
 
 
 class _Line(str):
@@ -140,46 +202,68 @@ def _scalar(value, where):
         return float(value) if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int | str):
         return value
-    raise TypeError(f"{where} must hold numbers, text, True, False or None; got {type(value).__name__}")
+    raise TypeError(
+        f"{where} must hold numbers, text, True, False or None; got {type(value).__name__}"
+    )
 
 
-# ---- reading it back -------------------------------------------------------------------------------------------
+# ---- reading it back -----------------------------------------------------------------------------
 
 
 def read_result(folder, *, notebook, parameters) -> tuple[dict | None, list[str]]:
-    """Read result.json and hold it against what must be true of it. Returns (result or None, what is wrong)."""
+    """Read result.json and hold it against what must be true of it. Returns (result or None, what
+    is wrong).
+    """
     from dpkit.storage.files import file_hash
 
     folder = Path(folder)
     try:
-        result = json.loads((folder / RESULT).read_text(encoding="utf-8"), parse_constant=_no_constant)
+        result = json.loads(
+            (folder / RESULT).read_text(encoding="utf-8"), parse_constant=_no_constant
+        )
     except FileNotFoundError:
-        return None, ["the notebook wrote no result.json; its last cell must call report.finish(...)"]
+        return None, [
+            "the notebook wrote no result.json; its last cell must call report.finish(...)"
+        ]
     except ValueError as error:
         return None, [f"result.json is not valid JSON: {error}"]
     if not isinstance(result, dict) or set(result) != set(FIELDS):
         fields = set(result) if isinstance(result, dict) else set()
         odd = ", ".join(sorted(set(FIELDS) ^ fields))
         return None, [f"result.json must hold exactly {', '.join(FIELDS)}; missing or extra: {odd}"]
-    wrong = [f"result.json: {name} has the wrong type ({type(result[name]).__name__})" for name, kind in FIELDS.items()
-             if not isinstance(result[name], kind) or isinstance(result[name], bool)]
+    wrong = [
+        f"result.json: {name} has the wrong type ({type(result[name]).__name__})"
+        for name, kind in FIELDS.items()
+        if not isinstance(result[name], kind) or isinstance(result[name], bool)
+    ]
     if wrong:
         return None, wrong
     if result["schema"] != SCHEMA:
         wrong.append(f"result.json has schema {result['schema']}; this dpkit reads schema {SCHEMA}")
     if result["notebook"] != notebook:
-        wrong.append(f"result.json names the notebook {result['notebook']!r}; this is {notebook!r}: correct the name "
-                     "given to reports.begin")
+        wrong.append(
+            f"result.json names the notebook {result['notebook']!r}; this is {notebook!r}: correct "
+            "the name given to reports.begin"
+        )
     for name in sorted(set(result["parameters"]) | set(parameters)):
-        ours, theirs = (json.dumps(values[name]) if name in values else "absent"
-                        for values in (parameters, result["parameters"]))
+        ours, theirs = (
+            json.dumps(values[name]) if name in values else "absent"
+            for values in (parameters, result["parameters"])
+        )
         if ours != theirs:
             wrong.append(f"parameter {name!r} was given as {ours}, but result.json says {theirs}")
-    wrong += [f"the check {name!r} failed" for name, passed in result["checks"].items() if passed is not True]
+    wrong += [
+        f"the check {name!r} failed"
+        for name, passed in result["checks"].items()
+        if passed is not True
+    ]
     for figure in result["figures"]:
         file = figure.get("file", "") if isinstance(figure, dict) else ""
         if not re.fullmatch(r"figures/[A-Za-z0-9_-]+\.png", file):
-            wrong.append(f"result.json names a figure {figure!r}; expected a file figures/<name>.png with its sha256")
+            wrong.append(
+                f"result.json names a figure {figure!r}; expected a file figures/<name>.png with "
+                "its sha256"
+            )
         elif not (folder / file).is_file():
             wrong.append(f"{file} is missing")
         elif file_hash(folder / file) != figure.get("sha256"):
@@ -201,9 +285,16 @@ def text_table(rows, limit=40) -> str:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     cells = [[_text(row.get(column)) for column in columns] for row in rows[:limit]]
     widths = [max(map(len, column)) for column in zip(columns, *cells)]
-    right = [all(isinstance(row.get(column), int | float | None) for row in rows) for column in columns]
-    lines = ["  ".join(text.rjust(width) if r else text.ljust(width) for text, width, r in zip(line, widths, right))
-             for line in [columns, *cells]]
+    right = [
+        all(isinstance(row.get(column), int | float | None) for row in rows) for column in columns
+    ]
+    lines = [
+        "  ".join(
+            text.rjust(width) if r else text.ljust(width)
+            for text, width, r in zip(line, widths, right)
+        )
+        for line in [columns, *cells]
+    ]
     more = [f"... and {len(rows) - limit} more rows"] if len(rows) > limit else []
     rule = "  ".join("-" * width for width in widths)
     return "\n".join(line.rstrip() for line in [lines[0], rule, *lines[1:], *more])

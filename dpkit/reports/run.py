@@ -1,7 +1,9 @@
-"""Run a notebook as a report, strictly: parameters are checked before, the verdict after; a report is whole or absent.
+"""Run a notebook as a report, strictly: parameters are checked before, the verdict after; a report
+is whole or absent.
 
-papermill runs the cells, but papermill alone is no verdict: it exits 0 after sys.exit(0) in a cell, marks cells that
-never ran as completed after a kernel died, and only warns at an unknown parameter. `run_report` decides for itself.
+papermill runs the cells, but papermill alone is no verdict: it exits 0 after sys.exit(0) in a cell,
+marks cells that never ran as completed after a kernel died, and only warns at an unknown parameter.
+`run_report` decides for itself.
 """
 
 import json
@@ -17,7 +19,16 @@ from dpkit.reports.kernel import Interrupted, Watch, cell_names, code_cells, exe
 from dpkit.reports.parameters import Refused, Text, parameters_for
 from dpkit.reports.result import PUBLISHED, RESULT, Report, begin, count, read_result, text_table
 
-__all__ = ["Interrupted", "Refused", "Report", "Text", "Verdict", "begin", "run_report", "text_table"]
+__all__ = [
+    "Interrupted",
+    "Refused",
+    "Report",
+    "Text",
+    "Verdict",
+    "begin",
+    "run_report",
+    "text_table",
+]
 
 TIMEOUT = 3600  # seconds
 NOTEBOOK, PAGE, VERDICT = "notebook.ipynb", "report.html", "verdict.json"
@@ -25,7 +36,9 @@ NOTEBOOK, PAGE, VERDICT = "notebook.ipynb", "report.html", "verdict.json"
 
 @dataclass(frozen=True)
 class Verdict:
-    """passed, and if not, why; the folder that was written; result.json as a dict where there is a whole one."""
+    """passed, and if not, why; the folder that was written; result.json as a dict where there is a
+    whole one.
+    """
 
     passed: bool
     reasons: tuple[str, ...]
@@ -36,21 +49,28 @@ class Verdict:
     def headline(self) -> str:
         if not self.passed:
             return f"FAILED after {self.seconds:.0f} s"
-        return f"PASSED in {self.seconds:.0f} s: {count(self.result['checks'], 'check')}, " \
-               f"{count(self.result['figures'], 'figure')}"
+        return (
+            f"PASSED in {self.seconds:.0f} s: {count(self.result['checks'], 'check')}, "
+            f"{count(self.result['figures'], 'figure')}"
+        )
 
 
-def run_report(notebook, *, preset=None, parameters=None, out=None, timeout=TIMEOUT, progress=None) -> Verdict:
+def run_report(
+    notebook, *, preset=None, parameters=None, out=None, timeout=TIMEOUT, progress=None
+) -> Verdict:
     """Run `notebook` in a fresh kernel of this Python and judge it.
 
     preset:     the name of presets/<preset>.yaml beside the notebook or one level up.
-    parameters: name -> value, over the preset. Text("...") values are read by the type of the notebook's default.
-    out:        folder for notebook.ipynb, report.html, result.json and figures/; reports/<stem>-<preset> by default.
-                An earlier report there of this notebook (that is, of its name) is replaced if this one passes, whatever
-                its parameters were; another notebook's is refused. If it fails, <out>-failed is written instead.
+    parameters: name -> value, over the preset. Text("...") values are read by the type of the
+        notebook's default.
+    out:        folder for notebook.ipynb, report.html, result.json and figures/;
+                reports/<stem>-<preset> by default. An earlier report there of this notebook (that
+                is, of its name) is replaced if this one passes, whatever its parameters were;
+                another notebook's is refused. If it fails, <out>-failed is written instead.
     timeout:    seconds of wall-clock time after which the kernel is killed.
-    progress:   called with each line of progress and each line that the notebook prints; default: to stderr.
-    Raises Refused (before any kernel starts), OSError (the report cannot be written) or Interrupted.
+    progress:   called with each line of progress and each line that the notebook prints; default:
+    to stderr. Raises Refused (before any kernel starts), OSError (the report cannot be written) or
+    Interrupted.
     """
     from dpkit import storage
 
@@ -58,9 +78,15 @@ def run_report(notebook, *, preset=None, parameters=None, out=None, timeout=TIME
     every, given = parameters_for(notebook, preset, parameters)
     if not 0 < timeout < threading.TIMEOUT_MAX:
         raise Refused(f"timeout must be a positive number of seconds; got {timeout}")
-    missing = [name for name in ("papermill", "nbconvert", "latex2mathml", "ipykernel") if not _installed(name)]
+    missing = [
+        name
+        for name in ("papermill", "nbconvert", "latex2mathml", "ipykernel")
+        if not _installed(name)
+    ]
     if missing:
-        raise Refused(f"reports need {', '.join(missing)}; install them: pip install 'dpkit[notebooks]'")
+        raise Refused(
+            f"reports need {', '.join(missing)}; install them: pip install 'dpkit[notebooks]'"
+        )
     out = Path(out or Path("reports") / f"{notebook.stem}-{preset or 'default'}").resolve()
     failed = out.with_name(out.name + "-failed")
     before = _check_ours(out, RESULT, notebook.stem)
@@ -68,25 +94,50 @@ def run_report(notebook, *, preset=None, parameters=None, out=None, timeout=TIME
 
     watch = Watch(timeout, progress or (lambda line: print(line, file=sys.stderr, flush=True)))
     if before not in (None, every):
-        changed = ", ".join(f"{name} {value!r}" for name, value in before.items() if every.get(name) != value)
-        watch.progress(f"[note] {out} holds this notebook's report with other parameters ({changed or 'fewer'}); it is "
-                       "replaced if this one passes")
+        changed = ", ".join(
+            f"{name} {value!r}" for name, value in before.items() if every.get(name) != value
+        )
+        watch.progress(
+            f"[note] {out} holds this notebook's report with other parameters "
+            f"({changed or 'fewer'}); it is replaced if this one passes"
+        )
     with suppress(_Failed), signals(watch), storage.whole_folder(out, replaces=RESULT) as part:
-        raised = execute(notebook, part / NOTEBOOK, given, every, watch, _command(notebook, preset, parameters, timeout))
+        raised = execute(
+            notebook,
+            part / NOTEBOOK,
+            given,
+            every,
+            watch,
+            _command(notebook, preset, parameters, timeout),
+        )
         watch.raise_if_interrupted()
         watch.progress(f"[done] {watch.elapsed()} making the page")
         executed = _tidied(part / NOTEBOOK, notebook)
         result, reasons = _judge(executed, raised, watch, part, notebook.stem, every)
         reasons += _write_page(executed, notebook, part, watch, reasons, every, result)
         watch.raise_if_interrupted()
-        verdict = Verdict(not reasons, tuple(reasons), failed if reasons else out, result, round(watch.seconds(), 1))
+        verdict = Verdict(
+            not reasons,
+            tuple(reasons),
+            failed if reasons else out,
+            result,
+            round(watch.seconds(), 1),
+        )
         if reasons:
             with storage.whole_folder(failed, replaces=VERDICT) as kept:
                 (part / RESULT).unlink(missing_ok=True)
                 for path in part.iterdir():
                     shutil.move(path, kept)
-                storage.write_json(kept / VERDICT, {"passed": False, "notebook": notebook.stem, "parameters": every,
-                                                  "reasons": reasons, "seconds": verdict.seconds})
+                storage.write_json(
+                    kept / VERDICT,
+                    {
+                        "passed": False,
+                        "notebook": notebook.stem,
+                        "parameters": every,
+                        "reasons": reasons,
+                        "seconds": verdict.seconds,
+                    },
+                )
             raise _Failed  # leaves whole_folder, so that a good older report stays
     if verdict.passed:
         shutil.rmtree(failed, ignore_errors=True)  # it told of an earlier run
@@ -116,8 +167,19 @@ def _installed(name) -> bool:
 
 
 def _check_ours(folder, mark, stem) -> dict | None:
-    """Refuse to replace anything but a report of this notebook. Returns its parameters; None if there is none."""
-    ours = {NOTEBOOK, PAGE, RESULT, VERDICT, PUBLISHED, "figures", ".ipynb_checkpoints", ".DS_Store"}
+    """Refuse to replace anything but a report of this notebook. Returns its parameters; None if
+    there is none.
+    """
+    ours = {
+        NOTEBOOK,
+        PAGE,
+        RESULT,
+        VERDICT,
+        PUBLISHED,
+        "figures",
+        ".ipynb_checkpoints",
+        ".DS_Store",
+    }
     if folder.is_dir():
         names = {path.name for path in folder.iterdir()}
         if not names:
@@ -126,10 +188,15 @@ def _check_ours(folder, mark, stem) -> dict | None:
         if of is None or not names <= ours:
             odd = ", ".join(sorted(names - ours)[:3])
             why = f"it holds {odd}" if odd else f"no {mark} of ours in it"
-            raise Refused(f"{folder} is not an earlier report of ours ({why}); choose another --out, or move it away")
+            raise Refused(
+                f"{folder} is not an earlier report of ours ({why}); choose another --out, or move "
+                "it away"
+            )
         if of != stem:
-            raise Refused(f"{folder} holds the report of {of}, which that of {stem} would replace; choose another --out, or "
-                          "move it away")
+            raise Refused(
+                f"{folder} holds the report of {of}, which that of {stem} would replace; choose "
+                "another --out, or move it away"
+            )
         return parameters
     if folder.exists():
         raise Refused(f"{folder} is a file; --out must name a folder")
@@ -137,15 +204,21 @@ def _check_ours(folder, mark, stem) -> dict | None:
 
 
 def _notebook_of(file) -> tuple[str | None, dict]:
-    """(the notebook that a result.json or verdict.json is of, its parameters); None if it is neither, or damaged."""
+    """(the notebook that a result.json or verdict.json is of, its parameters); None if it is
+    neither, or damaged.
+    """
     try:
         said = json.loads(file.read_text(encoding="utf-8"))
-        return (said["notebook"], dict(said["parameters"])) if isinstance(said["notebook"], str) else (None, {})
+        return (
+            (said["notebook"], dict(said["parameters"]))
+            if isinstance(said["notebook"], str)
+            else (None, {})
+        )
     except (OSError, ValueError, LookupError, TypeError):
         return None, {}
 
 
-# ---- the verdict -----------------------------------------------------------------------------------------------
+# ---- the verdict ---------------------------------------------------------------------------------
 
 
 def _tidied(path, source):
@@ -153,7 +226,9 @@ def _tidied(path, source):
     import nbformat
 
     notebook = nbformat.read(path if path.exists() else source, as_version=4)
-    notebook.cells = [c for c in notebook.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
+    notebook.cells = [
+        c for c in notebook.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])
+    ]
     for name in ("input_path", "output_path"):
         notebook.metadata.get("papermill", {}).pop(name, None)
     nbformat.write(notebook, path)
@@ -161,7 +236,9 @@ def _tidied(path, source):
 
 
 def _judge(notebook, raised, watch, part, stem, parameters):
-    """Hold the executed notebook and result.json against every condition. Returns (result or None, reasons)."""
+    """Hold the executed notebook and result.json against every condition. Returns (result or None,
+    reasons).
+    """
     code = code_cells(notebook)
 
     def called(i):
@@ -174,9 +251,11 @@ def _judge(notebook, raised, watch, part, stem, parameters):
         reasons.append(f"the notebook ran past its limit of {watch.limit:g} s{here}")
     elif raised is not None and "Kernel died" in str(raised):
         ended = watch.kernel.poll() if watch.kernel else None
-        how = {None: "",
-               0: " (it ended by itself: this cell or the one before called exit)",
-               -9: " (signal 9: killed from outside, often because memory ran out)"}.get(ended, f" (exit code {ended})")
+        how = {
+            None: "",
+            0: " (it ended by itself: this cell or the one before called exit)",
+            -9: " (signal 9: killed from outside, often because memory ran out)",
+        }.get(ended, f" (exit code {ended})")
         reasons.append(f"the kernel died{here}{how}")
     for i in code:
         cell = notebook.cells[i]
@@ -185,7 +264,10 @@ def _judge(notebook, raised, watch, part, stem, parameters):
             last = error.evalue.strip().splitlines()[0] if error.evalue.strip() else ""
             if error.ename == "SystemExit":
                 where = "in" if i == code[-1] else "before"
-                reasons.append(f"the notebook stopped {where} its last cell: {called(i)} called sys.exit({last})")
+                reasons.append(
+                    f"the notebook stopped {where} its last cell: {called(i)} called "
+                    f"sys.exit({last})"
+                )
             else:
                 reasons.append(f"{called(i)} raised {error.ename}" + (f": {last}" if last else ""))
         if not errors and not reasons and cell.metadata.get("papermill", {}).get("exception"):
@@ -196,7 +278,10 @@ def _judge(notebook, raised, watch, part, stem, parameters):
         reasons.append("papermill noted an exception in the notebook")
     unrun = [i for i in code if notebook.cells[i].execution_count is None]
     if unrun:
-        reasons.append(f"{len(unrun)} of {len(code)} code cells did not run, the first of them {called(unrun[0])}")
+        reasons.append(
+            f"{len(unrun)} of {len(code)} code cells did not run, the first of them "
+            f"{called(unrun[0])}"
+        )
     result, wrong = read_result(part, notebook=stem, parameters=parameters)
     if not reasons:  # a stopped notebook has no result; that needs no second sentence
         reasons += wrong
@@ -207,8 +292,15 @@ def _write_page(notebook, source, part, watch, reasons, parameters, result) -> l
     from dpkit.reports.page import page
 
     try:
-        html = page(notebook, folder=source.parent, name=source.stem, reasons=reasons, parameters=parameters,
-                    result=result, seconds=watch.seconds())
+        html = page(
+            notebook,
+            folder=source.parent,
+            name=source.stem,
+            reasons=reasons,
+            parameters=parameters,
+            result=result,
+            seconds=watch.seconds(),
+        )
     except OSError:
         raise
     except Exception as error:  # hours of computing are not thrown away for the page's sake

@@ -1,4 +1,6 @@
-"""One score per file. scorer(evidence, *, hyperparameters) -> Scores; pure, deterministic, higher = more worth keeping."""
+"""One score per file. scorer(evidence, *, hyperparameters) -> Scores; pure, deterministic, higher =
+more worth keeping.
+"""
 
 from dpkit.scorers.aum import aum
 from dpkit.scorers.dual import dual
@@ -14,5 +16,18 @@ from dpkit.scorers.margin import margin
 from dpkit.scorers.moderate import moderate
 from dpkit.scorers.tdds import tdds
 
-__all__ = ["aum", "dual", "dyn_unc", "eeprune", "el2n", "entropy", "forgetting", "grand", "influence_norm",
-           "least_confidence", "margin", "moderate", "tdds"]
+__all__ = [
+    "aum",
+    "dual",
+    "dyn_unc",
+    "eeprune",
+    "el2n",
+    "entropy",
+    "forgetting",
+    "grand",
+    "influence_norm",
+    "least_confidence",
+    "margin",
+    "moderate",
+    "tdds",
+]

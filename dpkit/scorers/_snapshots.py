@@ -1,4 +1,6 @@
-"""What the scores of snapshots share: their checks, the probabilities of one exit, the length of the error vector."""
+"""What the scores of snapshots share: their checks, the probabilities of one exit, the length of
+the error vector.
+"""
 
 import numpy as np
 
@@ -9,37 +11,55 @@ FEATURE_ROWS = 2048  # rows of features in a block: as float64 and 2048 wide, 34
 
 
 def require_one_set(snapshots, name: str) -> None:
-    """Raise unless these are one or more Snapshots of the same samples; `name` says who is asking."""
+    """Raise unless these are one or more Snapshots of the same samples; `name` says who is
+    asking.
+    """
     if not snapshots:
-        raise ValueError(f"{name} needs at least one Snapshot; got none: pass take_snapshot(net, images)")
+        raise ValueError(
+            f"{name} needs at least one Snapshot; got none: pass take_snapshot(net, images)"
+        )
     for snapshot in snapshots:
         require_kind(snapshot, Snapshot, name)
         if not np.array_equal(snapshot.labels, snapshots[0].labels):
-            raise ValueError(f"{name} averages snapshots of the same samples; these have different labels: "
-                             "take them all on one set")
+            raise ValueError(
+                f"{name} averages snapshots of the same samples; these have different labels: "
+                "take them all on one set"
+            )
 
 
 def require_features(snapshot: Snapshot, name: str) -> None:
     """Raise ValueError unless the snapshot kept its features and all of them are finite."""
     if snapshot.features is None:
-        raise ValueError(f"{name} reads features, and this Snapshot kept none: pass take_snapshot(net, images)")
+        raise ValueError(
+            f"{name} reads features, and this Snapshot kept none: pass take_snapshot(net, images)"
+        )
     wrong = unfit_rows(snapshot.features)
     if len(wrong):
-        raise ValueError(f"{name} needs finite features; {len(wrong)} of {snapshot.num_samples} rows hold NaN or infinity "
-                         f"(first: row {wrong[0]}): the network diverged, so train it again at a lower rate")
+        raise ValueError(
+            f"{name} needs finite features; {len(wrong)} of {snapshot.num_samples} rows hold NaN "
+            f"or infinity (first: row {wrong[0]}): the network diverged, so train it again at a "
+            "lower rate"
+        )
 
 
 def exit_probs(snapshot: Snapshot, exit: int, name: str) -> np.ndarray:
-    """(n, C): the snapshot's probabilities at one exit, 0 the shallowest, -1 the final one. ValueError if it is not there."""
+    """(n, C): the snapshot's probabilities at one exit, 0 the shallowest, -1 the final one.
+    ValueError if it is not there.
+    """
     require_kind(snapshot, Snapshot, name)
     exits = len(snapshot.probs)
     if isinstance(exit, bool) or not isinstance(exit, (int, np.integer)):
-        raise ValueError(f"{name}'s exit must be a whole number, 0 the shallowest and -1 the final one; got {exit!r}")
+        raise ValueError(
+            f"{name}'s exit must be a whole number, 0 the shallowest and -1 the final one; got "
+            f"{exit!r}"
+        )
     if not -exits <= exit < exits:
         least = exit + 1 if exit >= 0 else -exit
-        raise ValueError(f"{name} at exit {exit} needs a Snapshot with at least {_NUMBERS.get(least, least)} exits; this one "
-                         f"has {_NUMBERS.get(exits, exits)}: wrap the net in EarlyExitNet before training, or choose another "
-                         "exit")
+        raise ValueError(
+            f"{name} at exit {exit} needs a Snapshot with at least {_NUMBERS.get(least, least)} "
+            f"exits; this one has {_NUMBERS.get(exits, exits)}: wrap the net in EarlyExitNet "
+            "before training, or choose another exit"
+        )
     return snapshot.probs[exit]
 
 

@@ -6,29 +6,41 @@ from dpkit.storage.blocks import row_blocks
 
 
 def eeprune(snapshot: Snapshot, *, exit: int = 0) -> Scores:
-    """How unsure an early exit is, of what it gets right (EEPrune; Görmez & Koyuncu, ACM TIST 2026).
+    """How unsure an early exit is, of what it gets right (EEPrune; Görmez & Koyuncu, ACM TIST
+    2026).
 
-    A sample may go iff the early exit is right, the final exit is right, and the early exit is surer than a threshold t.
-    EEPrune(x) = 1 - (the early exit's largest probability)  where both exits are right,  +inf elsewhere.
-    So keep_above(scores, 1 - t) is the literal rule, and keep_top(scores, keep, protect_inf=True) prunes the surest until
-    `keep` are left, but never a sample that an exit got wrong: it may keep more than asked, and then says so.
-    Unit: probability, in [0, 1 - 1/C], or +inf. Mislabelled samples that neither exit has learned by heart are kept.
+    A sample may go iff the early exit is right, the final exit is right, and the early exit is
+    surer than a threshold t. EEPrune(x) = 1 - (the early exit's largest probability)  where both
+    exits are right,  +inf elsewhere. So keep_above(scores, 1 - t) is the literal rule, and
+    keep_top(scores, keep, protect_inf=True) prunes the surest until `keep` are left, but never a
+    sample that an exit got wrong: it may keep more than asked, and then says so.
+    Unit: probability, in [0, 1 - 1/C], or +inf. Mislabelled samples that neither exit has learned
+        by heart are kept.
 
     snapshot: of a network with exits (EarlyExitNet); probs (exits, n, C) is read.
     exit:     which early one, 0 the shallowest.
-    Returns Scores (n,), higher = more worth keeping.  ValueError unless that exit is there and is not the final one.
-    Source: doi 10.1145/3785502. Where the exits are, how they are trained and how a ratio is hit it does not give: ours.
+    Returns Scores (n,), higher = more worth keeping.  ValueError unless that exit is there and is
+    not the final one.
+    Source: doi 10.1145/3785502. Where the exits are, how they are trained and how a ratio is hit it
+        does not give: ours.
     """
     early = exit_probs(snapshot, exit, "eeprune")
     exits = len(snapshot.probs)
     if exits == 1:
-        raise ValueError("eeprune needs a Snapshot with at least two exits; this one has one: wrap the net before training, "
-                         "EarlyExitNet(net, after=(1,))")
+        raise ValueError(
+            "eeprune needs a Snapshot with at least two exits; this one has one: wrap the net "
+            "before training, EarlyExitNet(net, after=(1,))"
+        )
     if exit % exits == exits - 1:
-        raise ValueError(f"eeprune compares an early exit with the final one: exit must be 0..{exits - 2} here; got {exit}")
+        raise ValueError(
+            f"eeprune compares an early exit with the final one: exit must be 0..{exits - 2} here; "
+            f"got {exit}"
+        )
     values = np.empty(snapshot.num_samples)
     for rows in row_blocks(len(values), snapshot.probs):
         labels = snapshot.labels[rows]
-        right = (early[rows].argmax(axis=1) == labels) & (snapshot.probs[-1, rows].argmax(axis=1) == labels)
+        right = (early[rows].argmax(axis=1) == labels) & (
+            snapshot.probs[-1, rows].argmax(axis=1) == labels
+        )
         values[rows] = np.where(right, 1 - early[rows].max(axis=1).astype(np.float64), np.inf)
     return Scores(values, "eeprune", {"exit": exit % exits})

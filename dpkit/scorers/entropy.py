@@ -7,10 +7,12 @@ from dpkit.storage.blocks import row_blocks
 
 
 def entropy(snapshot: Snapshot, *, exit: int = -1) -> Scores:
-    """How spread out the predicted probabilities are: their entropy (Shannon; Settles, 2009, section 3.1).
+    """How spread out the predicted probabilities are: their entropy (Shannon; Settles, 2009,
+    section 3.1).
 
-    H(x) = - sum_c p_c log p_c,  with 0 log 0 = 0. Unit: nats, in [0, log C]. High means undecided between classes: keep
-    it. The label is not read, so a mislabelled sample of which the network is sure scores low.
+    H(x) = - sum_c p_c log p_c,  with 0 log 0 = 0. Unit: nats, in [0, log C]. High means undecided
+    between classes: keep it. The label is not read, so a mislabelled sample of which the network is
+    sure scores low.
 
     snapshot: probs (exits, n, C).   exit: which exit to read, 0 the shallowest, -1 the final one.
     Returns Scores (n,), higher = more worth keeping.  ValueError if the snapshot has no such exit.

@@ -5,12 +5,15 @@ from dpkit.storage.blocks import row_blocks
 
 
 def forgetting(dynamics: TrainingDynamics) -> Scores:
-    """How often a sample was forgotten: right in one epoch, wrong in the next (Toneva et al., ICLR 2019).
+    """How often a sample was forgotten: right in one epoch, wrong in the next (Toneva et al., ICLR
+    2019).
 
-    Unit: events, 0..T/2. A sample that was never right has +inf: it was never learned, so it counts as hardest.
-    Public code disagrees about those: 0 in DUAL's, T in Toneva's, 1000 in dataset cartography.
+    Unit: events, 0..T/2. A sample that was never right has +inf: it was never learned, so it counts
+    as hardest. Public code disagrees about those: 0 in DUAL's, T in Toneva's, 1000 in dataset
+    cartography.
 
-    dynamics: correct (n, T).   Returns Scores (n,), higher = more worth keeping.   Source: arXiv 1812.05159.
+    dynamics: correct (n, T).   Returns Scores (n,), higher = more worth keeping.   Source: arXiv
+        1812.05159.
     """
     require_kind(dynamics, TrainingDynamics, "forgetting")
     dynamics.require_trained("forgetting")

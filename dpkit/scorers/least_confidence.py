@@ -9,8 +9,8 @@ def least_confidence(snapshot: Snapshot, *, exit: int = -1) -> Scores:
     """How little the network trusts its own answer (least confidence; Lewis & Gale, 1994).
 
     LC(x) = 1 - max_c p_c.   Unit: probability, in [0, 1 - 1/C]. The label is not read.
-    Of probabilities: DeepCore's code takes raw logits, whose largest also grows with the scale of the features, and so
-    orders samples differently.
+    Of probabilities: DeepCore's code takes raw logits, whose largest also grows with the scale of
+    the features, and so orders samples differently.
 
     snapshot: probs (exits, n, C).   exit: which exit to read, 0 the shallowest, -1 the final one.
     Returns Scores (n,), higher = more worth keeping.  ValueError if the snapshot has no such exit.

@@ -6,18 +6,25 @@ from dpkit.storage.blocks import row_blocks
 
 
 def margin(snapshot: Snapshot, *, exit: int = -1) -> Scores:
-    """How close the two likeliest classes are: one minus the classification margin (Scheffer et al., 2001).
+    """How close the two likeliest classes are: one minus the classification margin (Scheffer et
+    al., 2001).
 
-    M(x) = 1 - (p_first - p_second),  the two largest probabilities. Unit: probability, in [0, 1]; 1 is a tie between two
-    classes. The label is not read: the margin of a record's `margin`, and of aum, is of the given label.
+    M(x) = 1 - (p_first - p_second),  the two largest probabilities. Unit: probability, in [0, 1]; 1
+    is a tie between two classes. The label is not read: the margin of a record's `margin`, and of
+    aum, is of the given label.
 
-    snapshot: probs (exits, n, C), C at least 2.   exit: which exit to read, 0 the shallowest, -1 the final one.
-    Returns Scores (n,), higher = more worth keeping.  ValueError if the snapshot has no such exit, or one class only.
-    Source: as a score for pruning, Coleman et al., arXiv 1906.11829, and DeepCore, arXiv 2204.08499.
+    snapshot: probs (exits, n, C), C at least 2.   exit: which exit to read, 0 the shallowest, -1
+    the final one. Returns Scores (n,), higher = more worth keeping.  ValueError if the snapshot has
+    no such exit, or one class only.
+    Source: as a score for pruning, Coleman et al., arXiv 1906.11829, and DeepCore, arXiv
+        2204.08499.
     """
     probs = exit_probs(snapshot, exit, "margin")
     if probs.shape[1] < 2:
-        raise ValueError("margin needs at least two classes to compare; this Snapshot has one: use a set with more classes")
+        raise ValueError(
+            "margin needs at least two classes to compare; this Snapshot has one: use a set with "
+            "more classes"
+        )
     values = np.empty(len(probs))
     for rows in row_blocks(len(values), probs):
         second, first = np.partition(probs[rows], (-2, -1), axis=1)[:, -2:].T.astype(np.float64)

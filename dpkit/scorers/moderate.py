@@ -7,17 +7,21 @@ from dpkit.storage.blocks import by_label, row_blocks
 
 
 def moderate(snapshot: Snapshot, *, ranked: str = "together") -> Scores:
-    """Nearness to the middle of the ranking by distance to the class's median (Moderate; Xia et al., ICLR 2023).
+    """Nearness to the middle of the ranking by distance to the class's median (Moderate; Xia et
+    al., ICLR 2023).
 
-    d(x) = || h(x) - median of h over x's class ||_2,  the median taken coordinate by coordinate. With rank R in 1..n by d,
-    ties sharing their mean rank:   score = - | (R - 1/2) / n - 1/2 |.   Unit: fraction of the ranking, in [-0.5, 0].
-    So keep_top keeps the samples in the middle, neither typical nor odd. Two samples equally far from the middle, one on
-    each side, tie. (The released code returns the ids to REMOVE: those at both ends.)
+    d(x) = || h(x) - median of h over x's class ||_2,  the median taken coordinate by coordinate.
+    With rank R in 1..n by d, ties sharing their mean rank:   score = - | (R - 1/2) / n - 1/2 |.
+    Unit: fraction of the ranking, in [-0.5, 0]. So keep_top keeps the samples in the middle,
+    neither typical nor odd. Two samples equally far from the middle, one on each side, tie. (The
+    released code returns the ids to REMOVE: those at both ends.)
 
     snapshot: features (n, d) and labels (n,); a class may have one sample or none.
-    ranked:   "together", all samples in one ranking, as in the released code, or "by_class", a ranking in each class.
-    Returns Scores (n,), higher = more worth keeping.  ValueError if features are missing or not finite.
-    Source: "Moderate Coreset: A Universal Method of Data Selection for Real-world Data-efficient Deep Learning".
+    ranked:   "together", all samples in one ranking, as in the released code, or "by_class", a
+    ranking in each class. Returns Scores (n,), higher = more worth keeping.  ValueError if features
+    are missing or not finite.
+    Source: "Moderate Coreset: A Universal Method of Data Selection for Real-world Data-efficient
+        Deep Learning".
     """
     require_kind(snapshot, Snapshot, "moderate")
     if ranked not in ("together", "by_class"):
@@ -28,7 +32,9 @@ def moderate(snapshot: Snapshot, *, ranked: str = "together") -> Scores:
     values = np.empty(len(distance))
     for rows in members if ranked == "by_class" else [np.arange(len(distance))]:
         # doubled ranks are whole numbers: the two sides of the middle tie exactly
-        values[rows] = -np.abs(2 * rankdata(distance[rows]) - (len(rows) + 1)) / (2 * max(len(rows), 1))
+        values[rows] = -np.abs(2 * rankdata(distance[rows]) - (len(rows) + 1)) / (
+            2 * max(len(rows), 1)
+        )
     return Scores(values, "moderate", {"ranked": ranked})
 
 

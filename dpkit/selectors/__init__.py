@@ -1,4 +1,6 @@
-"""One rule per file. selector(judgement, keep, *, rng, hyperparameters) -> Selection of exactly `keep` samples."""
+"""One rule per file. selector(judgement, keep, *, rng, hyperparameters) -> Selection of exactly
+`keep` samples.
+"""
 
 from dpkit.selectors.anneal import anneal, annealing
 from dpkit.selectors.beta import beta_parameters, keep_beta
@@ -11,5 +13,19 @@ from dpkit.selectors.random import keep_random
 from dpkit.selectors.top import keep_above, keep_top
 from dpkit.selectors.within import anneal_within, annealing_within
 
-__all__ = ["anneal", "anneal_within", "annealing", "annealing_within", "beta_parameters", "keep_above", "keep_beta", "keep_ccs",
-           "keep_d2", "keep_herding", "keep_kcenter", "keep_nearest_to_centre", "keep_random", "keep_top"]
+__all__ = [
+    "anneal",
+    "anneal_within",
+    "annealing",
+    "annealing_within",
+    "beta_parameters",
+    "keep_above",
+    "keep_beta",
+    "keep_ccs",
+    "keep_d2",
+    "keep_herding",
+    "keep_kcenter",
+    "keep_nearest_to_centre",
+    "keep_random",
+    "keep_top",
+]

@@ -1,4 +1,6 @@
-"""What the selection rules share: seeds, ranking with fair ties, class quotas, sampling without replacement, checks."""
+"""What the selection rules share: seeds, ranking with fair ties, class quotas, sampling without
+replacement, checks.
+"""
 
 import warnings
 from collections.abc import Iterable
@@ -10,7 +12,9 @@ from dpkit.storage.blocks import by_label, unfit_rows
 
 
 def generator(rng) -> tuple[np.random.Generator, dict]:
-    """(Generator, what to record of it). An int seed is recorded; a Generator is used where it stands."""
+    """(Generator, what to record of it). An int seed is recorded; a Generator is used where it
+    stands.
+    """
     if isinstance(rng, np.random.Generator):
         return rng, {}
     if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool) and rng >= 0:
@@ -21,14 +25,19 @@ def generator(rng) -> tuple[np.random.Generator, dict]:
 def check_keep(keep, n: int) -> int:
     """keep as an int, or one clear sentence."""
     if isinstance(keep, (bool, np.bool_)) or not isinstance(keep, (int, np.integer)):
-        raise ValueError(f"keep is a count and must be a whole number; got {keep!r}: use keep_count(n, prune_ratio)")
+        raise ValueError(
+            f"keep is a count and must be a whole number; got {keep!r}: use keep_count(n, "
+            "prune_ratio)"
+        )
     if not 0 <= keep <= n:
         raise ValueError(f"keep must be 0..{n} (the set's size); got {keep}")
     return int(keep)
 
 
 def take_top(values: np.ndarray, keep: int, rng: np.random.Generator) -> np.ndarray:
-    """Rows of the `keep` largest values; rng draws among those tied at the edge. (keep,) int64, unordered. O(n)."""
+    """Rows of the `keep` largest values; rng draws among those tied at the edge. (keep,) int64,
+    unordered. O(n).
+    """
     n = len(values)
     if keep == 0:
         return np.empty(0, np.int64)
@@ -40,9 +49,11 @@ def take_top(values: np.ndarray, keep: int, rng: np.random.Generator) -> np.ndar
 
 
 def take_top_of(chunks: Iterable[np.ndarray], keep: int, rng: np.random.Generator) -> np.ndarray:
-    """take_top of arrays that follow each other, exactly as if they were one, wherever it was cut. (keep,) int64.
+    """take_top of arrays that follow each other, exactly as if they were one, wherever it was cut.
+    (keep,) int64.
 
-    Only rows that may still be kept are held: memory for O(keep + a chunk + the rows tied at the edge), time O(n).
+    Only rows that may still be kept are held: memory for O(keep + a chunk + the rows tied at the
+    edge), time O(n).
     """
     rows, values = [np.empty(0, np.int64)], [np.empty(0)]
     start, held, room = 0, 0, 2 * keep
@@ -56,24 +67,33 @@ def take_top_of(chunks: Iterable[np.ndarray], keep: int, rng: np.random.Generato
         if held > room:
             rows, values = np.concatenate(rows), np.concatenate(values)
             edge = np.partition(values, held - keep)[held - keep]
-            stay = values >= edge  # all that are tied at the edge too: take_top draws among all of them
+            stay = (
+                values >= edge
+            )  # all that are tied at the edge too: take_top draws among all of them
             rows, values, held = [rows[stay]], [values[stay]], np.count_nonzero(stay)
             room = 2 * held  # so that in all no more than O(n) rows are sorted through
     return np.concatenate(rows)[take_top(np.concatenate(values), keep, rng)]
 
 
-def gumbel_top(log_weights: Iterable[np.ndarray], keep: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw `keep` rows without replacement, probability proportional to weight at every draw. (keep,) int64.
+def gumbel_top(
+    log_weights: Iterable[np.ndarray], keep: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw `keep` rows without replacement, probability proportional to weight at every draw.
+    (keep,) int64.
 
-    log_weights: arrays that follow each other, one number a row; where they are cut changes nothing.
-    Adding Gumbel noise to log weights and taking the top is that distribution exactly (Efraimidis & Spirakis 2006),
-    O(n), and safe with weights of zero (-inf): they only fill what is missing, uniformly.
+    log_weights: arrays that follow each other, one number a row; where they are cut changes
+    nothing. Adding Gumbel noise to log weights and taking the top is that distribution exactly
+    (Efraimidis & Spirakis 2006), O(n), and safe with weights of zero (-inf): they only fill what is
+    missing, uniformly.
     """
     return take_top_of((chunk + rng.gumbel(size=len(chunk)) for chunk in log_weights), keep, rng)
 
 
-def class_quotas(labels: np.ndarray, keep: int, per_class: str, rng: np.random.Generator) -> dict[int, int]:
-    """How many samples each class keeps: {class: count}, summing to `keep`, never above the class's size.
+def class_quotas(
+    labels: np.ndarray, keep: int, per_class: str, rng: np.random.Generator
+) -> dict[int, int]:
+    """How many samples each class keeps: {class: count}, summing to `keep`, never above the class's
+    size.
 
     "proportional": shares of `keep` like the set's, by largest remainder.
     "balanced":     equal shares; what a small class cannot fill is spread over the others.
@@ -104,12 +124,16 @@ def _water_level(sizes, keep):
     return sizes.astype(float)
 
 
-def by_class(labels, n: int, keep: int, per_class, rng, choose, *, left=None) -> tuple[np.ndarray, dict]:
-    """(rows, note): rows chosen by `choose(rows, count)`, over the whole set or class by class under quotas.
+def by_class(
+    labels, n: int, keep: int, per_class, rng, choose, *, left=None
+) -> tuple[np.ndarray, dict]:
+    """(rows, note): rows chosen by `choose(rows, count)`, over the whole set or class by class
+    under quotas.
 
     left: rows to choose from, ascending (default: all).
-    A class that has less than its quota gives all it has and other classes fill its places: a warning says which and how
-    many, and the note, {"short": {class: places}}, is for the selection's params.
+    A class that has less than its quota gives all it has and other classes fill its places: a
+    warning says which and how many, and the note, {"short": {class: places}}, is for the
+    selection's params.
     """
     rows = np.arange(n) if left is None else left
     if per_class is None:
@@ -117,11 +141,16 @@ def by_class(labels, n: int, keep: int, per_class, rng, choose, *, left=None) ->
     labels = check_labels(labels, n, per_class)
     quotas, short = _places(labels, rows, keep, per_class, rng)
     for c, places in short.items():
-        warnings.warn(f"class {c} has {quotas[c]} samples to keep where its quota is {quotas[c] + places}: all {quotas[c]} "
-                      f"stay and other classes fill the {places} place{'s' * (places > 1)}", stacklevel=3)
+        warnings.warn(
+            f"class {c} has {quotas[c]} samples to keep where its quota is {quotas[c] + places}: "
+            f"all {quotas[c]} stay and other classes fill the {places} place{'s' * (places > 1)}",
+            stacklevel=3,
+        )
     members = dict(by_label(labels[rows]))  # sorted once: a search for every class would take n * C
     nobody = np.empty(0, np.int64)
-    kept = np.concatenate([choose(rows[members.get(c, nobody)], count) for c, count in quotas.items()] or [nobody])
+    kept = np.concatenate(
+        [choose(rows[members.get(c, nobody)], count) for c, count in quotas.items()] or [nobody]
+    )
     return kept, {"short": {str(c): places for c, places in short.items()}} if short else {}
 
 
@@ -146,27 +175,36 @@ def _places(labels, rows, keep, per_class, rng) -> tuple[dict, dict]:
 def check_labels(labels, n: int, per_class) -> np.ndarray:
     """labels as an (n,) array, or one clear sentence."""
     if labels is None:
-        raise ValueError(f"per_class={per_class!r} needs labels=, one whole number per sample; got none")
+        raise ValueError(
+            f"per_class={per_class!r} needs labels=, one whole number per sample; got none"
+        )
     return whole_labels(labels, n)
 
 
-# ---- features ---------------------------------------------------------------------------------------------------
+# ---- features ------------------------------------------------------------------------------------
 
 
 def check_features(features, n: int | None = None) -> np.ndarray:
     """features as (n, d) finite numbers, float32 or float64, or one clear sentence."""
     if not hasattr(features, "__len__"):
-        raise ValueError(f"features must be (samples, d), a row per sample; got {type(features).__name__}: pass "
-                         "snapshot.features")
+        raise ValueError(
+            f"features must be (samples, d), a row per sample; got {type(features).__name__}: pass "
+            "snapshot.features"
+        )
     features = np.asarray(features)
     if features.ndim != 2 or (n is not None and len(features) != n):
-        raise ValueError(f"features must be ({'samples' if n is None else n}, d), a row per sample; got shape {features.shape}")
+        raise ValueError(
+            f"features must be ({'samples' if n is None else n}, d), a row per sample; got shape "
+            f"{features.shape}"
+        )
     if features.dtype.kind not in "fiu":
         raise ValueError(f"features must be numbers; got {features.dtype}: pass snapshot.features")
     if features.dtype not in (np.float32, np.float64):
         features = features.astype(np.float32 if features.dtype == np.float16 else np.float64)
     wrong = unfit_rows(features)
     if len(wrong):
-        raise ValueError(f"features must be finite numbers; row {wrong[0]} holds NaN or infinity: look at the network or the "
-                         "image it came from")
+        raise ValueError(
+            f"features must be finite numbers; row {wrong[0]} holds NaN or infinity: look at the "
+            "network or the image it came from"
+        )
     return features

@@ -5,7 +5,8 @@ import numpy as np
 from dpkit.records import Scores, keep_count, require_kind
 from dpkit.selectors._choose import by_class, check_labels, take_top
 
-# prune ratio -> CCS's cutoff. The released README's commands give CIFAR-10 at .9 and ImageNet at .8 and .9; the others are
+# prune ratio -> CCS's cutoff. The released README's commands give CIFAR-10 at .9 and ImageNet at .8
+# and .9; the others are
 # quoted from memory of the paper's appendix and could not be checked.
 _PUBLISHED = {
     "cifar10": {0.3: 0.0, 0.5: 0.0, 0.7: 0.1, 0.8: 0.1, 0.9: 0.3},
@@ -15,19 +16,31 @@ _PUBLISHED = {
 
 
 def published_cutoff(name: str, prune_ratio: float) -> float:
-    """The published cutoff of an image set at this prune ratio: linear between the published ratios, never above it."""
+    """The published cutoff of an image set at this prune ratio: linear between the published
+    ratios, never above it.
+    """
     if name not in _PUBLISHED:
-        raise ValueError(f"cutoff must be a fraction in [0, 1) or one of {', '.join(map(repr, _PUBLISHED))}; got {name!r}")
+        raise ValueError(
+            f"cutoff must be a fraction in [0, 1) or one of {', '.join(map(repr, _PUBLISHED))}; "
+            f"got {name!r}"
+        )
     ratios, cutoffs = zip((0.0, 0.0), *_PUBLISHED[name].items(), strict=True)
     return min(float(np.interp(prune_ratio, ratios, cutoffs)), prune_ratio)
 
 
-def cut(scores: Scores, difficulty: Scores | None, cutoff, keep: int, labels, per_class, rng) -> tuple[np.ndarray, dict]:
-    """(rows left when the hardest go, ascending; what to record). With per_class every class loses the same share."""
+def cut(
+    scores: Scores, difficulty: Scores | None, cutoff, keep: int, labels, per_class, rng
+) -> tuple[np.ndarray, dict]:
+    """(rows left when the hardest go, ascending; what to record). With per_class every class loses
+    the same share.
+    """
     n, hard = scores.num_samples, scores if difficulty is None else difficulty
     require_kind(hard, Scores, "difficulty")
     if hard.num_samples != n:
-        raise ValueError(f"difficulty must judge the {n} samples of {scores.name!r}; {hard.name!r} judges {hard.num_samples}")
+        raise ValueError(
+            f"difficulty must judge the {n} samples of {scores.name!r}; {hard.name!r} judges "
+            f"{hard.num_samples}"
+        )
     params = {"scores": scores.name, "difficulty": hard.name, "per_class": per_class}
     if isinstance(cutoff, str):
         params["published"] = cutoff
@@ -38,22 +51,41 @@ def cut(scores: Scores, difficulty: Scores | None, cutoff, keep: int, labels, pe
     else:
         share = "proportional"  # by largest remainder, so that no more go than `keep` allows
         labels = check_labels(labels, n, per_class)
-    gone, _ = by_class(labels, n, drop, share, rng, lambda rows, count: rows[take_top(hard.values[rows], count, rng)])
+    gone, _ = by_class(
+        labels,
+        n,
+        drop,
+        share,
+        rng,
+        lambda rows, count: rows[take_top(hard.values[rows], count, rng)],
+    )
     return np.setdiff1d(np.arange(n), gone, assume_unique=True), params | {"cutoff": float(cutoff)}
 
 
 def _count(cutoff, n, keep):
-    if isinstance(cutoff, (bool, np.bool_)) or not isinstance(cutoff, (int, float, np.number)) or not 0 <= cutoff < 1:
-        raise ValueError(f"cutoff is the fraction of hardest samples removed first and must be in [0, 1); got {cutoff!r}")
+    if (
+        isinstance(cutoff, (bool, np.bool_))
+        or not isinstance(cutoff, (int, float, np.number))
+        or not 0 <= cutoff < 1
+    ):
+        raise ValueError(
+            "cutoff is the fraction of hardest samples removed first and must be in [0, 1); got "
+            f"{cutoff!r}"
+        )
     drop = n - keep_count(n, float(cutoff))
     if n - drop < keep:
-        raise ValueError(f"cutoff must not be above the prune ratio, {1 - keep / n:.4g}; got {cutoff}, which leaves "
-                         f"{n - drop} of {n} samples where {keep} are to be kept: lower the cutoff or keep fewer")
+        raise ValueError(
+            f"cutoff must not be above the prune ratio, {1 - keep / n:.4g}; got {cutoff}, which "
+            f"leaves {n - drop} of {n} samples where {keep} are to be kept: lower the cutoff or "
+            "keep fewer"
+        )
     return drop
 
 
 def bounded(values: np.ndarray) -> np.ndarray:
-    """Values with +inf counted as the largest finite one and -inf as the smallest (as 1 and 0 where none is finite)."""
+    """Values with +inf counted as the largest finite one and -inf as the smallest (as 1 and 0 where
+    none is finite).
+    """
     finite = values[np.isfinite(values)]
     if len(finite) == len(values):
         return values

@@ -13,29 +13,34 @@ _ROUNDING = 2.0**-24
 
 
 def nearest(features, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """(indices, distances) of each sample's k nearest others, Euclidean, nearest first: (n, k) int64, (n, k) float64.
+    """(indices, distances) of each sample's k nearest others, Euclidean, nearest first: (n, k)
+    int64, (n, k) float64.
 
-    Inner products of mean-centred rows in float32, two blocks of rows at a time and each pair of blocks once, as
-    d(i, j) = d(j, i); every row holds on to its k + 4 best. Those are then measured in float64 on the features as given,
-    and a row where rounding could have hidden a nearer one (by a bound, not by chance) is searched again in float64. So the
-    k are exact; which of several at one distance are taken is arbitrary.
-    Time O(n^2 d / 2), and at most O(n d) for each repeated row: few where the features are spread out, all of them in
-    clusters about ten times as far apart as they are wide (8 times the time at n = 4,000; class by class there is one
-    cluster). Memory one copy of the features in float32, and O(n k).
+    Inner products of mean-centred rows in float32, two blocks of rows at a time and each pair of
+    blocks once, as d(i, j) = d(j, i); every row holds on to its k + 4 best. Those are then measured
+    in float64 on the features as given, and a row where rounding could have hidden a nearer one (by
+    a bound, not by chance) is searched again in float64. So the k are exact; which of several at
+    one distance are taken is arbitrary. Time O(n^2 d / 2), and at most O(n d) for each repeated
+    row: few where the features are spread out, all of them in clusters about ten times as far apart
+    as they are wide (8 times the time at n = 4,000; class by class there is one cluster). Memory
+    one copy of the features in float32, and O(n k).
 
     features: (n, d) finite numbers.   k: 1..n-1.   ValueError otherwise.
     """
     features = np.ascontiguousarray(check_features(features))
     n, d = features.shape
     if isinstance(k, (bool, np.bool_)) or not isinstance(k, (int, np.integer)) or not 1 <= k < n:
-        raise ValueError(f"k must be 1..{n - 1}: each of the {n} samples has {n - 1} others; got {k!r}")
+        raise ValueError(
+            f"k must be 1..{n - 1}: each of the {n} samples has {n - 1} others; got {k!r}"
+        )
     held = min(int(k) + _SPARE, n - 1)
     x, half, scale = _centred(features)
     found, worst = _search(x, half.astype(np.float32), held)
     indices, squares = np.empty((n, k), np.int64), np.empty((n, k))
     _measure(features, found, indices, squares)
     if held < n - 1:
-        # one not held has |x_i - x_j|^2 / 2 >= half_i + worst_i - error; |x_j| <= |x_i| + radius if it is nearer than radius
+        # one not held has |x_i - x_j|^2 / 2 >= half_i + worst_i - error; |x_j| <= |x_i| + radius if
+        # it is nearer than radius
         radius = np.sqrt(squares[:, -1]) / scale
         error = (d + 16) * _ROUNDING * (np.sqrt(2 * half) + radius) ** 2
         doubtful = np.flatnonzero((radius > 0) & ~(radius**2 / 2 <= half + worst - error))
@@ -44,7 +49,9 @@ def nearest(features, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _centred(features):
-    """(features - mean) / scale in float32, half their squared norms in float64, and scale: the largest norm."""
+    """(features - mean) / scale in float32, half their squared norms in float64, and scale: the
+    largest norm.
+    """
     mean, norms = features.mean(axis=0, dtype=np.float64), np.empty(len(features))
     for rows in row_blocks(len(features), size=_BLOCK):
         norms[rows] = np.linalg.norm(features[rows] - mean, axis=1)
@@ -57,7 +64,9 @@ def _centred(features):
 
 
 def _search(x, half, held):
-    """Per row, the `held` smallest half_j - <x_i, x_j> over the other rows j: (indices (n, held) int32, the largest (n,))."""
+    """Per row, the `held` smallest half_j - <x_i, x_j> over the other rows j: (indices (n, held)
+    int32, the largest (n,)).
+    """
     n = len(x)
     values, found = np.full((n, held), np.inf, np.float32), np.empty((n, held), np.int32)
     worst = np.full(n, np.inf, np.float32)
@@ -65,7 +74,11 @@ def _search(x, half, held):
     blocks = list(row_blocks(n, size=_BLOCK))
     for a, rows in enumerate(blocks):
         for columns in blocks[a:]:
-            inner = room if (rows.stop - rows.start, columns.stop - columns.start) == room.shape else None
+            inner = (
+                room
+                if (rows.stop - rows.start, columns.stop - columns.start) == room.shape
+                else None
+            )
             inner = np.matmul(x[rows], x[columns].T, out=inner)
             _offer(inner, rows.start, columns.start, half, values, found, worst)
     return found, worst
@@ -73,7 +86,8 @@ def _search(x, half, held):
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
 def _offer(inner, first_row, first_column, half, values, found, worst):
-    # each pair (i, j) is offered to i and to j; within a block on the diagonal it comes twice, so there to i alone
+    # each pair (i, j) is offered to i and to j; within a block on the diagonal it comes twice, so
+    # there to i alone
     rows, columns = inner.shape
     both = first_row != first_column
     for a in range(rows):
@@ -82,7 +96,10 @@ def _offer(inner, first_row, first_column, half, values, found, worst):
         for start in range(0, columns, _CHUNK):
             products = inner[a, start : start + _CHUNK]
             first = first_column + start
-            halves, limits = half[first : first + len(products)], worst[first : first + len(products)]
+            halves, limits = (
+                half[first : first + len(products)],
+                worst[first : first + len(products)],
+            )
             limit, near = worst[i], 0
             if both:
                 for b in range(len(products)):
@@ -101,7 +118,9 @@ def _offer(inner, first_row, first_column, half, values, found, worst):
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
 def _insert(values, indices, value, index):
-    """Put a value below the last into its place in ascending `values`; the last falls out. Returns the new last."""
+    """Put a value below the last into its place in ascending `values`; the last falls out. Returns
+    the new last.
+    """
     p = len(values) - 1
     while p > 0 and values[p - 1] > value:
         values[p] = values[p - 1]
@@ -135,7 +154,9 @@ def _repeat(features, rows, indices, squares):
                 _insert(squares[i], indices[i], square, j)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"reassoc", "contract"})
+@njit(
+    cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"reassoc", "contract"}
+)
 def square_distance(x, y, limit):
     """|x - y|^2 in float64; once it reaches `limit`, some number that has."""
     total = 0.0

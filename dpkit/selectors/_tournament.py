@@ -1,9 +1,12 @@
-"""The row of the highest value while values change: at most O(log n) a change. For compiled loops."""
+"""The row of the highest value while values change: at most O(log n) a change. For compiled
+loops.
+"""
 
 import numpy as np
 from numba import njit
 
-# best[m] is the winner of best[2 m] and best[2 m + 1], best[1] the winner of all; the second half are the rows, or -1 for none
+# best[m] is the winner of best[2 m] and best[2 m + 1], best[1] the winner of all; the second half
+# are the rows, or -1 for none
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
@@ -28,7 +31,9 @@ def changed(values, best, row, out):
     while m:
         before = best[m]
         best[m] = _winner(values, best[2 * m], best[2 * m + 1])
-        if best[m] == before and before != row:  # nobody above hears of the change: most end here, near the leaf
+        if (
+            best[m] == before and before != row
+        ):  # nobody above hears of the change: most end here, near the leaf
             break
         m //= 2
 

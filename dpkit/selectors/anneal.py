@@ -1,12 +1,15 @@
-"""Simulated annealing over which samples go: the vectors of the PRUNED shall add up to little (Yang et al., ICLR 2023).
+"""Simulated annealing over which samples go: the vectors of the PRUNED shall add up to little (Yang
+et al., ICLR 2023).
 
-A state is a set of m pruned samples, u the sum of their vectors. A proposal takes a pruned sample a and one b that is kept,
-both drawn uniformly, and swaps them with probability min(1, exp(-change / temperature)), where
+A state is a set of m pruned samples, u the sum of their vectors. A proposal takes a pruned sample a
+and one b that is kept, both drawn uniformly, and swaps them with probability min(1, exp(-change /
+temperature)), where
 
     change = |u - S_a + S_b|^2 - |u|^2 = |S_a|^2 + |S_b|^2 - 2 <S_a, S_b> + 2 <u, S_b - S_a>
 
-costs O(p), whatever n and m are: u is carried along and never summed anew. The paper gives no schedule. Ours is geometric,
-from `hottest` to `coldest`, both in units of the mean |change| of a random proposal at the start.
+costs O(p), whatever n and m are: u is carried along and never summed anew. The paper gives no
+schedule. Ours is geometric, from `hottest` to `coldest`, both in units of the mean |change| of a
+random proposal at the start.
 """
 
 import time
@@ -30,9 +33,11 @@ _SAMPLED = 512  # proposals that tell how much one changes
 class Annealed:
     """Where an annealing stands after `step` proposals of restart number `restart`.
 
-    temperature: the squared length at which a rise of it is taken with probability 1/e.   accepted: the share of the proposals
-    since the last report that were.   objective: |u| now.   best: the smallest |u| of all restarts so far, that of `pruned`.
-    pruned: (m,) int64, the samples that go in that best state, ascending.   seconds: since the start.
+    temperature: the squared length at which a rise of it is taken with probability 1/e.   accepted:
+    the share of the proposals since the last report that were.   objective: |u| now.   best: the
+    smallest |u| of all restarts so far, that of `pruned`.
+    pruned: (m,) int64, the samples that go in that best state, ascending.   seconds: since the
+        start.
     """
 
     step: int
@@ -45,33 +50,49 @@ class Annealed:
     seconds: float
 
 
-def anneal(vectors, keep: int, *, rng, labels=None, per_class: str | None = None, steps: int | None = None,
-           seconds: float | None = None, restarts: int = 1, hottest: float = 1.0, coldest: float = 1e-4,
-           start: Selection | None = None) -> Selection:
-    """Keep `keep` samples so that the vectors of the PRUNED add up to little (Eq. 4; Yang et al., ICLR 2023).
+def anneal(
+    vectors,
+    keep: int,
+    *,
+    rng,
+    labels=None,
+    per_class: str | None = None,
+    steps: int | None = None,
+    seconds: float | None = None,
+    restarts: int = 1,
+    hottest: float = 1.0,
+    coldest: float = 1e-4,
+    start: Selection | None = None,
+) -> Selection:
+    """Keep `keep` samples so that the vectors of the PRUNED add up to little (Eq. 4; Yang et al.,
+    ICLR 2023).
 
-    Minimises |sum of S_i over the pruned| with n - keep of them. For influence vectors of="mean" n / keep times that is, to
-    first order, how far the parameters of the last layer move when the pruned are taken away and the rest is fitted again;
-    of="sum" it is that itself, of a loss that is still divided by n. How many go is given, so either is searched as it is.
+    Minimises |sum of S_i over the pruned| with n - keep of them. For influence vectors of="mean" n
+    / keep times that is, to first order, how far the parameters of the last layer move when the
+    pruned are taken away and the rest is fitted again; of="sum" it is that itself, of a loss that
+    is still divided by n. How many go is given, so either is searched as it is.
 
     vectors:  (n, p) float32 or float64, influence_vectors(snapshot, ...), or OuterVectors.
     keep:     how many are KEPT, 0..n.   rng: seed or numpy Generator.
-    labels:   (n,) whole numbers, with per_class "proportional" | "balanced": swaps then stay within a class. The paper's rule
-              knows no classes: None.
-    steps:    proposals in each restart; 50 n if nothing is said, 100,000 at least.   seconds: of all restarts together; the
-              temperature then falls with the clock, and the answer depends on the machine. With both, the first to be over
-              ends it.
+    labels:   (n,) whole numbers, with per_class "proportional" | "balanced": swaps then stay within
+              a class. The paper's rule knows no classes: None.
+    steps:    proposals in each restart; 50 n if nothing is said, 100,000 at least.   seconds: of
+              all restarts together; the temperature then falls with the clock, and the answer
+              depends on the machine. With both, the first to be over ends it.
     restarts: independent annealings; the best state of all is returned, whenever it was met.
-    hottest, coldest: first and last temperature, in units of the mean |change| of a random swap at the start; 0 and 0 is
-              descent, which takes only what is better.
+    hottest, coldest: first and last temperature, in units of the mean |change| of a random swap at
+              the start; 0 and 0 is descent, which takes only what is better.
     start:    a Selection to start from instead of a random one; `keep` must be its size.
-    Where most vectors are short and few go, the shortest are hard to beat, and a hot start among the long ones does not find
-    them: so unless `start` is given a fifth of the proposals are spent on a descent from the shortest, and the better set of
-    the two is returned.
-    Returns a Selection of exactly `keep` samples; params hold the objective of the random start and of the end, and where the
-    end was found from. The same vectors, rng and steps give the same answer. ValueError for vectors that are not finite, keep
-    outside 0..n, a limit that is not above 0.
-    Source: "Dataset Pruning: Reducing Training Data by Examining Generalization Influence"; schedule and moves are ours.
+    Where most vectors are short and few go, the shortest are hard to beat, and a hot start among
+    the long ones does not find
+    them: so unless `start` is given a fifth of the proposals are spent on a descent from the
+    shortest, and the better set of the two is returned.
+    Returns a Selection of exactly `keep` samples; params hold the objective of the random start and
+    of the end, and where the end was found from. The same vectors, rng and steps give the same
+    answer. ValueError for vectors that are not finite, keep outside 0..n, a limit that is not above
+    0.
+    Source: "Dataset Pruning: Reducing Training Data by Examining Generalization Influence";
+        schedule and moves are ours.
     """
     rng, params = generator(rng)
     vectors = check_vectors(vectors, "anneal")
@@ -80,25 +101,63 @@ def anneal(vectors, keep: int, *, rng, labels=None, per_class: str | None = None
     steps = _usual_steps(n, steps, seconds)
     main, rest = (1, 0) if start is not None else (0.8, 0.2)
     common = {"rng": rng, "labels": labels, "per_class": per_class}
-    first, last = _first_and_last(annealing(vectors, keep, **common, restarts=restarts, hottest=hottest, coldest=coldest,
-                                            start=start, **_share(main, steps, seconds)))
+    first, last = _first_and_last(
+        annealing(
+            vectors,
+            keep,
+            **common,
+            restarts=restarts,
+            hottest=hottest,
+            coldest=coldest,
+            start=start,
+            **_share(main, steps, seconds),
+        )
+    )
     origin, count = "start" if start is not None else "random", last.step
     if rest:
         shortest = _shortest(vectors, keep, rng, labels, per_class)
-        _, other = _first_and_last(annealing(vectors, keep, **common, hottest=0, coldest=0, start=shortest,
-                                             **_share(rest, steps, seconds)))
+        _, other = _first_and_last(
+            annealing(
+                vectors,
+                keep,
+                **common,
+                hottest=0,
+                coldest=0,
+                start=shortest,
+                **_share(rest, steps, seconds),
+            )
+        )
         count += other.step
         last, origin = (other, "shortest") if other.best < last.best else (last, origin)
-    found = {"per_class": per_class, "start_norm": first.objective, "norm": last.best, "found_from": origin, "steps": count,
-             "restarts": restarts}
+    found = {
+        "per_class": per_class,
+        "start_norm": first.objective,
+        "norm": last.best,
+        "found_from": origin,
+        "steps": count,
+        "restarts": restarts,
+    }
     return without(last.pruned, n, "anneal", params | found)
 
 
-def annealing(vectors, keep: int, *, rng, labels=None, per_class: str | None = None, steps: int | None = None,
-              seconds: float | None = None, restarts: int = 1, hottest: float = 1.0, coldest: float = 1e-4,
-              start: Selection | None = None) -> Iterator[Annealed]:
-    """What `anneal` iterates over, with its arguments: an Annealed before the first proposal of each restart, and every few
-    thousand proposals. Stopping early loses nothing: the last report holds the best state met."""
+def annealing(
+    vectors,
+    keep: int,
+    *,
+    rng,
+    labels=None,
+    per_class: str | None = None,
+    steps: int | None = None,
+    seconds: float | None = None,
+    restarts: int = 1,
+    hottest: float = 1.0,
+    coldest: float = 1e-4,
+    start: Selection | None = None,
+) -> Iterator[Annealed]:
+    """What `anneal` iterates over, with its arguments: an Annealed before the first proposal of
+    each restart, and every few thousand proposals. Stopping early loses nothing: the last report
+    holds the best state met.
+    """
     vectors = check_vectors(vectors, "anneal")
     n = len(vectors)
     keep = check_keep(keep, n)
@@ -106,12 +165,16 @@ def annealing(vectors, keep: int, *, rng, labels=None, per_class: str | None = N
     if start is not None:
         require_kind(start, Selection, "anneal's start")
         if (start.num_samples, len(start.kept)) != (n, keep):
-            raise ValueError(f"start must keep {keep} of {n} samples, as asked; it keeps {len(start.kept)} of "
-                             f"{start.num_samples}")
+            raise ValueError(
+                f"start must keep {keep} of {n} samples, as asked; it keeps {len(start.kept)} of "
+                f"{start.num_samples}"
+            )
     labels = np.zeros(n, np.int64) if per_class is None else check_labels(labels, n, per_class)
     rng, _ = generator(rng)
     steps = _usual_steps(n, steps, seconds)
-    return _annealing(vectors, keep, rng, labels, per_class, steps, seconds, restarts, hottest, coldest, start)
+    return _annealing(
+        vectors, keep, rng, labels, per_class, steps, seconds, restarts, hottest, coldest, start
+    )
 
 
 def _first_and_last(reports):
@@ -132,16 +195,27 @@ def _share(part, steps, seconds):
 
 
 def _shortest(vectors, keep, rng, labels, per_class):
-    """The Selection that prunes the shortest vectors, of each class if classes have quotas; ties are drawn."""
+    """The Selection that prunes the shortest vectors, of each class if classes have quotas; ties
+    are drawn.
+    """
     lengths = norms(vectors)
-    kept, _ = by_class(labels, len(vectors), keep, per_class, rng, lambda rows, k: rows[take_top(lengths[rows], k, rng)])
+    kept, _ = by_class(
+        labels,
+        len(vectors),
+        keep,
+        per_class,
+        rng,
+        lambda rows, k: rows[take_top(lengths[rows], k, rng)],
+    )
     return Selection(np.sort(kept), len(vectors), "shortest")
 
 
-# ---- one annealing ---------------------------------------------------------------------------------------------
+# ---- one annealing -------------------------------------------------------------------------------
 
 
-def _annealing(vectors, keep, rng, labels, per_class, steps, seconds, restarts, hottest, coldest, start):
+def _annealing(
+    vectors, keep, rng, labels, per_class, steps, seconds, restarts, hottest, coldest, start
+):
     left, right = factors(vectors)
     n, begun = len(left), time.monotonic()
     square = squares(vectors)  # a swap changes the sum by S_b - S_a, in which a centre cancels
@@ -156,43 +230,107 @@ def _annealing(vectors, keep, rng, labels, per_class, steps, seconds, restarts, 
         if objective < best:
             best, chosen = objective, np.sort(go)
         movable = len(pools) > 0
-        unit = _mean_change(left, right, square, carried, go, stay, *_proposals(pools, _SAMPLED, rng)) if movable else 0.0
-        yield Annealed(0, restart, hottest * unit, 0.0, objective**0.5, best**0.5, chosen, time.monotonic() - begun)
+        unit = (
+            _mean_change(left, right, square, carried, go, stay, *_proposals(pools, _SAMPLED, rng))
+            if movable
+            else 0.0
+        )
+        yield Annealed(
+            0,
+            restart,
+            hottest * unit,
+            0.0,
+            objective**0.5,
+            best**0.5,
+            chosen,
+            time.monotonic() - begun,
+        )
         step, done, start_of = 0, 0.0, time.monotonic()
         while movable and done < 1:
             size = min(chunk, steps - step) if steps else chunk
             hot = hottest * unit * _cooled(hottest, coldest, done)
-            done = _progress(step + size, steps, time.monotonic() - start_of, seconds and seconds / restarts)
+            done = _progress(
+                step + size, steps, time.monotonic() - start_of, seconds and seconds / restarts
+            )
             cold = hottest * unit * _cooled(hottest, coldest, done)
             first, second = _proposals(pools, size, rng)
             swaps = np.empty(size, np.int32)
-            objective, lowest, at, taken = _swap(left, right, square, u, carried, go, stay, first, second,
-                                                 rng.exponential(size=size), hot, cold, objective, best, swaps)
+            objective, lowest, at, taken = _swap(
+                left,
+                right,
+                square,
+                u,
+                carried,
+                go,
+                stay,
+                first,
+                second,
+                rng.exponential(size=size),
+                hot,
+                cold,
+                objective,
+                best,
+                swaps,
+            )
             if at >= 0:
                 best, chosen = lowest, _state_at(go, stay, first, second, swaps[at:taken])
             step += size
-            yield Annealed(step, restart, cold, taken / size, objective**0.5, best**0.5, chosen, time.monotonic() - begun)
+            yield Annealed(
+                step,
+                restart,
+                cold,
+                taken / size,
+                objective**0.5,
+                best**0.5,
+                chosen,
+                time.monotonic() - begun,
+            )
 
 
 def _first_state(n, keep, rng, labels, per_class, start):
-    """(pruned, kept, pools): the rows of both class by class, and of each class that can swap where its rows stand."""
+    """(pruned, kept, pools): the rows of both class by class, and of each class that can swap where
+    its rows stand.
+    """
     if start is None:
-        kept, _ = by_class(labels, n, keep, per_class, rng, lambda rows, count: rng.choice(rows, count, replace=False))
+        kept, _ = by_class(
+            labels,
+            n,
+            keep,
+            per_class,
+            rng,
+            lambda rows, count: rng.choice(rows, count, replace=False),
+        )
     else:
         kept = start.kept
     stays = np.zeros(n, bool)
     stays[kept] = True
     order = np.argsort(labels, kind="stable")
     go, stay = order[~stays[order]], order[stays[order]]
-    places = [{label: (rows[0], len(rows)) for label, rows in by_label(labels[part])} for part in (go, stay)]
-    return go, stay, [(*places[0][label], *places[1][label]) for label in sorted(places[0].keys() & places[1].keys())]
+    places = [
+        {label: (rows[0], len(rows)) for label, rows in by_label(labels[part])}
+        for part in (go, stay)
+    ]
+    return (
+        go,
+        stay,
+        [
+            (*places[0][label], *places[1][label])
+            for label in sorted(places[0].keys() & places[1].keys())
+        ],
+    )
 
 
 def _proposals(pools, size, rng):
-    """Places among the pruned and the kept, uniform within a class; classes by the rows they have. Two (size,) int64."""
+    """Places among the pruned and the kept, uniform within a class; classes by the rows they have.
+    Two (size,) int64.
+    """
     pools = np.array(pools)
     shares = (pools[:, 1] + pools[:, 3]) / (pools[:, 1] + pools[:, 3]).sum()
-    pool = pools[rng.choice(len(pools), size, p=shares)] if len(pools) > 1 else np.broadcast_to(pools[0], (size, 4))
+    pool = (
+        pools[rng.choice(len(pools), size, p=shares)]
+        if len(pools) > 1
+        else np.broadcast_to(pools[0], (size, 4))
+    )
     return pool[:, 0] + rng.integers(0, pool[:, 1]), pool[:, 2] + rng.integers(0, pool[:, 3])
 
 
@@ -213,12 +351,16 @@ def _state_at(go, stay, first, second, later):
     return np.sort(go)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"reassoc", "contract"})
+@njit(
+    cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"reassoc", "contract"}
+)
 def _change(left, right, square, carried, a, b):
     """By how much |u|^2 rises when a, which is pruned, and b, which is kept, are swapped."""
     ra, rb, row, la, lb = right[a], right[b], carried[0], left[a, 0], left[b, 0]
     inner, alike, both = right.dtype.type(0), right.dtype.type(0), right.dtype.type(0)
-    for k in range(right.shape[1]):  # one pass over the two rows: fetching them is what takes the time
+    for k in range(
+        right.shape[1]
+    ):  # one pass over the two rows: fetching them is what takes the time
         inner += ra[k] * rb[k]
         both += row[k] * (lb * rb[k] - la * ra[k])
     for c in range(1, left.shape[1]):
@@ -230,7 +372,9 @@ def _change(left, right, square, carried, a, b):
     return square[a] + square[b] - 2.0 * inner * alike + 2.0 * both
 
 
-@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"reassoc", "contract"})
+@njit(
+    cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"reassoc", "contract"}
+)
 def _mean_change(left, right, square, carried, go, stay, first, second):
     """Mean |change| of these proposals: the unit of the temperatures."""
     total = 0.0
@@ -239,9 +383,29 @@ def _mean_change(left, right, square, carried, go, stay, first, second):
     return total / len(first)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"reassoc", "contract"})
-def _swap(left, right, square, u, carried, go, stay, first, second, luck, hot, cold, objective, best, swaps):
-    """Proposals one after another; go, stay, u, carried change in place. (|u|^2, best, swaps taken until it or -1, taken)."""
+@njit(
+    cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"reassoc", "contract"}
+)
+def _swap(
+    left,
+    right,
+    square,
+    u,
+    carried,
+    go,
+    stay,
+    first,
+    second,
+    luck,
+    hot,
+    cold,
+    objective,
+    best,
+    swaps,
+):
+    """Proposals one after another; go, stay, u, carried change in place. (|u|^2, best, swaps taken
+    until it or -1, taken).
+    """
     size, parts, width = len(first), left.shape[1], right.shape[1]
     temperature, falls = hot, (cold / hot) ** (1 / size) if hot > 0 and cold > 0 else 1.0
     taken, at = 0, -1
@@ -265,19 +429,23 @@ def _swap(left, right, square, u, carried, go, stay, first, second, luck, hot, c
     return objective, best, at, taken
 
 
-# ---- what is refused, what is returned --------------------------------------------------------------------------
+# ---- what is refused, what is returned -----------------------------------------------------------
 
 
 def check_limits(steps, seconds, restarts, hottest, coldest) -> None:
     """ValueError for limits or temperatures that no annealing can have."""
     for name, value in (("steps", steps), ("restarts", restarts)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1
+        ):
             raise ValueError(f"{name} must be a whole number from 1; got {value!r}")
     if seconds is not None and not 0 < seconds < np.inf:
         raise ValueError(f"seconds must be above 0; got {seconds!r}")
     if not 0 < coldest <= hottest < np.inf and not coldest == hottest == 0:
-        raise ValueError("temperatures must fall, 0 < coldest <= hottest, or both be 0 for descent; got hottest "
-                         f"{hottest!r}, coldest {coldest!r}")
+        raise ValueError(
+            "temperatures must fall, 0 < coldest <= hottest, or both be 0 for descent; got hottest "
+            f"{hottest!r}, coldest {coldest!r}"
+        )
 
 
 def without(pruned, n, method, params) -> Selection:

@@ -5,43 +5,66 @@ from dpkit.selectors._choose import by_class, check_keep, generator
 from dpkit.selectors._cutoff import bounded, cut
 
 
-def keep_ccs(scores: Scores, keep: int, *, cutoff, rng, difficulty: Scores | None = None, strata: int = 50, labels=None,
-             per_class=None) -> Selection:
+def keep_ccs(
+    scores: Scores,
+    keep: int,
+    *,
+    cutoff,
+    rng,
+    difficulty: Scores | None = None,
+    strata: int = 50,
+    labels=None,
+    per_class=None,
+) -> Selection:
     """Drop the hardest, then cover the whole range of scores evenly (CCS; Zheng et al., ICLR 2023).
 
-    1. The n * cutoff samples of highest `difficulty` go: at high prune ratios they are too hard, or mislabelled.
-    2. The range of the remaining scores is split into strata of equal width, [low + k * width, low + (k + 1) * width),
-       the highest score belonging to the last one.
-    3. Budgets, from the stratum with the fewest samples up: min(its size, what is left to keep // strata left).
+    1. The n * cutoff samples of highest `difficulty` go: at high prune ratios they are too hard, or
+        mislabelled.
+    2. The range of the remaining scores is split into strata of equal width, [low + k * width, low
+       + (k + 1) * width), the highest score belonging to the last one.
+    3. Budgets, from the stratum with the fewest samples up: min(its size, what is left to keep //
+        strata left).
     4. Within a stratum samples are drawn uniformly.
 
-    scores:     Scores (n,); the paper's is AUM. What is infinite after the cutoff counts as the largest (+inf) or the
-                smallest (-inf) finite score.
-    cutoff:     beta, the fraction of n removed first, in [0, 1 - keep / n]; or "cifar10", "cifar100", "imagenet": the
-                published cutoffs, linear in the prune ratio r between the published ratios, 0 at r = 0, constant after .9.
-                Read in the released README: CIFAR-10 .3 at r = .9, ImageNet .2 at .8 and .3 at .9; the others are unverified.
+    scores:     Scores (n,); the paper's is AUM. What is infinite after the cutoff counts as the
+                largest (+inf) or the smallest (-inf) finite score.
+    cutoff:     beta, the fraction of n removed first, in [0, 1 - keep / n]; or "cifar10",
+                "cifar100", "imagenet": the published cutoffs, linear in the prune ratio r between
+                the published ratios, 0 at r = 0, constant after .9. Read in the released README:
+                CIFAR-10 .3 at r = .9, ImageNet .2 at .8 and .3 at .9; the others are unverified.
     rng:        seed or numpy Generator; also draws among samples tied at the cutoff.
     difficulty: Scores (n,), higher = harder (default: `scores`).
     strata:     how many, from 1; 50 in the paper.
-    labels (n,), per_class: None | "balanced" | "proportional": cutoff, strata and budgets class by class. A class that is
-                left with less than its quota gives all it has, other classes fill the rest, and a warning says so.
+    labels (n,), per_class: None | "balanced" | "proportional": cutoff, strata and budgets class by
+                class. A class that is left with less than its quota gives all it has, other classes
+                fill the rest, and a warning says so.
     Returns a Selection of exactly `keep` samples; its params hold the cutoff as used.
     ValueError if the cutoff leaves fewer than `keep` samples, or for keep outside 0..n.
-    Source: the paper's Algorithm 1 and its released code, which differs: it splits up to max * 1.0001, so a highest score
-    that is not positive falls out of the last stratum; and by class it gives every class the last class's quota.
+    Source: the paper's Algorithm 1 and its released code, which differs: it splits up to max *
+    1.0001, so a highest score that is not positive falls out of the last stratum; and by class it
+    gives every class the last class's quota.
     """
     require_kind(scores, Scores, "keep_ccs")
     n = scores.num_samples
     keep = check_keep(keep, n)
-    if isinstance(strata, (bool, np.bool_)) or not isinstance(strata, (int, np.integer)) or strata < 1:
-        raise ValueError(f"strata is a count and must be a whole number from 1 (50 in the paper); got {strata!r}")
+    if (
+        isinstance(strata, (bool, np.bool_))
+        or not isinstance(strata, (int, np.integer))
+        or strata < 1
+    ):
+        raise ValueError(
+            f"strata is a count and must be a whole number from 1 (50 in the paper); got {strata!r}"
+        )
     rng, params = generator(rng)
     left, settings = cut(scores, difficulty, cutoff, keep, labels, per_class, rng)
 
     def choose(rows, count):
         stratum = _strata(bounded(scores.values[rows]), strata)
         budgets = _budgets(np.bincount(stratum, minlength=strata), count, rng)
-        drawn = [rng.choice(rows[stratum == k], budgets[k], replace=False) for k in np.flatnonzero(budgets)]
+        drawn = [
+            rng.choice(rows[stratum == k], budgets[k], replace=False)
+            for k in np.flatnonzero(budgets)
+        ]
         return np.concatenate(drawn or [np.empty(0, int)])
 
     kept, note = by_class(labels, n, keep, per_class, rng, choose, left=left)
@@ -54,11 +77,15 @@ def _strata(values, strata):
     if not high - low > 0:  # of halves, as the range of two finite numbers may be infinite
         return np.zeros(len(values), np.int64)
     place = (values / 2 - low) / (high - low) * strata
-    return np.minimum(place.astype(np.int64), strata - 1)  # the highest score is in the last stratum
+    return np.minimum(
+        place.astype(np.int64), strata - 1
+    )  # the highest score is in the last stratum
 
 
 def _budgets(sizes, keep, rng):
-    """How many each stratum gives, summing to keep. Strata of one size are filled in an order that rng draws."""
+    """How many each stratum gives, summing to keep. Strata of one size are filled in an order that
+    rng draws.
+    """
     budgets = np.zeros(len(sizes), np.int64)
     shuffled = rng.permutation(len(sizes))
     for filled, k in enumerate(shuffled[np.argsort(sizes[shuffled], kind="stable")]):

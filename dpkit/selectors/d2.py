@@ -8,33 +8,55 @@ from dpkit.selectors._neighbours import nearest
 from dpkit.selectors._tournament import changed, tournament
 
 
-def keep_d2(scores: Scores, keep: int, *, features, rng, neighbours: int = 5, gamma: float = 0.1, mode: str = "sum",
-            cutoff: float | str = 0.0, difficulty: Scores | None = None, labels=None, per_class=None) -> Selection:
-    """Pick the highest again and again, and lower what lies near: difficulty with diversity (D2; Maharana et al., ICLR 2024).
+def keep_d2(
+    scores: Scores,
+    keep: int,
+    *,
+    features,
+    rng,
+    neighbours: int = 5,
+    gamma: float = 0.1,
+    mode: str = "sum",
+    cutoff: float | str = 0.0,
+    difficulty: Scores | None = None,
+    labels=None,
+    per_class=None,
+) -> Selection:
+    """Pick the highest again and again, and lower what lies near: difficulty with diversity (D2;
+    Maharana et al., ICLR 2024).
 
-    On the graph of nearest neighbours (i and j are joined if either is among the other's k nearest; d_ij Euclidean):
-        forward:  v_i = s_i + sum_j exp(-d_ij) s_j           mode="sum", the paper's
-                  v_i = s_i * sum_j exp(-d_ij) s_j           mode="product", in the released code
-        reverse:  pick p of highest v;  v_j -= exp(-gamma d_jp) v_p for its neighbours j;  `keep` times, v_p as it now stands.
-    Once all that is left has been lowered below 0 (a fifth to a half of the picks, when half the set is kept), a pick lifts its
+    On the graph of nearest neighbours (i and j are joined if either is among the other's k nearest;
+        d_ij Euclidean): forward:  v_i = s_i + sum_j exp(-d_ij) s_j           mode="sum", the
+                  paper's v_i = s_i * sum_j exp(-d_ij) s_j           mode="product", in the released
+                  code
+        reverse:  pick p of highest v;  v_j -= exp(-gamma d_jp) v_p for its neighbours j;  `keep`
+    times, v_p as it now stands. Once all that is left has been lowered below 0 (a fifth to a half
+    of the picks, when half the set is kept), a pick lifts its
     neighbours: so does the released code.
 
-    scores:     s, Scores (n,); forgetting on CIFAR, AUM on ImageNet in the paper. An infinite one counts as the largest (+inf:
-                never learned) or smallest finite one left. If any is negative all are raised until the lowest is 0.
+    scores:     s, Scores (n,); forgetting on CIFAR, AUM on ImageNet in the paper. An infinite one
+                counts as the largest (+inf: never learned) or smallest finite one left. If any is
+                negative all are raised until the lowest is 0.
     features:   (n, d) finite numbers, snapshot.features. Distances depend on their scale.
-    rng:        seed or numpy Generator: ties are drawn, so equal samples have equal chances; without ties nothing is.
-    neighbours: k, 1..n - 1; 5 in the released example. In a class of no more than k samples all are joined.
+    rng:        seed or numpy Generator: ties are drawn, so equal samples have equal chances;
+        without ties nothing is.
+    neighbours: k, 1..n - 1; 5 in the released example. In a class of no more than k samples all are
+        joined.
     gamma:      >= 0; smaller reaches further; .1 in the released example.
-    cutoff:     fraction of hardest samples removed first, by `difficulty` (default: `scores`; AUM in the released example),
-                or a name, as in keep_ccs. The example has .4 at r = .9; a fraction above the prune ratio is refused.
-    labels (n,), per_class: None | "balanced" | "proportional": cutoff, graph and picks class by class (the example cuts off
-                over the whole set first). A class left with less than its quota: as in keep_ccs.
+    cutoff:     fraction of hardest samples removed first, by `difficulty` (default: `scores`; AUM
+                in the released example), or a name, as in keep_ccs. The example has .4 at r = .9; a
+                fraction above the prune ratio is refused.
+    labels (n,), per_class: None | "balanced" | "proportional": cutoff, graph and picks class by
+                class (the example cuts off over the whole set first). A class left with less than
+                its quota: as in keep_ccs.
     Returns a Selection of exactly `keep` samples.
-    ValueError for features that are not finite or not n rows, and for a cutoff that leaves fewer than `keep`.
-    O(n^2 d / 2) time for the graph, then O((n + keep) k log n); memory O(n (d + k)), no n x n matrix.
-    Its authors searched k, gamma and the cutoff for each ratio. With these defaults at every ratio and CCS's cutoffs, as in
-    dpkit.METHODS, it keeps easier samples of CIFAR-10 than a random draw does (results/baselines-cifar10-small_cnn).
-    Source: the paper and its released code. The paper writes d^2, and gamma in the forward pass too; the code does not.
+    ValueError for features that are not finite or not n rows, and for a cutoff that leaves fewer
+    than `keep`. O(n^2 d / 2) time for the graph, then O((n + keep) k log n); memory O(n (d + k)),
+    no n x n matrix. Its authors searched k, gamma and the cutoff for each ratio. With these
+    defaults at every ratio and CCS's cutoffs, as in dpkit.METHODS, it keeps easier samples of
+    CIFAR-10 than a random draw does (results/baselines-cifar10-small_cnn).
+    Source: the paper and its released code. The paper writes d^2, and gamma in the forward pass
+        too; the code does not.
     """
     require_kind(scores, Scores, "keep_d2")
     n = scores.num_samples
@@ -44,36 +66,70 @@ def keep_d2(scores: Scores, keep: int, *, features, rng, neighbours: int = 5, ga
         raise ValueError(f'mode must be "sum" or "product"; got {mode!r}')
     if not 0 <= gamma < np.inf:  # also NaN
         raise ValueError(f"gamma must be a number from 0 (.1 in the released example); got {gamma}")
-    if isinstance(neighbours, (bool, np.bool_)) or not isinstance(neighbours, (int, np.integer)) or neighbours < 1:
-        raise ValueError(f"neighbours must be a whole number from 1 (5 in the released example); got {neighbours!r}")
+    if (
+        isinstance(neighbours, (bool, np.bool_))
+        or not isinstance(neighbours, (int, np.integer))
+        or neighbours < 1
+    ):
+        raise ValueError(
+            "neighbours must be a whole number from 1 (5 in the released example); got "
+            f"{neighbours!r}"
+        )
     if neighbours >= max(n, 2):
-        raise ValueError(f"neighbours must be below {n}, the set's size, as no sample is its own neighbour; got {neighbours}")
+        raise ValueError(
+            f"neighbours must be below {n}, the set's size, as no sample is its own neighbour; got "
+            f"{neighbours}"
+        )
     rng, params = generator(rng)
     left, settings = cut(scores, difficulty, cutoff, keep, labels, per_class, rng)
     s = bounded(scores.values[left])
-    # differs from paper: it does not say what a negative score does, which would turn the forward pass around
+    # differs from paper: it does not say what a negative score does, which would turn the forward
+    # pass around
     values = np.zeros(n)
     values[left] = s - min(s.min(initial=0), 0)
 
     def choose(rows, count):
         if count in (0, len(rows)):
             return rows[:count]
-        rows = rng.permutation(rows)  # from here on ties go by place, which is now a matter of chance
-        return rows[_pick(values[rows], *_graph(features[rows], min(neighbours, len(rows) - 1)), count, gamma, mode == "sum")]
+        rows = rng.permutation(
+            rows
+        )  # from here on ties go by place, which is now a matter of chance
+        return rows[
+            _pick(
+                values[rows],
+                *_graph(features[rows], min(neighbours, len(rows) - 1)),
+                count,
+                gamma,
+                mode == "sum",
+            )
+        ]
 
     kept, note = by_class(labels, n, keep, per_class, rng, choose, left=left)
-    params |= settings | {"neighbours": int(neighbours), "gamma": float(gamma), "mode": mode, **note}
+    params |= settings | {
+        "neighbours": int(neighbours),
+        "gamma": float(gamma),
+        "mode": mode,
+        **note,
+    }
     return Selection(np.sort(kept), n, "d2", params)
 
 
 def _graph(features, k):
-    """The symmetrised graph of k nearest neighbours by rows: starts (n + 1,), neighbours (edges,), distances (edges,)."""
+    """The symmetrised graph of k nearest neighbours by rows: starts (n + 1,), neighbours (edges,),
+    distances (edges,).
+    """
     n = len(features)
     to, distances = nearest(features, k)
     at = np.repeat(np.arange(n), k)
     # i * n + j names the edge i -> j; one that comes from both ends comes twice
-    edges, first = np.unique(np.concatenate([at * n + to.ravel(), to.ravel() * n + at]), return_index=True)
-    return np.searchsorted(edges, np.arange(n + 1) * n), edges % n, np.tile(distances.ravel(), 2)[first]
+    edges, first = np.unique(
+        np.concatenate([at * n + to.ravel(), to.ravel() * n + at]), return_index=True
+    )
+    return (
+        np.searchsorted(edges, np.arange(n + 1) * n),
+        edges % n,
+        np.tile(distances.ravel(), 2)[first],
+    )
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)

@@ -7,22 +7,28 @@ from dpkit.storage.blocks import row_blocks
 _ROUNDING = 2.0**-24
 
 
-def keep_herding(features, keep: int, *, labels, rng, per_class: str | None = "proportional") -> Selection:
-    """Match the mean of each class: pick, again and again, the sample that brings the picks' mean closest to it (herding).
+def keep_herding(
+    features, keep: int, *, labels, rng, per_class: str | None = "proportional"
+) -> Selection:
+    """Match the mean of each class: pick, again and again, the sample that brings the picks' mean
+    closest to it (herding).
 
-    Of the samples x of a class not picked yet, with mu the mean of them all and S the sum of the t picked so far, take
-        argmin_x |(S + x) / (t + 1) - mu|  =  argmin_x <S', x'> + |x'|^2 / 2,   x' = x - mu,  S' the sum of the picked x'.
-    Welling's update, argmax <w, x> and w += mu - x from w = mu, is the same without |x|^2 / 2: the same picks where all
-    features have one norm. With that term moving all features moves no pick.
+    Of the samples x of a class not picked yet, with mu the mean of them all and S the sum of the t
+        picked so far, take argmin_x |(S + x) / (t + 1) - mu|  =  argmin_x <S', x'> + |x'|^2 / 2,
+        x' = x - mu,  S' the sum of the picked x'.
+    Welling's update, argmax <w, x> and w += mu - x from w = mu, is the same without |x|^2 / 2: the
+    same picks where all features have one norm. With that term moving all features moves no pick.
 
     features:  (n, d) finite numbers, snapshot.features.
     labels:    (n,) whole numbers; not needed if per_class is None.
     rng:       seed or numpy Generator: ties are drawn; without ties nothing is.
     per_class: "proportional" | "balanced" | None: one mean over the whole set.
-    Returns a Selection of exactly `keep` samples. ValueError for features that are not finite, keep outside 0..n.
-    A pick costs O(n d) in a class of n: one product in float32, and the few it cannot tell from the best in float64.
-    Source: Welling, "Herding dynamical weights to learn", ICML 2009; for the distance Chen, Welling & Smola, UAI 2010.
-    DeepCore's herding picks the FARTHEST; what Yang et al. (2023) call herding is keep_nearest_to_centre.
+    Returns a Selection of exactly `keep` samples. ValueError for features that are not finite, keep
+    outside 0..n. A pick costs O(n d) in a class of n: one product in float32, and the few it cannot
+    tell from the best in float64.
+    Source: Welling, "Herding dynamical weights to learn", ICML 2009; for the distance Chen, Welling
+    & Smola, UAI 2010. DeepCore's herding picks the FARTHEST; what Yang et al. (2023) call herding
+    is keep_nearest_to_centre.
     """
     features = check_features(features)
     n = len(features)
@@ -43,12 +49,17 @@ def _herd(features, count):
     if count in (0, n):
         return np.arange(count)
     mean = features.mean(axis=0, dtype=np.float64)
-    half, scale = np.empty(n), max(np.abs(features[rows] - mean).max() for rows in row_blocks(n, size=4096)) or 1.0
+    half, scale = (
+        np.empty(n),
+        max(np.abs(features[rows] - mean).max() for rows in row_blocks(n, size=4096)) or 1.0,
+    )
     x = np.empty(features.shape, np.float32)
     for rows in row_blocks(n, size=4096):
         centred = (features[rows] - mean) / scale
         half[rows], x[rows] = np.einsum("nd,nd->n", centred, centred) / 2, centred
-    slack = (features.shape[1] + 8) * _ROUNDING * np.sqrt(2 * half)  # what rounding can do to <S', x'>, by |S'|
+    slack = (
+        (features.shape[1] + 8) * _ROUNDING * np.sqrt(2 * half)
+    )  # what rounding can do to <S', x'>, by |S'|
     total, picked = np.zeros(features.shape[1]), np.empty(count, np.int64)
     for t in range(count):
         distance = half + x @ total.astype(np.float32)

@@ -8,16 +8,19 @@ from dpkit.selectors._tournament import changed, tournament
 
 
 def keep_kcenter(features, keep: int, *, rng, labels=None, per_class=None) -> Selection:
-    """Cover the set: from a random sample on, pick the one farthest from all picked so far (k-centre greedy).
+    """Cover the set: from a random sample on, pick the one farthest from all picked so far
+    (k-centre greedy).
 
         next = argmax_x min_{p picked} |x - p|,   Euclidean.
-    The largest distance from any sample to its nearest pick is at most twice the least possible with `keep` picks.
+    The largest distance from any sample to its nearest pick is at most twice the least possible
+    with `keep` picks.
 
     features:  (n, d) finite numbers, snapshot.features.
     rng:       seed or numpy Generator: draws the first pick, and among samples equally far.
-    labels (n,), per_class: None | "balanced" | "proportional": every class covered by itself, from a start of its own.
-    Returns a Selection of exactly `keep` samples, different ones even where features are the same.
-    ValueError for features that are not finite, keep outside 0..n. At most O(n d) a pick, mostly far less; memory O(n).
+    labels (n,), per_class: None | "balanced" | "proportional": every class covered by itself, from
+    a start of its own. Returns a Selection of exactly `keep` samples, different ones even where
+    features are the same. ValueError for features that are not finite, keep outside 0..n. At most
+    O(n d) a pick, mostly far less; memory O(n).
     Source: Sener & Savarese, ICLR 2018, Algorithm 1; the bound is Gonzalez's (1985).
     """
     features = check_features(features)
@@ -35,9 +38,13 @@ def keep_kcenter(features, keep: int, *, rng, labels=None, per_class=None) -> Se
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
 def _spread(features, rows, count):
-    """Places in `rows` in the order picked, from the first on; of equally far ones the first. Distances in float64."""
+    """Places in `rows` in the order picked, from the first on; of equally far ones the first.
+    Distances in float64.
+    """
     n = len(rows)
-    near = np.empty(n)  # squared distance to the nearest of the first `seen` picks: an upper bound of that to all
+    near = np.empty(
+        n
+    )  # squared distance to the nearest of the first `seen` picks: an upper bound of that to all
     seen = np.ones(n, np.int64)
     picked = np.zeros(count, np.int64)
     for i in range(n):
@@ -45,11 +52,15 @@ def _spread(features, rows, count):
     best = tournament(near)
     changed(near, best, 0, True)
     for t in range(1, count):
-        # most samples are near some early pick: only where the bound is the highest of all is it worth bringing up to date
+        # most samples are near some early pick: only where the bound is the highest of all is it
+        # worth bringing up to date
         while seen[best[1]] < t:
             i = best[1]
             while seen[i] < t:
-                near[i] = min(near[i], square_distance(features[rows[i]], features[rows[picked[seen[i]]]], near[i]))
+                near[i] = min(
+                    near[i],
+                    square_distance(features[rows[i]], features[rows[picked[seen[i]]]], near[i]),
+                )
                 seen[i] += 1
             changed(near, best, i, False)
         picked[t] = best[1]

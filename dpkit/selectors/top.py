@@ -6,43 +6,61 @@ from dpkit.records import Scores, Selection, require_kind
 from dpkit.selectors._choose import by_class, check_keep, generator, take_top
 
 
-def keep_top(scores: Scores, keep: int, *, rng, labels=None, per_class=None, protect_inf: bool = False) -> Selection:
+def keep_top(
+    scores: Scores, keep: int, *, rng, labels=None, per_class=None, protect_inf: bool = False
+) -> Selection:
     """Keep the `keep` samples with the highest scores.
 
     rng:         seed or numpy Generator; draws among samples tied at the edge.
     labels:      (n,) whole numbers, needed with per_class.
     per_class:   None | "balanced" (equal counts) | "proportional" (the set's shares).
-    protect_inf: never prune a sample scored +inf, even if the selection grows beyond `keep`; it then warns and
-                 records both counts. Otherwise, if more than `keep` are +inf, rng draws among them.
-    Returns a Selection of exactly `keep` samples (more only under protect_inf). ValueError unless keep is in 0..n.
+    protect_inf: never prune a sample scored +inf, even if the selection grows beyond `keep`; it
+                 then warns and records both counts. Otherwise, if more than `keep` are +inf, rng
+                 draws among them.
+    Returns a Selection of exactly `keep` samples (more only under protect_inf). ValueError unless
+    keep is in 0..n.
     """
     require_kind(scores, Scores, "keep_top")
     n = scores.num_samples
     keep = check_keep(keep, n)
     rng, params = generator(rng)
     values = scores.values
-    kept, note = by_class(labels, n, keep, per_class, rng, lambda rows, count: rows[take_top(values[rows], count, rng)])
+    kept, note = by_class(
+        labels,
+        n,
+        keep,
+        per_class,
+        rng,
+        lambda rows, count: rows[take_top(values[rows], count, rng)],
+    )
     params |= {"scores": scores.name, "per_class": per_class, **note}
     if protect_inf:
         kept = np.union1d(kept, np.flatnonzero(values == np.inf))
         params |= {"requested": keep, "achieved": len(kept)}
         if len(kept) > keep:
-            warnings.warn(f"kept {len(kept)} samples instead of {keep}: samples scored +inf are protected and never "
-                          "pruned", stacklevel=2)
+            warnings.warn(
+                f"kept {len(kept)} samples instead of {keep}: samples scored +inf are protected "
+                "and never pruned",
+                stacklevel=2,
+            )
     return Selection(np.sort(kept), n, "top", params)
 
 
 def keep_above(scores: Scores, threshold: float) -> Selection:
     """Keep every sample with a score >= threshold, however many those are.
 
-    A rule of literal thresholds: EEPrune at confidence t, in [0, 1), is keep_above(eeprune(...), 1 - t).
-    ValueError on NaN, and for a threshold that no confidence has.
+    A rule of literal thresholds: EEPrune at confidence t, in [0, 1), is keep_above(eeprune(...), 1
+    - t). ValueError on NaN, and for a threshold that no confidence has.
     """
     require_kind(scores, Scores, "keep_above")
     if np.isnan(threshold):
         raise ValueError("threshold must be a number; got NaN")
     if scores.name == "eeprune" and not 0 < threshold <= 1:
-        raise ValueError("eeprune's scores are 1 - confidence, so the threshold is 1 - t for a confidence t in [0, 1); got "
-                         f"{threshold:g}, which is t = {1 - threshold:g}")
+        raise ValueError(
+            "eeprune's scores are 1 - confidence, so the threshold is 1 - t for a confidence t in "
+            f"[0, 1); got {threshold:g}, which is t = {1 - threshold:g}"
+        )
     params = {"scores": scores.name, "threshold": float(threshold)}
-    return Selection(np.flatnonzero(scores.values >= threshold), scores.num_samples, "above", params)
+    return Selection(
+        np.flatnonzero(scores.values >= threshold), scores.num_samples, "above", params
+    )

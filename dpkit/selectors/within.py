@@ -1,4 +1,6 @@
-"""As many samples as possible whose going moves the last layer by epsilon or less: one annealing for every size tried."""
+"""As many samples as possible whose going moves the last layer by epsilon or less: one annealing
+for every size tried.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +17,13 @@ _ALL_SIZES = 32  # up to so many, every size is tried
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Within:
-    """Where anneal_within stands.   size: how many samples it now tries to prune.   now: that annealing's last report.
+    """Where anneal_within stands.   size: how many samples it now tries to prune.   now: that
+    annealing's last report.
 
-    pruned: (m,) int64, the largest set found so far that moves it by epsilon or less; empty as long as there is none.
-    moves:  how far the best set of this size moves the layer: now.best, of="mean" times n / (n - size).
+    pruned: (m,) int64, the largest set found so far that moves it by epsilon or less; empty as long
+        as there is none.
+    moves:  how far the best set of this size moves the layer: now.best, of="mean" times n / (n -
+        size).
     """
 
     size: int
@@ -27,49 +32,98 @@ class Within:
     moves: float
 
 
-def anneal_within(vectors, epsilon: float, *, rng, of: str = "mean", max_prune_ratio: float = 0.9, steps: int | None = None,
-                  seconds: float | None = None, hottest: float = 1.0, coldest: float = 1e-4) -> Selection:
-    """Prune as many samples as can be found that move the last layer by `epsilon` or less (Eq. 3; Yang et al., ICLR 2023).
+def anneal_within(
+    vectors,
+    epsilon: float,
+    *,
+    rng,
+    of: str = "mean",
+    max_prune_ratio: float = 0.9,
+    steps: int | None = None,
+    seconds: float | None = None,
+    hottest: float = 1.0,
+    coldest: float = 1e-4,
+) -> Selection:
+    """Prune as many samples as can be found that move the last layer by `epsilon` or less (Eq. 3;
+    Yang et al., ICLR 2023).
 
-    Maximises m, the number pruned, subject to |shift| <= epsilon: n / (n - m) |sum of S_i over the pruned|, or |sum of S_i|
-    of="sum". The vectors of ALL samples add up to nothing, or to about nothing, so the sum alone would let nearly everything
+    Maximises m, the number pruned, subject to |shift| <= epsilon: n / (n - m) |sum of S_i over the
+    pruned|, or |sum of S_i| of="sum". The vectors of ALL samples add up to nothing, or to about
+    nothing, so the sum alone would let nearly everything
     go: at most max_prune_ratio of the set may.
-    Sizes are tried from the cap down; for each a set is annealed until it is short enough. Where there are many, the cap is
-    tried and then sizes by bisection, as if below a size that fits all fit. They need not, so another cap may find more.
+    Sizes are tried from the cap down; for each a set is annealed until it is short enough. Where
+    there are many, the cap is tried and then sizes by bisection, as if below a size that fits all
+    fit. They need not, so another cap may find more.
 
-    epsilon:  the bound, >= 0, in the unit of `vectors`: S, which carries 1 / n.   of: the convention of the vectors.
-    max_prune_ratio: the cap, a fraction of the set, in [0, 1).   rng, hottest, coldest: as in anneal.
+    epsilon:  the bound, >= 0, in the unit of `vectors`: S, which carries 1 / n.   of: the
+        convention of the vectors.
+    max_prune_ratio: the cap, a fraction of the set, in [0, 1).   rng, hottest, coldest: as in
+        anneal.
     steps, seconds: limits for each size that is tried (50 n proposals if nothing is said).
-    Returns a Selection that never exceeds epsilon; a larger set may exist. params hold norm, the length of its sum, moves, how
-    far that moves the layer, and whether the cap was met.
-    ValueError if no set of one sample or more was found that is short enough: the message names the shortest that was.
+    Returns a Selection that never exceeds epsilon; a larger set may exist. params hold norm, the
+    length of its sum, moves, how far that moves the layer, and whether the cap was met.
+    ValueError if no set of one sample or more was found that is short enough: the message names the
+    shortest that was.
     """
     rng, params = generator(rng)
     last, shortest = None, (np.inf, 0)
-    for last in annealing_within(vectors, epsilon, rng=rng, of=of, max_prune_ratio=max_prune_ratio, steps=steps,
-                                 seconds=seconds, hottest=hottest, coldest=coldest):
+    for last in annealing_within(
+        vectors,
+        epsilon,
+        rng=rng,
+        of=of,
+        max_prune_ratio=max_prune_ratio,
+        steps=steps,
+        seconds=seconds,
+        hottest=hottest,
+        coldest=coldest,
+    ):
         shortest = min(shortest, (last.moves, last.size))
     n = len(vectors)
     cap = n - keep_count(n, max_prune_ratio)
     if cap and not len(last.pruned):
-        raise ValueError(f"no set of 1 to {cap} samples was found that moves the layer by epsilon = {epsilon:.6g} or less; the "
-                         f"least found is {shortest[0]:.6g}, of {shortest[1]} samples: raise epsilon to that, or search longer")
+        raise ValueError(
+            f"no set of 1 to {cap} samples was found that moves the layer by epsilon = "
+            f"{epsilon:.6g} or less; the least found is {shortest[0]:.6g}, of {shortest[1]} "
+            "samples: raise epsilon to that, or search longer"
+        )
     size = len(last.pruned) if last else 0
     vectors = check_vectors(vectors, "anneal_within")
     norm = float(np.linalg.norm(sum_of(vectors, last.pruned))) if size else 0.0
-    found = {"epsilon": float(epsilon), "of": of, "norm": norm, "moves": shift_factor(vectors, of)(size) * norm,
-             "max_prune_ratio": max_prune_ratio, "capped": size == cap}
-    return without(last.pruned if size else np.empty(0, np.int64), n, "anneal_within", params | found)
+    found = {
+        "epsilon": float(epsilon),
+        "of": of,
+        "norm": norm,
+        "moves": shift_factor(vectors, of)(size) * norm,
+        "max_prune_ratio": max_prune_ratio,
+        "capped": size == cap,
+    }
+    return without(
+        last.pruned if size else np.empty(0, np.int64), n, "anneal_within", params | found
+    )
 
 
-def annealing_within(vectors, epsilon: float, *, rng, of: str = "mean", max_prune_ratio: float = 0.9,
-                     steps: int | None = None, seconds: float | None = None, hottest: float = 1.0,
-                     coldest: float = 1e-4) -> Iterator[Within]:
-    """What `anneal_within` iterates over, with its arguments: a Within after every few thousand proposals."""
+def annealing_within(
+    vectors,
+    epsilon: float,
+    *,
+    rng,
+    of: str = "mean",
+    max_prune_ratio: float = 0.9,
+    steps: int | None = None,
+    seconds: float | None = None,
+    hottest: float = 1.0,
+    coldest: float = 1e-4,
+) -> Iterator[Within]:
+    """What `anneal_within` iterates over, with its arguments: a Within after every few thousand
+    proposals.
+    """
     vectors = check_vectors(vectors, "anneal_within")
     n = len(vectors)
     if not 0 <= epsilon < np.inf:  # also NaN
-        raise ValueError(f"epsilon must be a length, 0 or more; got {epsilon}: it bounds how far the layer moves")
+        raise ValueError(
+            f"epsilon must be a length, 0 or more; got {epsilon}: it bounds how far the layer moves"
+        )
     cap = n - keep_count(n, max_prune_ratio)
     check_limits(steps, seconds, 1, hottest, coldest)
     rng, _ = generator(rng)
@@ -84,7 +138,10 @@ def _annealing_within(vectors, epsilon, rng, factor, cap, limits):
         for now in annealing(vectors, len(vectors) - size, rng=rng, **limits):
             # the length that annealing carries along is rounded: what counts is the sum itself
             moves = factor(size) * now.best
-            if moves <= epsilon * (1 + 1e-9) and factor(size) * np.linalg.norm(sum_of(vectors, now.pruned)) <= epsilon:
+            if (
+                moves <= epsilon * (1 + 1e-9)
+                and factor(size) * np.linalg.norm(sum_of(vectors, now.pruned)) <= epsilon
+            ):
                 found = now.pruned
             yield Within(size, now, found, moves)
             if len(found) == size:

@@ -1,4 +1,6 @@
-"""Whole files and folders, locks, hashes, arrays on disk; what code and which machine a result is from."""
+"""Whole files and folders, locks, hashes, arrays on disk; what code and which machine a result is
+from.
+"""
 
 from dpkit.storage.files import (
     BESIDE,

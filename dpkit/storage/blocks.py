@@ -6,10 +6,11 @@ import numpy as np
 
 
 def row_blocks(n: int, *arrays, size: int = 65536):
-    """Yield the rows 0..n-1 as slices of at most `size`; after each, the pages read of memory-mapped `arrays` are given back.
+    """Yield the rows 0..n-1 as slices of at most `size`; after each, the pages read of
+    memory-mapped `arrays` are given back.
 
-    What is computed row by row under this needs memory for one block, however large the record. No result may
-    depend on where the blocks end.
+    What is computed row by row under this needs memory for one block, however large the record. No
+    result may depend on where the blocks end.
     """
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
@@ -18,15 +19,21 @@ def row_blocks(n: int, *arrays, size: int = 65536):
 
 def unfit_rows(features: np.ndarray) -> np.ndarray:
     """The rows of (n, d) features that hold NaN or infinity, ascending."""
-    wrong = [rows.start + np.flatnonzero(~np.isfinite(features[rows]).all(axis=1))
-             for rows in row_blocks(len(features), features, size=2048)]
+    wrong = [
+        rows.start + np.flatnonzero(~np.isfinite(features[rows]).all(axis=1))
+        for rows in row_blocks(len(features), features, size=2048)
+    ]
     return np.concatenate(wrong or [np.empty(0, np.int64)])
 
 
 def by_label(labels: np.ndarray):
-    """Yield (label, its places, ascending) for every label that is there, in order. O(n log n) for all of them."""
+    """Yield (label, its places, ascending) for every label that is there, in order. O(n log n) for
+    all of them.
+    """
     order = np.argsort(labels, kind="stable")
-    starts = np.flatnonzero(np.diff(labels[order], prepend=labels[order[0]] - 1)) if len(order) else ()
+    starts = (
+        np.flatnonzero(np.diff(labels[order], prepend=labels[order[0]] - 1)) if len(order) else ()
+    )
     for start, end in zip(starts, [*starts[1:], len(order)], strict=False):
         yield int(labels[order[start]]), order[start:end]
 
@@ -35,7 +42,9 @@ def mean_over_epochs(array: np.ndarray) -> np.ndarray:
     """The mean of each row of a record's (n, T) array, summed epoch after epoch. (n,) float64."""
     total = np.zeros(len(array))
     for rows in row_blocks(len(array), array):
-        for t in range(array.shape[1]):  # not np.mean: it adds in another order where a block has one row
+        for t in range(
+            array.shape[1]
+        ):  # not np.mean: it adds in another order where a block has one row
             total[rows] += array[rows, t]
     return total / array.shape[1]
 
@@ -46,5 +55,9 @@ def give_back(*arrays):
         while isinstance(array, np.ndarray):
             array = array.base
         # a page of a writable map may hold the only copy of what was written
-        if isinstance(array, mmap.mmap) and memoryview(array).readonly and hasattr(mmap, "MADV_DONTNEED"):
+        if (
+            isinstance(array, mmap.mmap)
+            and memoryview(array).readonly
+            and hasattr(mmap, "MADV_DONTNEED")
+        ):
             array.madvise(mmap.MADV_DONTNEED)

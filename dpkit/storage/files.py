@@ -1,7 +1,8 @@
 """Files that are whole or absent, hashes, and the two folders dpkit keeps on a user's machine.
 
-Every file and folder that dpkit writes goes through here: it is built aside, flushed to the disk and renamed,
-so a killed run or a full disk never leaves something half-written under a name that others read.
+Every file and folder that dpkit writes goes through here: it is built aside, flushed to the disk
+and renamed, so a killed run or a full disk never leaves something half-written under a name that
+others read.
 """
 
 import errno
@@ -19,25 +20,31 @@ import numpy as np
 
 
 def cache_folder() -> Path:
-    """Where finished stages of experiments are kept: $DPKIT_CACHE, else the platform's user cache."""
+    """Where finished stages of experiments are kept: $DPKIT_CACHE, else the platform's user
+    cache.
+    """
     from platformdirs import user_cache_path
 
     return Path(os.environ.get("DPKIT_CACHE") or user_cache_path("dpkit") / "stages")
 
 
 def data_folder(folder=None) -> Path:
-    """Where image sets lie as <name>.npz: `folder`, else $DPKIT_DATA, else the platform's user cache."""
+    """Where image sets lie as <name>.npz: `folder`, else $DPKIT_DATA, else the platform's user
+    cache.
+    """
     from platformdirs import user_cache_path
 
     return Path(folder or os.environ.get("DPKIT_DATA") or user_cache_path("dpkit") / "data")
 
 
-# ---- whole files -----------------------------------------------------------------------------------------------
+# ---- whole files ---------------------------------------------------------------------------------
 
 
 @contextmanager
 def whole_file(path):
-    """Open a binary file beside `path`; it becomes `path` when the block ends, and vanishes if the block fails."""
+    """Open a binary file beside `path`; it becomes `path` when the block ends, and vanishes if the
+    block fails.
+    """
     path = Path(path)
     _make_parent(path)
     _tidy(path)
@@ -64,22 +71,27 @@ def plain(value):
         return value.tolist()
     if isinstance(value, os.PathLike):
         return str(value)
-    raise TypeError(f"expected something JSON can hold (str, int, float, bool, list, dict); got {type(value).__name__}")
+    raise TypeError(
+        "expected something JSON can hold (str, int, float, bool, list, dict); got "
+        f"{type(value).__name__}"
+    )
 
 
 BESIDE = {".DS_Store", ".ipynb_checkpoints"}  # what other programs leave in any folder
 
-# ---- whole folders ---------------------------------------------------------------------------------------------
+# ---- whole folders -------------------------------------------------------------------------------
 
 
 @contextmanager
 def whole_folder(path, *, replaces="manifest.json", kind=None):
-    """Yield an empty folder beside `path`; it becomes `path` when the block ends, and vanishes if the block fails.
+    """Yield an empty folder beside `path`; it becomes `path` when the block ends, and vanishes if
+    the block fails.
 
-    replaces: a file name. A folder that already lies at `path` is replaced only if it is empty or holds this
-              file, that is, if dpkit wrote it; anything else is refused before the block runs.
-    kind:     of that file, a manifest; a folder with a manifest of another kind is refused too, and one with a file that
-              its manifest does not list: somebody else put it there.
+    replaces: a file name. A folder that already lies at `path` is replaced only if it is empty or
+              holds this file, that is, if dpkit wrote it; anything else is refused before the block
+              runs.
+    kind:     of that file, a manifest; a folder with a manifest of another kind is refused too, and
+              one with a file that its manifest does not list: somebody else put it there.
     """
     path = Path(path)
     _make_parent(path)
@@ -101,11 +113,15 @@ def whole_folder(path, *, replaces="manifest.json", kind=None):
 
 
 def check_replaceable(path, replaces="manifest.json", kind=None) -> None:
-    """Raise FileExistsError unless `path` is free, empty, or a folder that holds the file `replaces`, of this kind."""
+    """Raise FileExistsError unless `path` is free, empty, or a folder that holds the file
+    `replaces`, of this kind.
+    """
     path = Path(path)
     if kind and (path / replaces).exists() and read_manifest(path).get("kind") != kind:
-        raise FileExistsError(f"{path} holds something else than a {kind.lower()} (see its {replaces}); "
-                              "name another folder")
+        raise FileExistsError(
+            f"{path} holds something else than a {kind.lower()} (see its {replaces}); "
+            "name another folder"
+        )
     if path.is_dir() and ((path / replaces).exists() or not any(path.iterdir())):
         return
     if path.exists():
@@ -116,15 +132,22 @@ def check_replaceable(path, replaces="manifest.json", kind=None) -> None:
 
 
 def check_nothing_foreign(path) -> None:
-    """Raise FileExistsError if the folder holds a file that its manifest does not list and that would be lost with it."""
+    """Raise FileExistsError if the folder holds a file that its manifest does not list and that
+    would be lost with it.
+    """
     path, listed = Path(path), read_manifest(path).get("sha256")
     listed = {"manifest.json", *listed} if isinstance(listed, dict) else {"manifest.json"}
     for file in sorted(path.rglob("*")):
         name = file.relative_to(path)
-        ours = {name.as_posix(), name.as_posix().removesuffix(".npy")} & listed  # a record's manifest lists arrays
+        ours = {
+            name.as_posix(),
+            name.as_posix().removesuffix(".npy"),
+        } & listed  # a record's manifest lists arrays
         if not file.is_dir() and not ours and BESIDE.isdisjoint(name.parts):
-            raise FileExistsError(f"{path} holds {name}, which dpkit did not write there, and it would be lost; move it away, "
-                                  "or name another folder")
+            raise FileExistsError(
+                f"{path} holds {name}, which dpkit did not write there, and it would be lost; move "
+                "it away, or name another folder"
+            )
 
 
 def swap_in(part, path) -> None:
@@ -150,7 +173,9 @@ def _make_parent(path) -> None:
 
 
 def _writer() -> str:
-    """host-process-thread: two writers of one path never share a name, and a dead one's leftovers can be told."""
+    """host-process-thread: two writers of one path never share a name, and a dead one's leftovers
+    can be told.
+    """
     return f"{_host()}-{os.getpid()}-{threading.get_ident()}"
 
 
@@ -159,10 +184,17 @@ def _host() -> str:
 
 
 def _tidy(path) -> None:
-    """Clear what killed runs left beside `path`; if one died between the two renames of swap_in, undo the first."""
+    """Clear what killed runs left beside `path`; if one died between the two renames of swap_in,
+    undo the first.
+    """
     for left in path.parent.glob(f".{glob.escape(path.name)}.*-*-*-*"):
         stage, host, pid, thread = left.name.removeprefix(f".{path.name}.").split("-")[:4]
-        if host != _host() or not pid.isdigit() or not thread.isdigit() or _at_work(int(pid), int(thread)):
+        if (
+            host != _host()
+            or not pid.isdigit()
+            or not thread.isdigit()
+            or _at_work(int(pid), int(thread))
+        ):
             continue  # another machine's are not ours to judge
         if stage == "replaced" and not path.exists():
             os.rename(left, path)
@@ -187,18 +219,21 @@ def _alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    try:  # a dead process whose parent never asked for it keeps its number: in a container perhaps for good
+    # a dead process whose parent never asked for it keeps its number: in a container perhaps for
+    # good
+    try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return True
 
 
-# ---- one at a time ---------------------------------------------------------------------------------------------
+# ---- one at a time -------------------------------------------------------------------------------
 
 
 @contextmanager
 def claimed(path):
-    """Hold `path` for this block: whoever else wants it, in any process on any machine that shares the folder, waits here.
+    """Hold `path` for this block: whoever else wants it, in any process on any machine that shares
+    the folder, waits here.
 
     The system lets go of a claim when its process ends, however that ends.
     """
@@ -211,7 +246,7 @@ def claimed(path):
         yield
 
 
-# ---- hashes ----------------------------------------------------------------------------------------------------
+# ---- hashes --------------------------------------------------------------------------------------
 
 
 def file_hash(path) -> str:
@@ -222,7 +257,9 @@ def file_hash(path) -> str:
 
 def key_hash(value) -> str:
     """A short name (20 hexadecimal digits) for a JSON-like value; equal values get equal names."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=plain).encode()).hexdigest()[:20]
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=plain).encode()).hexdigest()[
+        :20
+    ]
 
 
 def read_manifest(folder) -> dict:
@@ -234,13 +271,14 @@ def read_manifest(folder) -> dict:
         return {}
 
 
-# ---- arrays with a manifest ------------------------------------------------------------------------------------
+# ---- arrays with a manifest ----------------------------------------------------------------------
 
 
 def save_arrays(folder, *, kind: str, schema: int, arrays: dict, params: dict) -> Path:
     """Write one .npy per array (None is left out) and manifest.json with each array's SHA-256.
 
-    An earlier folder of the same kind is replaced; FileExistsError if one of another kind lies there, or more than its arrays.
+    An earlier folder of the same kind is replaced; FileExistsError if one of another kind lies
+    there, or more than its arrays.
     """
     from importlib.metadata import PackageNotFoundError, version
 
@@ -256,42 +294,60 @@ def save_arrays(folder, *, kind: str, schema: int, arrays: dict, params: dict) -
                 if array is not None:
                     np.save(part / f"{name}.npy", array, allow_pickle=False)
                     hashes[name] = file_hash(part / f"{name}.npy")
-            manifest = {"kind": kind, "schema": schema, "params": params, "seed": params.get("seed"), "dpkit": code,
-                        "sha256": hashes}
+            manifest = {
+                "kind": kind,
+                "schema": schema,
+                "params": params,
+                "seed": params.get("seed"),
+                "dpkit": code,
+                "sha256": hashes,
+            }
             write_json(part / "manifest.json", manifest)
     except FileExistsError:
         raise
     except OSError as error:
         raise OSError(
             error.errno or errno.EIO,
-            f"could not save to {folder} ({error.strerror or error}); nothing was written there, so free space "
-            "or choose a folder you may write to and save again"
+            f"could not save to {folder} ({error.strerror or error}); nothing was written there, "
+            "so free space or choose a folder you may write to and save again",
         ) from error
     return folder
 
 
 def load_arrays(folder, *, kind: str, schema: int) -> tuple[dict, dict]:
-    """Read what save_arrays wrote, as memory-mapped arrays, each checked against its SHA-256. Returns (arrays, params)."""
+    """Read what save_arrays wrote, as memory-mapped arrays, each checked against its SHA-256.
+    Returns (arrays, params).
+    """
     folder = Path(folder)
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         found, version = manifest["kind"], manifest["schema"]
         hashes, params = dict(manifest["sha256"]), dict(manifest["params"])
     except FileNotFoundError:
-        raise FileNotFoundError(f"expected a saved {kind} in {folder}; there is no manifest.json, so name the folder "
-                                f"that {kind}.save wrote") from None
+        raise FileNotFoundError(
+            f"expected a saved {kind} in {folder}; there is no manifest.json, so name the folder "
+            f"that {kind}.save wrote"
+        ) from None
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{folder}/manifest.json is damaged; make the record again or fetch a whole copy") from None
+        raise ValueError(
+            f"{folder}/manifest.json is damaged; make the record again or fetch a whole copy"
+        ) from None
     if found != kind:
-        raise ValueError(f"expected a saved {kind} in {folder}; it holds a {found}: use {found}.load")
+        raise ValueError(
+            f"expected a saved {kind} in {folder}; it holds a {found}: use {found}.load"
+        )
     if version != schema:
-        raise ValueError(f"expected schema {schema} of {kind} in {folder}; it has schema {version}: use the dpkit "
-                         "version that wrote it, or make it again")
+        raise ValueError(
+            f"expected schema {schema} of {kind} in {folder}; it has schema {version}: use the "
+            "dpkit version that wrote it, or make it again"
+        )
     arrays = {}
     for name, sha256 in hashes.items():
         file = folder / f"{name}.npy"
         if not file.is_file() or file_hash(file) != sha256:
-            raise ValueError(f"{file} is missing, truncated or altered (its SHA-256 is not the manifest's); "
-                             "make the record again or fetch a whole copy")
+            raise ValueError(
+                f"{file} is missing, truncated or altered (its SHA-256 is not the manifest's); "
+                "make the record again or fetch a whole copy"
+            )
         arrays[name] = np.load(file, mmap_mode="r", allow_pickle=False)
     return arrays, params

@@ -1,13 +1,16 @@
-"""What a function is, for the key of a cache: a short text that changes whenever what the function does may have changed.
+"""What a function is, for the key of a cache: a short text that changes whenever what the function
+does may have changed.
 
     function of dpkit itself     its name: what it does changes only with the version of a stage
-    function of one's own        its name and a hash of its byte code and of all that this reads: constants, defaults, values
-                                 of closures, the plain values, functions, classes and objects that it finds by name, and so on
-    what a library brings        its name and the library's version; what one's own code gave it is followed
-    anything else                cannot be known: Unknown. What was made by it must not be taken from a cache
+    function of one's own        its name and a hash of its byte code and of all that this reads:
+                                 constants, defaults, values of closures, the plain values,
+                                 functions, classes and objects that it finds by name, and so on
+    what a library brings        its name and the library's version; what one's own code gave it is
+    followed anything else                cannot be known: Unknown. What was made by it must not be
+    taken from a cache
 
-Byte code, not source: comments and blank lines do not count, two lambdas on a line differ, and a notebook's cells have it
-too. It is the same in every process of one version of Python.
+Byte code, not source: comments and blank lines do not count, two lambdas on a line differ, and a
+notebook's cells have it too. It is the same in every process of one version of Python.
 """
 
 import builtins
@@ -33,7 +36,13 @@ _STDLIB = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "plat
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented))
 _HIDDEN = {"eval", "exec", "globals", "__import__"}  # what they reach stands in no byte code
 _HEAP_TYPE = 1 << 9  # flag of a class that a `class` statement made, or may have made
-_C_PARTS = (type(dict.get), type(object.__init__), type(float.real), type(FunctionType.__globals__), type(str.maketrans))
+_C_PARTS = (
+    type(dict.get),
+    type(object.__init__),
+    type(float.real),
+    type(FunctionType.__globals__),
+    type(str.maketrans),
+)
 
 
 class Unknown(ValueError):
@@ -41,22 +50,35 @@ class Unknown(ValueError):
 
 
 def identity(function) -> str:
-    """The function's name, and if it is not dpkit's own, a hash of everything that it does; Unknown if that cannot be known."""
-    ours = type(function) is FunctionType and _ours(function.__globals__.get("__name__"), function.__globals__)
+    """The function's name, and if it is not dpkit's own, a hash of everything that it does; Unknown
+    if that cannot be known.
+    """
+    ours = type(function) is FunctionType and _ours(
+        function.__globals__.get("__name__"), function.__globals__
+    )
     if ours and not function.__closure__:
         return function.__name__
     inner = function
     while isinstance(inner, (functools.partial, MethodType, functools._lru_cache_wrapper)):
-        inner = inner.func if isinstance(inner, functools.partial) else getattr(inner, "__func__", None) or inner.__wrapped__
+        inner = (
+            inner.func
+            if isinstance(inner, functools.partial)
+            else getattr(inner, "__func__", None) or inner.__wrapped__
+        )
     name = getattr(inner, "__name__", type(inner).__name__)
     walk = _Walk(_top(getattr(inner, "__module__", None) or type(inner).__module__))
     try:
-        if isinstance(inner, BuiltinFunctionType) or (not isinstance(inner, (FunctionType, type))
-                                                      and isinstance(_parts(inner), str)):
+        if isinstance(inner, BuiltinFunctionType) or (
+            not isinstance(inner, (FunctionType, type)) and isinstance(_parts(inner), str)
+        ):
             raise Unknown("it is compiled, and its code cannot be read")
         walk.see(function)
     except Exception as error:  # whatever it reads that cannot be taken apart
-        why = error if isinstance(error, Unknown) else f"what it reads cannot be followed, {type(error).__name__}: {error}"
+        why = (
+            error
+            if isinstance(error, Unknown)
+            else f"what it reads cannot be followed, {type(error).__name__}: {error}"
+        )
         raise Unknown(f"what {name} does cannot be known: {why}") from error
     return f"{'dpkit.' * ours}{name} {walk.digest.hexdigest()[:20]}"
 
@@ -67,7 +89,9 @@ def is_own(found: str) -> bool:
 
 
 def known_or_new(function) -> str:
-    """The function's identity; where that is Unknown, words that are no other's, and a warning says why, once."""
+    """The function's identity; where that is Unknown, words that are no other's, and a warning says
+    why, once.
+    """
     try:
         return identity(function)
     except Unknown as error:
@@ -81,17 +105,26 @@ def warn_once(text: str) -> None:
 
 
 def own_classes(net) -> list[str]:
-    """The identities of the classes of a network's parts that are neither dpkit's nor a library's, sorted."""
+    """The identities of the classes of a network's parts that are neither dpkit's nor a library's,
+    sorted.
+    """
     kinds = {type(part) for part in net.modules()}
-    return sorted(identity(kind) for kind in kinds if not (_top(kind.__module__) == "dpkit" or is_library(kind.__module__)))
+    return sorted(
+        identity(kind)
+        for kind in kinds
+        if not (_top(kind.__module__) == "dpkit" or is_library(kind.__module__))
+    )
 
 
 class _Walk:
-    """Feeds a hash with a value and all that it reads. `home`: the library whose own code is followed as one's own is."""
+    """Feeds a hash with a value and all that it reads. `home`: the library whose own code is
+    followed as one's own is.
+    """
 
     def __init__(self, home):
         self.home, self.digest = home, hashlib.sha256()
-        # id -> (number, value): what was met, and what is being taken apart. Kept alive here, or an id would come again
+        # id -> (number, value): what was met, and what is being taken apart. Kept alive here, or an
+        # id would come again
         self.met, self.within, self.reachable = {}, {}, set()
 
     def say(self, *words):
@@ -104,11 +137,19 @@ class _Walk:
             return self.say(type(value).__name__, repr(value))
         look = _LOOKS.get(type(value))
         if look is None:
-            look = _Walk.kind if isinstance(value, type) else _Walk.array if isinstance(value, np.ndarray) else _Walk.object
+            look = (
+                _Walk.kind
+                if isinstance(value, type)
+                else _Walk.array
+                if isinstance(value, np.ndarray)
+                else _Walk.object
+            )
         look(self, value)
 
     def again(self, value, table) -> bool:
-        """Whether a value was met before, which is then all that is said of it: what refers to itself comes to an end."""
+        """Whether a value was met before, which is then all that is said of it: what refers to
+        itself comes to an end.
+        """
         if id(value) in table:
             self.say("met", table[id(value)][0])
             return True
@@ -136,14 +177,29 @@ class _Walk:
         self.attributes(vars(function))
 
     def code(self, code):
-        self.say("code", code.co_code, code.co_flags, code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount,
-                 getattr(code, "co_exceptiontable", b""), *code.co_names, "", *code.co_varnames, "", *code.co_freevars, "",
-                 *code.co_cellvars)
+        self.say(
+            "code",
+            code.co_code,
+            code.co_flags,
+            code.co_argcount,
+            code.co_posonlyargcount,
+            code.co_kwonlyargcount,
+            getattr(code, "co_exceptiontable", b""),
+            *code.co_names,
+            "",
+            *code.co_varnames,
+            "",
+            *code.co_freevars,
+            "",
+            *code.co_cellvars,
+        )
         for constant in code.co_consts:
             self.code(constant) if isinstance(constant, CodeType) else self.see(constant)
 
     def names(self, code, space, known):
-        """The values of the names that code reads: of its module, of the builtins, and of the modules among them."""
+        """The values of the names that code reads: of its module, of the builtins, and of the
+        modules among them.
+        """
         found, attributes = names_read(code)
         for name in sorted(found):
             if name in space:
@@ -153,7 +209,13 @@ class _Walk:
                 raise Unknown(f"it calls {name}, and what that reaches cannot be seen")
             elif name not in known or known[name] is not getattr(builtins, name, None):
                 self.say("nothing is named", name)
-        for name in sorted({full for level, base, some in imports_in(code) for full in _full_names(level, base, some, space)}):
+        for name in sorted(
+            {
+                full
+                for level, base, some in imports_in(code)
+                for full in _full_names(level, base, some, space)
+            }
+        ):
             try:
                 self.reached(importlib.import_module(name), attributes)
             except ImportError:
@@ -179,7 +241,10 @@ class _Walk:
         if owner is None or isinstance(owner, ModuleType):
             module = function.__module__ or getattr(owner, "__name__", "")
             if not is_library(module):
-                raise Unknown(f"it calls {function.__qualname__} of {module}, which is compiled: its code cannot be read")
+                raise Unknown(
+                    f"it calls {function.__qualname__} of {module}, which is compiled: its code "
+                    "cannot be read"
+                )
             return self.say("built in", module, function.__qualname__, _version(module))
         self.say("method", function.__name__)
         self.see(owner)
@@ -203,17 +268,25 @@ class _Walk:
             self.see(getattr(value, name, None))
 
     def kind(self, kind):
-        """A class: by its name if it is a library's, else by its bases and all that stands in it."""
+        """A class: by its name if it is a library's, else by its bases and all that stands in
+        it.
+        """
         if self.again(kind, self.met):
             return
         module, name = kind.__module__, kind.__qualname__
-        found = functools.reduce(lambda space, part: getattr(space, part, None), name.split("."), sys.modules.get(module))
-        if (found is kind and (_top(module) == "dpkit" or self.foreign(module))) or not kind.__flags__ & _HEAP_TYPE:
+        found = functools.reduce(
+            lambda space, part: getattr(space, part, None), name.split("."), sys.modules.get(module)
+        )
+        if (
+            found is kind and (_top(module) == "dpkit" or self.foreign(module))
+        ) or not kind.__flags__ & _HEAP_TYPE:
             return self.say("class of", module, name, _version(module))
         self.say("class", kind.__name__)
         self.see([*kind.__bases__, type(kind)])
         for name, value in sorted(vars(kind).items()):
-            passing = name.startswith("__") and not isinstance(value, (FunctionType, *_WRAPPED))  # what pickle notes, and such
+            passing = name.startswith("__") and not isinstance(
+                value, (FunctionType, *_WRAPPED)
+            )  # what pickle notes, and such
             if not passing and name != "_abc_impl":
                 self.say("part", name)
                 self.see(value)
@@ -262,7 +335,13 @@ class _Walk:
         if tensor.layout is not torch.strided or tensor.device.type == "meta":
             raise Unknown(f"it reads a tensor that is {tensor.layout} on {tensor.device}")
         whole = tensor.detach().cpu().contiguous().reshape(-1)
-        self.say("tensor", tensor.dtype, tuple(tensor.shape), tensor.device, whole.view(torch.uint8).numpy().tobytes())
+        self.say(
+            "tensor",
+            tensor.dtype,
+            tuple(tensor.shape),
+            tensor.device,
+            whole.view(torch.uint8).numpy().tobytes(),
+        )
 
     def object(self, value):
         """Any other object as pickle would take it apart: its class, and what it holds."""
@@ -272,18 +351,24 @@ class _Walk:
             return self.say(type(value).__name__, value.__name__)
         if isinstance(value, functools._lru_cache_wrapper):
             return self.see(value.__wrapped__)
-        if type(value).__module__.startswith("numba.") and isinstance(getattr(value, "py_func", None), FunctionType):
+        if type(value).__module__.startswith("numba.") and isinstance(
+            getattr(value, "py_func", None), FunctionType
+        ):
             return self.see([value.py_func, value.targetoptions])
         if self.again(value, self.within):
             return
         try:
             parts = _parts(value)
         except Exception as error:
-            raise Unknown(f"it reads a {type(value).__name__}, which cannot be compared ({error})") from None
+            raise Unknown(
+                f"it reads a {type(value).__name__}, which cannot be compared ({error})"
+            ) from None
         if isinstance(parts, str):  # the name under which its module holds it
             module = pickle.whichmodule(value, parts)
             if getattr(sys.modules.get(module), parts, None) is not value or not is_library(module):
-                raise Unknown(f"it reads the {type(value).__name__} {parts}, which cannot be compared")
+                raise Unknown(
+                    f"it reads the {type(value).__name__} {parts}, which cannot be compared"
+                )
             self.say("named", module, parts, _version(module))
         else:
             self.say("object")
@@ -292,14 +377,26 @@ class _Walk:
 
 
 _WRAPPED = (staticmethod, classmethod, property, functools.cached_property, functools.partialmethod)
-_LOOKS = {FunctionType: _Walk.function, MethodType: _Walk.method, BuiltinFunctionType: _Walk.built_in, CellType: _Walk.cell,
-          CodeType: _Walk.code, tuple: _Walk.sequence, list: _Walk.sequence, dict: _Walk.mapping, set: _Walk.unordered,
-          frozenset: _Walk.unordered, ModuleType: lambda walk, module: walk.reached(module, ()),
-          **dict.fromkeys(_WRAPPED, _Walk.wrapped)}
+_LOOKS = {
+    FunctionType: _Walk.function,
+    MethodType: _Walk.method,
+    BuiltinFunctionType: _Walk.built_in,
+    CellType: _Walk.cell,
+    CodeType: _Walk.code,
+    tuple: _Walk.sequence,
+    list: _Walk.sequence,
+    dict: _Walk.mapping,
+    set: _Walk.unordered,
+    frozenset: _Walk.unordered,
+    ModuleType: lambda walk, module: walk.reached(module, ()),
+    **dict.fromkeys(_WRAPPED, _Walk.wrapped),
+}
 
 
 def _parts(value):
-    """(how to make it, of what, its state, ...) as for pickle; or the name under which a module holds it."""
+    """(how to make it, of what, its state, ...) as for pickle; or the name under which a module
+    holds it.
+    """
     reduce = copyreg.dispatch_table.get(type(value))
     return reduce(value) if reduce else value.__reduce_ex__(4)
 
@@ -308,17 +405,23 @@ def _is_tensor(value) -> bool:
     return "torch" in sys.modules and isinstance(value, sys.modules["torch"].Tensor)
 
 
-# ---- whose a module is -----------------------------------------------------------------------------------------
+# ---- whose a module is ---------------------------------------------------------------------------
 
 
 def _full_names(level, base, names, space) -> list[str]:
-    """Names of the modules that an import statement may load, those of a library's own parts left out."""
-    base = importlib.util.resolve_name("." * level + base, space.get("__package__")) if level else base
+    """Names of the modules that an import statement may load, those of a library's own parts left
+    out.
+    """
+    base = (
+        importlib.util.resolve_name("." * level + base, space.get("__package__")) if level else base
+    )
     try:
         importlib.import_module(base)  # before that nobody knows whose it is
     except ImportError:
         return [base]
-    return [base] if is_library(base) else [base, *(f"{base}.{name}" for name in names if name != "*")]
+    return (
+        [base] if is_library(base) else [base, *(f"{base}.{name}" for name in names if name != "*")]
+    )
 
 
 def _top(module) -> str:
@@ -326,7 +429,9 @@ def _top(module) -> str:
 
 
 def _ours(module, space) -> bool:
-    """Whether these are the globals of one of dpkit's modules: a name alone can be copied, as functools.wraps does."""
+    """Whether these are the globals of one of dpkit's modules: a name alone can be copied, as
+    functools.wraps does.
+    """
     return _top(module) == "dpkit" and vars(sys.modules.get(module, builtins)) is space
 
 
@@ -338,7 +443,9 @@ def is_library(module) -> bool:
     if file is None:
         return found is builtins or (spec is not None and spec.origin in ("built-in", "frozen"))
     path = Path(file).resolve()
-    return not {"site-packages", "dist-packages"}.isdisjoint(path.parts) or any(path.is_relative_to(at) for at in _STDLIB)
+    return not {"site-packages", "dist-packages"}.isdisjoint(path.parts) or any(
+        path.is_relative_to(at) for at in _STDLIB
+    )
 
 
 def _version(module) -> str:

@@ -1,25 +1,36 @@
 """Which kind of processor a row is from. Spreads and differences stay within one kind.
 
-The same seed on another kind of processor is nearly another seed: DUAL's scores have a rank correlation of .953 across two
-processors and of .934 across two seeds, and on one kind they are the same to 4e-8.
+The same seed on another kind of processor is nearly another seed: DUAL's scores have a rank
+correlation of .953 across two processors and of .934 across two seeds, and on one kind they are the
+same to 4e-8.
 """
 
 from collections import Counter
 
 
 def kind_of(row) -> str:
-    """The kind of processor that a row (a dict) was trained on, or the GPU; "" where the row does not tell."""
-    device, processor = (value if isinstance(value := row.get(name), str) else "" for name in ("device", "processor"))
-    return processor if device in ("", "cpu", "mps") else device  # as stages.surroundings says of the machine at hand
+    """The kind of processor that a row (a dict) was trained on, or the GPU; "" where the row does
+    not tell.
+    """
+    device, processor = (
+        value if isinstance(value := row.get(name), str) else "" for name in ("device", "processor")
+    )
+    return (
+        processor if device in ("", "cpu", "mps") else device
+    )  # as stages.surroundings says of the machine at hand
 
 
 def marks(rows) -> dict:
-    """{kind: what marks its rows in tables and figures}: nothing for the kind of most rows, then " (a)", " (b)", ...
+    """{kind: what marks its rows in tables and figures}: nothing for the kind of most rows, then "
+    (a)", " (b)", ...
 
     rows: dicts; those that failed have no kind and do not count.
     """
     counts = Counter(kind_of(row) for row in rows if not row.get("failed"))
-    return {kind: f" ({chr(ord('a') + place - 1)})" if place else "" for place, (kind, _) in enumerate(counts.most_common())}
+    return {
+        kind: f" ({chr(ord('a') + place - 1)})" if place else ""
+        for place, (kind, _) in enumerate(counts.most_common())
+    }
 
 
 def worded(kind: str) -> str:
@@ -27,37 +38,49 @@ def worded(kind: str) -> str:
 
 
 def sentence(rows) -> str:
-    """Which rows are from which kind of processor, for the top of a table; "" where all are from one.
+    """Which rows are from which kind of processor, for the top of a table; "" where all are from
+    one.
 
-    rows: dicts with method (as results.labelled names it), prune_ratio and seed, and device and processor where they tell.
+    rows: dicts with method (as results.labelled names it), prune_ratio and seed, and device and
+        processor where they tell.
     """
     rows, found = [row for row in rows if not row.get("failed")], marks(rows)
     if len(found) < 2:
         return ""
     usual, *others = found
     parts = [f"{_listed(rows, kind)}, marked{found[kind]}, from {worded(kind)}" for kind in others]
-    return (f"The rows are from {len(found)} kinds of processor: {'; '.join(parts)}; all others from {worded(usual)}. "
-            "A spread and a difference are given within one kind only.")
+    return (
+        f"The rows are from {len(found)} kinds of processor: {'; '.join(parts)}; all others from "
+        f"{worded(usual)}. A spread and a difference are given within one kind only."
+    )
 
 
 def _listed(rows, kind) -> str:
-    """"random at 0, 30 and 50 %, dual at 30 % (seed 2)": the seeds, where the other seeds are of another kind."""
+    """ "random at 0, 30 and 50 %, dual at 30 % (seed 2)": the seeds, where the other seeds are of
+    another kind.
+    """
     ratios = {}
     for row in sorted(rows, key=lambda row: row["prune_ratio"]):
-        here, all_of = ratios.setdefault(row["method"], {}).setdefault(row["prune_ratio"], (set(), set()))
+        here, all_of = ratios.setdefault(row["method"], {}).setdefault(
+            row["prune_ratio"], (set(), set())
+        )
         all_of.add((kind_of(row), row["seed"]))
         if kind_of(row) == kind:
             here.add(row["seed"])
     methods = []
     for method in dict.fromkeys(row["method"] for row in rows):
-        texts = [f"{100 * ratio:g}" + (f" (seed {listed(sorted(here))})" if len(here) < len(all_of) else "")
-                 for ratio, (here, all_of) in ratios[method].items() if here]
+        texts = [
+            f"{100 * ratio:g}"
+            + (f" (seed {listed(sorted(here))})" if len(here) < len(all_of) else "")
+            for ratio, (here, all_of) in ratios[method].items()
+            if here
+        ]
         if texts:
             methods.append(f"{method} at {listed(texts)} %")
     return ", ".join(methods)
 
 
 def listed(things) -> str:
-    """"a", "a and b", "a, b and c"."""
+    """ "a", "a and b", "a, b and c"."""
     *first, last = map(str, things)
     return f"{', '.join(first)} and {last}" if first else last

@@ -8,17 +8,31 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("dpkit", "torch", "torchvision", "numpy", "scipy", "numba", "scikit-learn", "pandas", "matplotlib")
+PACKAGES = (
+    "dpkit",
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "numba",
+    "scikit-learn",
+    "pandas",
+    "matplotlib",
+)
 INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "avx")  # widest first
 
 
 def versions() -> dict:
-    """Installed versions of Python and the packages that numbers depend on; none of them is imported for it."""
+    """Installed versions of Python and the packages that numbers depend on; none of them is
+    imported for it.
+    """
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # dpkit run from a source tree, or an optional package
+        except (
+            metadata.PackageNotFoundError
+        ):  # dpkit run from a source tree, or an optional package
             pass
     return versions
 
@@ -27,8 +41,9 @@ def versions() -> dict:
 def processor() -> str:
     """The kind of processor: its model and its widest vector instructions, "AMD EPYC, avx512_bf16".
 
-    The same seed on two kinds is nearly another seed (DUAL's scores: rank correlation .953, two seeds .934); on one kind it
-    is the same to rounding. Model names alone do not tell kinds apart: cloud machines hide instructions of one model.
+    The same seed on two kinds is nearly another seed (DUAL's scores: rank correlation .953, two
+    seeds .934); on one kind it is the same to rounding. Model names alone do not tell kinds apart:
+    cloud machines hide instructions of one model.
     """
     model, flags = platform.processor() or platform.machine(), ""
     try:
@@ -42,10 +57,16 @@ def processor() -> str:
 
 
 def machine(device="cpu") -> dict:
-    """Processor kind and threads in use; what a reader needs to judge seconds, and nothing that names the machine."""
+    """Processor kind and threads in use; what a reader needs to judge seconds, and nothing that
+    names the machine.
+    """
     torch = sys.modules.get("torch")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    machine = {"processor": processor(), "threads": torch.get_num_threads() if torch else cores, "system": platform.system()}
+    machine = {
+        "processor": processor(),
+        "threads": torch.get_num_threads() if torch else cores,
+        "system": platform.system(),
+    }
     if torch and device.startswith("cuda"):
         machine["gpu"] = torch.cuda.get_device_name(device)
     return machine

@@ -25,17 +25,27 @@ def code_of(net, loss) -> dict:
 
 def owner_of(net, images, recipe, seed) -> dict:
     """Everything that the numbers of a training depend on but the code, short enough to compare."""
-    return {"recipe": recipe.settings(), "seed": seed, "set": images.name, "total": images.total,
-            "ids": storage.key_hash(images.ids.tolist()), "labels": storage.key_hash(images.labels.tolist()),
-            "net": storage.key_hash({name: list(value.shape) for name, value in net.state_dict().items()}),
-            "precision": picked_precision(images, recipe.precision), "images": images.fingerprint,
-            "device": images.device.type}
+    return {
+        "recipe": recipe.settings(),
+        "seed": seed,
+        "set": images.name,
+        "total": images.total,
+        "ids": storage.key_hash(images.ids.tolist()),
+        "labels": storage.key_hash(images.labels.tolist()),
+        "net": storage.key_hash(
+            {name: list(value.shape) for name, value in net.state_dict().items()}
+        ),
+        "precision": picked_precision(images, recipe.precision),
+        "images": images.fingerprint,
+        "device": images.device.type,
+    }
 
 
 class Checkpoint:
     """A folder with one file per finished epoch and the newest state of network and optimizer.
 
-    Of several processes the first one writes and all of them read; all call the same methods, at the same points.
+    Of several processes the first one writes and all of them read; all call the same methods, at
+    the same points.
     """
 
     def __init__(self, folder, owner, device, every=10.0):
@@ -55,26 +65,38 @@ class Checkpoint:
             names = {**found, **owner}.keys() - {"world_size"}
             differing = sorted(name for name in names if found.get(name) != owner.get(name))
         if differing:
-            raise ValueError(f"{self.folder} holds the checkpoint of another training (other {', '.join(differing)}): "
-                             "name another folder or remove it")
+            raise ValueError(
+                f"{self.folder} holds the checkpoint of another training (other "
+                f"{', '.join(differing)}): name another folder or remove it"
+            )
         before = found.get("world_size", 1)
         if before != self.world:
-            raise ValueError(f"{self.folder} holds the checkpoint of a training by {before} processes, and this one has "
-                             f"{self.world}, which gives other numbers: start {before}, name another folder or remove it")
+            raise ValueError(
+                f"{self.folder} holds the checkpoint of a training by {before} processes, and this "
+                f"one has {self.world}, which gives other numbers: start {before}, name another "
+                "folder or remove it"
+            )
         storage.write_json(file, owner)
 
     def reports(self, net, optimizer):
-        """Put the saved state into net and optimizer, and yield the finished epochs, each as a dict of its fields.
+        """Put the saved state into net and optimizer, and yield the finished epochs, each as a dict
+        of its fields.
 
         log_probs is then what the Recorder held after the last of them (None without tdds).
         """
         with together(self.device):
             epochs = self._restore(net, optimizer)
         if self.world > 1 and len(set(seen := gathered(epochs, self.device))) > 1:
-            raise ValueError(f"the processes see different checkpoints in {self.folder} ({seen} epochs): name a folder that "
-                             "all of them share")
+            raise ValueError(
+                f"the processes see different checkpoints in {self.folder} ({seen} epochs): name a "
+                "folder that all of them share"
+            )
         for epoch in range(epochs):
-            with together(self.device), _undamaged(self._file(epoch)) as name, np.load(name, allow_pickle=False) as file:
+            with (
+                together(self.device),
+                _undamaged(self._file(epoch)) as name,
+                np.load(name, allow_pickle=False) as file,
+            ):
                 arrays = {name: file[name] for name in file.files}
                 report = json.loads(str(arrays.pop("scalars"))) | arrays
             yield report
@@ -87,7 +109,9 @@ class Checkpoint:
             saved = torch.load(state, map_location="cpu", weights_only=True)
             net.load_state_dict(saved["net"])
             optimizer.load_state_dict(saved["optimizer"])
-            self.log_probs = None if saved.get("log_probs") is None else saved["log_probs"].to(self.device)
+            self.log_probs = (
+                None if saved.get("log_probs") is None else saved["log_probs"].to(self.device)
+            )
             return saved["epochs"]
 
     def keep(self, report, net, optimizer, log_probs, last):
@@ -103,10 +127,23 @@ class Checkpoint:
             fields = {f.name: getattr(done, f.name) for f in dataclass_fields(done)}
             arrays = {k: v for k, v in fields.items() if isinstance(v, np.ndarray)}
             with storage.whole_file(self._file(done.epoch)) as file:
-                np.savez(file, **arrays, scalars=json.dumps({k: v for k, v in fields.items() if k not in arrays}))
-        with storage.whole_file(self.folder / "state.pt") as file:  # last: it says how many epochs are whole
-            torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict(), "epochs": done.epoch + 1,
-                        "log_probs": log_probs}, file)
+                np.savez(
+                    file,
+                    **arrays,
+                    scalars=json.dumps({k: v for k, v in fields.items() if k not in arrays}),
+                )
+        with storage.whole_file(
+            self.folder / "state.pt"
+        ) as file:  # last: it says how many epochs are whole
+            torch.save(
+                {
+                    "net": net.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "epochs": done.epoch + 1,
+                    "log_probs": log_probs,
+                },
+                file,
+            )
         self.pending, self.written = [], time.monotonic()
 
     def _file(self, epoch):
@@ -118,6 +155,17 @@ def _undamaged(file):
     """Turn whatever reading `file` raises into one sentence."""
     try:
         yield file
-    except (OSError, EOFError, LookupError, RuntimeError, TypeError, ValueError, UnpicklingError, BadZipFile) as error:
-        raise ValueError(f"{file} is missing or damaged ({type(error).__name__}); remove the checkpoint {file.parent} and "
-                         "train again") from error
+    except (
+        OSError,
+        EOFError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        UnpicklingError,
+        BadZipFile,
+    ) as error:
+        raise ValueError(
+            f"{file} is missing or damaged ({type(error).__name__}); remove the checkpoint "
+            f"{file.parent} and train again"
+        ) from error

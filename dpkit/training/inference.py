@@ -14,17 +14,22 @@ from dpkit.records.set_facts import check_fits, made_for
 
 @dataclass(frozen=True)
 class Evaluation:
-    """accuracy in [0, 1] and mean cross-entropy (nats) of the final exit over num_samples images."""
+    """accuracy in [0, 1] and mean cross-entropy (nats) of the final exit over num_samples
+    images.
+    """
 
     accuracy: float
     loss: float
     num_samples: int
 
 
-def evaluate(net, images: ImageSet, *, batch_size: int = 1024, precision: str = "auto") -> Evaluation:
+def evaluate(
+    net, images: ImageSet, *, batch_size: int = 1024, precision: str = "auto"
+) -> Evaluation:
     """Accuracy and loss on clean images, in eval mode; the network's mode is put back afterwards.
 
-    ValueError for a set that does not fit the network: other classes, or normalised otherwise (made_for.check_fits).
+    ValueError for a set that does not fit the network: other classes, or normalised otherwise
+    (made_for.check_fits).
     """
     check_fits(made_for(net), images.facts, "evaluate")
     right, loss = 0, 0.0
@@ -37,39 +42,56 @@ def evaluate(net, images: ImageSet, *, batch_size: int = 1024, precision: str = 
     return Evaluation(right / len(images), loss / len(images), len(images))
 
 
-def take_snapshot(net, images: ImageSet, *, batch_size: int = 1024, precision: str = "auto") -> Snapshot:
+def take_snapshot(
+    net, images: ImageSet, *, batch_size: int = 1024, precision: str = "auto"
+) -> Snapshot:
     """Look once at every image, clean, in eval mode: probabilities of every exit, features, labels.
 
-    net: a staged network (it has look(x) -> features, exits).   images: row i of the snapshot is images.ids[i],
-    so take snapshots of whole sets. Returns Snapshot with probs (exits, n, C), features (n, d), and params["set_facts"]: the
-    set's classes and normalisation. ValueError for a set that does not fit the network, as for evaluate.
+    net: a staged network (it has look(x) -> features, exits).   images: row i of the snapshot is
+    images.ids[i], so take snapshots of whole sets. Returns Snapshot with probs (exits, n, C),
+    features (n, d), and params["set_facts"]: the set's classes and normalisation. ValueError for a
+    set that does not fit the network, as for evaluate.
     """
     if len(images) != images.total:
-        raise ValueError(f"take_snapshot needs the whole set, so that row i is sample i; got {len(images)} of {images.total} "
-                         "samples: pass the set before .subset")
+        raise ValueError(
+            f"take_snapshot needs the whole set, so that row i is sample i; got {len(images)} of "
+            f"{images.total} samples: pass the set before .subset"
+        )
     if not hasattr(net, "look"):
-        raise TypeError(f"take_snapshot needs a staged network, with look(x) -> (features, exits); got {type(net).__name__}: "
-                        "list its stages in a dpkit.models.StagedNet")
+        raise TypeError(
+            "take_snapshot needs a staged network, with look(x) -> (features, exits); got "
+            f"{type(net).__name__}: list its stages in a dpkit.models.StagedNet"
+        )
     check_fits(made_for(net), images.facts, "take_snapshot")
     probs, features = [], []
     for _, (h, exits) in _passes(net, net.look, images, batch_size, precision):
         probs.append(torch.stack(exits).float().softmax(-1).cpu().numpy())
         features.append(h.float().cpu().numpy())
-    return Snapshot(np.concatenate(probs, axis=1), np.concatenate(features), images.labels.cpu().numpy(),
-                    {"set_facts": images.facts.params()})
+    return Snapshot(
+        np.concatenate(probs, axis=1),
+        np.concatenate(features),
+        images.labels.cpu().numpy(),
+        {"set_facts": images.facts.params()},
+    )
 
 
 def _check_outputs(images, logits):
-    """ValueError for labels beyond the network's outputs: torch would say it in its own words, or end the GPU's process."""
+    """ValueError for labels beyond the network's outputs: torch would say it in its own words, or
+    end the GPU's process.
+    """
     highest, outputs = int(images.labels.max()), logits.shape[1]
     if highest >= outputs:
-        raise ValueError(f"labels must be below {outputs}, the network's number of classes; {images.name} has {highest}: make "
-                         "a network for this set, make_net(model, images, seed=0), or load the set's classes as in training, "
-                         "load(path, like=train)")
+        raise ValueError(
+            f"labels must be below {outputs}, the network's number of classes; {images.name} has "
+            f"{highest}: make a network for this set, make_net(model, images, seed=0), or load the "
+            "set's classes as in training, load(path, like=train)"
+        )
 
 
 def _passes(net, look, images, batch_size, precision):
-    """Yield (rows, look(x)) batch by batch; the net's mode restored, gradients off only while computing."""
+    """Yield (rows, look(x)) batch by batch; the net's mode restored, gradients off only while
+    computing.
+    """
     with eval_mode(net):
         for start in range(0, len(images), batch_size):
             rows = slice(start, start + batch_size)
@@ -79,14 +101,19 @@ def _passes(net, look, images, batch_size, precision):
 
 
 def autocast(images: ImageSet, precision: str = "auto"):
-    """torch.autocast in bfloat16 if that is picked for these images on their device, else a context that does nothing."""
-    return torch.autocast(images.device.type, torch.bfloat16, enabled=picked_precision(images, precision) == "bf16")
+    """torch.autocast in bfloat16 if that is picked for these images on their device, else a context
+    that does nothing.
+    """
+    return torch.autocast(
+        images.device.type, torch.bfloat16, enabled=picked_precision(images, precision) == "bf16"
+    )
 
 
 def picked_precision(images: ImageSet, precision: str = "auto") -> str:
     """ "fp32" or "bf16": what "auto" means for these images on their device.
 
-    CPUs with AVX512-BF16 and recent GPUs gain 2-3x from bf16; images below 16x16 are all overhead and gain nothing.
+    CPUs with AVX512-BF16 and recent GPUs gain 2-3x from bf16; images below 16x16 are all overhead
+    and gain nothing.
     """
     if precision not in ("auto", "fp32", "bf16"):
         raise ValueError(f'precision must be "auto", "fp32" or "bf16"; got {precision!r}')
@@ -96,12 +123,16 @@ def picked_precision(images: ImageSet, precision: str = "auto") -> str:
         return "fp32"
     if images.device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if images.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "fp32"
+    return (
+        "bf16" if images.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "fp32"
+    )
 
 
 @contextmanager
 def picked_threads(images: ImageSet):
-    """One thread for images below 16x16 on a CPU, where more only wait for each other; put back afterwards."""
+    """One thread for images below 16x16 on a CPU, where more only wait for each other; put back
+    afterwards.
+    """
     before = torch.get_num_threads()
     if images.device.type == "cpu" and _tiny(images):
         torch.set_num_threads(1)

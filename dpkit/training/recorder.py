@@ -1,4 +1,6 @@
-"""Recording training dynamics in anyone's training loop, with two lines; in one process or in several of one training."""
+"""Recording training dynamics in anyone's training loop, with two lines; in one process or in
+several of one training.
+"""
 
 import zlib
 from collections import deque
@@ -10,12 +12,16 @@ import torch
 
 from dpkit.records import NO_LABEL, TrainingDynamics, whole_labels
 
-_NO_LOGITS = ("logits must be what comes before the softmax; these are from 0 and every row sums to 1, as probabilities do: "
-              "pass the network's output without softmax, or of probabilities p the logarithms, p.clamp_min(1e-12).log()")
+_NO_LOGITS = (
+    "logits must be what comes before the softmax; these are from 0 and every row sums to 1, as "
+    "probabilities do: pass the network's output without softmax, or of probabilities p the "
+    "logarithms, p.clamp_min(1e-12).log()"
+)
 
 
 class Recorder:
-    """Collects target_prob, margin and correct of every sample, from the logits a training computes anyway.
+    """Collects target_prob, margin and correct of every sample, from the logits a training computes
+    anyway.
 
         recorder = Recorder(n, epochs, labels=dataset.targets)
         for epoch in range(epochs):
@@ -25,27 +31,44 @@ class Recorder:
                 ...
         dynamics = recorder.dynamics()
 
-    n: size of the original set.   epochs: how many will be recorded.   index: original ids to expect (default: all n).
-    labels: (n,), the given label of every original sample, -1 where it is not known. A batch with another one is refused
-    at once: its ids are not the dataset's own, or its labels were changed. Without, it is refused in the second epoch.
-    tdds: also record the divergence that the TDDS score is made of. It compares all probabilities with those of the epoch
-    before, so epochs must come in order, and the last logarithms, (n, classes) float32, are held on the logits' device.
-    log_probs: those that another Recorder held after the epoch before this one's first (its .log_probs), to go on from.
-    Memory: n * epochs of two float32 and a bool on the host, and one epoch's on the logits' device; without tdds never
-    n * classes.
-    Nothing waits for a GPU until an epoch is read: what is wrong with a batch is told while a later one is recorded, and at
-    the latest then. A sample seen twice in an epoch, or never, is refused then. The rows of samples that are not expected
-    are NaN, and have the label -1 unless labels= tells theirs.
+    n: size of the original set.   epochs: how many will be recorded.   index: original ids to
+        expect (default: all n).
+    labels: (n,), the given label of every original sample, -1 where it is not known. A batch with
+    another one is refused at once: its ids are not the dataset's own, or its labels were changed.
+    Without, it is refused in the second epoch.
+    tdds: also record the divergence that the TDDS score is made of. It compares all probabilities
+    with those of the epoch before, so epochs must come in order, and the last logarithms, (n,
+    classes) float32, are held on the logits' device.
+    log_probs: those that another Recorder held after the epoch before this one's first (its
+        .log_probs), to go on from.
+    Memory: n * epochs of two float32 and a bool on the host, and one epoch's on the logits' device;
+    without tdds never n * classes.
+    Nothing waits for a GPU until an epoch is read: what is wrong with a batch is told while a later
+    one is recorded, and at the latest then. A sample seen twice in an epoch, or never, is refused
+    then. The rows of samples that are not expected are NaN, and have the label -1 unless labels=
+    tells theirs.
 
-    Under torch.distributed every process makes the same Recorder and updates it with its own shard. When an epoch
-    closes (at the first update of the next, in epoch() or dynamics(): call them on every process) the shards are merged
-    by id: every process then holds the whole record, and what one process was given wrong is refused on all.
+    Under torch.distributed every process makes the same Recorder and updates it with its own shard.
+    When an epoch closes (at the first update of the next, in epoch() or dynamics(): call them on
+    every process) the shards are merged by id: every process then holds the whole record, and what
+    one process was given wrong is refused on all.
     """
 
-    def __init__(self, n: int, epochs: int, *, index=None, labels=None, moment: str = "train", tdds: bool = False,
-                 log_probs=None):
+    def __init__(
+        self,
+        n: int,
+        epochs: int,
+        *,
+        index=None,
+        labels=None,
+        moment: str = "train",
+        tdds: bool = False,
+        log_probs=None,
+    ):
         if n < 1 or epochs < 1:
-            raise ValueError(f"Recorder needs at least one sample and one epoch; got n={n}, epochs={epochs}")
+            raise ValueError(
+                f"Recorder needs at least one sample and one epoch; got n={n}, epochs={epochs}"
+            )
         self.n, self.epochs, self.moment = n, epochs, moment
         self.expected = np.arange(n) if index is None else np.asarray(index, dtype=np.int64)
         # (epochs, n): an epoch is one contiguous row
@@ -55,20 +78,31 @@ class Recorder:
         self._divergence = np.full((epochs, n), np.nan, np.float32) if tdds else None
         # (n, classes): as last seen; NaN before that. `train` hands them on from epoch to epoch
         self.log_probs = log_probs
-        told = np.full(n, NO_LABEL) if labels is None else whole_labels(_on_host(labels), n, least=NO_LABEL)
+        told = (
+            np.full(n, NO_LABEL)
+            if labels is None
+            else whole_labels(_on_host(labels), n, least=NO_LABEL)
+        )
         self._told = None if labels is None else told
-        self._given = torch.from_numpy(told.copy())  # (n,): the label of every sample as far as it was told or seen
+        self._given = torch.from_numpy(
+            told.copy()
+        )  # (n,): the label of every sample as far as it was told or seen
         self._classes, self._looked_at = None, 0
         self._questions = deque()  # what is not known to be right yet, as a GPU is still at it
         self._epoch, self._done = None, set()
 
     def update(self, epoch: int, index, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Record one batch. index: (B,) original ids; logits: (B, C), before any softmax; labels: (B,), the given ones.
+        """Record one batch. index: (B,) original ids; logits: (B, C), before any softmax; labels:
+        (B,), the given ones.
 
-        index and labels are whole numbers; tensors, arrays and lists will do, and labels may be (B, 1).
+        index and labels are whole numbers; tensors, arrays and lists will do, and labels may be (B,
+        1).
         """
         if not 0 <= epoch < self.epochs:
-            raise ValueError(f"epoch must be 0..{self.epochs - 1} (this Recorder was made for {self.epochs}); got {epoch}")
+            raise ValueError(
+                f"epoch must be 0..{self.epochs - 1} (this Recorder was made for {self.epochs}); "
+                f"got {epoch}"
+            )
         if epoch in self._done:
             raise ValueError(f"epoch {epoch} was already recorded; count epochs upwards from 0")
         fault, device = None, self._given.device
@@ -78,12 +112,16 @@ class Recorder:
         except ValueError as error:
             if ranks()[1] == 1:
                 raise
-            fault = str(error)  # told to all processes when the epoch closes: if this one stopped here, they would wait
+            fault = str(
+                error
+            )  # told to all processes when the epoch closes: if this one stopped here, they would wait
         if epoch != self._epoch:
             self._close()
             if self._divergence is not None and epoch != len(self._done):
-                raise ValueError("tdds compares an epoch with the one before, so they are recorded in order; got epoch "
-                                 f"{epoch} after {len(self._done)} epochs")
+                raise ValueError(
+                    "tdds compares an epoch with the one before, so they are recorded in order; "
+                    f"got epoch {epoch} after {len(self._done)} epochs"
+                )
             self._open(epoch, device)
         try:
             if fault is None:
@@ -106,33 +144,59 @@ class Recorder:
             self._given[index] = labels
 
     def _moved(self, index, logits):
-        """(B,): how far the probabilities are from those last seen of the same samples, which they replace."""
-        now = logits.detach().float().log_softmax(1).clamp_min(-1e4)  # a class that is masked out has -inf
+        """(B,): how far the probabilities are from those last seen of the same samples, which they
+        replace.
+        """
+        now = (
+            logits.detach().float().log_softmax(1).clamp_min(-1e4)
+        )  # a class that is masked out has -inf
         if self.log_probs is None:
             self.log_probs = torch.full((self.n, logits.shape[1]), torch.nan, device=logits.device)
         before, self.log_probs[index] = self.log_probs[index], now
         return (now.exp() * (now - before).abs()).sum(1)
 
     def _checked(self, index, logits, labels):
-        """The three as tensors on the logits' device, or a ValueError about their kinds, shapes and, on a CPU, ids."""
+        """The three as tensors on the logits' device, or a ValueError about their kinds, shapes
+        and, on a CPU, ids.
+        """
         logits = as_logits(logits)
         index, labels = _whole(index, logits, "index"), _whole(labels, logits, "labels")
-        if index.device.type == "cpu" and len(index) and not (0 <= int(index.min()) and int(index.max()) < self.n):
-            raise ValueError(f"index must be original ids in 0..{self.n - 1}; got {int(index.min())}..{int(index.max())}")
+        if (
+            index.device.type == "cpu"
+            and len(index)
+            and not (0 <= int(index.min()) and int(index.max()) < self.n)
+        ):
+            raise ValueError(
+                f"index must be original ids in 0..{self.n - 1}; got "
+                f"{int(index.min())}..{int(index.max())}"
+            )
         if self._classes not in (None, logits.shape[1]):
-            raise ValueError(f"logits must have the same classes in every batch; got {logits.shape[1]}, and {self._classes} "
-                             "before: record one training with one Recorder")
-        return index.to(logits.device, non_blocking=True), logits, labels.to(logits.device, non_blocking=True)
+            raise ValueError(
+                f"logits must have the same classes in every batch; got {logits.shape[1]}, and "
+                f"{self._classes} before: record one training with one Recorder"
+            )
+        return (
+            index.to(logits.device, non_blocking=True),
+            logits,
+            labels.to(logits.device, non_blocking=True),
+        )
 
     def _judged(self, index, logits, labels):
-        """(index, labels) within their ranges; refuses what is not the sample's, where it may be while a GPU goes on."""
+        """(index, labels) within their ranges; refuses what is not the sample's, where it may be
+        while a GPU goes on.
+        """
         self._classes = logits.shape[1]
         with torch.no_grad():
             at, valid = index.clamp(0, self.n - 1), labels.clamp(0, self._classes - 1)
             known = self._given[at]
             wrong = (at != index) | (valid != labels) | ((known != labels) & (known != NO_LABEL))
-            self._refuse_if(wrong.any(), lambda: self._why(*(value.cpu().numpy() for value in (index, labels, known))))
-            if self._looked_at < 8:  # so many rows will do: fewer may look like probabilities by chance
+            self._refuse_if(
+                wrong.any(),
+                lambda: self._why(*(value.cpu().numpy() for value in (index, labels, known))),
+            )
+            if (
+                self._looked_at < 8
+            ):  # so many rows will do: fewer may look like probabilities by chance
                 alike = look_like_probabilities(logits)
                 self._alike = self._alike & alike if self._looked_at else alike
                 self._looked_at += len(logits)
@@ -146,22 +210,35 @@ class Recorder:
         if len(out := index[(index < 0) | (index >= self.n)]):
             return f"index must be original ids in 0..{self.n - 1}; got {out.min()}..{out.max()}"
         if labels.min() < 0 or labels.max() >= self._classes:
-            return (f"labels must be in 0..{self._classes - 1} (the logits have {self._classes} classes); "
-                    f"got {labels.min()}..{labels.max()}")
+            return (
+                f"labels must be in 0..{self._classes - 1} (the logits have {self._classes} "
+                f"classes); got {labels.min()}..{labels.max()}"
+            )
         [rows] = np.nonzero((known != labels) & (known != NO_LABEL))
         i = index[rows[0]]
-        where = "in an earlier epoch" if self._told is None or self._told[i] == NO_LABEL else "in labels="
-        return (f"a sample's label must stay what it is: {len(rows)} of {len(labels)} in this batch differ (first: id {i} is "
-                f"{known[rows[0]]} {where}, and {labels[rows[0]]} now): ids must be the dataset's own, not places in a "
-                "shuffled order (use dpkit.indexed(dataset)), and labels the given ones, not mixed or changed on the way")
+        where = (
+            "in an earlier epoch"
+            if self._told is None or self._told[i] == NO_LABEL
+            else "in labels="
+        )
+        return (
+            f"a sample's label must stay what it is: {len(rows)} of {len(labels)} in this batch "
+            f"differ (first: id {i} is {known[rows[0]]} {where}, and {labels[rows[0]]} now): ids "
+            "must be the dataset's own, not places in a shuffled order (use "
+            "dpkit.indexed(dataset)), and labels the given ones, not mixed or changed on the way"
+        )
 
     def _refuse_if(self, wrong, why):
-        """ValueError(why()) if `wrong`, a bool on the device: now on a CPU, else once the answer is there without waiting."""
+        """ValueError(why()) if `wrong`, a bool on the device: now on a CPU, else once the answer is
+        there without waiting.
+        """
         if wrong.device.type == "cpu":
             if wrong:
                 raise ValueError(why())
         elif wrong.device.type == "cuda":
-            answer = torch.empty((), dtype=torch.bool, pin_memory=True).copy_(wrong, non_blocking=True)
+            answer = torch.empty((), dtype=torch.bool, pin_memory=True).copy_(
+                wrong, non_blocking=True
+            )
             done = torch.cuda.Event()
             done.record(torch.cuda.current_stream(wrong.device))
             self._questions.append((done.query, done.synchronize, answer, why))
@@ -169,7 +246,9 @@ class Recorder:
             self._questions.append((lambda: False, lambda: None, wrong, why))
 
     def _answers(self, wait=False):
-        """Raise what is wrong with earlier batches, as far as a GPU has come to them; `wait` for all."""
+        """Raise what is wrong with earlier batches, as far as a GPU has come to them; `wait` for
+        all.
+        """
         while self._questions and (wait or self._questions[0][0]()):
             _, finish, answer, why = self._questions.popleft()
             finish()
@@ -178,25 +257,38 @@ class Recorder:
                 raise ValueError(why())
 
     def dynamics(self) -> TrainingDynamics:
-        """The record of all epochs. ValueError if an epoch is missing, or a sample was seen twice in one, or never."""
+        """The record of all epochs. ValueError if an epoch is missing, or a sample was seen twice
+        in one, or never.
+        """
         self._close()
         missing = sorted(set(range(self.epochs)) - self._done)
         if missing:
-            raise ValueError(f"expected {self.epochs} recorded epochs; {len(missing)} are missing (first: epoch {missing[0]}): "
-                             "finish the training, or make the Recorder for fewer epochs")
+            raise ValueError(
+                f"expected {self.epochs} recorded epochs; {len(missing)} are missing (first: epoch "
+                f"{missing[0]}): finish the training, or make the Recorder for fewer epochs"
+            )
         divergence = None if self._divergence is None else self._divergence[1:].T
-        return TrainingDynamics(self._target_prob.T, self._margin.T, self._correct.T, self._given.cpu().numpy(), self.moment,
-                                divergence=divergence)
+        return TrainingDynamics(
+            self._target_prob.T,
+            self._margin.T,
+            self._correct.T,
+            self._given.cpu().numpy(),
+            self.moment,
+            divergence=divergence,
+        )
 
     def epoch(self, epoch: int, *, partial: bool = False) -> tuple:
-        """(target_prob, margin, correct, divergence) of one finished epoch, each (n,), by original id.
+        """(target_prob, margin, correct, divergence) of one finished epoch, each (n,), by original
+        id.
 
         divergence is from the epoch before to this one, NaN in the first; None without tdds.
         """
         if epoch == self._epoch:
             self._close(partial)
         if epoch not in self._done:
-            raise ValueError(f"epoch {epoch} was not recorded; recorded are {sorted(self._done) or 'none'}")
+            raise ValueError(
+                f"epoch {epoch} was not recorded; recorded are {sorted(self._done) or 'none'}"
+            )
         moved = None if self._divergence is None else self._divergence[epoch]
         return self._target_prob[epoch], self._margin[epoch], self._correct[epoch], moved
 
@@ -211,21 +303,39 @@ class Recorder:
         self._fault = None
 
     def _merge(self, epoch):
-        """Make what each process saw of the epoch what all of them saw; every sample has one shard, so sums are exact."""
+        """Make what each process saw of the epoch what all of them saw; every sample has one shard,
+        so sums are exact.
+        """
         device, mine = self._seen.device, self._seen > 0
-        with peers(f"; if none failed, one never closed epoch {epoch}: call epoch() or dynamics() on every process"):
-            made = (self.n, self.epochs, zlib.crc32(self.expected.tobytes()), epoch, self._divergence is not None,
-                    None if self._told is None else zlib.crc32(self._told.tobytes()))
+        with peers(
+            f"; if none failed, one never closed epoch {epoch}: call epoch() or dynamics() on "
+            "every process"
+        ):
+            made = (
+                self.n,
+                self.epochs,
+                zlib.crc32(self.expected.tobytes()),
+                epoch,
+                self._divergence is not None,
+                None if self._told is None else zlib.crc32(self._told.tobytes()),
+            )
             told = gathered((made, self._fault), device)
             for rank, (other, fault) in enumerate(told):
                 if fault:
                     raise ValueError(f"{fault} (in process {rank} of {len(told)}, epoch {epoch})")
                 if other != told[0][0]:
-                    raise ValueError("every process must make the same Recorder (the whole set's n, epochs, index, labels, "
-                                     f"tdds) and record every epoch; process {rank} differs from process 0 in epoch {epoch}")
+                    raise ValueError(
+                        "every process must make the same Recorder (the whole set's n, epochs, "
+                        f"index, labels, tdds) and record every epoch; process {rank} differs from "
+                        f"process 0 in epoch {epoch}"
+                    )
             # the others' samples are NaN here
-            floats = torch.stack([torch.where(mine, value, 0) for value in (*self._now[:2], *self._now[3:])])
-            whole = torch.stack([self._seen, torch.where(mine, self._given, 0).int(), self._now[2].int()])
+            floats = torch.stack(
+                [torch.where(mine, value, 0) for value in (*self._now[:2], *self._now[3:])]
+            )
+            whole = torch.stack(
+                [self._seen, torch.where(mine, self._given, 0).int(), self._now[2].int()]
+            )
             floats, (self._seen, given, correct) = summed(floats), summed(whole)
             if self.log_probs is not None:  # in the next epoch another process may have the sample
                 probs = summed(torch.where(mine[:, None], self.log_probs, 0))
@@ -252,16 +362,31 @@ class Recorder:
         wanted[self.expected] = 1
         for wrong, what in ((seen > wanted, "more often than expected"), (seen < wanted, "never")):
             if wrong.any() and not (partial and what == "never"):
-                shared = "; over several processes DistributedSampler pads with repeated samples: let process r take " \
-                         "order[r::world]" if world > 1 else ""
-                raise ValueError(f"every expected sample must be seen once per epoch; in epoch {epoch} {wrong.sum()} were seen "
-                                 f"{what} (first: id {np.flatnonzero(wrong)[0]}): sample without replacement and "
-                                 f"with drop_last=False, and pass index= if part of the set is trained on{shared}")
+                shared = (
+                    "; over several processes DistributedSampler pads with repeated samples: let "
+                    "process r take order[r::world]"
+                    if world > 1
+                    else ""
+                )
+                raise ValueError(
+                    f"every expected sample must be seen once per epoch; in epoch {epoch} "
+                    f"{wrong.sum()} were seen {what} (first: id {np.flatnonzero(wrong)[0]}): "
+                    "sample without replacement and with drop_last=False, and pass index= if part "
+                    f"of the set is trained on{shared}"
+                )
         lost = (self._seen > 0) & (self._now[0].isnan() | self._now[1].isnan())
         if lost.any():
-            raise ValueError(f"{int(lost.sum())} samples got logits that are not numbers in epoch {epoch} (first: id "
-                             f"{int(lost.nonzero()[0, 0])}): the training diverged; use a smaller learning rate")
-        hosts = [self._target_prob, self._margin, self._correct, *([] if self._divergence is None else [self._divergence])]
+            raise ValueError(
+                f"{int(lost.sum())} samples got logits that are not numbers in epoch {epoch} "
+                f"(first: id {int(lost.nonzero()[0, 0])}): the training diverged; use a smaller "
+                "learning rate"
+            )
+        hosts = [
+            self._target_prob,
+            self._margin,
+            self._correct,
+            *([] if self._divergence is None else [self._divergence]),
+        ]
         for host, device in zip(hosts, self._now, strict=True):
             host[epoch] = device.cpu().numpy()
         self._done.add(epoch)
@@ -271,28 +396,45 @@ def as_logits(logits) -> torch.Tensor:
     """logits as a (B, C) tensor of floats, or one sentence that says what to pass."""
     wanted = "logits must be one tensor (B, C), a row of class logits per sample"
     if hasattr(logits, "logits"):
-        raise ValueError(f"{wanted}; got {type(logits).__name__}, which holds them: pass output.logits")
+        raise ValueError(
+            f"{wanted}; got {type(logits).__name__}, which holds them: pass output.logits"
+        )
     if isinstance(logits, (tuple, list)):
-        raise ValueError(f"{wanted}; got a {type(logits).__name__} of {len(logits)}, as networks with several outputs return: "
-                         "pass the one that classifies, e.g. output[0]")
+        raise ValueError(
+            f"{wanted}; got a {type(logits).__name__} of {len(logits)}, as networks with several "
+            "outputs return: pass the one that classifies, e.g. output[0]"
+        )
     if isinstance(logits, Mapping):
-        raise ValueError(f"{wanted}; got a {type(logits).__name__} with {', '.join(map(repr, logits)) or 'nothing'}: pass the "
-                         "entry that holds them")
+        raise ValueError(
+            f"{wanted}; got a {type(logits).__name__} with "
+            f"{', '.join(map(repr, logits)) or 'nothing'}: pass the entry that holds them"
+        )
     if isinstance(logits, np.ndarray):
         logits = torch.from_numpy(np.array(logits, dtype=logits.dtype.newbyteorder("=")))
     if not isinstance(logits, torch.Tensor):
         raise ValueError(f"{wanted}; got {type(logits).__name__}: pass what the network returns")
     shape = tuple(logits.shape)
-    advice = {0: "pass the whole batch's", 1: "of one output z per sample pass torch.stack([0 * z, z], 1)",
-              3: "a Recorder keeps one answer per sample: pool over the sequence first, e.g. logits.mean(1)",
-              4: "a Recorder keeps one answer per sample, not one per pixel: pool first, e.g. logits.mean((2, 3))"}
+    advice = {
+        0: "pass the whole batch's",
+        1: "of one output z per sample pass torch.stack([0 * z, z], 1)",
+        3: "a Recorder keeps one answer per sample: pool over the sequence first, e.g. logits.mean(1)",
+        4: "a Recorder keeps one answer per sample, not one per pixel: pool first, e.g. logits.mean((2, 3))",
+    }
     if logits.ndim != 2:
-        raise ValueError(f"{wanted}; got shape {shape}: {advice.get(logits.ndim, 'pool the other dimensions first')}")
+        raise ValueError(
+            f"{wanted}; got shape {shape}: "
+            f"{advice.get(logits.ndim, 'pool the other dimensions first')}"
+        )
     if shape[1] < 2:
-        raise ValueError(f"{wanted}, with at least two classes; got shape {shape}: of one output z per sample pass "
-                         "torch.cat([0 * z, z], 1)")
+        raise ValueError(
+            f"{wanted}, with at least two classes; got shape {shape}: of one output z per sample "
+            "pass torch.cat([0 * z, z], 1)"
+        )
     if not logits.is_floating_point():
-        raise ValueError(f"{wanted}, in floating point; got {logits.dtype}: pass the network's output, not its answers")
+        raise ValueError(
+            f"{wanted}, in floating point; got {logits.dtype}: pass the network's output, not its "
+            "answers"
+        )
     return logits
 
 
@@ -311,26 +453,45 @@ def _whole(values, logits, name):
     """One whole number per row of logits, as int64; labels may be a column."""
     wanted = f"{name} must be ({len(logits)},) whole numbers, one per row of logits"
     if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
-        values = np.array(values, dtype=np.int64 if name == "labels" or values.dtype != np.uint8 else np.uint8)
+        values = np.array(
+            values, dtype=np.int64 if name == "labels" or values.dtype != np.uint8 else np.uint8
+        )
     try:
         values = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"{wanted}; got a {type(values).__name__} that holds something else: pass the dataset's own row "
-                         "numbers, as dpkit.indexed(dataset) yields them, and class numbers") from None
+        raise ValueError(
+            f"{wanted}; got a {type(values).__name__} that holds something else: pass the "
+            "dataset's own row numbers, as dpkit.indexed(dataset) yields them, and class numbers"
+        ) from None
     if name == "labels" and values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if name == "labels" and values.shape == logits.shape:
-        what = "soft labels, such as mixup and label smoothing make" if values.is_floating_point() else "one-hot labels"
-        raise ValueError(f"{wanted}, the given ones; got {values.dtype} of shape {tuple(values.shape)}, {what}: pass the "
-                         "labels that the dataset gives, and of one-hot labels labels.argmax(1)")
-    no_ids = values.dtype == torch.uint8 and name == "index"  # a mask, or ids that were cut off at 255
-    if values.dtype == torch.bool or no_ids or values.is_floating_point() or values.shape != logits.shape[:1]:
+        what = (
+            "soft labels, such as mixup and label smoothing make"
+            if values.is_floating_point()
+            else "one-hot labels"
+        )
+        raise ValueError(
+            f"{wanted}, the given ones; got {values.dtype} of shape {tuple(values.shape)}, {what}: "
+            "pass the labels that the dataset gives, and of one-hot labels labels.argmax(1)"
+        )
+    no_ids = (
+        values.dtype == torch.uint8 and name == "index"
+    )  # a mask, or ids that were cut off at 255
+    if (
+        values.dtype == torch.bool
+        or no_ids
+        or values.is_floating_point()
+        or values.shape != logits.shape[:1]
+    ):
         raise ValueError(f"{wanted}; got {values.dtype} of shape {tuple(values.shape)}")
     return values.long()
 
 
 def look_at(logits: torch.Tensor, labels: torch.Tensor):
-    """(target_prob, margin, correct), each (B,), of logits (B, C) for the given labels (B,). In float32."""
+    """(target_prob, margin, correct), each (B,), of logits (B, C) for the given labels (B,). In
+    float32.
+    """
     logits = logits.detach().float()
     at = labels[:, None]
     given = logits.gather(1, at)
@@ -352,11 +513,13 @@ class indexed(torch.utils.data.Dataset):
         return i, self.dataset[i]
 
 
-# ---- several processes of one training -------------------------------------------------------------------------
+# ---- several processes of one training -----------------------------------------------------------
 
 
 def ranks() -> tuple[int, int]:
-    """(this process's rank, number of processes) under torch.distributed; (0, 1) without, and then nothing is exchanged."""
+    """(this process's rank, number of processes) under torch.distributed; (0, 1) without, and then
+    nothing is exchanged.
+    """
     distributed = torch.distributed
     if not (distributed.is_available() and distributed.is_initialized()):
         return 0, 1
@@ -366,13 +529,18 @@ def ranks() -> tuple[int, int]:
 def gathered(value, device) -> list:
     """Every process's `value` (plain Python), by rank."""
     found = [None] * ranks()[1]
-    with peers(), torch.cuda.device(device) if device.type == "cuda" else nullcontext():  # nccl: by way of the current GPU
+    with (
+        peers(),
+        torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
+    ):  # nccl: by way of the current GPU
         torch.distributed.all_gather_object(found, value)
     return found
 
 
 def summed(tensor) -> torch.Tensor:
-    """The sum of every process's `tensor`, the same bits on each: with nccl alone by way of the GPU, else of the CPU."""
+    """The sum of every process's `tensor`, the same bits on each: with nccl alone by way of the
+    GPU, else of the CPU.
+    """
     carried = tensor.clone() if torch.distributed.get_backend() == "nccl" else tensor.cpu().clone()
     with peers():
         torch.distributed.all_reduce(carried)
@@ -381,7 +549,8 @@ def summed(tensor) -> torch.Tensor:
 
 @contextmanager
 def together(device):
-    """What one process raises inside is raised on all of them, and nobody leaves before all have come to the end.
+    """What one process raises inside is raised on all of them, and nobody leaves before all have
+    come to the end.
 
     Inside, nothing may wait for another process. Does nothing if there is one.
     """
@@ -393,15 +562,19 @@ def together(device):
         yield
     except Exception as error:
         mine = error
-    told = gathered(mine and (isinstance(mine, ValueError), str(mine) or type(mine).__name__), device)
+    told = gathered(
+        mine and (isinstance(mine, ValueError), str(mine) or type(mine).__name__), device
+    )
     if mine:
         raise mine
     for refused, sentence in filter(None, told):
         raise (ValueError if refused else RuntimeError)(sentence)
 
 
-ENDED = ("another process of this training ended (rank unknown; its own message says why): start the same command again, it "
-         "goes on from the checkpoint if it has one")
+ENDED = (
+    "another process of this training ended (rank unknown; its own message says why): start the "
+    "same command again, it goes on from the checkpoint if it has one"
+)
 
 
 @contextmanager

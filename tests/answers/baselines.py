@@ -1,4 +1,6 @@
-"""Answers to the exercises of lesson 07 as learners write them: right ones, and wrong ones with a word of the message."""
+"""Answers to the exercises of lesson 07 as learners write them: right ones, and wrong ones with a
+word of the message.
+"""
 
 import numpy as np
 import torch
@@ -44,11 +46,16 @@ def roots_forgotten(probs, features, labels):
 
 def all_in_one(probs, features, labels):
     error = probs - np.eye(probs.shape[1])[labels]
-    return np.linalg.norm(error) * np.linalg.norm(np.hstack([features, np.ones((len(features), 1))]))
+    return np.linalg.norm(error) * np.linalg.norm(
+        np.hstack([features, np.ones((len(features), 1))])
+    )
 
 
 def of_the_mean_loss(probs, features, labels):
-    error, inputs = probs - np.eye(probs.shape[1])[labels], np.hstack([features, np.ones((len(features), 1))])
+    error, inputs = (
+        probs - np.eye(probs.shape[1])[labels],
+        np.hstack([features, np.ones((len(features), 1))]),
+    )
     return np.linalg.norm(np.einsum("nc,nd->ncd", error, inputs) / len(labels), axis=(1, 2))
 
 
@@ -70,7 +77,7 @@ def label_as_column(probs, features, labels):
 def window_by_window(moves, window):
     scores, last = np.zeros(len(moves)), moves.shape[1] + 1 - window
     for k in range(last + 1):
-        inside = moves[:, k:k + window - 1]
+        inside = moves[:, k : k + window - 1]
         deviation = np.sqrt(np.sum((inside - inside.mean(axis=1, keepdims=True)) ** 2, axis=1))
         scores += 0.9 * 0.1 ** (last - k) * deviation
     return scores
@@ -79,19 +86,23 @@ def window_by_window(moves, window):
 def std_times_root(moves, window):
     inside = torch.from_numpy(moves).unfold(1, window - 1, 1)
     deviations = inside.std(2, correction=0) * (window - 1) ** 0.5
-    return deviations @ (0.9 * 0.1 ** torch.arange(deviations.shape[1] - 1, -1, -1, dtype=torch.float64))
+    return deviations @ (
+        0.9 * 0.1 ** torch.arange(deviations.shape[1] - 1, -1, -1, dtype=torch.float64)
+    )
 
 
 def tdds_of_the_library(moves, window):
     half = np.full((len(moves), moves.shape[1] + 1), 0.5)
-    record = dpkit.TrainingDynamics(half, half, half > 0, np.zeros(len(moves), int), divergence=moves)
+    record = dpkit.TrainingDynamics(
+        half, half, half > 0, np.zeros(len(moves), int), divergence=moves
+    )
     return dpkit.tdds(record, window=window).values
 
 
 def first_window_heaviest(moves, window):
     scores = np.zeros(len(moves))
     for k in range(moves.shape[1] - window + 2):
-        inside = moves[:, k:k + window - 1]
+        inside = moves[:, k : k + window - 1]
         scores += 0.9 * 0.1**k * np.sqrt(((inside - inside.mean(1)[:, None]) ** 2).sum(1))
     return scores
 
@@ -99,19 +110,26 @@ def first_window_heaviest(moves, window):
 def j_moves(moves, window):
     scores, count = np.zeros(len(moves)), moves.shape[1] - window + 1
     for k in range(count):
-        inside = moves[:, k:k + window]
-        scores += 0.9 * 0.1 ** (count - 1 - k) * np.sqrt(((inside - inside.mean(1)[:, None]) ** 2).sum(1))
+        inside = moves[:, k : k + window]
+        scores += (
+            0.9 * 0.1 ** (count - 1 - k) * np.sqrt(((inside - inside.mean(1)[:, None]) ** 2).sum(1))
+        )
     return scores
 
 
 def numpy_std(moves, window):
     last = moves.shape[1] - window + 1
-    return sum(0.9 * 0.1 ** (last - k) * moves[:, k:k + window - 1].std(axis=1) for k in range(last + 1))
+    return sum(
+        0.9 * 0.1 ** (last - k) * moves[:, k : k + window - 1].std(axis=1) for k in range(last + 1)
+    )
 
 
 def sample_std(moves, window):
     last = moves.shape[1] - window + 1
-    return sum(0.9 * 0.1 ** (last - k) * moves[:, k:k + window - 1].std(axis=1, ddof=1) for k in range(last + 1))
+    return sum(
+        0.9 * 0.1 ** (last - k) * moves[:, k : k + window - 1].std(axis=1, ddof=1)
+        for k in range(last + 1)
+    )
 
 
 def mean_of_windows(moves, window):
@@ -126,15 +144,17 @@ def no_decay_in_front(moves, window):
 def one_window_short(moves, window):
     scores, last = np.zeros(len(moves)), moves.shape[1] + 1 - window
     for k in range(last):
-        inside = moves[:, k:k + window - 1]
-        scores += 0.9 * 0.1 ** (last - 1 - k) * np.sqrt(((inside - inside.mean(1)[:, None]) ** 2).sum(1))
+        inside = moves[:, k : k + window - 1]
+        scores += (
+            0.9 * 0.1 ** (last - 1 - k) * np.sqrt(((inside - inside.mean(1)[:, None]) ** 2).sum(1))
+        )
     return scores
 
 
 def around_the_last_move(moves, window):
     scores, last = np.zeros(len(moves)), moves.shape[1] + 1 - window
     for k in range(last + 1):
-        inside = moves[:, k:k + window - 1]
+        inside = moves[:, k : k + window - 1]
         scores += 0.9 * 0.1 ** (last - k) * np.sqrt(((inside - inside[:, -1:]) ** 2).sum(1))
     return scores
 
@@ -219,18 +239,48 @@ def halved(logits, labels):
 
 
 ANSWERS = {
-    "grand": ([product_of_lengths, all_gradients, grand_of_the_library], {
-        without_bias: "bias is forgotten", error_only: "EL2N", p_for_error: "label is not read",
-        roots_forgotten: "the root of that", all_in_one: "axis=1", of_the_mean_loss: "Divided by n",
-        label_in_place: "changes its input `probs` in place", as_a_list: "np.array(...)", label_as_column: "tried with"}),
-    "tdds": ([window_by_window, std_times_root, tdds_of_the_library], {
-        first_window_heaviest: "wrong way", j_moves: "one move too many", numpy_std: "mean under the root", sample_std: "J - 2",
-        mean_of_windows: "count alike", no_decay_in_front: "has weight 1", one_window_short: "last window is missing",
-        around_the_last_move: "numbers differ", one_score_a_window: "has shape (3, 6)"}),
-    "area_under_margin": ([others_masked, margin_by_margin], {
-        high_end: "LOW area",
-        struck_out_with_nought: "struck out with 0", final_margin: "last epoch's margin", largest_of_all: "Leave the label out",
-        first_minus_second: "does not read the label", second_for_other: "largest OTHER",
-        of_probabilities: "margins of probabilities", total: "added up",
-        masks_its_input: "changes its input `logits` in place", over_the_samples: "has shape (3,)", halved: "numbers differ"}),
+    "grand": (
+        [product_of_lengths, all_gradients, grand_of_the_library],
+        {
+            without_bias: "bias is forgotten",
+            error_only: "EL2N",
+            p_for_error: "label is not read",
+            roots_forgotten: "the root of that",
+            all_in_one: "axis=1",
+            of_the_mean_loss: "Divided by n",
+            label_in_place: "changes its input `probs` in place",
+            as_a_list: "np.array(...)",
+            label_as_column: "tried with",
+        },
+    ),
+    "tdds": (
+        [window_by_window, std_times_root, tdds_of_the_library],
+        {
+            first_window_heaviest: "wrong way",
+            j_moves: "one move too many",
+            numpy_std: "mean under the root",
+            sample_std: "J - 2",
+            mean_of_windows: "count alike",
+            no_decay_in_front: "has weight 1",
+            one_window_short: "last window is missing",
+            around_the_last_move: "numbers differ",
+            one_score_a_window: "has shape (3, 6)",
+        },
+    ),
+    "area_under_margin": (
+        [others_masked, margin_by_margin],
+        {
+            high_end: "LOW area",
+            struck_out_with_nought: "struck out with 0",
+            final_margin: "last epoch's margin",
+            largest_of_all: "Leave the label out",
+            first_minus_second: "does not read the label",
+            second_for_other: "largest OTHER",
+            of_probabilities: "margins of probabilities",
+            total: "added up",
+            masks_its_input: "changes its input `logits` in place",
+            over_the_samples: "has shape (3,)",
+            halved: "numbers differ",
+        },
+    ),
 }

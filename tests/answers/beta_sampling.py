@@ -1,4 +1,6 @@
-"""Answers to the exercises of lesson 03 as learners write them: right ones, and wrong ones with a word of the message."""
+"""Answers to the exercises of lesson 03 as learners write them: right ones, and wrong ones with a
+word of the message.
+"""
 
 import math
 
@@ -181,19 +183,46 @@ def list_of_ids(weight, uniform, keep):
 
 def one_too_few(weight, uniform, keep):
     total = np.log(weight) - np.log(-np.log(uniform))
-    return np.sort(np.argsort(-total)[:keep - 1])
+    return np.sort(np.argsort(-total)[: keep - 1])
 
 
 ANSWERS = {
-    "reached_ratio": ([with_the_library, by_rounding], {
-        stays: "fraction that stays", cut_off: "cut off", rounds_the_removed: "removed images are rounded",
-        no_rounding: "Only whole images", school_rounding: "to the even number", in_percent: "The result is 60"}),
-    "sampling_shares": ([with_logarithms, with_scipy, image_by_image], {
-        kept_ratio: "fraction that stays", mean_ease: "mean over all images", exchanged: "changed places",
-        density_alone: "density alone", never_divided: "constant included", never_clipped: "Clip first",
-        forgets_minus_one: "exponents are α and β", clips_in_place: "changes its input `mean_prob` in place"}),
-    "gumbel_draw": ([gumbel, by_keys, with_a_partition], {
-        unsorted: "in the order of their sums", smallest: "smallest sums", one_logarithm: "One logarithm is missing",
-        plain_weights: "added to the weights", no_chance: "nothing is drawn", mask: "a mask", list_of_ids: "is a list of 3",
-        one_too_few: "has shape (2,)", from_zeros: "but as floats"}),
+    "reached_ratio": (
+        [with_the_library, by_rounding],
+        {
+            stays: "fraction that stays",
+            cut_off: "cut off",
+            rounds_the_removed: "removed images are rounded",
+            no_rounding: "Only whole images",
+            school_rounding: "to the even number",
+            in_percent: "The result is 60",
+        },
+    ),
+    "sampling_shares": (
+        [with_logarithms, with_scipy, image_by_image],
+        {
+            kept_ratio: "fraction that stays",
+            mean_ease: "mean over all images",
+            exchanged: "changed places",
+            density_alone: "density alone",
+            never_divided: "constant included",
+            never_clipped: "Clip first",
+            forgets_minus_one: "exponents are α and β",
+            clips_in_place: "changes its input `mean_prob` in place",
+        },
+    ),
+    "gumbel_draw": (
+        [gumbel, by_keys, with_a_partition],
+        {
+            unsorted: "in the order of their sums",
+            smallest: "smallest sums",
+            one_logarithm: "One logarithm is missing",
+            plain_weights: "added to the weights",
+            no_chance: "nothing is drawn",
+            mask: "a mask",
+            list_of_ids: "is a list of 3",
+            one_too_few: "has shape (2,)",
+            from_zeros: "but as floats",
+        },
+    ),
 }

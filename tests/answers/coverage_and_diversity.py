@@ -1,4 +1,6 @@
-"""Answers to the exercises of lesson 08 as learners write them: right ones, and wrong ones with a word of the message."""
+"""Answers to the exercises of lesson 08 as learners write them: right ones, and wrong ones with a
+word of the message.
+"""
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -28,7 +30,9 @@ def with_a_sorted_list(counts, keep):
 
 def budgets_of_the_library(counts, keep):
     stratum = np.repeat(np.arange(len(counts)), counts)
-    drawn = selectors.keep_ccs(Scores(stratum.astype(float), "stratum"), keep, cutoff=0, strata=len(counts), rng=0)
+    drawn = selectors.keep_ccs(
+        Scores(stratum.astype(float), "stratum"), keep, cutoff=0, strata=len(counts), rng=0
+    )
     return np.bincount(stratum[drawn.kept], minlength=len(counts))
 
 
@@ -132,12 +136,12 @@ def with_the_diagonal(features, k):
 def k_plus_one(features, k):
     near = np.zeros((len(features), len(features)), bool)
     for i, x in enumerate(features):
-        near[i, np.argsort(np.linalg.norm(features - x, axis=1))[:k + 1]] = True
+        near[i, np.argsort(np.linalg.norm(features - x, axis=1))[: k + 1]] = True
     return near | near.T
 
 
 def only_ids(features, k):
-    return cdist(features, features).argsort(1)[:, 1:k + 1]
+    return cdist(features, features).argsort(1)[:, 1 : k + 1]
 
 
 def upper_half(features, k):
@@ -194,18 +198,45 @@ def of_the_kept_alone(features, kept):
 
 
 ANSWERS = {
-    "water_filling": ([smallest_first, with_a_sorted_list, budgets_of_the_library], {
-        in_sorted_order: "in the order of size", once: "first equal share", as_they_stand: "as they stand",
-        largest_first: "largest stratum is filled first", like_a_random_draw: "in proportion", keep_stays: "again and again",
-        empties_the_counts: "changes its input `counts` in place", only_a_list: "is a list of 4",
-        one_too_many: "numbers differ"}),
-    "neighbour_graph": ([either_is_near, with_a_tree], {
-        one_by_one: "i may name j", each_other: "EACH OTHER", added: "There is a 2", with_the_diagonal: "their own nearest",
-        k_plus_one: "diagonal should be False", only_ids: "ids of the k nearest", upper_half: "numbers differ, first [1, 0]",
-        along_the_first_axis: "numbers differ"}),
-    "cover_radius": ([by_columns, by_a_tree], {
-        average: "mean distance", squared: "a root is missing", farthest_pair: "farthest pair",
-        axes_exchanged: "axes are exchanged", max_then_min: "changed places", who_it_is: "WHICH",
-        every_distance: "distances of all samples", city_blocks: "added up",
-        of_the_kept_alone: "expected was"}),
+    "water_filling": (
+        [smallest_first, with_a_sorted_list, budgets_of_the_library],
+        {
+            in_sorted_order: "in the order of size",
+            once: "first equal share",
+            as_they_stand: "as they stand",
+            largest_first: "largest stratum is filled first",
+            like_a_random_draw: "in proportion",
+            keep_stays: "again and again",
+            empties_the_counts: "changes its input `counts` in place",
+            only_a_list: "is a list of 4",
+            one_too_many: "numbers differ",
+        },
+    ),
+    "neighbour_graph": (
+        [either_is_near, with_a_tree],
+        {
+            one_by_one: "i may name j",
+            each_other: "EACH OTHER",
+            added: "There is a 2",
+            with_the_diagonal: "their own nearest",
+            k_plus_one: "diagonal should be False",
+            only_ids: "ids of the k nearest",
+            upper_half: "numbers differ, first [1, 0]",
+            along_the_first_axis: "numbers differ",
+        },
+    ),
+    "cover_radius": (
+        [by_columns, by_a_tree],
+        {
+            average: "mean distance",
+            squared: "a root is missing",
+            farthest_pair: "farthest pair",
+            axes_exchanged: "axes are exchanged",
+            max_then_min: "changed places",
+            who_it_is: "WHICH",
+            every_distance: "distances of all samples",
+            city_blocks: "added up",
+            of_the_kept_alone: "expected was",
+        },
+    ),
 }

@@ -1,4 +1,6 @@
-"""Answers to the exercises of lesson 05 as learners write them: right ones, and wrong ones with a word of the message."""
+"""Answers to the exercises of lesson 05 as learners write them: right ones, and wrong ones with a
+word of the message.
+"""
 
 import numpy as np
 
@@ -91,7 +93,7 @@ def still_spent(where, flops):
 
 
 def added_twice(where, flops):
-    costs = [flops[:k + 1].sum() for k in where]
+    costs = [flops[: k + 1].sum() for k in where]
     return 1 - np.mean(costs) / flops[-1]
 
 
@@ -164,7 +166,7 @@ def target_prob(early, final, labels):
 
 def prune(scores, prune_ratio):
     n = len(scores.values)
-    gone = np.argsort(scores.values)[:n - dpkit.keep_count(n, prune_ratio)]
+    gone = np.argsort(scores.values)[: n - dpkit.keep_count(n, prune_ratio)]
     return np.sort(gone[np.isfinite(scores.values[gone])])
 
 
@@ -190,7 +192,9 @@ def prunes_what_is_protected(scores, prune_ratio):
 
 def ids_of_the_finite(scores, prune_ratio):
     finite = scores.values[np.isfinite(scores.values)]
-    return np.sort(np.argsort(finite)[:len(scores.values) - dpkit.keep_count(len(scores.values), prune_ratio)])
+    return np.sort(
+        np.argsort(finite)[: len(scores.values) - dpkit.keep_count(len(scores.values), prune_ratio)]
+    )
 
 
 def share_of_the_finite(scores, prune_ratio):
@@ -201,12 +205,12 @@ def share_of_the_finite(scores, prune_ratio):
 
 def surest_first(scores, prune_ratio):
     n = len(scores.values)
-    gone = np.argsort(scores.values)[:n - dpkit.keep_count(n, prune_ratio)]
+    gone = np.argsort(scores.values)[: n - dpkit.keep_count(n, prune_ratio)]
     return gone[scores.values[gone] < np.inf]
 
 
 def cut_off(scores, prune_ratio):
-    gone = np.argsort(scores.values)[:int(len(scores.values) * prune_ratio)]
+    gone = np.argsort(scores.values)[: int(len(scores.values) * prune_ratio)]
     return np.sort(gone[np.isfinite(scores.values[gone])])
 
 
@@ -219,20 +223,53 @@ def selection(scores, prune_ratio):
 
 
 ANSWERS = {
-    "leaving_exit": ([with_argmax, with_loops, from_the_deepest], {
-        nobody_is_sure: "leaves at 0 here", at_least: "It must be surer", overwritten_by_the_deeper: "the last of the early",
-        from_one: "counted from 1", how_many: "how many leave at each exit", over_samples: "has shape (3,)",
-        pythons_list: "a list of 6", from_zeros: "but as floats"}),
-    "flops_saved": ([share, by_counting], {
-        still_spent: "still spent", added_twice: "added up twice", against_the_sum: "not the sum",
-        against_the_dearest: "nobody goes all the way",
-        mean_of_exits: "mean over the exits", number_of_flops: "a number of FLOPs", per_image: "a single number"}),
-    "early_exit_score": ([score, sample_by_sample], {
-        confidence: "The direction", only_early: "second condition is missing", either: "`&`, not `|`",
-        agreeing: "compared with each other", zero_for_the_rest: "score 0 here", nan_for_the_rest: "NaN in the result",
-        target_prob: "numbers differ"}),
-    "prune_surest": ([prune, by_the_library, one_at_a_time], {
-        prunes_what_is_protected: "never pruned: prune fewer", ids_of_the_finite: "shortened array",
-        share_of_the_finite: "samples that may go", surest_first: "the surest first", keeps: "the samples to keep",
-        selection: "yours is a Selection", cut_off: "cut off"}),
+    "leaving_exit": (
+        [with_argmax, with_loops, from_the_deepest],
+        {
+            nobody_is_sure: "leaves at 0 here",
+            at_least: "It must be surer",
+            overwritten_by_the_deeper: "the last of the early",
+            from_one: "counted from 1",
+            how_many: "how many leave at each exit",
+            over_samples: "has shape (3,)",
+            pythons_list: "a list of 6",
+            from_zeros: "but as floats",
+        },
+    ),
+    "flops_saved": (
+        [share, by_counting],
+        {
+            still_spent: "still spent",
+            added_twice: "added up twice",
+            against_the_sum: "not the sum",
+            against_the_dearest: "nobody goes all the way",
+            mean_of_exits: "mean over the exits",
+            number_of_flops: "a number of FLOPs",
+            per_image: "a single number",
+        },
+    ),
+    "early_exit_score": (
+        [score, sample_by_sample],
+        {
+            confidence: "The direction",
+            only_early: "second condition is missing",
+            either: "`&`, not `|`",
+            agreeing: "compared with each other",
+            zero_for_the_rest: "score 0 here",
+            nan_for_the_rest: "NaN in the result",
+            target_prob: "numbers differ",
+        },
+    ),
+    "prune_surest": (
+        [prune, by_the_library, one_at_a_time],
+        {
+            prunes_what_is_protected: "never pruned: prune fewer",
+            ids_of_the_finite: "shortened array",
+            share_of_the_finite: "samples that may go",
+            surest_first: "the surest first",
+            keeps: "the samples to keep",
+            selection: "yours is a Selection",
+            cut_off: "cut off",
+        },
+    ),
 }

@@ -1,4 +1,6 @@
-"""Answers to the exercises of lesson 06 as learners write them: right ones, and wrong ones with a word of the message."""
+"""Answers to the exercises of lesson 06 as learners write them: right ones, and wrong ones with a
+word of the message.
+"""
 
 import numpy as np
 
@@ -30,8 +32,12 @@ def mean_added(p, label, h, g_mean, H, n):
 
 
 def all_backwards(p, label, h, g_mean, H, n):
-    return np.linalg.solve(H, g_mean.ravel() - np.outer(p - np.eye(len(p))[label], np.append(h, 1)).ravel()).reshape(
-        len(p), -1) / n
+    return (
+        np.linalg.solve(
+            H, g_mean.ravel() - np.outer(p - np.eye(len(p))[label], np.append(h, 1)).ravel()
+        ).reshape(len(p), -1)
+        / n
+    )
 
 
 def error_backwards(p, label, h, g_mean, H, n):
@@ -251,22 +257,61 @@ def gradient_squared(S, pruned, test_gradient, of):
 
 
 ANSWERS = {
-    "influence_of_one": ([solved, with_loops], {
-        koh_and_liang: "ḡ is missing", mean_added: "ḡ is added", all_backwards: "is ADDED", error_backwards: "other sign",
-        of_the_sum_of_losses: "The 1/n is missing", no_label: "label is not read", times_hessian: "H is multiplied",
-        no_hessian: "how hard the sample pulls", bias_first: "before the features", features_outside: "features first",
-        as_one_row: "in one row", as_the_library_orders_it: "has shape (6,); expected was (2, 3)", no_bias: "stopped with",
-        error_in_place: "changes its input `p` in place", mean_in_place: "changes its input `g_mean` in place"}),
-    "swap_change": ([without_root, as_the_formula_stands], {
-        gain: "old minus new", a_joins: "change roles", new_length_squared: "new squared length", of_lengths: "SQUARE",
-        no_cross_term: "product of the two that swap", once_instead_of_twice: "A 2 is missing",
-        half_of_the_formula: "tried with", one_number_a_coordinate: "has shape (3,)",
-        moves_the_sum: "changes its input `u` in place"}),
-    "two_epsilons": ([bounds, from_theorem_1], {
-        lengths_added: "lengths are added", mean_of_the_pruned: "mean of the pruned", axis_forgotten: "axis=0",
-        of_the_kept: "those that stay", never_a_factor: 'is missing of="mean"', always_a_factor: 'is there of="sum" too',
-        names_swapped: "changed places", upside_down: "upside down", over_the_pruned: "has m below",
-        n_times_the_shift: "in it as well", one_epsilon: "one number here", sum_of_S_again: "The second is |sum of S|",
-        count_of_the_pruned: "m times |sum of S|", n_twice: "the 1/n twice", theorem_1_over_n: "by n for both",
-        prediction: "with a sign", only_the_bound: "should be 3 values", gradient_squared: "Value 3 of the result"}),
+    "influence_of_one": (
+        [solved, with_loops],
+        {
+            koh_and_liang: "ḡ is missing",
+            mean_added: "ḡ is added",
+            all_backwards: "is ADDED",
+            error_backwards: "other sign",
+            of_the_sum_of_losses: "The 1/n is missing",
+            no_label: "label is not read",
+            times_hessian: "H is multiplied",
+            no_hessian: "how hard the sample pulls",
+            bias_first: "before the features",
+            features_outside: "features first",
+            as_one_row: "in one row",
+            as_the_library_orders_it: "has shape (6,); expected was (2, 3)",
+            no_bias: "stopped with",
+            error_in_place: "changes its input `p` in place",
+            mean_in_place: "changes its input `g_mean` in place",
+        },
+    ),
+    "swap_change": (
+        [without_root, as_the_formula_stands],
+        {
+            gain: "old minus new",
+            a_joins: "change roles",
+            new_length_squared: "new squared length",
+            of_lengths: "SQUARE",
+            no_cross_term: "product of the two that swap",
+            once_instead_of_twice: "A 2 is missing",
+            half_of_the_formula: "tried with",
+            one_number_a_coordinate: "has shape (3,)",
+            moves_the_sum: "changes its input `u` in place",
+        },
+    ),
+    "two_epsilons": (
+        [bounds, from_theorem_1],
+        {
+            lengths_added: "lengths are added",
+            mean_of_the_pruned: "mean of the pruned",
+            axis_forgotten: "axis=0",
+            of_the_kept: "those that stay",
+            never_a_factor: 'is missing of="mean"',
+            always_a_factor: 'is there of="sum" too',
+            names_swapped: "changed places",
+            upside_down: "upside down",
+            over_the_pruned: "has m below",
+            n_times_the_shift: "in it as well",
+            one_epsilon: "one number here",
+            sum_of_S_again: "The second is |sum of S|",
+            count_of_the_pruned: "m times |sum of S|",
+            n_twice: "the 1/n twice",
+            theorem_1_over_n: "by n for both",
+            prediction: "with a sign",
+            only_the_bound: "should be 3 values",
+            gradient_squared: "Value 3 of the result",
+        },
+    ),
 }

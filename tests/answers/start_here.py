@@ -1,4 +1,6 @@
-"""Answers to the exercises of lesson 00 as learners write them: right ones, and wrong ones with a word of the message."""
+"""Answers to the exercises of lesson 00 as learners write them: right ones, and wrong ones with a
+word of the message.
+"""
 
 import math
 
@@ -159,7 +161,9 @@ def of_the_mean(accuracy, baseline):
 
 
 def how_far(accuracy, baseline):
-    return sum(abs(a - b) for a, b in zip(accuracy, baseline)) / len(accuracy), (accuracy - baseline).std(ddof=1)
+    return sum(abs(a - b) for a, b in zip(accuracy, baseline)) / len(accuracy), (
+        accuracy - baseline
+    ).std(ddof=1)
 
 
 def best_with_best(accuracy, baseline):
@@ -185,19 +189,52 @@ def in_fractions(accuracy, baseline):
 
 
 ANSWERS = {
-    "how_many_stay": ([stay, what_is_left], {
-        gone: "how many go", down: "cut off", up: "Rounded up", not_rounded: "Nobody can keep", as_a_count: "taken away",
-        rounded_too_early: "fraction itself is rounded", as_a_percentage: "no percentage", one_for_luck: "expected was 65"}),
-    "moon_place": ([in_arrays, in_loops], {
-        with_divisor_t: "divisor", exchanged: "exchanged", no_root: "variance", per_epoch: "per epoch",
-        one_dot: "one place for all", upside_down: "upside down", highest_minus_lowest: "lowest to highest",
-        at_the_end: "last epoch", one_array: "should be 2 values", in_lists: "np.array(...)",
-        centred_in_place: "changes its input `target_prob` in place", the_middle: "Value 2 of the result: 3 of 3"}),
-    "paired_difference": ([subtracted, seed_by_seed], {
-        the_other_way_round: "sign is reversed", two_spreads_added: "added as if",
-        two_spreads_subtracted: "difference of the spreads",
-        only_its_own_spread: "accuracy alone", with_all_seeds_in_the_divisor: "divisor", squared: "variance",
-        of_the_mean: "uncertainty of the mean", how_far: "sign is gone", best_with_best: "sorted first",
-        relative: "in percent of the baseline", mean_only: "should be 2 values",
-        all_the_gaps: "Value 1 of the result has shape (3,)", in_fractions: "Value 1 of the result is 0.053; expected"}),
+    "how_many_stay": (
+        [stay, what_is_left],
+        {
+            gone: "how many go",
+            down: "cut off",
+            up: "Rounded up",
+            not_rounded: "Nobody can keep",
+            as_a_count: "taken away",
+            rounded_too_early: "fraction itself is rounded",
+            as_a_percentage: "no percentage",
+            one_for_luck: "expected was 65",
+        },
+    ),
+    "moon_place": (
+        [in_arrays, in_loops],
+        {
+            with_divisor_t: "divisor",
+            exchanged: "exchanged",
+            no_root: "variance",
+            per_epoch: "per epoch",
+            one_dot: "one place for all",
+            upside_down: "upside down",
+            highest_minus_lowest: "lowest to highest",
+            at_the_end: "last epoch",
+            one_array: "should be 2 values",
+            in_lists: "np.array(...)",
+            centred_in_place: "changes its input `target_prob` in place",
+            the_middle: "Value 2 of the result: 3 of 3",
+        },
+    ),
+    "paired_difference": (
+        [subtracted, seed_by_seed],
+        {
+            the_other_way_round: "sign is reversed",
+            two_spreads_added: "added as if",
+            two_spreads_subtracted: "difference of the spreads",
+            only_its_own_spread: "accuracy alone",
+            with_all_seeds_in_the_divisor: "divisor",
+            squared: "variance",
+            of_the_mean: "uncertainty of the mean",
+            how_far: "sign is gone",
+            best_with_best: "sorted first",
+            relative: "in percent of the baseline",
+            mean_only: "should be 2 values",
+            all_the_gaps: "Value 1 of the result has shape (3,)",
+            in_fractions: "Value 1 of the result is 0.053; expected",
+        },
+    ),
 }

@@ -1,4 +1,6 @@
-"""Answers to the exercises of lesson 01 as learners write them: right ones, and wrong ones with a word of the message."""
+"""Answers to the exercises of lesson 01 as learners write them: right ones, and wrong ones with a
+word of the message.
+"""
 
 import math
 
@@ -195,7 +197,9 @@ def all_right_from_here(correct):
 
 
 def counted_from_nought(correct):
-    return np.array([max((t + 1 for t, hit in enumerate(row) if not hit), default=0) for row in correct])
+    return np.array(
+        [max((t + 1 for t, hit in enumerate(row) if not hit), default=0) for row in correct]
+    )
 
 
 def first_time(correct):
@@ -249,23 +253,59 @@ def for_all_at_once(correct):
 
 
 ANSWERS = {
-    "three_numbers": ([row_by_row, with_torch], {
-        sure_of_something: "largest probability", over_the_samples: "sums over the samples", log_softmax: "logarithm",
-        among_themselves: "never gets above 0", rival_first: "wrong sign", between_probabilities: "between probabilities",
-        first_and_second: "minus second", to_the_mean: "mean of the others",
-        struck_out_with_nought: "struck out with 0", how_far_apart: "lost its sign", above_one_half: "threshold",
-        prediction: "class that the network prefers", overflowing: "np.exp(1000)",
-        largest_of_the_batch_taken_off: "NaN in the result, first at [2]",
-        every_pair: "Value 1 of the result has shape (4, 4)",
-        struck_out_in_place: "changes its input `logits` in place"}),
-    "cosine_rate": ([half_a_wave, one_by_one], {
-        as_long_as_it_runs: "ends with the epochs", per_entry: "how many of them", below_nothing: "falls below 0",
-        twice_as_large: "twice lr", up_again: "whole wave", quarter: "quarter", rising: "rate rises", straight: "straight line",
-        degrees: "radians", no_lr: "starts at 1", only_the_last: "has shape ()", a_list_of_rates: "np.array(...)",
-        halved: "yours is 0.005, expected was 0.01"}),
-    "right_for_good": ([last_mistake_and_one, all_right_from_here], {
-        counted_from_nought: "One too small", first_time: "first time", wrong_ones_counted: "counted",
-        never_wrong_forgotten: "never wrong comes out", nought_for_the_lost: "gets 0", at_most_all_epochs: "gets T, like",
-        how_long: "how long", wrong_for_good: "exchanged", down_the_columns: "per epoch", turned_in_place: "in place",
-        for_all_at_once: "has shape ()"}),
+    "three_numbers": (
+        [row_by_row, with_torch],
+        {
+            sure_of_something: "largest probability",
+            over_the_samples: "sums over the samples",
+            log_softmax: "logarithm",
+            among_themselves: "never gets above 0",
+            rival_first: "wrong sign",
+            between_probabilities: "between probabilities",
+            first_and_second: "minus second",
+            to_the_mean: "mean of the others",
+            struck_out_with_nought: "struck out with 0",
+            how_far_apart: "lost its sign",
+            above_one_half: "threshold",
+            prediction: "class that the network prefers",
+            overflowing: "np.exp(1000)",
+            largest_of_the_batch_taken_off: "NaN in the result, first at [2]",
+            every_pair: "Value 1 of the result has shape (4, 4)",
+            struck_out_in_place: "changes its input `logits` in place",
+        },
+    ),
+    "cosine_rate": (
+        [half_a_wave, one_by_one],
+        {
+            as_long_as_it_runs: "ends with the epochs",
+            per_entry: "how many of them",
+            below_nothing: "falls below 0",
+            twice_as_large: "twice lr",
+            up_again: "whole wave",
+            quarter: "quarter",
+            rising: "rate rises",
+            straight: "straight line",
+            degrees: "radians",
+            no_lr: "starts at 1",
+            only_the_last: "has shape ()",
+            a_list_of_rates: "np.array(...)",
+            halved: "yours is 0.005, expected was 0.01",
+        },
+    ),
+    "right_for_good": (
+        [last_mistake_and_one, all_right_from_here],
+        {
+            counted_from_nought: "One too small",
+            first_time: "first time",
+            wrong_ones_counted: "counted",
+            never_wrong_forgotten: "never wrong comes out",
+            nought_for_the_lost: "gets 0",
+            at_most_all_epochs: "gets T, like",
+            how_long: "how long",
+            wrong_for_good: "exchanged",
+            down_the_columns: "per epoch",
+            turned_in_place: "in place",
+            for_all_at_once: "has shape ()",
+        },
+    ),
 }

@@ -1,4 +1,6 @@
-"""Answers to the exercises of lesson 04 as learners write them: right ones, and wrong ones with a word of the message."""
+"""Answers to the exercises of lesson 04 as learners write them: right ones, and wrong ones with a
+word of the message.
+"""
 
 import math
 from statistics import mean, stdev
@@ -72,7 +74,7 @@ def with_windows(prob, window):
 def with_loops(prob, window):
     t_v = t_vm = None
     for t in range(len(prob[0]) - window + 1):
-        one, two = prob[0, t:t + window].tolist(), prob[1, t:t + window].tolist()
+        one, two = prob[0, t : t + window].tolist(), prob[1, t : t + window].tolist()
         if t_v is None and stdev(one) > stdev(two):
             t_v = t
         if t_vm is None and stdev(one) * (1 - mean(one)) > stdev(two) * (1 - mean(two)):
@@ -81,9 +83,19 @@ def with_loops(prob, window):
 
 
 def other_divisor(prob, window):  # n instead of n - 1: a common factor, so the times are right
-    std = np.array([[prob[i, t:t + window].std() for t in range(prob.shape[1] - window + 1)] for i in (0, 1)])
-    means = np.array([[prob[i, t:t + window].mean() for t in range(prob.shape[1] - window + 1)] for i in (0, 1)])
-    return [next((t for t, (a, b) in enumerate(score.T) if a > b), None) for score in (std, std * (1 - means))]
+    std = np.array(
+        [[prob[i, t : t + window].std() for t in range(prob.shape[1] - window + 1)] for i in (0, 1)]
+    )
+    means = np.array(
+        [
+            [prob[i, t : t + window].mean() for t in range(prob.shape[1] - window + 1)]
+            for i in (0, 1)
+        ]
+    )
+    return [
+        next((t for t, (a, b) in enumerate(score.T) if a > b), None)
+        for score in (std, std * (1 - means))
+    ]
 
 
 def nan_for_never(prob, window):
@@ -105,7 +117,7 @@ def exchanged(prob, window):
 def last_step(prob, window):
     times = [None, None]
     for end in range(window - 1, prob.shape[1]):
-        p = prob[:, end - window + 1:end + 1]
+        p = prob[:, end - window + 1 : end + 1]
         s = p.std(1, ddof=1)
         for k, score in enumerate((s, s * (1 - p.mean(1)))):
             if times[k] is None and score[0] > score[1]:
@@ -120,7 +132,7 @@ def one_window_short(prob, window):
 def at_least(prob, window):
     times = [None, None]
     for t in range(prob.shape[1] - window + 1):
-        p = prob[:, t:t + window]
+        p = prob[:, t : t + window]
         s = p.std(1, ddof=1)
         for k, score in enumerate((s, s * (1 - p.mean(1)))):
             if times[k] is None and score[0] >= score[1]:
@@ -186,15 +198,40 @@ def elementwise(x1, x2):
 
 
 ANSWERS = {
-    "descent_step": ([in_one_line, point_by_point], {
-        pulls_with_p: "pulls with p", uphill: "goes uphill", mean_of_losses: "The mean of the pulls",
-        one_after_the_other: "one after the other", only_the_change: "the change alone",
-        in_place: "changes its input `w` in place", summed_over_the_wrong_axis: "2 of 2 numbers differ"}),
-    "turning_times": ([with_windows, with_loops, other_divisor], {
-        of_argmax: "`np.argmax` gives 0", exchanged: "changed places", last_step: "by their last step",
-        one_window_short: "One window is missing", at_least: "Equal is not ahead", the_mean_itself: "The mean itself",
-        only_t_v: "should be 2 values", nan_for_never: "`np.nan` itself"}),
-    "ratio_limits": ([with_products, with_sums], {
-        norms: "The norms themselves", upside_down: "changed places", one_case: "never negative",
-        always_infinite: "always infinite", no_cross_terms: "moves the other too", elementwise: "a single number"}),
+    "descent_step": (
+        [in_one_line, point_by_point],
+        {
+            pulls_with_p: "pulls with p",
+            uphill: "goes uphill",
+            mean_of_losses: "The mean of the pulls",
+            one_after_the_other: "one after the other",
+            only_the_change: "the change alone",
+            in_place: "changes its input `w` in place",
+            summed_over_the_wrong_axis: "2 of 2 numbers differ",
+        },
+    ),
+    "turning_times": (
+        [with_windows, with_loops, other_divisor],
+        {
+            of_argmax: "`np.argmax` gives 0",
+            exchanged: "changed places",
+            last_step: "by their last step",
+            one_window_short: "One window is missing",
+            at_least: "Equal is not ahead",
+            the_mean_itself: "The mean itself",
+            only_t_v: "should be 2 values",
+            nan_for_never: "`np.nan` itself",
+        },
+    ),
+    "ratio_limits": (
+        [with_products, with_sums],
+        {
+            norms: "The norms themselves",
+            upside_down: "changed places",
+            one_case: "never negative",
+            always_infinite: "always infinite",
+            no_cross_terms: "moves the other too",
+            elementwise: "a single number",
+        },
+    ),
 }

@@ -1,7 +1,9 @@
-"""How a learner's function is tried: the calls, what they may give back, and the sentence about what is wrong.
+"""How a learner's function is tried: the calls, what they may give back, and the sentence about
+what is wrong.
 
-Most checks are one call of `judge`: some small cases, the right function, and the mistakes people make, each as the
-function it amounts to and the sentence that helps. What the learner's function gives is compared with all of them.
+Most checks are one call of `judge`: some small cases, the right function, and the mistakes people
+make, each as the function it amounts to and the sentence that helps. What the learner's function
+gives is compared with all of them.
 """
 
 import copy
@@ -31,7 +33,9 @@ class _Late(BaseException):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check says: true if the answer is right, and a sentence either way. Shown by a notebook, or printed."""
+    """What a check says: true if the answer is right, and a sentence either way. Shown by a
+    notebook, or printed.
+    """
 
     right: bool
     message: str
@@ -59,10 +63,15 @@ def _html(text) -> str:
 
 
 def examine(answer, look, done) -> Verdict:
-    """The verdict of `look(ask)`, which raises Wrong; `ask(*arguments)` calls the learner's function safely."""
+    """The verdict of `look(ask)`, which raises Wrong; `ask(*arguments)` calls the learner's
+    function safely.
+    """
     try:
         if not callable(answer):
-            raise Wrong("Hand over the function itself, without calling it: its name, and no parentheses after it.")
+            raise Wrong(
+                "Hand over the function itself, without calling it: its name, and no parentheses "
+                "after it."
+            )
         look(lambda *arguments, seconds=SECONDS: call(answer, arguments, seconds))
     except Wrong as wrong:
         return Verdict(False, str(wrong))
@@ -72,60 +81,88 @@ def examine(answer, look, done) -> Verdict:
 def judge(answer, cases, right, mistakes, done, *, whole=False, seconds=SECONDS) -> Verdict:
     """Compare `answer` with `right` on all cases, and if they differ, with each mistake.
 
-    cases:    tuples of arguments, small enough to print; together they tell every mistake from the right answer.
+    cases:    tuples of arguments, small enough to print; together they tell every mistake from the
+        right answer.
     right:    the function that was asked for. It gives a number, an array, or a tuple of these.
-    mistakes: pairs of (a function that makes it, the sentence for whoever made it). The first that fits is told.
+    mistakes: pairs of (a function that makes it, the sentence for whoever made it). The first that
+        fits is told.
     done:     the sentence for a right answer.
     whole:    the numbers index arrays later, so floats are sent back.
     """
+
     def look(ask):
         expected = [right(*copy.deepcopy(case)) for case in cases]
-        given = [_plain(ask(*case, seconds=seconds), theirs) for case, theirs in zip(cases, expected)]
+        given = [
+            _plain(ask(*case, seconds=seconds), theirs) for case, theirs in zip(cases, expected)
+        ]
         off = [k for k, (mine, theirs) in enumerate(zip(given, expected)) if not same(mine, theirs)]
         if not off:
             if whole and any(mine.dtype.kind == "f" for mine in given):
-                raise Wrong("The right numbers, but as floats, 3.0 and not 3, which cannot index an array. Make them whole: "
-                            "`.astype(int)`, or `np.zeros(n, int)` to begin with.")
+                raise Wrong(
+                    "The right numbers, but as floats, 3.0 and not 3, which cannot index an array. "
+                    "Make them whole: `.astype(int)`, or `np.zeros(n, int)` to begin with."
+                )
             return
         for mistake, sentence in mistakes:
             if _made(mistake, cases, given, off):
                 raise Wrong(sentence)
         shapes = {k: said for k in off if (said := _misshapen(given[k], expected[k]))}
-        k, said = next(iter(shapes.items())) if shapes else (off[0], _difference(given[off[0]], expected[off[0]]))
+        k, said = (
+            next(iter(shapes.items()))
+            if shapes
+            else (off[0], _difference(given[off[0]], expected[off[0]]))
+        )
         raise Wrong(f"{said}\n{shown(answer, cases[k])}")
 
     return examine(answer, look, done)
 
 
-# ---- calling -----------------------------------------------------------------------------------------------------
+# ---- calling -------------------------------------------------------------------------------------
 
 
 def call(answer, arguments, seconds=SECONDS):
-    """The learner's function on copies of `arguments`: its result, or Wrong with the reason there is none."""
+    """The learner's function on copies of `arguments`: its result, or Wrong with the reason there
+    is none.
+    """
     handed = copy.deepcopy(arguments)
     name = getattr(answer, "__name__", "your function")
     try:
         with _limited(seconds):
             result = answer(*handed)
     except _Late:
-        raise Wrong(f"`{name}` was not back after {seconds:g} seconds. Is there a loop that never ends?") from None
+        raise Wrong(
+            f"`{name}` was not back after {seconds:g} seconds. Is there a loop that never ends?"
+        ) from None
     except (Exception, SystemExit) as error:
         said = f"{type(error).__name__}: {error}".removesuffix(": ")  # a bare `assert` says nothing
         raise Wrong(f"`{name}` stopped with {said}{_where(answer, error)}") from None
     names = _names(answer, len(arguments))
-    changed = [word for word, mine, theirs in zip(names, handed, arguments) if not same(mine, theirs, 0, 0)]
+    changed = [
+        word for word, mine, theirs in zip(names, handed, arguments) if not same(mine, theirs, 0, 0)
+    ]
     if changed:
-        raise Wrong(f"`{name}` changes its input `{changed[0]}` in place, so whoever uses it afterwards gets other numbers. "
-                    "Make a new array (`a = a + 1`, `np.sort(a)`) instead of changing the old one (`a += 1`, `a.sort()`).")
+        raise Wrong(
+            f"`{name}` changes its input `{changed[0]}` in place, so whoever uses it afterwards "
+            "gets other numbers. Make a new array (`a = a + 1`, `np.sort(a)`) instead of changing "
+            "the old one (`a += 1`, `a.sort()`)."
+        )
     if result is None or result is Ellipsis:
-        raise Wrong(f"`{name}` gives nothing back yet: put your lines in place of `...`, and end with `return`.")
+        raise Wrong(
+            f"`{name}` gives nothing back yet: put your lines in place of `...`, and end with "
+            "`return`."
+        )
     return result
 
 
 @contextmanager
 def _limited(seconds):
-    """Raise _Late after so many seconds, where a timer can interrupt: in the main thread, and not on Windows."""
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+    """Raise _Late after so many seconds, where a timer can interrupt: in the main thread, and not
+    on Windows.
+    """
+    if (
+        not hasattr(signal, "setitimer")
+        or threading.current_thread() is not threading.main_thread()
+    ):
         yield
         return
 
@@ -133,7 +170,9 @@ def _limited(seconds):
         raise _Late
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 0.1)  # again and again: a bare `except:` may swallow the first
+    signal.setitimer(
+        signal.ITIMER_REAL, seconds, 0.1
+    )  # again and again: a bare `except:` may swallow the first
     try:
         yield
     finally:
@@ -142,10 +181,14 @@ def _limited(seconds):
 
 
 def _where(answer, error) -> str:
-    """", in line 3: `x = y / 0`", of the learner's own lines."""
+    """ ", in line 3: `x = y / 0`", of the learner's own lines."""
     file = getattr(getattr(answer, "__code__", None), "co_filename", None)
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return f", in line {own[-1].lineno}" + (f": `{own[-1].line}`" if own[-1].line else "") + "." if own else "."
+    return (
+        f", in line {own[-1].lineno}" + (f": `{own[-1].line}`" if own[-1].line else "") + "."
+        if own
+        else "."
+    )
 
 
 def _names(answer, count) -> list[str]:
@@ -156,17 +199,22 @@ def _names(answer, count) -> list[str]:
     return [*names, *(f"argument {k + 1}" for k in range(len(names), count))]
 
 
-# ---- comparing ---------------------------------------------------------------------------------------------------
+# ---- comparing -----------------------------------------------------------------------------------
 
 
 def same(mine, theirs, relative=RELATIVE, absolute=ABSOLUTE) -> bool:
     """Equal up to rounding, shapes included."""
     if isinstance(theirs, (tuple, list)):
-        return isinstance(mine, (tuple, list)) and len(mine) == len(theirs) \
+        return (
+            isinstance(mine, (tuple, list))
+            and len(mine) == len(theirs)
             and all(same(*pair, relative, absolute) for pair in zip(mine, theirs))
+        )
     if is_dataclass(theirs):
         return type(mine) is type(theirs) and all(
-            same(getattr(mine, part.name), getattr(theirs, part.name), relative, absolute) for part in fields(theirs))
+            same(getattr(mine, part.name), getattr(theirs, part.name), relative, absolute)
+            for part in fields(theirs)
+        )
     if isinstance(theirs, np.random.Generator):
         return True  # being drawn from is what it is for
     try:
@@ -181,9 +229,17 @@ def same(mine, theirs, relative=RELATIVE, absolute=ABSOLUTE) -> bool:
 
 
 def _made(mistake, cases, given, off) -> bool:
-    """Whether the mistake gives what the learner's function gave, wherever it gives numbers at all, a wrong one included."""
-    told = [k for k, case in enumerate(cases) if (theirs := _tried(mistake, case)) is not None and same(given[k], theirs)]
-    return bool({*told} & {*off}) and all(k in told or _tried(mistake, case) is None for k, case in enumerate(cases))
+    """Whether the mistake gives what the learner's function gave, wherever it gives numbers at all,
+    a wrong one included.
+    """
+    told = [
+        k
+        for k, case in enumerate(cases)
+        if (theirs := _tried(mistake, case)) is not None and same(given[k], theirs)
+    ]
+    return bool({*told} & {*off}) and all(
+        k in told or _tried(mistake, case) is None for k, case in enumerate(cases)
+    )
 
 
 def _tried(mistake, case):
@@ -193,7 +249,11 @@ def _tried(mistake, case):
             warnings.simplefilter("ignore")
             result = mistake(*copy.deepcopy(case))
         parts = result if isinstance(result, tuple) else (result,)
-        return None if any(np.isnan(part).any() for part in parts if np.asarray(part).dtype.kind == "f") else result
+        return (
+            None
+            if any(np.isnan(part).any() for part in parts if np.asarray(part).dtype.kind == "f")
+            else result
+        )
     except (ArithmeticError, IndexError, TypeError, ValueError):
         return None
 
@@ -202,39 +262,69 @@ def _plain(given, expected):
     """The result as it is compared; Wrong if it is of a kind that cannot be."""
     if isinstance(expected, tuple):
         if not isinstance(given, (tuple, list)) or len(given) != len(expected):
-            raise Wrong(f"The result should be {len(expected)} values, `return a, b{', ...' * (len(expected) > 2)}`; "
-                        f"yours is {_kind(given)}.")
+            raise Wrong(
+                f"The result should be {len(expected)} values, `return a, "
+                f"b{', ...' * (len(expected) > 2)}`; yours is {_kind(given)}."
+            )
         return tuple(map(_plain, given, expected))
-    if isinstance(expected, (str, bool)) or (given is None and np.ndim(expected) == 0):  # None: one of several values
+    if isinstance(expected, (str, bool)) or (
+        given is None and np.ndim(expected) == 0
+    ):  # None: one of several values
         return given
     expected = 0 if expected is None else expected
     wants_array = np.ndim(expected) > 0
     if wants_array and isinstance(given, (list, tuple)):
-        raise Wrong(f"The result is a {type(given).__name__} of {len(given)}. Return an array, `np.array(...)`, "
-                    "so that one can go on calculating with it.")
+        raise Wrong(
+            f"The result is a {type(given).__name__} of {len(given)}. Return an array, "
+            "`np.array(...)`, so that one can go on calculating with it."
+        )
     try:
-        array = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)  # a tensor with a gradient
+        array = np.asarray(
+            given.detach().cpu() if hasattr(given, "detach") else given
+        )  # a tensor with a gradient
     except Exception:
         array = np.asarray(None)
     if array.dtype.kind not in "biufc":
-        raise Wrong(f"The result should be {'an array of numbers' if wants_array else 'a number'}; yours is {_kind(given)}.")
-    if array.dtype.kind in "fc" and np.isnan(array).any() and not np.isnan(np.asarray(expected, float)).any():
-        at = "" if array.ndim == 0 else f", first at {[int(k) for k in np.argwhere(np.isnan(array))[0]]}"
-        raise Wrong(f"There is NaN in the result{at}. It comes from 0 / 0, from infinity / infinity "
-                    "(`np.exp(1000)` is infinite), from a mean of nothing, or from `np.nan` itself.")
+        raise Wrong(
+            f"The result should be {'an array of numbers' if wants_array else 'a number'}; yours "
+            f"is {_kind(given)}."
+        )
+    if (
+        array.dtype.kind in "fc"
+        and np.isnan(array).any()
+        and not np.isnan(np.asarray(expected, float)).any()
+    ):
+        at = (
+            ""
+            if array.ndim == 0
+            else f", first at {[int(k) for k in np.argwhere(np.isnan(array))[0]]}"
+        )
+        raise Wrong(
+            f"There is NaN in the result{at}. It comes from 0 / 0, from infinity / infinity "
+            "(`np.exp(1000)` is infinite), from a mean of nothing, or from `np.nan` itself."
+        )
     return array
 
 
 def _kind(thing) -> str:
     if isinstance(thing, np.ndarray):
-        return f"an array of shape {thing.shape}" + ("" if thing.dtype.kind in "biufc" else f", of type {thing.dtype}")
+        return f"an array of shape {thing.shape}" + (
+            "" if thing.dtype.kind in "biufc" else f", of type {thing.dtype}"
+        )
     kind = type(thing).__name__
-    return f"{thing!r}" if isinstance(thing, (int, float, str)) else f"a{'n' * (kind[0] in 'AEIOUaeiou')} {kind}"
+    return (
+        f"{thing!r}"
+        if isinstance(thing, (int, float, str))
+        else f"a{'n' * (kind[0] in 'AEIOUaeiou')} {kind}"
+    )
 
 
 def _misshapen(mine, theirs, what="The result") -> str | None:
     if isinstance(theirs, tuple):
-        said = (_misshapen(*pair, f"Value {k + 1} of the result") for k, pair in enumerate(zip(mine, theirs)))
+        said = (
+            _misshapen(*pair, f"Value {k + 1} of the result")
+            for k, pair in enumerate(zip(mine, theirs))
+        )
         return next(filter(None, said), None)
     if isinstance(theirs, (str, bool)) or np.shape(mine) == np.shape(theirs):
         return None
@@ -251,8 +341,11 @@ def _difference(mine, theirs, what="") -> str:
     off = np.argwhere(~np.isclose(mine, theirs, RELATIVE, ABSOLUTE, equal_nan=True))
     at = [int(k) for k in off[0]]
     differ = "differs" if len(off) == 1 else "differ"
-    return f"{what and what + ': '}{len(off)} of {np.size(theirs)} numbers {differ}, first [{', '.join(map(str, at))}]: " \
-           f"yours is {_figure(mine[tuple(at)])}, expected was {_figure(np.asarray(theirs)[tuple(at)])}."
+    return (
+        f"{what and what + ': '}{len(off)} of {np.size(theirs)} numbers {differ}, first "
+        f"[{', '.join(map(str, at))}]: yours is {_figure(mine[tuple(at)])}, expected was "
+        f"{_figure(np.asarray(theirs)[tuple(at)])}."
+    )
 
 
 def _figure(value) -> str:
@@ -266,8 +359,11 @@ def shown(answer, case) -> str:
         if isinstance(value, np.random.Generator):
             continue
         if is_dataclass(value):
-            lines += [f"{name}.{part.name} = {_listed(array)}" for part in fields(value)
-                      if isinstance(array := getattr(value, part.name), np.ndarray)]
+            lines += [
+                f"{name}.{part.name} = {_listed(array)}"
+                for part in fields(value)
+                if isinstance(array := getattr(value, part.name), np.ndarray)
+            ]
         else:
             lines.append(f"{name} = {_listed(value)}")
     return "\n".join(["tried with", *lines])
