@@ -14,7 +14,7 @@ from dpkit.data.image_set import from_arrays
 from dpkit.data.toys import toy_images
 from dpkit.nets.builders import make_net
 from dpkit.nets.early_exits import exit_flops, exit_loss, leave_early
-from dpkit.nets.leaving import leaves_at, leaving_curve
+from dpkit.nets.early_leaving import leaves_at, leaving_curve
 from dpkit.training.inference import autocast, take_snapshot
 
 BATCH = 256

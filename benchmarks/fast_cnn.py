@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks._compare import compare
 from dpkit import make_net, recipe_for, train
 from dpkit.data.image_set import from_arrays
-from dpkit.training.inference import autocast, picked_precision
+from dpkit.training.inference import autocast, resolve_precision
 
 
 def flops_of_step(net, images, batch) -> int:
@@ -42,7 +42,7 @@ def measure(model, images, *, threads, repeats=5):
     recipe = recipe_for(model, epochs=200)
     net = make_net(model, images, seed=0)
     flops = flops_of_step(net, images, recipe.batch_size) * recipe.batches(len(images))
-    precision = picked_precision(images)
+    precision = resolve_precision(images)
     work, done = product_of(flops, torch.bfloat16 if precision == "bf16" else torch.float32)
     epochs = train(net, images, recipe, seed=0)
     found = compare(lambda: next(epochs), work, repeats=repeats)

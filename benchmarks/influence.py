@@ -11,7 +11,7 @@ from benchmarks._compare import compare
 from benchmarks.dual import _peak
 from benchmarks.selectors import features_of
 from dpkit import Snapshot, anneal, influence_vectors, outer_influence
-from dpkit.influence.curvature import gradients, product_with, split_rows
+from dpkit.influence.hessian import gradients, product_with, split_rows
 from dpkit.influence.last_layer import with_last_layer
 from dpkit.influence.solvers import conjugate_gradients, lissa
 from dpkit.records.vectors import factors, norms, sum_of

@@ -10,7 +10,7 @@ from benchmarks._compare import compare
 from benchmarks.data_path import PlainSet, image_set
 from dpkit import Recipe, indexed, train
 from dpkit.nets.models import small_cnn
-from dpkit.training.inference import picked_precision
+from dpkit.training.inference import resolve_precision
 from dpkit.training.loop import _draws, _epoch_seed
 
 
@@ -56,7 +56,7 @@ def measure(precision, *, n=12_800, repeats=5):
     epochs = train(fresh(), images, recipe, seed=0)  # one network, one epoch a call
     net = fresh()
     found = compare(lambda: next(epochs), lambda: usual_epoch(net, dataset, n), repeats=repeats)
-    return found | {"threads": 2, "precision": picked_precision(images, precision)}
+    return found | {"threads": 2, "precision": resolve_precision(images, precision)}
 
 
 def _agree(n=512):

@@ -45,7 +45,7 @@ def swept(trials, seconds, workers=2):
                 client,
                 out=f"{folder}/out",
                 cache=f"{folder}/cache",
-                watch=lambda *a, **k: None,
+                on_progress=lambda *a, **k: None,
             )
         taken = time.perf_counter() - begun
     assert len(rows) == len(trials) and not rows.failed.any()
@@ -75,7 +75,7 @@ def trained(data, workers, threads):
             cache=f"{folder}/cache",
             workers=workers,
             threads=threads,
-            watch=lambda *a, **k: None,
+            on_progress=lambda *a, **k: None,
         )
         taken = time.perf_counter() - begun
     assert len(rows) == len(trials) and not rows.failed.any()

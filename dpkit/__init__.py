@@ -6,13 +6,14 @@ import sys
 
 from lazy_loader import attach_stub
 
-from dpkit._moved import Moved
+from dpkit._moved import RENAMED, Moved
 
 _get, _dir, __all__ = attach_stub(__name__, __file__)
 sys.meta_path.insert(0, Moved())
 
 
 def __getattr__(name):
+    name = RENAMED.get(name, name)
     if name in __all__:
         return _get(name)
     from importlib import import_module

@@ -9,8 +9,8 @@ from importlib.machinery import ModuleSpec
 WHERE = {  # old name: its place now
     "agreement": "records.agreement",
     "blocks": "storage.blocks",
-    "bounds": "influence.bounds",
-    "by_influence": "methods.by_influence",
+    "bounds": "influence.generalization",
+    "by_influence": "methods.influence",
     "bytecode": "storage._bytecode",
     "catalog": "experiments.catalog",
     "checkpoint": "training.checkpoint",
@@ -18,7 +18,7 @@ WHERE = {  # old name: its place now
     "clusters": "experiments.clusters",
     "corrupt": "data.label_noise",
     "costs": "experiments.costs",
-    "curvature": "influence.curvature",
+    "curvature": "influence.hessian",
     "exits": "nets.early_exits",
     "fast_cnn": "nets.fast",
     "folder_layout": "data.folder_layout",
@@ -31,7 +31,7 @@ WHERE = {  # old name: its place now
     "kept_list": "records.kept_list",
     "kinds": "storage.processors",
     "last_layer": "influence.last_layer",
-    "leaving": "nets.leaving",
+    "leaving": "nets.early_leaving",
     "made_for": "records.set_facts",
     "models": "nets.models",
     "predict": "training.inference",
@@ -40,7 +40,7 @@ WHERE = {  # old name: its place now
     "publishing": "experiments.publishing",
     "recipe": "training.recipe",
     "recorder": "training.recorder",
-    "refusals": "experiments.refusals",
+    "refusals": "experiments.exit_checks",
     "report_kernel": "reports.kernel",
     "report_page": "reports.page",
     "report_parameters": "reports.parameters",
@@ -55,8 +55,11 @@ WHERE = {  # old name: its place now
     "two_point": "teaching.two_point",
     "vectors": "records.vectors",
     "welch": "experiments.welch",
-    "widgets": "teaching.widgets",
+    "widgets": "teaching.explorers",
 }
+
+
+RENAMED = {"anneal_influence": "influence_selection", "lone_influence": "influence_norm_scores"}
 
 
 class Moved(MetaPathFinder):

@@ -104,17 +104,17 @@ def watched_cluster(tmp_path_factory):
     to start: share it.
     """
     distributed, dask = pytest.importorskip("distributed"), pytest.importorskip("dask")
-    import standins
+    import stage_log
 
     from dpkit.experiments.clusters import PATIENT, local_cluster
 
-    watch = standins.Watch(tmp_path_factory.mktemp("stages"))
+    watch = stage_log.Watch(tmp_path_factory.mktemp("stages"))
     settings = {
-        "distributed.worker.preload": [standins.__file__],
+        "distributed.worker.preload": [stage_log.__file__],
         "distributed.scheduler.allowed-failures": 1,
     }  # two deaths will do to give a task up
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(standins.FOLDER, str(watch.folder))
+        patch.setenv(stage_log.FOLDER, str(watch.folder))
         with dask.config.set(
             settings
         ):  # no longer: workers in this very process would put the stand-ins here

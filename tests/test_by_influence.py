@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dpkit import anneal, influence_norm, influence_vectors, outer_influence
-from dpkit.methods import by_influence, catalog
+from dpkit.methods import catalog
+from dpkit.methods import influence as by_influence
 from tests.test_influence import made_up
 
 

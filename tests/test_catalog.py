@@ -42,7 +42,7 @@ def test_every_public_scorer_stands_in_the_catalog():
     from dpkit import scorers
 
     through = {
-        "lone_influence": "influence_norm"
+        "influence_norm_scores": "influence_norm"
     }  # what reads vectors is given those of the snapshot
     used = {method.scorer.__name__ for method in catalog.METHODS.values() if method.scorer}
     assert set(scorers.__all__) == {through.get(name, name) for name in used}

@@ -170,7 +170,7 @@ def test_equal_samples_have_equal_chances_whatever_their_place_and_class(method)
     # class
     alike = (
         [labels == c for c in range(CLASSES)]
-        if catalog.METHODS[method].judges == "snapshot"
+        if catalog.METHODS[method].selector_input == "snapshot"
         else [np.ones(n, bool)]
     )
     for group in alike:

@@ -42,7 +42,7 @@ NUMBERS_OF = {
         Recipe(budget="steps", steps=5, batch_size=30),
         Recipe(budget="steps", steps=7, batch_size=8),
     ],
-    ids=Recipe.worded,
+    ids=Recipe.describe,
 )
 def test_passes_and_images_are_those_that_a_training_goes_through(digits, recipe, n):
     batches = []
@@ -71,12 +71,14 @@ def test_a_budget_of_steps_costs_nearly_the_same_whatever_is_kept():
 
 
 def test_recipes_that_differ_are_worded_differently():
-    assert Recipe().worded() == Recipe().length == "200 epochs"
-    assert Recipe(budget="steps", steps=3900, batch_size=64).worded() == "3900 steps batch_size=64"
+    assert Recipe().describe() == Recipe().length == "200 epochs"
+    assert (
+        Recipe(budget="steps", steps=3900, batch_size=64).describe() == "3900 steps batch_size=64"
+    )
     assert Recipe(budget="steps", steps=3900, batch_size=64).length == "3900 steps"
     others = [replace(Recipe(), **{name: value}) for name, value in NUMBERS_OF.items()]
     others += [Recipe(budget="steps", steps=200), Recipe(budget="steps", steps=201)]
-    assert len({recipe.worded() for recipe in [Recipe(), *others]}) == 1 + len(others)
+    assert len({recipe.describe() for recipe in [Recipe(), *others]}) == 1 + len(others)
     assert {*NUMBERS_OF, "budget", "steps", "compile"} == {
         field.name for field in fields(Recipe)
     }  # none is forgotten here

@@ -14,7 +14,7 @@ from dpkit import Recipe
 from dpkit.data import image_set
 from dpkit.nets import builders, models
 from dpkit.nets.early_exits import EarlyExitNet, exit_flops, exit_loss, leave_early
-from dpkit.nets.leaving import leaves_at, leaving_curve
+from dpkit.nets.early_leaving import leaves_at, leaving_curve
 from dpkit.records import Snapshot
 from dpkit.training.inference import take_snapshot
 from dpkit.training.loop import train
@@ -33,7 +33,7 @@ def test_the_last_exit_is_what_forward_says_and_the_network_is_as_without_exits(
     x, plain = torch.randn(2, 1, 16, 16), builders.MODELS[name](1, 5).eval()
     net = EarlyExitNet(plain, after=(0, 2)).eval()
     with torch.no_grad():
-        features, exits = net.look(x)
+        features, exits = net.features_and_exits(x)
         assert len(exits) == 3 and all(logits.shape == (2, 5) for logits in exits)
         assert torch.equal(exits[-1], net(x)) and torch.equal(net.exits(x)[-1], net(x))
         torch.testing.assert_close(net(x), plain(x))

@@ -250,14 +250,14 @@ def test_defaults_leave_every_key_as_it_was():
     assert (
         recipe.settings() == before
         and recipe.plain() == before | {"compile": False}
-        and recipe.worded() == "30 epochs"
+        and recipe.describe() == "30 epochs"
     )
     trial = Trial(
         "digits", "random", 0.5, 0, recipe, 30, dataclasses.replace(recipe, label_smoothing=0.1)
     )
     assert trial.plain()["record"] == before | {"compile": False}
     assert trial.plain()["retrain"] == before | {"compile": False, "label_smoothing": 0.1}
-    assert trial.retrain.worded() == "30 epochs label_smoothing=0.1"
+    assert trial.retrain.describe() == "30 epochs label_smoothing=0.1"
     json.dumps(trial.plain())
 
 

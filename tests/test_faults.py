@@ -25,7 +25,7 @@ from dpkit.experiments.grids import trials_of
 from dpkit.experiments.trials import run_trial
 
 pytest.importorskip("distributed")
-import standins
+import stage_log
 from distributed import Client, LocalCluster
 
 pytestmark = pytest.mark.skipif(
@@ -42,7 +42,7 @@ GRID = {
 }
 STAGES = 6  # a record, its scores, and a selection and a retraining of each method
 MEASURED = {
-    f"{stage}_{what}" for stage in standins.KINDS for what in ("seconds", "peak_memory")
+    f"{stage}_{what}" for stage in stage_log.KINDS for what in ("seconds", "peak_memory")
 } | {"from_cache", "failed"}
 LONG = {
     "record": 1.0,
@@ -184,7 +184,12 @@ class Workers:
 
     def sweep(self, place, client):
         self.rows = sweeps.sweep(
-            GRID, client, out=place.out, cache=place.cache, device="cpu", watch=lambda *a, **k: None
+            GRID,
+            client,
+            out=place.out,
+            cache=place.cache,
+            device="cpu",
+            on_progress=lambda *a, **k: None,
         )
 
     def kill(self, worker):
@@ -230,7 +235,7 @@ def disturbed(place, start, kinds, wait_until, kernels, rng=None):
                     if name.startswith(kind)
                 )
                 time.sleep(rng.uniform(0, LONG[kind]))
-            done, begun = standins.finished(place.cache), len(watch.begun())
+            done, begun = stage_log.finished(place.cache), len(watch.begun())
             with suppress(ProcessLookupError):
                 runs[-1].kill(worker)
             if not hasattr(runs[-1], "goes_on"):
@@ -258,8 +263,8 @@ def check(place, kills, undisturbed, kernels):
         assert not again, f"finished, and yet run again after the kill in {kill['kind']}: {again}"
     epochs = place.watch.log("epoch")
     assert len(epochs) == len(set(epochs)), "an epoch that was kept was trained again"
-    assert standins.finished(place.cache) == set(begun) and len(set(begun)) == STAGES
-    assert not standins.unfinished(place.out, place.cache)
+    assert stage_log.finished(place.cache) == set(begun) and len(set(begun)) == STAGES
+    assert not stage_log.unfinished(place.out, place.cache)
     assert place.rows() == 2 and all(
         json.loads(file.read_text())["row"] for file in place.out.glob("rows/*")
     )
@@ -276,8 +281,8 @@ def restarted(tmp_path_factory, wait_until, kernels):
     def whole(who):
         folder = tmp_path_factory.mktemp(who.__name__)
         (folder / "stages").mkdir()
-        place = Place(folder / "sweep", standins.Watch(folder / "stages"))
-        return place, disturbed(place, lambda: who(place), standins.KINDS, wait_until, kernels)
+        place = Place(folder / "sweep", stage_log.Watch(folder / "stages"))
+        return place, disturbed(place, lambda: who(place), stage_log.KINDS, wait_until, kernels)
 
     with ThreadPoolExecutor(2) as pool:
         return {who: pool.submit(whole, who) for who in (Command, Kernel)}
@@ -293,7 +298,7 @@ def test_a_sweep_that_is_killed_in_every_stage_is_given_again_and_goes_on(
         kill["inside"] for kill in kills
     )  # a stage is begun once, and again if it was killed
     assert Counter(place.watch.begun()) == Counter(set(place.watch.begun())) + once_more
-    assert [kill["inside"].partition("-")[0] for kill in kills] == list(standins.KINDS)
+    assert [kill["inside"].partition("-")[0] for kill in kills] == list(stage_log.KINDS)
 
 
 def test_a_sweep_whose_workers_are_killed_in_every_stage_goes_on_by_itself(
@@ -301,7 +306,7 @@ def test_a_sweep_whose_workers_are_killed_in_every_stage_goes_on_by_itself(
 ):
     client, watch = stages_watched
     place = Place(tmp_path, watch)
-    kills = disturbed(place, lambda: Workers(place, client), standins.KINDS, wait_until, kernels)
+    kills = disturbed(place, lambda: Workers(place, client), stage_log.KINDS, wait_until, kernels)
     check(place, kills, undisturbed, kernels)
     once_more = Counter(kill["inside"] for kill in kills)
     assert Counter(watch.begun()) == Counter(set(watch.begun())) + once_more
@@ -313,7 +318,7 @@ def soak_seed(request):
     return int(np.random.SeedSequence().entropy % 10**6) if seed is None else seed
 
 
-@pytest.mark.parametrize("kind", standins.KINDS)
+@pytest.mark.parametrize("kind", stage_log.KINDS)
 @pytest.mark.parametrize("who", WHO)
 def test_a_sweep_that_is_disturbed_at_any_moment_goes_on(
     request, soaked, soak_seed, who, kind, tmp_path, undisturbed, wait_until, kernels
@@ -322,11 +327,11 @@ def test_a_sweep_that_is_disturbed_at_any_moment_goes_on(
         client, watch = request.getfixturevalue("stages_watched")
     else:
         (tmp_path / "stages").mkdir()
-        watch = standins.Watch(tmp_path / "stages")
+        watch = stage_log.Watch(tmp_path / "stages")
     print(f"\nmake soak SEED={soak_seed}: round {soaked}, {who.__name__}, {kind}")
     watch.linger(0.05)
     place = Place(tmp_path / "sweep", watch)
-    rng = np.random.default_rng([soak_seed, soaked, WHO.index(who), standins.KINDS.index(kind)])
+    rng = np.random.default_rng([soak_seed, soaked, WHO.index(who), stage_log.KINDS.index(kind)])
     more = (client,) if who is Workers else ()
     kills = disturbed(place, lambda: who(place, *more), [kind], wait_until, kernels, rng)
     check(place, kills, undisturbed, kernels)
@@ -356,7 +361,7 @@ grid = {"dataset": "digits", "num_samples": 60, "method": "random", "prune_ratio
 with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", host="127.0.0.1",
                   dashboard_address="127.0.0.1:0") as cluster, Client(cluster) as client:
     def sweep():
-        return sweeps.sweep(grid, client, out=disk / "out", cache=cache, device="cpu", watch=lambda *a, **k: None)
+        return sweeps.sweep(grid, client, out=disk / "out", cache=cache, device="cpu", on_progress=lambda *a, **k: None)
     with open(disk / "filler", "wb", buffering=0) as file:
         try:
             while True:

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from dpkit import scorers, storage
-from dpkit.experiments import refusals, stages, sweeps
+from dpkit.experiments import exit_checks, stages, sweeps
 from dpkit.experiments.parcels import pack
 from dpkit.experiments.trials import Trial, exits_of
 from dpkit.methods import catalog
@@ -516,7 +516,7 @@ def names(monkeypatch):
             return named.args[0]
 
     monkeypatch.setattr(stages, "_done_once", stop)
-    monkeypatch.setattr(stages, "surroundings", lambda images, recipe: AROUND)
+    monkeypatch.setattr(stages, "compute_environment", lambda images, recipe: AROUND)
     for stage, version in {"record": 2, "score": 1, "select": 1, "retrain": 1}.items():
         monkeypatch.setitem(stages.VERSIONS, stage, version)
 
@@ -526,7 +526,7 @@ def names(monkeypatch):
             SimpleNamespace(fingerprint="pixels"),
             {"exits": (1,)} if exits_of(trial) else {},
         )
-        record = stages.place_of_record(
+        record = stages.record_location(
             images, model=trial.model, recipe=trial.record, epochs=11, seed=3, cache="c", **exits
         )[1].name
         score = name_of(stages.score, trial.method, evidence, options={}, cache="c")
@@ -592,7 +592,7 @@ def test_an_edited_part_of_a_trial_changes_the_keys_of_its_stages(names, monkeyp
             monkeypatch.setitem(builders.MODELS, "mine", cell(BUILD.format(version))["mine"])
             return names(replace(CELL, model="mine"))
         judges = ("features", "snapshot")[version] if what == "judges" else "features"
-        changes = {"judges": judges}
+        changes = {"selector_input": judges}
         if what in ("scorer", "selector", "judges"):
             part = "scorer" if what == "scorer" else "selector"
             changes[part] = cell(
@@ -627,7 +627,7 @@ def test_a_network_of_dpkits_under_anothers_name_is_itself(names, monkeypatch):
 def test_the_stages_of_an_edited_network_are_counted_anew(monkeypatch):
     def with_stages(n):
         monkeypatch.setitem(builders.MODELS, "mine", lambda c, k: SimpleNamespace(stages=range(n)))
-        refusals.check_exits(catalog.METHODS["eeprune"], "mine", (2,), ())
+        exit_checks.check_exits(catalog.METHODS["eeprune"], "mine", (2,), ())
 
     with_stages(4)
     with pytest.raises(ValueError):

@@ -217,7 +217,7 @@ def test_a_load_that_breaks_off_leaves_nothing_that_would_be_taken_for_whole(tmp
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        load(folder, device="cpu", watch=stop)
+        load(folder, device="cpu", on_progress=stop)
     assert not list(tmp_path.glob("cache/*"))
     decoded.clear()
     assert len(load(folder, device="cpu")) == len(decoded) == 4
@@ -292,7 +292,7 @@ def test_progress_counts_up_to_all_images(tmp_path):
     load(
         write_folder(tmp_path / "photos", cat=200, dog=100),
         device="cpu",
-        watch=lambda *counts: seen.append(counts),
+        on_progress=lambda *counts: seen.append(counts),
     )
     assert seen == [(64, 300), (128, 300), (192, 300), (256, 300), (300, 300)]
 

@@ -18,7 +18,7 @@ from dpkit import (
     plan_influence,
     predicted_shift,
 )
-from dpkit.influence.curvature import gradients, hessian, hessian_product
+from dpkit.influence.hessian import gradients, hessian, hessian_product
 from dpkit.influence.last_layer import fit_last_layer, mean_loss, with_last_layer
 from dpkit.records import TrainingDynamics
 

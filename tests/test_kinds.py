@@ -76,7 +76,9 @@ def test_the_machine_at_hand_is_named_as_its_rows_are():
 
     images = load("digits", device="cpu").first(9)
     told = {"device": stages.device_name(images.device), "processor": processor()}
-    assert processors.kind_of(told) == stages.surroundings(images, Recipe())["processor"] != ""
+    assert (
+        processors.kind_of(told) == stages.compute_environment(images, Recipe())["processor"] != ""
+    )
 
 
 def test_the_commonest_kind_has_no_mark_and_failed_rows_have_no_kind():

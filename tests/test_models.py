@@ -30,7 +30,7 @@ def test_logits_are_the_head_on_averaged_features(build, channels, side):
     net = build(channels, 5).eval()
     x = torch.randn(2, channels, side, side)
     with torch.no_grad():
-        features, exits = net.look(x)
+        features, exits = net.features_and_exits(x)
         staged = x
         for stage in net.stages:
             staged = stage(staged)
@@ -107,7 +107,7 @@ def assert_same_function(ours, theirs):
 def test_the_head_computes_in_float32_under_autocast(build):
     net, x = build(1, 5), torch.randn(2, 1, 8, 8)
     with torch.autocast("cpu", torch.bfloat16):
-        features, (logits,) = net.look(x)
+        features, (logits,) = net.features_and_exits(x)
     assert features.dtype == logits.dtype == torch.float32
     logits.sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())

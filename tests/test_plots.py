@@ -722,7 +722,7 @@ def test_image_grid_puts_picture_k_in_its_place(ax, channels):
 @pytest.fixture
 def explorers(dynamics, exits):
     pytest.importorskip("ipywidgets")
-    from dpkit.teaching import widgets
+    from dpkit.teaching import explorers as widgets
 
     return {
         "moon": lambda: widgets.moon_explorer(dynamics, rows=[1]),

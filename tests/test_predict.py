@@ -11,8 +11,8 @@ from dpkit.nets.builders import make_net
 from dpkit.training.inference import (
     autocast,
     evaluate,
-    picked_precision,
-    picked_threads,
+    resolve_precision,
+    suited_threads,
     take_snapshot,
 )
 from dpkit.training.loop import Recipe, train
@@ -69,7 +69,7 @@ def test_every_exit_is_in_the_snapshot_and_the_last_one_is_judged():
             return x.mean((2, 3)), [-right, right]
 
         def forward(self, x):
-            return self.look(x)[1][-1]
+            return self.features_and_exits(x)[1][-1]
 
     looked = take_snapshot(TwoExits(), images)
     assert looked.probs.shape == (2, 20, 3)
@@ -115,9 +115,9 @@ def test_a_snapshot_of_part_of_a_set_is_refused(trained):
 
 def test_precision_is_picked_by_the_size_of_the_pictures():
     small, large = toy_images(4, device="cpu")[0], toy_images(4, size=16, device="cpu")[0]
-    assert picked_precision(small) == "fp32"
-    assert picked_precision(large) == ("bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32")
-    assert picked_precision(small, "bf16") == "bf16" and picked_precision(large, "fp32") == "fp32"
+    assert resolve_precision(small) == "fp32"
+    assert resolve_precision(large) == ("bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32")
+    assert resolve_precision(small, "bf16") == "bf16" and resolve_precision(large, "fp32") == "fp32"
     for precision, expected in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
         with autocast(small, precision):
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
@@ -125,7 +125,7 @@ def test_precision_is_picked_by_the_size_of_the_pictures():
 
 def test_an_unknown_precision_is_refused(trained):
     for call in (
-        lambda: picked_precision(trained[1], "fp16"),
+        lambda: resolve_precision(trained[1], "fp16"),
         lambda: evaluate(*trained, precision="fp16"),
     ):
         with pytest.raises(
@@ -142,7 +142,7 @@ def test_tiny_images_take_one_thread_and_give_the_others_back():
             images = from_arrays(
                 np.zeros((2, size, size), np.uint8), np.array([0, 1]), device="cpu"
             )
-            with picked_threads(images):
+            with suited_threads(images):
                 assert torch.get_num_threads() == threads
             assert torch.get_num_threads() == 2
     finally:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from dpkit import make_net, train
 from dpkit.training.loop import Recipe, cross_entropy
-from dpkit.training.recorder import Recorder, indexed, look_at
+from dpkit.training.recorder import Recorder, indexed, per_sample_metrics
 
 
 def batch(*rows, classes=3):
@@ -25,7 +25,7 @@ def batch(*rows, classes=3):
 
 def test_look_at_by_hand():
     logits = torch.tensor([[2.0, 0.0, 1.0], [2.0, 0.0, 1.0]])
-    prob, margin, correct = look_at(logits, torch.tensor([0, 1]))
+    prob, margin, correct = per_sample_metrics(logits, torch.tensor([0, 1]))
     e = np.exp([2.0, 0.0, 1.0])
     np.testing.assert_allclose(prob, [e[0] / e.sum(), e[1] / e.sum()], rtol=1e-6)
     assert margin.tolist() == [1.0, -2.0]  # 2 - 1 and 0 - 2
@@ -38,7 +38,7 @@ def test_look_at_agrees_with_softmax_top_two_and_argmax(dtype):
         (torch.randn(500, 7, generator=torch.Generator().manual_seed(0)) * 8).to(dtype),
         torch.arange(500) % 7,
     )
-    prob, margin, correct = look_at(logits.requires_grad_(), labels)
+    prob, margin, correct = per_sample_metrics(logits.requires_grad_(), labels)
     wide = logits.detach().double()
     rows = torch.arange(500)
     others = wide.clone()
@@ -57,7 +57,7 @@ def test_look_at_agrees_with_softmax_top_two_and_argmax(dtype):
 
 def test_of_tied_logits_argmax_decides_and_the_margin_is_zero():
     logits = torch.tensor([[1.0, 1.0, 0.0]] * 3)
-    _, margin, correct = look_at(logits, torch.tensor([0, 1, 2]))
+    _, margin, correct = per_sample_metrics(logits, torch.tensor([0, 1, 2]))
     assert margin.tolist() == [0, 0, -1]
     assert (
         correct.sum() == 1

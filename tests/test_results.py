@@ -666,10 +666,10 @@ def done(tmp_path, few):
                 "options": "",
                 "keep": 6,
                 "accuracy": 0.5,
-                "record": trial.record.worded(),
-                "retrain": trial.retrain.worded(),
+                "record": trial.record.describe(),
+                "retrain": trial.retrain.describe(),
                 "settings": settings_of(trial),
-                "versions": stages.worded_versions(),
+                "versions": stages.versions_text(),
             }
         )
         return Outcome(row, Selection(np.arange(6), N, "top"), Scores(np.arange(N), trial.method))
@@ -787,11 +787,11 @@ def test_exits_count_where_they_are_read(few, held_out, tmp_path):
         "options": "protect_inf=True",
         "keep": 6,
         "accuracy": 0.5,
-        "record": exits.record.worded(),
+        "record": exits.record.describe(),
         "exits": "after 0",
-        "retrain": exits.retrain.worded(),
+        "retrain": exits.retrain.describe(),
         "settings": settings_of(exits),
-        "versions": stages.worded_versions(),
+        "versions": stages.versions_text(),
     }
     table = publishing.publish(
         tmp_path / "t",
@@ -913,9 +913,9 @@ def test_a_published_row_of_an_edited_method_or_network_counts_for_nothing(
                 "options": "",
                 "keep": 6,
                 "accuracy": 0.5,
-                "record": trial.record.worded(),
-                "versions": stages.worded_versions(),
-                "retrain": trial.retrain.worded(),
+                "record": trial.record.describe(),
+                "versions": stages.versions_text(),
+                "retrain": trial.retrain.describe(),
                 "settings": settings_of(trial),
             }
             | more

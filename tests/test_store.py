@@ -212,7 +212,7 @@ import sys, time
 from pathlib import Path
 from dpkit import store
 name, log = sys.argv[1:]
-with storage.claimed(name):
+with storage.locked(name):
     with open(log, "a") as file:
         print("in", file=file, flush=True)
         if log.endswith("first"):
@@ -257,7 +257,7 @@ from dpkit import store
 counter = Path({str(counter)!r})
 def count():
     for _ in range(10):
-        with storage.claimed(counter):
+        with storage.locked(counter):
             n = int(counter.read_text())
             time.sleep(0.001)
             counter.write_text(str(n + 1))

@@ -27,7 +27,7 @@ from dpkit.experiments.trials import Trial, run_trial
 from dpkit.training.loop import Recipe
 
 pytest.importorskip("distributed")
-import standins
+import stage_log
 from distributed import Client, LocalCluster
 
 ROOT = Path(__file__).parents[1]
@@ -46,7 +46,7 @@ QUICK = [
 ]
 DIED = "the worker that ran it died, again and again: out of memory, or killed"
 MEASURED = {
-    f"{stage}_{what}" for stage in standins.KINDS for what in ("seconds", "peak_memory")
+    f"{stage}_{what}" for stage in stage_log.KINDS for what in ("seconds", "peak_memory")
 } | {"from_cache"}
 
 
@@ -56,7 +56,7 @@ def silent(progress, last=False):
 
 def kinds(names):
     """How many stages of each kind."""
-    return {kind: sum(name.startswith(kind) for name in names) for kind in standins.KINDS}
+    return {kind: sum(name.startswith(kind) for name in names) for kind in stage_log.KINDS}
 
 
 def numbers(row):
@@ -139,7 +139,7 @@ def test_methods_and_ratios_share_their_stages_and_rows_are_those_of_single_tria
     ):
         trial = Trial("digits", method, ratio, 0, record_epochs=11, num_samples=60, **recipes)
         assert numbers(row) == numbers(run_trial(trial, cache=tmp_path / "alone", device="cpu"))
-    assert not standins.unfinished(tmp_path)
+    assert not stage_log.unfinished(tmp_path)
 
     watch.forget()  # a second call: no training, not even a cluster
     with pytest.MonkeyPatch.context() as patch:
@@ -159,7 +159,7 @@ def test_the_kept_sets_and_scores_of_a_sweep_are_found_and_can_be_published(
 ):
     table = sweep(GRID, client, **place)
     folder = publishing.publish(
-        tmp_path / "table", results.outcomes(place["out"]), title="Mine", command="dpkit sweep"
+        tmp_path / "table", results.load_outcomes(place["out"]), title="Mine", command="dpkit sweep"
     )
     published = results.results_table(folder)
     assert (
@@ -227,7 +227,7 @@ def test_a_sweep_that_stops_after_some_minutes_has_its_rows_and_goes_on(client, 
 
 def test_a_sweep_lies_in_the_cache_unless_it_is_told_where(client, tmp_path, monkeypatch):
     monkeypatch.setenv("DPKIT_CACHE", str(tmp_path / "mine"))
-    sweep(QUICK[:1], client, device="cpu", watch=silent)
+    sweep(QUICK[:1], client, device="cpu", on_progress=silent)
     [folder] = (tmp_path / "mine" / "sweeps").iterdir()
     assert len(results.results_table(folder)) == 1 and list(
         (tmp_path / "mine").glob("retrain-*.json")
@@ -237,7 +237,7 @@ def test_a_sweep_lies_in_the_cache_unless_it_is_told_where(client, tmp_path, mon
 def test_two_sweeps_at_once_do_every_stage_once_and_have_the_same_table(tmp_path, wait_until):
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(GRID))
     (tmp_path / "stages").mkdir()
-    watch = standins.Watch(tmp_path / "stages")
+    watch = stage_log.Watch(tmp_path / "stages")
     watch.hold("record")  # until both are there
     command = [
         sys.executable,
@@ -277,7 +277,7 @@ def test_two_sweeps_at_once_do_every_stage_once_and_have_the_same_table(tmp_path
     assert kinds(watch.begun()) == {"record": 1, "score": 2, "select": 6, "retrain": 6}
     tables = [out[out.index("digits, 60 images") :] for out, _ in told]
     assert tables[0] == tables[1] and tables[0].splitlines()[-1].startswith("6 rows in out")
-    assert len(results.results_table(tmp_path / "out")) == 6 and not standins.unfinished(
+    assert len(results.results_table(tmp_path / "out")) == 6 and not stage_log.unfinished(
         tmp_path / "out", tmp_path / "cache"
     )
 
@@ -438,7 +438,7 @@ def test_where_workers_declare_a_gpu_only_they_work(place, monkeypatch):
 def test_a_worker_that_sees_other_images_than_the_rows_are_named_for_makes_no_row(
     client, place, monkeypatch
 ):
-    around, asked = stages.surroundings, []
+    around, asked = stages.compute_environment, []
 
     def other(images, recipe):
         asked.append(1)
@@ -446,7 +446,7 @@ def test_a_worker_that_sees_other_images_than_the_rows_are_named_for_makes_no_ro
             {} if len(asked) <= 3 else {"torch": "0.1"}
         )  # three: to name the rows
 
-    monkeypatch.setattr(stages, "surroundings", other)
+    monkeypatch.setattr(stages, "compute_environment", other)
     [row] = rows_of(sweep(QUICK[:1], client, **place))
     assert re.search(
         "differs from the one that was asked first .other around.: let all workers see the same",
@@ -466,7 +466,7 @@ def test_a_trial_that_kills_its_workers_is_a_row_and_drags_nobody_along(stages_w
     assert (
         sweep(trials, client, **place).failed.tolist() == [""] * 4
     )  # it may have been the machine: tried again
-    assert standins.unfinished(place["out"], place["cache"]) == []
+    assert stage_log.unfinished(place["out"], place["cache"]) == []
 
 
 # ---- what is told --------------------------------------------------------------------------------
@@ -662,7 +662,7 @@ def test_a_sweep_that_is_interrupted_exits_with_130_and_leaves_no_process(
 ):
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(GRID))
     (tmp_path / "stages").mkdir()
-    watch, mark = standins.Watch(tmp_path / "stages"), f"DPKIT_TEST_MARK={tmp_path}"
+    watch, mark = stage_log.Watch(tmp_path / "stages"), f"DPKIT_TEST_MARK={tmp_path}"
     watch.hold("record")
     environment = {
         **os.environ,

@@ -46,7 +46,7 @@ MEASURED = {
 def run(cache, watched=None, **changes):
     """The row of CELL with some changes; `watched` collects (stage, epoch)."""
     watch = None if watched is None else lambda stage, report: watched.append((stage, report.epoch))
-    return run_trial(replace(CELL, **changes), cache=cache, device="cpu", watch=watch)
+    return run_trial(replace(CELL, **changes), cache=cache, device="cpu", on_epoch=watch)
 
 
 def numbers(row):
@@ -309,7 +309,7 @@ def test_a_killed_trial_goes_on_to_the_same_row_without_repeating_epochs(
             raise Killed
 
     with pytest.raises(Killed):
-        run_trial(CELL, cache=tmp_path, device="cpu", watch=kill)
+        run_trial(CELL, cache=tmp_path, device="cpu", on_epoch=kill)
     assert any("partial" in path.name for path in tmp_path.iterdir())
     row = run(tmp_path)
     assert numbers(row) == numbers(finished[1])
@@ -369,7 +369,7 @@ def with_best(cache, every, watch=None, epochs=5):
         "retrain": replace(CELL.retrain, epochs=epochs),
         "best_every": every,
     }
-    return run_trial(replace(CELL, **changes), cache=cache, device="cpu", watch=watch)
+    return run_trial(replace(CELL, **changes), cache=cache, device="cpu", on_epoch=watch)
 
 
 @pytest.mark.parametrize("every, among", [(1, [0, 1, 2, 3, 4]), (2, [1, 3, 4]), (9, [4])])
@@ -659,7 +659,7 @@ def record_of_toys(cache, snapshot_epoch, watch=None):
         seed=0,
         cache=cache,
         snapshot_epoch=snapshot_epoch,
-        watch=watch,
+        on_epoch=watch,
     )
 
 
@@ -713,7 +713,7 @@ def test_a_record_that_goes_on_after_its_snapshot_keeps_the_early_one(tmp_path, 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        record_of_toys(tmp_path / "b", 2, watch=stop)
+        record_of_toys(tmp_path / "b", 2, on_epoch=stop)
     resumed = record_of_toys(tmp_path / "b", 2)
     assert np.array_equal(resumed.snapshot.probs, undisturbed.snapshot.probs)
     assert np.array_equal(resumed.final.probs, undisturbed.final.probs)

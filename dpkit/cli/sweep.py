@@ -87,7 +87,7 @@ def run(arguments) -> int:
             )
     except KeyboardInterrupt:
         return tell(128 + signal.SIGINT, "interrupted; the same command goes on from here")
-    except grids.Refused as refused:
+    except grids.InvalidGrid as refused:
         return tell(REFUSED, *refused.mistakes)
     except (ValueError, FileExistsError, TimeoutError) as error:
         return tell(REFUSED, str(error))

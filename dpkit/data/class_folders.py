@@ -144,12 +144,12 @@ def _check_classes(folder, root, chosen, certain, few):
         )
 
 
-def read_pixels(listing: Listing, size=None, *, watch=None) -> np.ndarray:
+def read_pixels(listing: Listing, size=None, *, on_progress=None) -> np.ndarray:
     """(n, H, W, 3) uint8, each image squeezed to size x size; read-only, from the cache folder if
     nothing has changed.
 
     size:   pixels, or None if all files already have the same size.
-    watch:  called as watch(done, total) while files are decoded.
+    on_progress:  called as on_progress(done, total) while files are decoded.
     ValueError names a file that cannot be read, and files of different sizes if no size is given.
     """
     files = [listing.folder / path for path in listing.paths]
@@ -171,7 +171,7 @@ def read_pixels(listing: Listing, size=None, *, watch=None) -> np.ndarray:
     except (FileNotFoundError, ValueError):
         pass  # not decoded yet, or damaged since
     partial = kept.with_name(kept.name + "-partial")
-    pixels = _decoded(files, size, watch, partial)
+    pixels = _decoded(files, size, on_progress, partial)
     origin = {"folder": str(listing.folder.resolve()), "size": size}
     shutil.rmtree(kept, ignore_errors=True)  # damaged, if it is there at all
     storage.save_arrays(kept, kind="Images", schema=1, arrays={"pixels": pixels}, params=origin)
@@ -190,7 +190,7 @@ def _remove_older(kept, origin):
                 shutil.rmtree(file.parent)
 
 
-def _decoded(files, size, watch, partial):
+def _decoded(files, size, on_progress, partial):
     """All pictures; finished parts of the work lie in the folder `partial` until it is whole."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside Python's lock
         shape = (size, size) if size else _common_shape(files, pool)
@@ -222,8 +222,8 @@ def _decoded(files, size, watch, partial):
                     broken.append(picture)
                 else:
                     pixels[row] = picture
-                if watch and ((row + 1) % 64 == 0 or row + 1 == len(files)):
-                    watch(row + 1, len(files))
+                if on_progress and ((row + 1) % 64 == 0 or row + 1 == len(files)):
+                    on_progress(row + 1, len(files))
             if len(broken) == before:
                 with storage.whole_file(part) as file:
                     np.save(file, pixels[start : start + len(block)], allow_pickle=False)

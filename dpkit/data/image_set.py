@@ -272,7 +272,7 @@ def load(
     size=None,
     labels="given",
     device="auto",
-    watch=None,
+    on_progress=None,
     like=None,
     classes=None,
     say="once",
@@ -286,7 +286,7 @@ def load(
         cache.
     size:   resize to size x size pixels.   labels: "given", or the <kind> of human_labels_<kind> in
         the file.
-    watch:  called as watch(done, total) while the files of a folder are read for the first time.
+    on_progress:  called as on_progress(done, total) while the files of a folder are read for the first time.
     like:   the training set that this one goes with, an ImageSet: classes are numbered as there, by
             their names, and it is normalised by the same mean and std, at the same size unless
             size= says otherwise.
@@ -306,7 +306,7 @@ def load(
             f"like needs the training set, an ImageSet; got {type(like).__name__}: load that first"
         )
     if is_folder(name, folder):
-        images = _load_folder(name, split, size, labels, device, watch, like, classes)
+        images = _load_folder(name, split, size, labels, device, on_progress, like, classes)
     elif classes is not None:
         raise ValueError(
             f"classes names the class folders of a folder of images, and {name} is none: leave "
@@ -375,7 +375,7 @@ def labels_of(name) -> tuple[np.ndarray, list | None]:
     return known.labels, known.paths
 
 
-def _load_folder(name, split, size, labels, device, watch, like, classes):
+def _load_folder(name, split, size, labels, device, on_progress, like, classes):
     if (split != "train" and like is None) or labels != "given":
         raise ValueError(
             f'a folder of images has the split "train" and the labels "given"; got {split!r} and {labels!r}: '
@@ -384,7 +384,7 @@ def _load_folder(name, split, size, labels, device, watch, like, classes):
     listing = list_folder(name, classes, like and like.class_names)
     if like is not None:
         size = size or _side(like)
-    pixels = read_pixels(listing, size, watch=watch)
+    pixels = read_pixels(listing, size, on_progress=on_progress)
     images = from_arrays(
         pixels,
         listing.labels,

@@ -38,7 +38,7 @@ def choose(method, evidence, keep, **more):
 
 
 def fitting(method, **some):
-    return find_method(method).fitting(**some)
+    return find_method(method).supported_options(**some)
 
 
 def needs(method):

@@ -54,7 +54,7 @@ LISTS = {
 KEYS = (*MANY, "record", "record_epochs", "retrain_at", "snapshot_epoch", "best_every", *LISTS)
 
 
-class Refused(ValueError):
+class InvalidGrid(ValueError):
     """The grid was refused whole, before the first training. mistakes: all of them, a sentence
     each.
 
@@ -70,7 +70,7 @@ def trials_of(grid) -> list[Trial]:
     """The trials of a grid: a path of a YAML file, a dict, a list of dicts, or Trials. Each once,
     in order.
 
-    Raises Refused with every mistake.
+    Raises InvalidGrid with every mistake.
     """
     if isinstance(grid, (str, Path)):
         grid = _read(Path(grid))
@@ -95,7 +95,7 @@ def trials_of(grid) -> list[Trial]:
             "and recipes"
         )
     if mistakes:
-        raise Refused(mistakes, once)
+        raise InvalidGrid(mistakes, once)
     return once
 
 
@@ -133,7 +133,7 @@ def _read(path):
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise Refused(
+        raise InvalidGrid(
             [f"could not read the grid {path} ({error.strerror or error}): name a YAML file"]
         ) from None
     except (
@@ -141,7 +141,7 @@ def _read(path):
         ValueError,
         RecursionError,
     ) as error:  # ValueError: not UTF-8, or a date like 2026-13-01
-        raise Refused([f"{path} is not YAML: {' '.join(str(error).split())}"]) from None
+        raise InvalidGrid([f"{path} is not YAML: {' '.join(str(error).split())}"]) from None
 
 
 def _trials(grid, mistakes):

@@ -21,14 +21,14 @@ from dpkit import plots, storage
 from dpkit.data.image_set import load
 from dpkit.data.named_sets import known_before, set_name
 from dpkit.experiments.costs import Cost
-from dpkit.experiments.refusals import check_exits
-from dpkit.experiments.stages import VERSIONS, Evidence, own_code, place_of_record, record
+from dpkit.experiments.exit_checks import check_exits
+from dpkit.experiments.stages import VERSIONS, Evidence, own_code, record, record_location
 from dpkit.methods.catalog import find_method
 from dpkit.methods.rehearsal import rehearse
 from dpkit.nets import builders
 from dpkit.records import Scores, Selection, TrainingDynamics, keep_count, kept_list
 from dpkit.storage.provenance import machine, versions
-from dpkit.training.inference import picked_precision
+from dpkit.training.inference import resolve_precision
 from dpkit.training.recipe import recipe_for
 
 KIND = "Pruning"
@@ -121,7 +121,7 @@ def prune(
             "recipe": recipe.settings(),
             "epochs": epochs,
             "device": images.device.type,
-            "precision": picked_precision(images, recipe.precision),
+            "precision": resolve_precision(images, recipe.precision),
         }
         request |= {"exits": list(exits)} if exits else {}
     else:
@@ -244,7 +244,7 @@ def _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched,
 def _loaded(data, size, mirror, device, classes, say):
     told = [time.monotonic()]
 
-    def watch(done, total):
+    def on_epoch(done, total):
         now = time.monotonic()
         if done == total or now - told[-1] > 5:
             told.append(now)
@@ -257,7 +257,7 @@ def _loaded(data, size, mirror, device, classes, say):
                 )
             )
 
-    images = load(data, size=size, device=device, watch=watch, classes=classes, say=say)
+    images = load(data, size=size, device=device, on_epoch=on_epoch, classes=classes, say=say)
     if len(images.labels.unique()) < 2:
         raise ValueError(
             f"{data} must hold at least two classes to tell apart; all {len(images)} labels are "
@@ -270,7 +270,7 @@ def _watched(images, method, model, recipe, epochs, seed, exits, cache, say):
     """(Evidence, what the manifest says of it): recorded now, or found in the cache."""
     seconds = []
 
-    def watch(stage, report):
+    def on_epoch(stage, report):
         seconds.append(report.seconds)
         left = np.mean(seconds[-5:]) * (epochs - len(seconds))
         say(
@@ -286,7 +286,7 @@ def _watched(images, method, model, recipe, epochs, seed, exits, cache, say):
         "exits": exits,
         "cache": cache,
     }
-    if place_of_record(images, **settings)[1].exists():
+    if record_location(images, **settings)[1].exists():
         say("found the record of an earlier run: no training needed")
     else:
         height, width = images.images.shape[2:]
@@ -295,7 +295,7 @@ def _watched(images, method, model, recipe, epochs, seed, exits, cache, say):
             f"({width}x{height}, {images.num_classes} classes) for {epochs} epochs on the "
             f"{images.device}; stopped, it goes on from here"
         )
-    evidence = record(images, **settings, parts={"dynamics", *method.parts}, watch=watch)
+    evidence = record(images, **settings, parts={"dynamics", *method.parts}, on_epoch=on_epoch)
     dynamics = evidence.dynamics
     learned, chance = (
         dynamics.correct[:, -1].mean(),

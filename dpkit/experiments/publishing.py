@@ -27,11 +27,11 @@ from dpkit.experiments.results import (
     kinds_of,
     label,
     labelled,
+    load_outcomes,
     results_table,
     summary,
 )
-from dpkit.experiments.results import outcomes as outcomes_of
-from dpkit.experiments.trials import Outcome, Trial, own_code_of, settings_of, worded_exits
+from dpkit.experiments.trials import Outcome, Trial, exits_text, own_code_of, settings_of
 from dpkit.methods.catalog import METHODS
 from dpkit.methods.method import options_in_words
 from dpkit.nets.builders import model_name
@@ -159,14 +159,14 @@ def published(
     say counts as different. Where two rows fit, the first counts.
     test:    the ImageSet that they are tested on; the first tables did not tell theirs.
     """
-    found, others, here = {}, {}, stages.surroundings(images, Recipe())["processor"]
+    found, others, here = {}, {}, stages.compute_environment(images, Recipe())["processor"]
     for folder in filter(lambda folder: (Path(folder) / "manifest.json").exists(), folders):
         said = storage.read_manifest(folder).get("settings", {})
         if (
             said.get("data") == images.fingerprint
             and said.get("test", test.fingerprint) == test.fingerprint
         ):
-            for outcome in outcomes_of(folder):
+            for outcome in load_outcomes(folder):
                 told = {
                     name: value for name, value in outcome.row.items() if value not in (None, "")
                 }
@@ -175,7 +175,7 @@ def published(
                     | said
                     | told
                 )
-                if row["method"] in METHODS and stages.as_now(row["versions"]):
+                if row["method"] in METHODS and stages.has_current_numbers(row["versions"]):
                     (found if kind_of(row) == here else others).setdefault(
                         _what_was_run(row), outcome
                     )
@@ -186,7 +186,7 @@ def published(
             "snapshot_epoch": trial.snapshot_epoch,
             "best_every": trial.best_every,
             "settings": settings_of(trial),
-            "exits": worded_exits(trial),
+            "exits": exits_text(trial),
         }
         code = own_code_of(trial)
         what = _what_was_run(
@@ -196,8 +196,8 @@ def published(
             | {
                 "code": code,
                 "num_samples": trial.num_samples or len(images),
-                "record": trial.record.worded(),
-                "retrain": trial.retrain.worded(),
+                "record": trial.record.describe(),
+                "retrain": trial.retrain.describe(),
             }
         )
         if what in found:

@@ -23,7 +23,7 @@ from dpkit.storage.processors import kind_of, marks, sentence
 from dpkit.training.loop import Recipe
 
 KIND, SWEEP = "Table", "sweep.json"
-MAY_LACK = (
+MAY_BE_EMPTY = (
     "best_accuracy",
     "threads",
     "best_every",
@@ -47,7 +47,7 @@ def results_table(folder):
         return pandas.read_csv(
             _checked(folder, "rows.csv"),
             keep_default_na=False,
-            na_values={name: "" for name in MAY_LACK},
+            na_values={name: "" for name in MAY_BE_EMPTY},
         )
     rows, count = _rows(folder)
     table = pandas.DataFrame(rows) if rows else pandas.DataFrame(columns=["failed"])
@@ -55,7 +55,7 @@ def results_table(folder):
     return table
 
 
-def outcomes(folder) -> list[Outcome]:
+def load_outcomes(folder) -> list[Outcome]:
     """The trials of a sweep that have a result by now, in the grid's order, as publish takes them;
     or a published table's.
     """
@@ -104,7 +104,7 @@ def row_file(folder, name: str, passing: bool = False) -> Path:
     return Path(folder) / "rows" / f"{name}{'.failed' if passing else ''}.json"
 
 
-def asked(folder) -> dict:
+def read_sweep(folder) -> dict:
     """A sweep's sweep.json: the cache, and the trials in order."""
     try:
         return json.loads((Path(folder) / SWEEP).read_text(encoding="utf-8"))
@@ -446,7 +446,7 @@ def _row(folder, k):
 
 
 def _stage(folder, row, which) -> Path:
-    place = Path(asked(folder)["cache"]) / row[which]
+    place = Path(read_sweep(folder)["cache"]) / row[which]
     if not place.is_dir():
         raise FileNotFoundError(
             f"the {which} of this row lay in {place}, which is gone: run the sweep again to make "
@@ -459,7 +459,7 @@ def _rows(folder) -> tuple[list[dict], int]:
     """(the rows of a sweep that are there by now, failed ones with the reason; how many were asked
     for).
     """
-    trials, rows, older = asked(folder)["trials"], [], 0
+    trials, rows, older = read_sweep(folder)["trials"], [], 0
     for trial in trials:
         if is_older(trial):
             older += 1
@@ -509,7 +509,7 @@ def _parameters(trial) -> dict:
         "options": options_in_words(options),
         "accuracy": None,
         "budget": recipes["retrain"].length,
-        **{name: recipe.worded() for name, recipe in recipes.items()},
+        **{name: recipe.describe() for name, recipe in recipes.items()},
     }
 
 

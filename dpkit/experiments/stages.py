@@ -33,13 +33,13 @@ from dpkit.records.set_facts import check_fits
 from dpkit.records.training_dynamics import MOST_PROBS
 from dpkit.storage.identity import is_own, known_or_new
 from dpkit.storage.provenance import processor
-from dpkit.training.inference import evaluate, picked_precision, take_snapshot
+from dpkit.training.inference import evaluate, resolve_precision, take_snapshot
 from dpkit.training.loop import Recipe, cross_entropy, train
 
 # Bump a stage's version when what it leaves changes (also in CHANGELOG.md): older results are then
 # left unused.
 VERSIONS = {"record": 2, "score": 1, "select": 1, "retrain": 1}
-ALIKE = {
+COMPATIBLE_VERSIONS = {
     ("record", 1)
 }  # earlier versions whose numbers are today's: 1 lacked the final snapshot and the divergence
 
@@ -75,7 +75,7 @@ def record(
     exits=(),
     exit_weights=(),
     parts=("dynamics", "snapshot", "final"),
-    watch=None,
+    on_epoch=None,
 ) -> Evidence:
     """Train a fresh network for `epochs` of the recipe's schedule, watched; or read that from the
     cache.
@@ -86,11 +86,11 @@ def record(
     exits:  stages after which the network has early exits, trained jointly with these weights
         (none: all alike).
     parts:  what to read of it afterwards; large snapshots take their time.
-    watch:  called as watch("record", report) after every epoch that is run or read from a
+    on_epoch:  called as on_epoch("record", report) after every epoch that is run or read from a
         checkpoint.
     """
     snapshot_epoch = min(snapshot_epoch, epochs)
-    key, folder = place_of_record(
+    key, folder = record_location(
         images,
         model=model,
         recipe=recipe,
@@ -133,8 +133,8 @@ def record(
                     begun = time.perf_counter()
                     take_snapshot(net, images, precision=recipe.precision).save(look)
                     storage.write_json(look.with_suffix(".json"), time.perf_counter() - begun)
-                if watch:
-                    watch("record", report)
+                if on_epoch:
+                    on_epoch("record", report)
         cost.seconds = sum(r.seconds for r in reports) + sum(
             json.loads(look.with_suffix(".json").read_text())
             for look in looks.values()
@@ -171,7 +171,7 @@ def record(
     )
 
 
-def place_of_record(
+def record_location(
     images: ImageSet,
     *,
     model,
@@ -195,17 +195,17 @@ def place_of_record(
     return key, Path(cache) / f"record-{storage.key_hash(key)}"
 
 
-def worded_versions() -> str:
+def versions_text() -> str:
     """The stages' versions for a row: "record 2 score 1 select 1 retrain 1"."""
     return " ".join(f"{stage} {number}" for stage, number in VERSIONS.items())
 
 
-def as_now(worded: str) -> bool:
+def has_current_numbers(worded: str) -> bool:
     """Whether stages of these versions have the numbers that today's would have."""
     words = worded.split()
     found = dict(zip(words[::2], map(int, words[1::2]), strict=True))
     return all(
-        number == found.get(stage) or (stage, found.get(stage)) in ALIKE
+        number == found.get(stage) or (stage, found.get(stage)) in COMPATIBLE_VERSIONS
         for stage, number in VERSIONS.items()
     )
 
@@ -228,7 +228,7 @@ def score(
         "evidence": evidence.folder.name,
         "of": method.evidence,
         "scorer": method.codes(known_or_new)[0],
-        "options": _in_full(method, options, 0),
+        "options": _with_defaults(method, options, 0),
     }
     folder = Path(cache) / f"score-{storage.key_hash(key)}"
 
@@ -267,7 +267,7 @@ def select(
         "scores": scored.name if scored else None,
         "selector": method.codes(known_or_new)[1],
         "reads": [method.evidence, *method.extras],
-        "options": _in_full(method, options, 1),
+        "options": _with_defaults(method, options, 1),
         "num_samples": len(labels),
         "keep": keep,
         "seed": seed,
@@ -293,11 +293,11 @@ def select(
     return Selection.load(folder / "selection"), cost, folder
 
 
-def _in_full(method, options, which):
+def _with_defaults(method, options, which):
     """The scorer's (0) or selector's (1) settings with the usual ones filled in: a changed default
     is another stage.
     """
-    return method.routed(method.options | options)[which]
+    return method.split_options(method.options | options)[which]
 
 
 # ---- retrain -------------------------------------------------------------------------------------
@@ -313,7 +313,7 @@ def retrain(
     seed: int,
     cache,
     best_every: int = 0,
-    watch=None,
+    on_epoch=None,
 ) -> dict:
     """Train a fresh network on the kept samples and test it after the last step; or read that from
     the cache.
@@ -348,8 +348,8 @@ def retrain(
             ):
                 seconds += report.seconds
                 tested.after(report.epoch)
-                if watch:
-                    watch("retrain", report)
+                if on_epoch:
+                    on_epoch("retrain", report)
         found = evaluate(net, test, precision=recipe.precision)
         if not math.isfinite(
             found.loss
@@ -368,14 +368,14 @@ def retrain(
             "device": device_name(images.device),
             "processor": processor(),
             "threads": torch.get_num_threads(),
-            "precision": picked_precision(images, recipe.precision),
+            "precision": resolve_precision(images, recipe.precision),
             "torch": torch.__version__,
             "dpkit": version("dpkit"),
         }
 
     found_there = file.exists()
     if not found_there or partial.exists():  # a run that is killed at its very end leaves both
-        with storage.claimed(file):
+        with storage.locked(file):
             found_there = file.exists()
             if not found_there:
                 with _not_again(partial):
@@ -444,7 +444,7 @@ def _done_once(folder, key, work) -> Cost:
     if (
         not manifest.exists() or _partial(folder).exists()
     ):  # a run that is killed at its very end leaves both
-        with storage.claimed(folder):
+        with storage.locked(folder):
             if not manifest.exists():
                 with storage.whole_folder(folder) as part, _not_again(_partial(folder)):
                     cost = work(part)
@@ -483,7 +483,7 @@ def _key(stage, images, model, recipe, seed):
         "model": build,
         "recipe": recipe.settings(),
         "seed": seed,
-    } | surroundings(images, recipe)
+    } | compute_environment(images, recipe)
 
 
 def own_code(method, *models) -> str:
@@ -495,7 +495,7 @@ def own_code(method, *models) -> str:
     return "; ".join(code for code in found if code and is_own(code))
 
 
-def surroundings(images: ImageSet, recipe: Recipe) -> dict:
+def compute_environment(images: ImageSet, recipe: Recipe) -> dict:
     """What a training's numbers depend on besides data and settings: the kind of processor or GPU,
     precision, torch's version.
 
@@ -506,6 +506,6 @@ def surroundings(images: ImageSet, recipe: Recipe) -> dict:
     return {
         "device": device.type,
         "processor": device_name(device) if device.type == "cuda" else processor(),
-        "precision": picked_precision(images, recipe.precision),
+        "precision": resolve_precision(images, recipe.precision),
         "torch": version("torch"),
     }

@@ -28,7 +28,7 @@ from dpkit.nets.builders import model_name
 from dpkit.records import keep_count
 from dpkit.storage.identity import identity
 
-PASSING = (
+TRANSIENT_ERRORS = (
     "KilledWorker",
     "MemoryError",
     "OutOfMemoryError",
@@ -48,7 +48,7 @@ def sweep(
     device="auto",
     retry: bool = False,
     minutes: float | None = None,
-    watch=None,
+    on_progress=None,
 ):
     """Run every trial of a grid and return results_table(out): a row per trial, failed ones with
     their reason.
@@ -70,20 +70,20 @@ def sweep(
              keeps its checkpoint, and the same call goes on from it: a long sweep in short pieces.
              (On a client's cluster, trainings that run at that moment go on to their end, and are
              found by the next call.)
-    watch:   called with a Progress about once a second; default: a line that is written over.
-    Raises grids.Refused (a ValueError), OSError if a row cannot be written. A failed trial raises
+    on_progress:   called with a Progress about once a second; default: a line that is written over.
+    Raises grids.InvalidGrid (a ValueError), OSError if a row cannot be written. A failed trial raises
     nothing.
     """
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
     try:
         asked = grids.trials_of(grid)
-    except grids.Refused as refused:
-        raise grids.Refused(
+    except grids.InvalidGrid as refused:
+        raise grids.InvalidGrid(
             refused.mistakes + _facts_of(refused.trials, client, device)[1]
         ) from None
     cache = Path(cache or storage.cache_folder()).resolve()
     out = Path(out or cache / "sweeps" / storage.key_hash([trial.plain() for trial in asked]))
-    watch = watch or Line()
+    on_progress = on_progress or Line()
     cells = _cells(asked, client, device)
     _write(out, cells, cache)
     done = {
@@ -95,12 +95,12 @@ def sweep(
     progress = Progress(total=len(cells), done=len(done), failed=sum(done.values()))
     if todo:
         with clusters.connected(client, workers=workers, threads=threads, device=device) as own:
-            suspects = _run(own, todo, out, cache, device, progress, watch, until)
+            suspects = _run(own, todo, out, cache, device, progress, on_progress, until)
             for cell in (
                 suspects
             ):  # one by one: who shared a worker with a trial that kills it is not to blame
-                _run(own, [cell], out, cache, device, progress, watch, until, alone=True)
-    watch(progress, last=True)
+                _run(own, [cell], out, cache, device, progress, on_progress, until, alone=True)
+    on_progress(progress, last=True)
     return results.results_table(out)
 
 
@@ -126,7 +126,7 @@ def _cells(asked, client, device):
     """
     facts, mistakes = _facts_of(asked, client, device)
     if mistakes:
-        raise grids.Refused(mistakes)
+        raise grids.InvalidGrid(mistakes)
     return [_cell(trial, facts[trial.dataset, trial.num_samples]) for trial in asked]
 
 
@@ -172,7 +172,7 @@ def _facts(dataset, num_samples, device):
     except (OSError, ValueError, RuntimeError) as error:
         return {"mistake": f"the set {dataset} cannot be used: {error}"}
     around = {
-        precision: stages.surroundings(images, Recipe(precision=precision))
+        precision: stages.compute_environment(images, Recipe(precision=precision))
         for precision in ("auto", "fp32", "bf16")
     }
     return {
@@ -290,7 +290,7 @@ def _write(out, cells, cache):
 
 
 def _trials_before(out):
-    said = results.asked(out)
+    said = results.read_sweep(out)
     if not isinstance(said, dict) or said.get("kind") != "Sweep":
         raise FileExistsError(
             f"{out / results.SWEEP} is not a sweep's of dpkit; name another folder for the sweep"
@@ -319,7 +319,7 @@ def _failed(file):
 # ---- the graph -----------------------------------------------------------------------------------
 
 
-def _run(client, todo, out, cache, device, progress, watch, until, alone=False):
+def _run(client, todo, out, cache, device, progress, on_progress, until, alone=False):
     """record -> score -> select -> retrain as Dask tasks, one record for all that share it; rows as
     they come.
 
@@ -375,7 +375,7 @@ def _run(client, todo, out, cache, device, progress, watch, until, alone=False):
                     clock.record(found)
             progress.running, workers = _busy(client)
             progress.seconds_left = clock.left(workers)
-            watch(progress)
+            on_progress(progress)
     finally:
         client.cancel(
             [future for future in rows if not future.done()], force=True
@@ -474,7 +474,7 @@ def _up_to(stage, trial, cache, device, here):
     found = {
         "images": images.fingerprint,
         "test": test.fingerprint,
-        "around": stages.surroundings(images, trial.retrain),
+        "around": stages.compute_environment(images, trial.retrain),
         "functions": functions,
     }
     if found != here:
@@ -513,6 +513,6 @@ def _failure(error):
         words = f"{type(error).__name__}: {words}"
     return {
         "failed": words,
-        "passing": not kinds.isdisjoint(PASSING),
+        "passing": not kinds.isdisjoint(TRANSIENT_ERRORS),
         "killed": "KilledWorker" in kinds,
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dpkit import storage
-from dpkit.experiments import refusals, stages
+from dpkit.experiments import exit_checks, stages
 from dpkit.experiments.costs import Cost
 from dpkit.methods.catalog import find_method
 from dpkit.methods.method import Method, options_in_words
@@ -99,7 +99,7 @@ class Trial:
                 f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); "
                 f"got {self.record_epochs}"
             )
-        refusals.check_exits(method, self.watched, self.exits, self.exit_weights)
+        exit_checks.check_exits(method, self.watched, self.exits, self.exit_weights)
         rehearse(
             method,
             self.options,
@@ -142,12 +142,12 @@ class Outcome:
     scores: Scores | None
 
 
-def run_trial(trial: Trial, *, cache=None, device="auto", watch=None) -> dict:
+def run_trial(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> dict:
     """Record (or find the record), score, select, retrain (or find the result); return the row as a
     flat dict.
 
     cache:  folder for finished stages; default storage.cache_folder().
-    watch:  called as watch(stage, report) after every epoch that is run or read from a checkpoint,
+    on_epoch:  called as on_epoch(stage, report) after every epoch that is run or read from a checkpoint,
     for progress. The row's costs (LEDGER: seconds, epochs, samples and peak_memory of each stage)
     are those of the run that did the work; a shared recording is charged in full, to el2n too.
     from_cache says whether the retraining was an earlier run's. accuracy is on the test set after
@@ -155,17 +155,17 @@ def run_trial(trial: Trial, *, cache=None, device="auto", watch=None) -> dict:
     code is there if the method or the network is not dpkit's own: their names, and a hash of what
     they do.
     """
-    return outcome_of(trial, cache=cache, device=device, watch=watch).row
+    return outcome_of(trial, cache=cache, device=device, on_epoch=on_epoch).row
 
 
-def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcome:
+def outcome_of(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> Outcome:
     """As run_trial, with the scores and the selection beside the row: what a published table
     needs.
     """
     cache = Path(cache or storage.cache_folder())
     images, test = stages.load_sets(trial.dataset, trial.num_samples, device)
     trial.how.check(trial.options, len(images), images.num_classes, trial.prune_ratio)
-    evidence = record_of(trial, images, cache=cache, watch=watch)
+    evidence = record_of(trial, images, cache=cache, on_epoch=on_epoch)
     found = scores, score_cost, scored = stages.score(
         trial.method, evidence, options=trial.options, cache=cache
     )
@@ -189,7 +189,7 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcom
         seed=trial.seed,
         cache=cache,
         best_every=trial.best_every,
-        watch=watch,
+        on_epoch=on_epoch,
     )
     costs = {
         "record": evidence.cost if evidence else Cost(),
@@ -208,10 +208,10 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcom
         "seed": trial.seed,
         "budget": trial.retrain.length,
         "snapshot_epoch": trial.snapshot_epoch,
-        "exits": worded_exits(trial),
+        "exits": exits_text(trial),
         "best_every": trial.best_every,
         "settings": settings_of(trial),
-        "versions": stages.worded_versions(),
+        "versions": stages.versions_text(),
         **({"record_model": model_name(trial.record_model)} if trial.record_model else {}),
         **({"code": code} if (code := own_code_of(trial)) else {}),
         "accuracy": result["accuracy"],
@@ -224,8 +224,8 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", watch=None) -> Outcom
         },
         "retrain_peak_memory": None,
         **result,
-        "record": trial.record.worded(),
-        "retrain": trial.retrain.worded(),
+        "record": trial.record.describe(),
+        "retrain": trial.retrain.describe(),
         "scores": scored.name if scored else "",
         "selection": selected.name,
     }
@@ -257,7 +257,7 @@ def exits_of(trial: Trial) -> dict:
     )
 
 
-def worded_exits(trial: Trial) -> str:
+def exits_text(trial: Trial) -> str:
     """Where the watched network had exits and how they were weighted: "after 0 1 weights 1 1 2"; ""
     if it had none.
     """
@@ -278,7 +278,7 @@ def _empty_classes(images, selection) -> int:
     return len(np.unique(labels)) - len(np.unique(labels[selection.kept]))
 
 
-def record_of(trial: Trial, images, *, cache, parts=None, watch=None) -> stages.Evidence | None:
+def record_of(trial: Trial, images, *, cache, parts=None, on_epoch=None) -> stages.Evidence | None:
     """The trial's watched training, run or read from the cache; None if its method looks at
     nothing.
 
@@ -296,6 +296,6 @@ def record_of(trial: Trial, images, *, cache, parts=None, watch=None) -> stages.
         cache=cache,
         snapshot_epoch=trial.snapshot_epoch,
         parts=parts or trial.how.parts,
-        watch=watch,
+        on_epoch=on_epoch,
         **exits_of(trial),
     )

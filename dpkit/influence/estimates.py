@@ -34,7 +34,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from dpkit.influence.curvature import (
+from dpkit.influence.hessian import (
     blocks_of,
     errors,
     gradients,

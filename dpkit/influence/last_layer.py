@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import log_softmax, softmax
 
-from dpkit.influence.curvature import inputs, joined_rows, split_rows
+from dpkit.influence.hessian import inputs, joined_rows, split_rows
 from dpkit.records import Selection, Snapshot, require_kind
 from dpkit.records.vectors import check_convention
 from dpkit.storage.blocks import row_blocks

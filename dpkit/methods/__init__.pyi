@@ -1,2 +1,2 @@
-from .by_influence import anneal_influence as anneal_influence
-from .by_influence import lone_influence as lone_influence
+from .influence import influence_norm_scores as influence_norm_scores
+from .influence import influence_selection as influence_selection

@@ -5,7 +5,7 @@ it.
 from dataclasses import replace
 
 from dpkit import scorers, selectors
-from dpkit.methods.by_influence import anneal_influence, lone_influence
+from dpkit.methods.influence import influence_norm_scores, influence_selection
 from dpkit.methods.method import Method
 from dpkit.records.training_dynamics import MOST_PROBS
 from dpkit.storage.lookup import find
@@ -100,8 +100,8 @@ _METHODS = [
     Method("final", None, selectors.keep_herding, name="herding"),
     Method("final", None, selectors.keep_nearest_to_centre, name="nearest_to_centre"),
     Method("final", None, selectors.keep_kcenter, name="kcenter"),
-    Method("final", lone_influence, _TOP, name="influence_norm"),
-    Method("final", None, anneal_influence, judges="snapshot", name="influence"),
+    Method("final", influence_norm_scores, _TOP, name="influence_norm"),
+    Method("final", None, influence_selection, selector_input="snapshot", name="influence"),
 ]
 METHODS = {method.name: method for method in _METHODS}
 

@@ -45,7 +45,7 @@ class Method:
     defaults : options that this method sets otherwise than its functions do: {"c_d": 4.0}.
     of_set : defaults that were published for a set: {"cifar100": {"cutoff": "cifar100"}}.
     counts : options that count samples, of which the set must have more: ("neighbours",).
-    judges : what a selector without a scorer is given: the "features", or the "snapshot" itself.
+    selector_input : what a selector without a scorer is given: the "features", or the "snapshot" itself.
     refuses : refuses(options, n, num_classes, prune_ratio) -> what does not suit it, else None.
     advice : advice(options) -> what a user should know of options that were left as usual, or None.
     remarks : remarks(selection) -> a sentence that a user should be told, or None.
@@ -59,7 +59,7 @@ class Method:
     defaults: dict = field(default_factory=dict)
     of_set: dict = field(default_factory=dict)
     counts: tuple[str, ...] = ()
-    judges: str = "features"
+    selector_input: str = "features"
     refuses: Callable | None = None
     advice: Callable | None = None
     remarks: Callable | None = None
@@ -127,12 +127,12 @@ class Method:
         """The same, with what was published for that set."""
         return self.options | self.of_set.get(dataset, {})
 
-    def fitting(self, **some) -> dict:
+    def supported_options(self, **some) -> dict:
         """Of these options, those that the method takes."""
         taken = {name for names in self.option_names for name in names}
         return {name: value for name, value in some.items() if name in taken}
 
-    def routed(self, options: dict) -> tuple[dict, dict]:
+    def split_options(self, options: dict) -> tuple[dict, dict]:
         """(the scorer's, the selector's) of these options; ValueError for one it does not take."""
         names = self.option_names
         unknown = sorted(set(options) - set(names[0]) - set(names[1]))
@@ -146,7 +146,7 @@ class Method:
         """ValueError, before any training, if it cannot choose from such a set with these
         options.
         """
-        self.routed(options)
+        self.split_options(options)
         keep_count(n, prune_ratio)
         for name, value in options.items():
             if isinstance(self.options.get(name), bool) and not isinstance(value, bool):
@@ -176,7 +176,7 @@ class Method:
         ------
         TypeError if the scorer returns something else than Scores, ValueError for another length.
         """
-        own = self.routed(options)[0]
+        own = self.split_options(options)[0]
         if self.scorer is None:
             return None
         seen = _part(evidence, self.evidence)
@@ -212,7 +212,7 @@ class Method:
         rng : an int seed or a numpy Generator.
         options : as of `score`, e.g. c_d=5.5 for "dual+beta"; the scorer's are passed over.
         """
-        own = self.routed(options)[1]
+        own = self.split_options(options)[1]
         extras = self._extras(evidence)
         if self.evidence is None and num_samples is None:
             raise ValueError(
@@ -226,7 +226,7 @@ class Method:
         if self.evidence and self.scorer is None:
             judgement = _part(evidence, self.evidence)
             require_kind(judgement, Snapshot, self.name)
-            judgement = judgement.features if self.judges == "features" else judgement
+            judgement = judgement.features if self.selector_input == "features" else judgement
         selection = self.selector(judgement, keep, rng=rng, **extras, **own)
         require_kind(selection, Selection, f"{self.name}'s selector must return a Selection, and")
         return selection
@@ -268,7 +268,7 @@ class Method:
         selector = identify(self.selector)
         extras = {name: [EXTRAS[name][0], identify(EXTRAS[name][1])] for name in self.extras}
         if is_own(selector) or any(is_own(code) for _, code in extras.values()):
-            selector = f"{selector} {storage.key_hash([extras, self.judges])}"
+            selector = f"{selector} {storage.key_hash([extras, self.selector_input])}"
         return self.scorer and identify(self.scorer), selector
 
 

@@ -8,8 +8,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dpkit.data.image_set import ImageSet
-from dpkit.nets.leaving import check_threshold
-from dpkit.nets.models import StagedNet, eval_mode, read
+from dpkit.nets.early_leaving import check_threshold
+from dpkit.nets.models import StagedNet, eval_mode, logits_in_float32
 from dpkit.records.set_facts import channels, check_fits, made_for
 
 _BATCH = 1024  # images of a set at a time
@@ -53,14 +53,14 @@ class EarlyExitNet(StagedNet):
             nn.Linear(width, net.head.out_features) for width in _widths(stages, after)
         )
 
-    def look(self, x):
+    def features_and_exits(self, x):
         found = []
         for k, stage in enumerate(self.stages):
             x = stage(x)
             if k in self.after:
-                found.append(read(self.heads[self.after.index(k)], x.mean(dim=(2, 3))))
+                found.append(logits_in_float32(self.heads[self.after.index(k)], x.mean(dim=(2, 3))))
         h = x.mean(dim=(2, 3)).float()
-        return h, [*found, read(self.head, h)]
+        return h, [*found, logits_in_float32(self.head, h)]
 
 
 def check_after(after: tuple, stages: int) -> None:
@@ -154,7 +154,7 @@ def leave_early(net: EarlyExitNet, x, *, threshold: float):
             x = stage(x)
             if k in net.after and len(rows):
                 number = net.after.index(k)
-                out = read(net.heads[number], x.mean(dim=(2, 3)))
+                out = logits_in_float32(net.heads[number], x.mean(dim=(2, 3)))
                 sure = out.softmax(-1).amax(-1) > threshold
                 stay = (~sure).nonzero()[:, 0]
                 if len(stay) < len(rows):  # else there is nothing to move
@@ -162,7 +162,7 @@ def leave_early(net: EarlyExitNet, x, *, threshold: float):
                     x, rows = _rows(x, stay), rows[stay]
             if not len(rows):
                 return logits, where
-        logits[rows] = read(net.head, x.mean(dim=(2, 3)))
+        logits[rows] = logits_in_float32(net.head, x.mean(dim=(2, 3)))
     return logits, where
 
 

@@ -30,18 +30,18 @@ class StagedNet(nn.Module):
             x = stage(x)
         return x.mean(dim=(2, 3))
 
-    def look(self, x):
+    def features_and_exits(self, x):
         h = self.features(x).float()
-        return h, [read(self.head, h)]
+        return h, [logits_in_float32(self.head, h)]
 
     def exits(self, x):
-        return self.look(x)[1]
+        return self.features_and_exits(x)[1]
 
     def forward(self, x):
         return self.exits(x)[-1]
 
 
-def read(head: nn.Linear, h):
+def logits_in_float32(head: nn.Linear, h):
     """The logits of a head, in float32 whatever the autocast: bfloat16 would quantise the recorded
     probabilities.
     """

@@ -4,7 +4,7 @@ import numpy as np
 
 from dpkit.plots._style import method_style
 from dpkit.records import keep_count
-from dpkit.storage.processors import kind_of, marks, worded
+from dpkit.storage.processors import kind_of, kind_text, marks
 
 MANY = 8  # lines; the legend of more stands beside the figure
 
@@ -81,7 +81,8 @@ def _style_of(method, mark) -> dict:
 def _meaning(marked) -> str | None:
     """What the marks in a legend mean, for its title."""
     return (
-        "\n".join(f"{mark.strip()} {worded(kind)}" for kind, mark in marked.items() if mark) or None
+        "\n".join(f"{mark.strip()} {kind_text(kind)}" for kind, mark in marked.items() if mark)
+        or None
     )
 
 

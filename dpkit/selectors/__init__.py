@@ -3,6 +3,7 @@
 """
 
 from dpkit.selectors.anneal import anneal, annealing
+from dpkit.selectors.anneal_per_class import anneal_within, annealing_within
 from dpkit.selectors.beta import beta_parameters, keep_beta
 from dpkit.selectors.ccs import keep_ccs
 from dpkit.selectors.centre import keep_nearest_to_centre
@@ -11,7 +12,6 @@ from dpkit.selectors.herding import keep_herding
 from dpkit.selectors.kcenter import keep_kcenter
 from dpkit.selectors.random import keep_random
 from dpkit.selectors.top import keep_above, keep_top
-from dpkit.selectors.within import anneal_within, annealing_within
 
 __all__ = [
     "anneal",

@@ -4,8 +4,8 @@ from numba import njit
 from dpkit.records import Scores, Selection, require_kind
 from dpkit.selectors._choose import by_class, check_features, check_keep, generator
 from dpkit.selectors._cutoff import bounded, cut
+from dpkit.selectors._max_tree import changed, max_tree
 from dpkit.selectors._neighbours import nearest
-from dpkit.selectors._tournament import changed, tournament
 
 
 def keep_d2(
@@ -142,7 +142,7 @@ def _pick(s, starts, to, distances, keep, gamma, add):
         for e in range(starts[i], starts[i + 1]):
             received += np.exp(-distances[e]) * s[to[e]]
         v[i] = s[i] + received if add else s[i] * received
-    best, picked, waits = tournament(v), np.empty(keep, np.int64), np.ones(n, np.bool_)
+    best, picked, waits = max_tree(v), np.empty(keep, np.int64), np.ones(n, np.bool_)
     for t in range(keep):
         p = picked[t] = best[1]
         waits[p] = False

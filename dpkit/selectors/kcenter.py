@@ -3,8 +3,8 @@ from numba import njit
 
 from dpkit.records import Selection
 from dpkit.selectors._choose import by_class, check_features, check_keep, generator
+from dpkit.selectors._max_tree import changed, max_tree
 from dpkit.selectors._neighbours import square_distance
-from dpkit.selectors._tournament import changed, tournament
 
 
 def keep_kcenter(features, keep: int, *, rng, labels=None, per_class=None) -> Selection:
@@ -49,7 +49,7 @@ def _spread(features, rows, count):
     picked = np.zeros(count, np.int64)
     for i in range(n):
         near[i] = square_distance(features[rows[i]], features[rows[0]], np.inf)
-    best = tournament(near)
+    best = max_tree(near)
     changed(near, best, 0, True)
     for t in range(1, count):
         # most samples are near some early pick: only where the bound is the highest of all is it

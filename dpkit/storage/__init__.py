@@ -3,15 +3,15 @@ from.
 """
 
 from dpkit.storage.files import (
-    BESIDE,
+    IGNORED_FILES,
     cache_folder,
     check_nothing_foreign,
     check_replaceable,
-    claimed,
     data_folder,
     file_hash,
     key_hash,
     load_arrays,
+    locked,
     plain,
     read_manifest,
     save_arrays,
@@ -22,15 +22,15 @@ from dpkit.storage.files import (
 )
 
 __all__ = [
-    "BESIDE",
+    "IGNORED_FILES",
     "cache_folder",
     "check_nothing_foreign",
     "check_replaceable",
-    "claimed",
     "data_folder",
     "file_hash",
     "key_hash",
     "load_arrays",
+    "locked",
     "plain",
     "read_manifest",
     "save_arrays",

@@ -77,7 +77,7 @@ def plain(value):
     )
 
 
-BESIDE = {".DS_Store", ".ipynb_checkpoints"}  # what other programs leave in any folder
+IGNORED_FILES = {".DS_Store", ".ipynb_checkpoints"}  # what other programs leave in any folder
 
 # ---- whole folders -------------------------------------------------------------------------------
 
@@ -143,7 +143,7 @@ def check_nothing_foreign(path) -> None:
             name.as_posix(),
             name.as_posix().removesuffix(".npy"),
         } & listed  # a record's manifest lists arrays
-        if not file.is_dir() and not ours and BESIDE.isdisjoint(name.parts):
+        if not file.is_dir() and not ours and IGNORED_FILES.isdisjoint(name.parts):
             raise FileExistsError(
                 f"{path} holds {name}, which dpkit did not write there, and it would be lost; move "
                 "it away, or name another folder"
@@ -231,7 +231,7 @@ def _alive(pid: int) -> bool:
 
 
 @contextmanager
-def claimed(path):
+def locked(path):
     """Hold `path` for this block: whoever else wants it, in any process on any machine that shares
     the folder, waits here.
 

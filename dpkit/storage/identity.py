@@ -34,6 +34,11 @@ from dpkit.storage._bytecode import imports_in, names_read
 
 _STDLIB = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented))
+# functions of dpkit under the names by which older caches and tables know them
+_CALLED_BEFORE = {
+    "influence_norm_scores": "lone_influence",
+    "influence_selection": "anneal_influence",
+}
 _HIDDEN = {"eval", "exec", "globals", "__import__"}  # what they reach stands in no byte code
 _HEAP_TYPE = 1 << 9  # flag of a class that a `class` statement made, or may have made
 _C_PARTS = (
@@ -57,7 +62,7 @@ def identity(function) -> str:
         function.__globals__.get("__name__"), function.__globals__
     )
     if ours and not function.__closure__:
-        return function.__name__
+        return _CALLED_BEFORE.get(function.__name__, function.__name__)
     inner = function
     while isinstance(inner, (functools.partial, MethodType, functools._lru_cache_wrapper)):
         inner = (

@@ -17,7 +17,7 @@ def kind_of(row) -> str:
     )
     return (
         processor if device in ("", "cpu", "mps") else device
-    )  # as stages.surroundings says of the machine at hand
+    )  # as stages.compute_environment says of the machine at hand
 
 
 def marks(rows) -> dict:
@@ -33,7 +33,7 @@ def marks(rows) -> dict:
     }
 
 
-def worded(kind: str) -> str:
+def kind_text(kind: str) -> str:
     return kind or "a processor that the rows do not tell"
 
 
@@ -48,10 +48,12 @@ def sentence(rows) -> str:
     if len(found) < 2:
         return ""
     usual, *others = found
-    parts = [f"{_listed(rows, kind)}, marked{found[kind]}, from {worded(kind)}" for kind in others]
+    parts = [
+        f"{_listed(rows, kind)}, marked{found[kind]}, from {kind_text(kind)}" for kind in others
+    ]
     return (
         f"The rows are from {len(found)} kinds of processor: {'; '.join(parts)}; all others from "
-        f"{worded(usual)}. A spread and a difference are given within one kind only."
+        f"{kind_text(usual)}. A spread and a difference are given within one kind only."
     )
 
 

@@ -13,8 +13,8 @@ import torch
 
 from dpkit import storage
 from dpkit.storage.identity import identity, is_own, own_classes
-from dpkit.training.inference import picked_precision
-from dpkit.training.recorder import gathered, ranks, together
+from dpkit.training.inference import resolve_precision
+from dpkit.training.recorder import gather_objects, raise_on_all, rank_and_world_size
 
 
 def code_of(net, loss) -> dict:
@@ -23,7 +23,7 @@ def code_of(net, loss) -> dict:
     return {"loss": identity(loss)} | ({"code": own} if own else {})
 
 
-def owner_of(net, images, recipe, seed) -> dict:
+def training_identity(net, images, recipe, seed) -> dict:
     """Everything that the numbers of a training depend on but the code, short enough to compare."""
     return {
         "recipe": recipe.settings(),
@@ -35,7 +35,7 @@ def owner_of(net, images, recipe, seed) -> dict:
         "net": storage.key_hash(
             {name: list(value.shape) for name, value in net.state_dict().items()}
         ),
-        "precision": picked_precision(images, recipe.precision),
+        "precision": resolve_precision(images, recipe.precision),
         "images": images.fingerprint,
         "device": images.device.type,
     }
@@ -51,8 +51,8 @@ class Checkpoint:
     def __init__(self, folder, owner, device, every=10.0):
         self.folder, self.device, self.every = Path(folder), device, every
         self.pending, self.written, self.log_probs = [], time.monotonic(), None
-        self.rank, self.world = ranks()
-        with together(device):
+        self.rank, self.world = rank_and_world_size()
+        with raise_on_all(device):
             if self.rank == 0:
                 self._claim(owner | ({"world_size": self.world} if self.world > 1 else {}))
 
@@ -84,16 +84,16 @@ class Checkpoint:
 
         log_probs is then what the Recorder held after the last of them (None without tdds).
         """
-        with together(self.device):
+        with raise_on_all(self.device):
             epochs = self._restore(net, optimizer)
-        if self.world > 1 and len(set(seen := gathered(epochs, self.device))) > 1:
+        if self.world > 1 and len(set(seen := gather_objects(epochs, self.device))) > 1:
             raise ValueError(
                 f"the processes see different checkpoints in {self.folder} ({seen} epochs): name a "
                 "folder that all of them share"
             )
         for epoch in range(epochs):
             with (
-                together(self.device),
+                raise_on_all(self.device),
                 _undamaged(self._file(epoch)) as name,
                 np.load(name, allow_pickle=False) as file,
             ):
@@ -116,7 +116,7 @@ class Checkpoint:
 
     def keep(self, report, net, optimizer, log_probs, last):
         """Remember an epoch; write what is pending if the last writing is `every` seconds ago."""
-        with together(self.device):
+        with raise_on_all(self.device):
             if self.rank == 0:
                 self.pending.append(report)
                 if last or time.monotonic() - self.written >= self.every:

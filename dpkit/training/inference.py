@@ -105,11 +105,11 @@ def autocast(images: ImageSet, precision: str = "auto"):
     that does nothing.
     """
     return torch.autocast(
-        images.device.type, torch.bfloat16, enabled=picked_precision(images, precision) == "bf16"
+        images.device.type, torch.bfloat16, enabled=resolve_precision(images, precision) == "bf16"
     )
 
 
-def picked_precision(images: ImageSet, precision: str = "auto") -> str:
+def resolve_precision(images: ImageSet, precision: str = "auto") -> str:
     """ "fp32" or "bf16": what "auto" means for these images on their device.
 
     CPUs with AVX512-BF16 and recent GPUs gain 2-3x from bf16; images below 16x16 are all overhead
@@ -129,7 +129,7 @@ def picked_precision(images: ImageSet, precision: str = "auto") -> str:
 
 
 @contextmanager
-def picked_threads(images: ImageSet):
+def suited_threads(images: ImageSet):
     """One thread for images below 16x16 on a CPU, where more only wait for each other; put back
     afterwards.
     """

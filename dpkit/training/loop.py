@@ -23,10 +23,17 @@ from dpkit.records import NO_LABEL
 from dpkit.records.set_facts import check_classes, made_for
 from dpkit.storage.identity import Unknown, warn_once
 from dpkit.training.checkpoint import Checkpoint as _Checkpoint
-from dpkit.training.checkpoint import code_of, owner_of
-from dpkit.training.inference import autocast, picked_threads
+from dpkit.training.checkpoint import code_of, training_identity
+from dpkit.training.inference import autocast, suited_threads
 from dpkit.training.recipe import Recipe
-from dpkit.training.recorder import ENDED, Recorder, gathered, peers, ranks, summed
+from dpkit.training.recorder import (
+    PROCESS_LOST,
+    Recorder,
+    explain_lost_process,
+    gather_objects,
+    rank_and_world_size,
+    sum_over_processes,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +101,7 @@ def train(
     uses each share's own statistics (the running ones are process 0's) and dropout draws for each
     share. Let an error end its process: the others then say so, and do not wait for it.
     """
-    n, device, (rank, world) = len(images), images.device, ranks()
+    n, device, (rank, world) = len(images), images.device, rank_and_world_size()
     owner, code = {}, {}
     if checkpoint is not None:
         try:
@@ -105,7 +112,7 @@ def train(
             warn_once(f"{error}: this training goes on from no checkpoint, and keeps none")
             checkpoint = None
     if world > 1 or checkpoint is not None:
-        owner = owner_of(net, images, recipe, seed) | ({"tdds": True} if tdds else {})
+        owner = training_identity(net, images, recipe, seed) | ({"tdds": True} if tdds else {})
     if world > 1:
         _check_alike(
             owner | {"tdds": tdds, "record": record, "checkpoint": checkpoint is not None}, device
@@ -158,7 +165,7 @@ def train(
             ids = torch.from_numpy(images.ids).to(device)
             # every draw of the epoch comes from (seed, epoch): prefixes and restarts give the same
             # numbers
-            with seeded(_epoch_seed(seed, epoch), device), picked_threads(images):
+            with seeded(_epoch_seed(seed, epoch), device), suited_threads(images):
                 order, offsets, mirrored = _draws(images, n, device)
                 step = partial(_compiled(loss, device.type) if recipe.compile else loss, net)
                 if world > 1:
@@ -348,7 +355,7 @@ class _Step(torch.nn.Module):
 
 def _check_alike(arguments, device):
     """ValueError in all processes if they were not given one training."""
-    everyone = gathered(arguments, device)
+    everyone = gather_objects(arguments, device)
     differing = [
         name for name in arguments if any(other[name] != everyone[0][name] for other in everyone)
     ]
@@ -374,7 +381,7 @@ def _merged(net, total):
     """The summed loss of all processes; process 0's buffers become everyone's."""
     for buffer in net.buffers():
         torch.distributed.broadcast(buffer, 0)
-    return summed(total)
+    return sum_over_processes(total)
 
 
 @contextmanager
@@ -382,7 +389,7 @@ def _among_peers(device):
     """Whoever ends while another process still trains leaves that one a sentence to say, not half
     an hour of waiting.
     """
-    if ranks()[1] == 1:
+    if rank_and_world_size()[1] == 1:
         yield
         return
     catch = (
@@ -395,7 +402,7 @@ def _among_peers(device):
     if catch:
         signal.signal(signal.SIGTERM, _say_why)
     try:
-        with peers():
+        with explain_lost_process():
             yield
     except RuntimeError:
         catch = False  # torchrun may be faster than the traceback
@@ -407,7 +414,8 @@ def _among_peers(device):
 
 def _say_why(number, frame):
     os.write(
-        2, f"dpkit: ended by SIGTERM, which is how torchrun ends a training when {ENDED}\n".encode()
+        2,
+        f"dpkit: ended by SIGTERM, which is how torchrun ends a training when {PROCESS_LOST}\n".encode(),
     )
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

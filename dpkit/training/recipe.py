@@ -132,7 +132,7 @@ class Recipe:
         """The protocol in two words: "200 epochs" or "3900 steps"."""
         return f"{self.steps if self.budget == 'steps' else self.epochs} {self.budget}"
 
-    def worded(self) -> str:
+    def describe(self) -> str:
         """The length, and what else is not the default, in a line: "3900 steps batch_size=64"."""
         usual = Recipe()
         other = [

@@ -110,7 +110,7 @@ class Recorder:
             index, logits, labels = self._checked(index, logits, labels)
             device = logits.device
         except ValueError as error:
-            if ranks()[1] == 1:
+            if rank_and_world_size()[1] == 1:
                 raise
             fault = str(
                 error
@@ -127,14 +127,14 @@ class Recorder:
             if fault is None:
                 index, labels = self._judged(index, logits, labels)
         except ValueError as error:
-            if ranks()[1] == 1:
+            if rank_and_world_size()[1] == 1:
                 raise
             fault = str(error)
         if fault:
             self._fault = self._fault or fault
             return
         with torch.no_grad():
-            target_prob, margin, correct = look_at(logits, labels)
+            target_prob, margin, correct = per_sample_metrics(logits, labels)
             self._now[0][index] = target_prob
             self._now[1][index] = margin
             self._now[2][index] = correct
@@ -307,7 +307,7 @@ class Recorder:
         so sums are exact.
         """
         device, mine = self._seen.device, self._seen > 0
-        with peers(
+        with explain_lost_process(
             f"; if none failed, one never closed epoch {epoch}: call epoch() or dynamics() on "
             "every process"
         ):
@@ -319,7 +319,7 @@ class Recorder:
                 self._divergence is not None,
                 None if self._told is None else zlib.crc32(self._told.tobytes()),
             )
-            told = gathered((made, self._fault), device)
+            told = gather_objects((made, self._fault), device)
             for rank, (other, fault) in enumerate(told):
                 if fault:
                     raise ValueError(f"{fault} (in process {rank} of {len(told)}, epoch {epoch})")
@@ -336,9 +336,12 @@ class Recorder:
             whole = torch.stack(
                 [self._seen, torch.where(mine, self._given, 0).int(), self._now[2].int()]
             )
-            floats, (self._seen, given, correct) = summed(floats), summed(whole)
+            floats, (self._seen, given, correct) = (
+                sum_over_processes(floats),
+                sum_over_processes(whole),
+            )
             if self.log_probs is not None:  # in the next epoch another process may have the sample
-                probs = summed(torch.where(mine[:, None], self.log_probs, 0))
+                probs = sum_over_processes(torch.where(mine[:, None], self.log_probs, 0))
                 self.log_probs = torch.where((self._seen > 0)[:, None], probs, self.log_probs)
         self._given = torch.where(self._seen > 0, given.long(), self._given)
         floats = [value.masked_fill(self._seen == 0, torch.nan) for value in floats]
@@ -348,7 +351,7 @@ class Recorder:
         if self._epoch is None:
             return
         epoch, self._epoch = self._epoch, None
-        world = ranks()[1]
+        world = rank_and_world_size()[1]
         try:
             self._answers(wait=True)
         except ValueError as error:
@@ -488,7 +491,7 @@ def _whole(values, logits, name):
     return values.long()
 
 
-def look_at(logits: torch.Tensor, labels: torch.Tensor):
+def per_sample_metrics(logits: torch.Tensor, labels: torch.Tensor):
     """(target_prob, margin, correct), each (B,), of logits (B, C) for the given labels (B,). In
     float32.
     """
@@ -516,7 +519,7 @@ class indexed(torch.utils.data.Dataset):
 # ---- several processes of one training -----------------------------------------------------------
 
 
-def ranks() -> tuple[int, int]:
+def rank_and_world_size() -> tuple[int, int]:
     """(this process's rank, number of processes) under torch.distributed; (0, 1) without, and then
     nothing is exchanged.
     """
@@ -526,35 +529,35 @@ def ranks() -> tuple[int, int]:
     return distributed.get_rank(), distributed.get_world_size()
 
 
-def gathered(value, device) -> list:
+def gather_objects(value, device) -> list:
     """Every process's `value` (plain Python), by rank."""
-    found = [None] * ranks()[1]
+    found = [None] * rank_and_world_size()[1]
     with (
-        peers(),
+        explain_lost_process(),
         torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
     ):  # nccl: by way of the current GPU
         torch.distributed.all_gather_object(found, value)
     return found
 
 
-def summed(tensor) -> torch.Tensor:
+def sum_over_processes(tensor) -> torch.Tensor:
     """The sum of every process's `tensor`, the same bits on each: with nccl alone by way of the
     GPU, else of the CPU.
     """
     carried = tensor.clone() if torch.distributed.get_backend() == "nccl" else tensor.cpu().clone()
-    with peers():
+    with explain_lost_process():
         torch.distributed.all_reduce(carried)
     return carried.to(tensor.device)
 
 
 @contextmanager
-def together(device):
+def raise_on_all(device):
     """What one process raises inside is raised on all of them, and nobody leaves before all have
     come to the end.
 
     Inside, nothing may wait for another process. Does nothing if there is one.
     """
-    if ranks()[1] == 1:
+    if rank_and_world_size()[1] == 1:
         yield
         return
     mine = None
@@ -562,7 +565,7 @@ def together(device):
         yield
     except Exception as error:
         mine = error
-    told = gathered(
+    told = gather_objects(
         mine and (isinstance(mine, ValueError), str(mine) or type(mine).__name__), device
     )
     if mine:
@@ -571,19 +574,19 @@ def together(device):
         raise (ValueError if refused else RuntimeError)(sentence)
 
 
-ENDED = (
+PROCESS_LOST = (
     "another process of this training ended (rank unknown; its own message says why): start the "
     "same command again, it goes on from the checkpoint if it has one"
 )
 
 
 @contextmanager
-def peers(hint=""):
+def explain_lost_process(hint=""):
     """Say in one sentence what torch raises inside when another process has ended."""
     try:
         yield
     except RuntimeError as error:
         lost = isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
-        if not lost and not (hint and str(error) == ENDED):
+        if not lost and not (hint and str(error) == PROCESS_LOST):
             raise
-        raise RuntimeError(ENDED + hint) from (error if lost else error.__cause__)
+        raise RuntimeError(PROCESS_LOST + hint) from (error if lost else error.__cause__)

@@ -10,7 +10,7 @@ from dpkit.scorers.influence_norm import influence_norm
 from dpkit.selectors.anneal import anneal
 
 
-def lone_influence(
+def influence_norm_scores(
     snapshot: Snapshot,
     *,
     damping: float = 5e-4,
@@ -29,7 +29,7 @@ def lone_influence(
     return influence_norm(_vectors(snapshot, damping, of, route, memory))
 
 
-def anneal_influence(
+def influence_selection(
     snapshot: Snapshot,
     keep: int,
     *,
@@ -49,7 +49,7 @@ def anneal_influence(
 
     of: "mean", the refit that the paper defines and every retraining is, or "sum"
         (dpkit.influence).   damping, route,
-    memory: as for lone_influence.   The rest as for anneal; labels (n,) are read only with
+    memory: as for influence_norm_scores.   The rest as for anneal; labels (n,) are read only with
         per_class.
     """
     return anneal(

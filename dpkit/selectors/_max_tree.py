@@ -10,7 +10,7 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-def tournament(values):
+def max_tree(values):
     """best, over all rows of `values`."""
     size = 1
     while size < len(values):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dpkit.influence.curvature import joined_rows, mean_gradient
+from dpkit.influence.hessian import joined_rows, mean_gradient
 from dpkit.influence.last_layer import mean_loss
 from dpkit.records import Selection, Snapshot, require_kind
 from dpkit.records.set_facts import SetFacts, check_fits
