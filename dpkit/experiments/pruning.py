@@ -244,7 +244,7 @@ def _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched,
 def _loaded(data, size, mirror, device, classes, say):
     told = [time.monotonic()]
 
-    def on_epoch(done, total):
+    def on_progress(done, total):
         now = time.monotonic()
         if done == total or now - told[-1] > 5:
             told.append(now)
@@ -257,7 +257,9 @@ def _loaded(data, size, mirror, device, classes, say):
                 )
             )
 
-    images = load(data, size=size, device=device, on_epoch=on_epoch, classes=classes, say=say)
+    images = load(
+        data, size=size, device=device, on_progress=on_progress, classes=classes, say=say
+    )
     if len(images.labels.unique()) < 2:
         raise ValueError(
             f"{data} must hold at least two classes to tell apart; all {len(images)} labels are "
