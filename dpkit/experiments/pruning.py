@@ -257,9 +257,7 @@ def _loaded(data, size, mirror, device, classes, say):
                 )
             )
 
-    images = load(
-        data, size=size, device=device, on_progress=on_progress, classes=classes, say=say
-    )
+    images = load(data, size=size, device=device, on_progress=on_progress, classes=classes, say=say)
     if len(images.labels.unique()) < 2:
         raise ValueError(
             f"{data} must hold at least two classes to tell apart; all {len(images)} labels are "
