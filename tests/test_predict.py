@@ -98,7 +98,7 @@ def test_the_mode_is_put_back_when_the_network_fails(trained, look, monkeypatch)
         assert not net.training
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(net, "look", fails)
+    monkeypatch.setattr(net, "features_and_exits", fails)
     with pytest.raises(RuntimeError, match="out of memory"):
         look(net, images)
     assert net.training and torch.is_grad_enabled()
