@@ -13,6 +13,8 @@ sys.meta_path.insert(0, Moved())
 
 
 def __getattr__(name):
+    if name == "__version__":
+        return _version()
     name = RENAMED.get(name, name)
     if name in __all__:
         return _get(name)
@@ -26,6 +28,15 @@ def __getattr__(name):
         if error.name != f"dpkit.{name}":
             raise
         raise AttributeError(f"dpkit has no {name!r}; it has: {', '.join(__all__)}") from None
+
+
+def _version():
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("dpkit")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "unknown"
 
 
 def __dir__():

@@ -67,3 +67,5 @@ from .training.recipe import Recipe as Recipe
 from .training.recipe import recipe_for as recipe_for
 from .training.recorder import Recorder as Recorder
 from .training.recorder import indexed as indexed
+
+__version__: str

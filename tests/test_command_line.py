@@ -27,6 +27,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
             "import runpy; sys.argv = ['dpkit', 'report', '--help']; runpy.run_module('dpkit', "
             "run_name='__main__')"
         ),
+        "import runpy; sys.argv = ['dpkit', '--version']; runpy.run_module('dpkit', run_name='__main__')",
+        "import runpy; sys.argv = ['dpkit', 'lessons']; runpy.run_module('dpkit', run_name='__main__')",
         (
             "import runpy; sys.argv = ['dpkit', 'prune', '--help']; runpy.run_module('dpkit', "
             "run_name='__main__')"

@@ -17,15 +17,16 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 
+import dpkit
 from dpkit import storage
 from dpkit.classroom import sandbox, tables
 from dpkit.classroom.merging import Unusable, merge, read_submission
 from dpkit.classroom.pages import summary_page, write_feedback
-from dpkit.classroom.source import find_sources, read_source
+from dpkit.classroom.source import find_sources, read_source, source_folder
 from dpkit.classroom.submissions import DONE, find_submissions, loose_notebooks
+from dpkit.reports import notebooks
 from dpkit.reports.parameters import Refused
 
 GRACE = 30  # seconds beyond the limit, after which a marker itself is ended
@@ -36,7 +37,7 @@ def grade(
     submissions,
     *,
     out="grades",
-    source="notebooks/assignments",
+    source=None,
     student=None,
     assignment=None,
     workers=1,
@@ -47,12 +48,15 @@ def grade(
     """Grade what lies in `submissions` and write grades.csv, to_read.csv, feedback/ and
     summary.html into `out`.
 
+    source:  folder of the source notebooks; by default notebooks/assignments here, else those that
+        come with dpkit.
     student: grade this one's again, and nobody else's.   assignment: only this one.   trust:
         without a sandbox.
     limits:  sandbox.Limits.   say: called with each line of progress.
     Returns the rows of grades.csv.  Raises Refused; OSError if the results cannot be written.
     """
     limits, out, folder = limits or sandbox.Limits(), Path(out), Path(submissions)
+    source = source_folder(source)
     sources = find_sources(source)
     found = find_submissions(folder, sources)
     _check_asked(found, sources, student, assignment)
@@ -64,9 +68,7 @@ def grade(
     written, mistakes = tables.read_written(out / tables.WRITTEN, found, cells)
     (out / DONE).mkdir(parents=True, exist_ok=True)
     hidden = [
-        str(path.resolve())
-        for path in (folder, out, Path(source), *_beside_package())
-        if path.is_dir()
+        str(path.resolve()) for path in (folder, out, source, *_beside_package()) if path.is_dir()
     ]
     job = {"limits": asdict(limits), "trust": trust, "hidden": hidden}
     asked = [
@@ -121,8 +123,10 @@ def grade(
 
 
 def _beside_package():
+    """Folders of dpkit that hold answers: its notebooks, and its tests in a source tree."""
     root = Path(__file__).resolve().parents[2]
-    return [root / "notebooks", root / "tests"] if (root / "pyproject.toml").is_file() else []
+    tests = [root / "tests"] if (root / "pyproject.toml").is_file() else []
+    return [notebooks.folder(), *tests]
 
 
 def _check_asked(found, sources, student, assignment):
@@ -250,7 +254,7 @@ def _key(*parts) -> str:
     ]
     hashes = [
         hashlib.sha256(part).hexdigest()
-        for part in [*parts, f"{VERSION} {metadata.version('dpkit')}".encode()]
+        for part in [*parts, f"{VERSION} {dpkit.__version__}".encode()]
     ]
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 

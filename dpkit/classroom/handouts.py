@@ -10,15 +10,15 @@ import tempfile
 from pathlib import Path
 
 from dpkit import storage
-from dpkit.classroom.source import find_sources, read_source, role_of, unlinked
+from dpkit.classroom.source import find_sources, read_source, role_of, source_folder, unlinked
 from dpkit.reports.parameters import Refused, read_notebook
 
 KIND, MANIFEST = "Handout", "manifest.json"
 
 
-def make_assignments(source="notebooks/assignments", out="classroom") -> list[str]:
+def make_assignments(source=None, out="classroom") -> list[str]:
     """Write <out>/handout/<stem>/<stem>.ipynb and <out>/tutorials/<stem>.ipynb for every source
-    notebook.
+    notebook in `source`: by default notebooks/assignments here, else those that come with dpkit.
 
     Whole or not at all; an earlier handout of these assignments is replaced, anything else in `out`
     is refused. Returns the stems.
@@ -26,7 +26,7 @@ def make_assignments(source="notebooks/assignments", out="classroom") -> list[st
     """
     import nbformat
 
-    sources, mistakes = find_sources(source), []
+    sources, mistakes = find_sources(source_folder(source)), []
     for path in sources.values():
         try:
             read_source(path)

@@ -17,6 +17,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from dpkit.reports import notebooks
 from dpkit.reports.parameters import Refused, read_notebook
 
 KERNEL = "python"
@@ -45,13 +46,24 @@ def question(key) -> str:
     return re.sub(r"-\d+$", "", key)
 
 
+def source_folder(named=None) -> Path:
+    """The folder of the sources: the one named, else notebooks/assignments here, else own_folder()."""
+    here = Path("notebooks", "assignments")
+    return Path(named or (here if here.is_dir() else own_folder()))
+
+
+def own_folder() -> Path:
+    """The folder of the assignments that come with dpkit."""
+    return notebooks.folder() / notebooks.KINDS["assignments"]
+
+
 def find_sources(folder) -> dict[str, Path]:
     """stem -> file, of the assignments in a folder. Raises Refused if there are none."""
     found = {path.stem: path for path in sorted(Path(folder).glob("*.ipynb"))}
     if not found:
         raise Refused(
-            f"there is no assignment in {folder}; run the command in dpkit's own folder, or name "
-            "the one with the source notebooks by --source"
+            f"there is no assignment in {folder}; name the folder with the source notebooks by "
+            "--source"
         )
     return found
 

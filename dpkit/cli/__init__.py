@@ -1,5 +1,6 @@
 """The command line.
 
+dpkit lessons [--to DIR]
 dpkit prune DATA --ratio 0.9 --out DIR
 dpkit sweep GRID.yaml [--scheduler ADDRESS] [--out DIR]
 dpkit report NOTEBOOK [--preset NAME] [-p NAME VALUE] ...
@@ -9,15 +10,17 @@ dpkit grade SUBMISSIONS [--out DIR] [--student NAME] [--trust]
 
 import argparse
 
-from dpkit.cli import assignments, grade, prune, report, sweep
+import dpkit
+from dpkit.cli import assignments, grade, lessons, prune, report, sweep
 
 
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(
         prog="dpkit", description="Teaching and doing dataset pruning."
     )
+    parser.add_argument("--version", action="version", version=f"dpkit {dpkit.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (prune, sweep, report, assignments, grade):
+    for command in (lessons, prune, sweep, report, assignments, grade):
         command.add_to(commands)
     arguments = parser.parse_args(argv)
     return arguments.run(arguments)

@@ -16,18 +16,24 @@ def tell(code, *lines) -> int:
     return code
 
 
-def missing_for_class(*packages) -> str | None:
+PIP_NAMES = {"IPython": "ipython", "yaml": "pyyaml"}  # where it is not that of the module
+
+
+def missing(*modules) -> str | None:
+    """Which of these modules a command lacks, and how to install them, in one sentence; None if
+    all are there.
+    """
     from importlib import import_module
 
-    for package in packages:
+    absent, broken = [], []
+    for module in modules:
         try:
-            import_module(package)
+            import_module(module)
         except ImportError as error:  # it is not there, or something that it needs is not
-            extra = "classroom" if package in ("nbgrader", "latex2mathml") else "notebooks"
-            why = (
-                "is not installed"
-                if getattr(error, "name", None) == package
-                else f"cannot be imported ({error})"
-            )
-            return f"this command needs {package}, which {why}: pip install 'dpkit[{extra}]'"
-    return None
+            absent.append(PIP_NAMES.get(module, module))
+            if getattr(error, "name", None) != module:
+                broken.append(f"{module} cannot be imported: {error}")
+    if not absent:
+        return None
+    why = f" ({'; '.join(broken)})" if broken else ""
+    return f"this command needs packages that are not installed here{why}: pip install {' '.join(absent)}"

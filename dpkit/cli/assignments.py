@@ -2,7 +2,7 @@
 
 import signal
 
-from dpkit.cli._exit import FAILED, PASSED, REFUSED, missing_for_class, tell
+from dpkit.cli._exit import FAILED, PASSED, REFUSED, missing, tell
 
 
 def add_to(commands) -> None:
@@ -18,9 +18,9 @@ def add_to(commands) -> None:
     )
     assignments.add_argument(
         "--source",
-        default="notebooks/assignments",
         metavar="DIR",
-        help="folder of the source notebooks (default: notebooks/assignments)",
+        help="folder of the source notebooks (default: notebooks/assignments, or, where there is "
+        "no such folder, those that come with dpkit)",
     )
     assignments.set_defaults(run=run)
 
@@ -28,11 +28,12 @@ def add_to(commands) -> None:
 def run(arguments) -> int:
     from dpkit.reports.parameters import Refused
 
-    missing = missing_for_class("nbgrader")
-    if missing:
-        return tell(REFUSED, missing)
+    lacking = missing("nbgrader")
+    if lacking:
+        return tell(REFUSED, lacking)
     try:
         from dpkit.classroom import handouts
+        from dpkit.classroom.source import own_folder, source_folder
 
         stems = handouts.make_assignments(arguments.source, arguments.out)
     except Refused as refused:
@@ -48,4 +49,6 @@ def run(arguments) -> int:
     for stem in stems:
         print(f"{arguments.out}/handout/{stem}/{stem}.ipynb")
     print(f"solutions, for after the deadline: {arguments.out}/tutorials")
+    if arguments.source is None and source_folder() == own_folder():
+        print("made from the assignments that come with dpkit")
     return PASSED

@@ -3,7 +3,7 @@
 import signal
 import sys
 
-from dpkit.cli._exit import FAILED, PASSED, REFUSED, missing_for_class, tell
+from dpkit.cli._exit import FAILED, PASSED, REFUSED, missing, tell
 
 
 def add_to(commands) -> None:
@@ -25,9 +25,9 @@ def add_to(commands) -> None:
     )
     grade.add_argument(
         "--source",
-        default="notebooks/assignments",
         metavar="DIR",
-        help="folder of the source notebooks (default: notebooks/assignments)",
+        help="folder of the source notebooks (default: notebooks/assignments, or, where there is "
+        "no such folder, those that come with dpkit)",
     )
     grade.add_argument(
         "--student", metavar="NAME", help="grade this student again, and nobody else"
@@ -69,9 +69,9 @@ def add_to(commands) -> None:
 def run(arguments) -> int:
     from dpkit.reports.parameters import Refused
 
-    missing = missing_for_class("nbgrader", "nbconvert", "latex2mathml", "IPython")
-    if missing:
-        return tell(REFUSED, missing)
+    lacking = missing("nbgrader", "nbconvert", "latex2mathml", "IPython")
+    if lacking:
+        return tell(REFUSED, lacking)
     for name in ("seconds", "total", "memory", "workers"):
         if not 0 < getattr(arguments, name) < 10**6:
             return tell(
@@ -79,7 +79,10 @@ def run(arguments) -> int:
             )
     try:
         from dpkit.classroom import grading, sandbox
+        from dpkit.classroom.source import own_folder, source_folder
 
+        if arguments.source is None and source_folder() == own_folder():
+            print("graded by the assignments that come with dpkit", file=sys.stderr)
         limits = sandbox.Limits(arguments.seconds, arguments.total, int(arguments.memory * 2**30))
         rows = grading.grade(
             arguments.submissions,

@@ -12,7 +12,12 @@ def add_to(commands) -> None:
         description="Run a notebook in a fresh kernel and write notebook.ipynb, report.html (readable offline), "
         "result.json and figures/. Exit code 0 if it passed, 1 if it failed, 2 if it was refused.",
     )
-    report.add_argument("notebook", help="path of the notebook")
+    report.add_argument(
+        "notebook",
+        metavar="NOTEBOOK",
+        help="path of a notebook, or the name of one that comes with dpkit, such as 00_start_here "
+        "(dpkit lessons lists them)",
+    )
     report.add_argument(
         "--preset", metavar="NAME", help="parameters from presets/NAME.yaml beside the notebook"
     )

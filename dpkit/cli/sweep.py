@@ -3,7 +3,7 @@
 import signal
 import sys
 
-from dpkit.cli._exit import FAILED, PARTIAL, PASSED, REFUSED, tell
+from dpkit.cli._exit import FAILED, PARTIAL, PASSED, REFUSED, missing, tell
 
 
 def add_to(commands) -> None:
@@ -58,14 +58,13 @@ def run(arguments) -> int:
     import warnings
     from pathlib import Path
 
-    try:
-        import distributed
+    lacking = missing("distributed", "yaml")
+    if lacking:
+        return tell(REFUSED, lacking)
+    import distributed
 
-        from dpkit.experiments import grids, results, sweeps
-    except ModuleNotFoundError as error:
-        return tell(
-            REFUSED, f"sweeps need {error.name}, which is not installed: pip install 'dpkit[scale]'"
-        )
+    from dpkit.experiments import grids, results, sweeps
+
     out = Path(arguments.out or Path("sweeps") / Path(arguments.grid).stem)
     client = None
     try:

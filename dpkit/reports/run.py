@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dpkit.reports.kernel import Interrupted, Watch, cell_names, code_cells, execute, signals
+from dpkit.reports.notebooks import find
 from dpkit.reports.parameters import Refused, Text, parameters_for
 from dpkit.reports.result import PUBLISHED, RESULT, Report, begin, count, read_result, text_table
 
@@ -31,6 +32,15 @@ __all__ = [
 ]
 
 TIMEOUT = 3600  # seconds
+# what a report needs besides dpkit itself: the module, and how pip calls its package
+NEEDED = {
+    "papermill": "papermill",
+    "nbconvert": "nbconvert",
+    "nbformat": "nbformat",
+    "latex2mathml": "latex2mathml",
+    "ipykernel": "ipykernel",
+    "yaml": "pyyaml",
+}
 NOTEBOOK, PAGE, VERDICT = "notebook.ipynb", "report.html", "verdict.json"
 
 
@@ -60,6 +70,7 @@ def run_report(
 ) -> Verdict:
     """Run `notebook` in a fresh kernel of this Python and judge it.
 
+    notebook:   a path, or the name of a notebook that comes with dpkit, such as "00_start_here".
     preset:     the name of presets/<preset>.yaml beside the notebook or one level up.
     parameters: name -> value, over the preset. Text("...") values are read by the type of the
         notebook's default.
@@ -74,19 +85,15 @@ def run_report(
     """
     from dpkit import storage
 
-    notebook = Path(notebook).resolve()
+    missing = [package for module, package in NEEDED.items() if not _installed(module)]
+    if missing:
+        raise Refused(
+            f"reports need packages that are not installed here: pip install {' '.join(missing)}"
+        )
+    notebook = find(notebook)
     every, given = parameters_for(notebook, preset, parameters)
     if not 0 < timeout < threading.TIMEOUT_MAX:
         raise Refused(f"timeout must be a positive number of seconds; got {timeout}")
-    missing = [
-        name
-        for name in ("papermill", "nbconvert", "latex2mathml", "ipykernel")
-        if not _installed(name)
-    ]
-    if missing:
-        raise Refused(
-            f"reports need {', '.join(missing)}; install them: pip install 'dpkit[notebooks]'"
-        )
     out = Path(out or Path("reports") / f"{notebook.stem}-{preset or 'default'}").resolve()
     failed = out.with_name(out.name + "-failed")
     before = _check_ours(out, RESULT, notebook.stem)

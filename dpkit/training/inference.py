@@ -47,8 +47,8 @@ def take_snapshot(
 ) -> Snapshot:
     """Look once at every image, clean, in eval mode: probabilities of every exit, features, labels.
 
-    net: a staged network (it has features_and_exits(x) -> features, exits).   images: row i of the snapshot is
-    images.ids[i], so take snapshots of whole sets. Returns Snapshot with probs (exits, n, C),
+    net: a staged network (it has features_and_exits(x) -> features, exits).   images: row i of the
+    snapshot is images.ids[i], so take snapshots of whole sets. Returns Snapshot with probs (exits, n, C),
     features (n, d), and params["set_facts"]: the set's classes and normalisation. ValueError for a
     set that does not fit the network, as for evaluate.
     """
@@ -89,8 +89,8 @@ def _check_outputs(images, logits):
 
 
 def _passes(net, look, images, batch_size, precision):
-    """Yield (rows, features_and_exits(x)) batch by batch; the net's mode restored, gradients off only while
-    computing.
+    """Yield (rows, features_and_exits(x)) batch by batch; the net's mode restored, gradients off
+    only while computing.
     """
     with eval_mode(net):
         for start in range(0, len(images), batch_size):
