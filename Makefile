@@ -12,7 +12,11 @@ SEED     ?=
 OMP_WAIT_POLICY ?= PASSIVE
 export OMP_WAIT_POLICY
 
-.PHONY: help setup report assignments grade test soak lint lab bench clean
+.PHONY: help setup report assignments grade check test soak lint lab bench wheel clean
+
+# Tests of seconds: no network is trained, no kernel and no cluster started.
+FAST = agreement catalog contract costs environment folder_layout grids kept_list records rooms \
+	scorers selectors store two_point welch
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +36,9 @@ grade: setup ## grade what students handed in: make grade SUBMISSIONS=folder
 	@test -n '$(SUBMISSIONS)' || { echo "make grade needs the folder with the students' folders: make grade SUBMISSIONS=folder" >&2; exit 2; }
 	.venv/bin/dpkit grade '$(SUBMISSIONS)' $(ARGS)
 
+check: lint ## check style and run the fast tests, in about a minute
+	.venv/bin/python -m pytest -q -n 2 $(FAST:%=tests/test_%.py) $(ARGS)
+
 test: setup ## run all tests: make test ARGS="-k dual"
 	.venv/bin/python -m pytest $(ARGS)
 
@@ -39,6 +46,7 @@ soak: setup ## kill sweeps at random moments, SOAK times in every way: make soak
 	.venv/bin/python -m pytest tests/test_faults.py -k any_moment -s --soak $(SOAK) $(if $(SEED),--soak-seed $(SEED)) $(ARGS)
 
 lint: setup ## check style
+	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 
 lab: setup ## open the notebooks in JupyterLab, on this machine only
@@ -47,7 +55,13 @@ lab: setup ## open the notebooks in JupyterLab, on this machine only
 bench: setup ## measure dpkit beside the plain way
 	.venv/bin/python -m benchmarks $(ARGS)
 
+wheel: setup ## build the package from a clean copy of the last commit, in dist/
+	rm -rf build/wheel
+	mkdir -p build/wheel
+	git archive HEAD | tar -x -C build/wheel
+	.venv/bin/python -m pip wheel build/wheel --no-deps --no-build-isolation --wheel-dir dist
+
 clean: ## remove .venv and caches (reports stay)
 	if [ -e .venv ]; then mv .venv .venv.old; fi
-	rm -rf .venv.old build dpkit.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv.old build dist dpkit.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
