@@ -3,18 +3,15 @@ anything runs.
 
     dataset: cifar10
     model: small_cnn
-    method: [random, dual, {dual+beta: {c_d: [5.5, 4.0]}}]      # settings of a method under its
-        name; lists multiply too
-    prune_ratio: [0, 0.3, 0.5, 0.7, 0.8, 0.9]                   # fractions REMOVED; 0, the whole
-        set, is trained once
+    # settings of a method under its name; lists multiply too
+    method: [random, dual, {dual+beta: {c_d: [5.5, 4.0]}}]
+    prune_ratio: [0, 0.3, 0.5, 0.7, 0.8, 0.9]     # fractions REMOVED; 0, the whole set, once
     seed: [0, 1, 2]
-    record: {epochs: 30}                                        # a Recipe: the watched training;
-        the rest as suits the network
-    record_epochs: 30                                           # how many of its epochs are run
-        (default: all)
-    retrain: {budget: steps, steps: 3900}                       # a Recipe: the training on what was
-        kept
-    retrain_at: {0.8: {batch_size: 64}, 0.9: {batch_size: 32}}  # what is different at some ratios
+    record: {epochs: 30}                          # the watched training; the rest suits the network
+    record_epochs: 30                             # how many of its epochs are run (default: all)
+    retrain: {budget: steps, steps: 3900}         # a Recipe: the training on what was kept
+    # what is different at some ratios
+    retrain_at: {0.8: {batch_size: 64}, 0.9: {batch_size: 32}}
 
 record_model, num_samples, snapshot_epoch, best_every, exits and exit_weights (one list each) are as
 in Trial. A list of such grids is all of their trials.
