@@ -14,9 +14,8 @@ export OMP_WAIT_POLICY
 
 .PHONY: help setup report assignments grade check test soak lint lab bench wheel clean
 
-# Tests of seconds: no network is trained, no kernel and no cluster started.
-FAST = agreement catalog environment folder_layout grids kept_list records rooms scorers selectors \
-	store welch
+# Tests of seconds: hardly a network is trained, no kernel and no cluster started.
+FAST = agreement catalog environment folder_layout kept_list records rooms scorers selectors store
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile

@@ -143,3 +143,31 @@ def test_a_stopped_run_leaves_no_kernel_and_no_file(tmp_path, signum, code, kern
     assert told.splitlines()[-1] == "dpkit: interrupted; nothing was written"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lesson.ipynb", "running"]
     assert not kernels(mark)
+
+
+def test_missing_packages_are_all_named_as_pip_takes_them(tmp_path, capsys, monkeypatch):
+    from dpkit.reports import run
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_installed", lambda module: module not in ("papermill", "yaml"))
+        assert main(["report", "00_start_here"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        "dpkit: reports need packages that are not installed here: pip install papermill pyyaml"
+    ]
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert main(["sweep", str(tmp_path / "grid.yaml")]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1 and told[0].endswith("not installed here: pip install distributed")
+
+
+def test_a_package_that_is_broken_is_told_from_one_that_is_not_there(tmp_path, monkeypatch):
+    from dpkit.cli._exit import missing
+
+    (tmp_path / "half_there.py").write_text("import a_part_that_is_not_there")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert missing("json") is None
+    assert missing("json", "half_there", "not_there_at_all") == (
+        "this command needs packages that are not installed here (half_there cannot be imported: "
+        "No module named 'a_part_that_is_not_there'): pip install half_there not_there_at_all"
+    )

@@ -152,3 +152,15 @@ def test_set_up_refuses_a_named_python_that_does_not_start(set_up):
     code, said = set_up(PYTHON="nowhere/python3")
     assert code == 1
     assert "PYTHON=nowhere/python3 does not start" in said
+
+
+def test_nothing_advises_a_package_name_that_is_not_ours_to_promise():
+    """On a registry, dpkit may be somebody else's; in this folder it is this one."""
+    pages = [
+        *ROOT.glob("*.md"),
+        *(ROOT / "notebooks").rglob("*.ipynb"),
+        *(ROOT / "notebooks").rglob("*.md"),
+        *(ROOT / "dpkit").rglob("*.py"),
+    ]
+    found = [path for path in pages if re.search(r"pip install\W+dpkit\b", path.read_text("utf-8"))]
+    assert not found
