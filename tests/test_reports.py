@@ -40,7 +40,7 @@ def no_kernel(monkeypatch):
     def execute(*arguments):
         raise AssertionError("a kernel was started")
 
-    monkeypatch.setattr(reports, "execute", execute)
+    monkeypatch.setattr("dpkit.reports.run.execute", execute)
 
 
 def write_lesson(folder, *cells, parameters=PARAMETERS, name="lesson"):
@@ -507,7 +507,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch, broken):
             *((Path, "write_text") if broken == "write_text" else (os, "rename")), full
         )
 
-    monkeypatch.setattr(reports, "execute", execute)
+    monkeypatch.setattr("dpkit.reports.run.execute", execute)
     with pytest.raises(OSError, match="No space left"):
         run(tmp_path, BEGIN, FINISH)
     monkeypatch.undo()
@@ -524,7 +524,7 @@ def test_leftovers_of_killed_runs_are_cleared(tmp_path, monkeypatch):
     def execute(notebook, target, *others):
         target.write_text(notebook.read_text())
 
-    monkeypatch.setattr(reports, "execute", execute)
+    monkeypatch.setattr("dpkit.reports.run.execute", execute)
     run(tmp_path, BEGIN)
     assert names(tmp_path) == [alive.name, "lesson.ipynb", "out-failed"]
 
