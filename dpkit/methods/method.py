@@ -46,7 +46,8 @@ class Method:
     of_set : defaults that were published for a set: {"cifar100": {"cutoff": "cifar100"}}.
     counts : options that count samples, of which the set must have more: ("neighbours",).
     selector_input : what a selector without a scorer is given: the "features", or the "snapshot" itself.
-    refuses : refuses(options, n, num_classes, prune_ratio) -> what does not suit it, else None.
+    refuses : refuses(options, n, num_classes, prune_ratio) -> a sentence if it does not suit
+        the method, else None.
     advice : advice(options) -> what a user should know of options that were left as usual, or None.
     remarks : remarks(selection) -> a sentence that a user should be told, or None.
     name : default: the scorer's name, or the selector's.
@@ -159,7 +160,7 @@ class Method:
                 )
         reason = self.refuses and self.refuses(self.options | options, n, num_classes, prune_ratio)
         if reason:
-            raise ValueError(f"{self.name} {reason}")
+            raise ValueError(reason)
 
     # ---- what it does ----
 
