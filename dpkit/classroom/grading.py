@@ -47,8 +47,9 @@ def grade(
     """Grade what lies in `submissions` and write grades.csv, to_read.csv, feedback/ and
     summary.html into `out`.
 
-    student: grade this one's again, and nobody else's.   assignment: only this one.   trust:
-        without a sandbox.
+    student: grade this one's again, and nobody else's.
+    assignment: only this one.
+    trust:   without a sandbox.
     limits:  sandbox.Limits.   say: called with each line of progress.
     Returns the rows of grades.csv.  Raises Refused; OSError if the results cannot be written.
     """

@@ -67,9 +67,9 @@ def mark(steps, answers):
     "broken": why or None}.
 
     steps: [{"role": "setup" | "student" | "test", "name", "source", "own"}, ...], as merged; other
-        roles are passed over.
+           roles are passed over.
     failed: why a test gives no points, or what a student's cell did.  broken: the assignment's own
-        fault; nothing follows.
+            fault; nothing follows.
     """
     namespace, troubles, room = {"__name__": "__main__", "__builtins__": builtins}, [], ROOM
     for number, step in enumerate(steps):

@@ -74,8 +74,9 @@ def _write(path, text):
 def feedback_page(row, steps, results, comments) -> str:
     """What one student gets back.
 
-    row: the student's row.   steps: as merged.   results: number of a step, as text -> what the
-        marker said of it.
+    row: the student's row.
+    steps: as merged.
+    results: number of a step, as text -> what the marker said of it.
     comments: question -> the teacher's words on a written answer.
     """
     from nbformat.v4 import new_code_cell, new_markdown_cell

@@ -3,9 +3,11 @@ see of it.
 
 Plain nbgrader metadata says it, so nbgrader itself can grade the same file:
     setup    locked code, neither grade nor solution: runs before everything that needs it, in both
-    processes answer   code with solution, no grade: the student's
+             processes
+    answer   code with solution, no grade: the student's
     test     code with grade, no solution: points; may hold a hidden part; runs where no student
-    code is written  text with grade and solution: read by the teacher
+             code is
+    written  text with grade and solution: read by the teacher
     teacher  tagged "teacher": the report's own cells; no student gets them
     plain    anything else: text, and code to look at things with
 A question is all test and written cells of one name without its last number: dual-score-1 and

@@ -16,7 +16,7 @@ def checked(images, labels, prefix="", channels=None):
     them by `prefix`.
 
     channels: how many there are for certain, for sets of more than four; None where the caller does
-        not say.
+              not say.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
@@ -120,8 +120,8 @@ def numbering_note(numbers) -> tuple:
 def classes_like(train, labels, class_names, name) -> np.ndarray:
     """labels (n,) as numbers of the training set's classes; ValueError for one that it has not.
 
-    train: SetFacts of the training set.   class_names: what the labels stand for; None: they are
-        the training set's numbers.
+    train: SetFacts of the training set.
+    class_names: what the labels stand for; None: they are the training set's numbers.
     """
     theirs = {given: k for k, given in enumerate(train.class_names)}
     numbers = np.unique(labels)

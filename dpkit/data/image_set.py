@@ -51,14 +51,15 @@ from dpkit.records.set_facts import SetFacts
 class ImageSet:
     """A whole image set on one device. Row i of `images` is original sample `ids[i]`.
 
-    images: (n, C, H, W) uint8, channels last in memory.   labels: (n,) int64, on the device.   ids:
-        (n,) int64 numpy.
+    images: (n, C, H, W) uint8, channels last in memory.
+    labels: (n,) int64, on the device.
+    ids:    (n,) int64 numpy.
     total:  the original set's size; records of a training on a subset have that many rows.
-    mean, std: (C,) in 0..1, of the original training images.   shift, mirror: the set's own
-        augmentation.
-    source, split: what load read; None for arrays.   notes: what was left out, and how labels were
-    numbered, in sentences. Printed, or by describe(), it says its classes with their counts, size,
-    channels and notes.
+    mean, std: (C,) in 0..1, of the original training images.
+    shift, mirror: the set's own augmentation.
+    source, split: what load read; None for arrays.
+    notes:         what was left out, and how labels were numbered, in sentences.
+    Printed, or by describe(), it says its classes with their counts, size, channels and notes.
     """
 
     images: torch.Tensor
@@ -203,8 +204,8 @@ class ImageSet:
         for the batch.
 
         rows (B,);  offsets (2, B) in 0..2*shift, the crop's top and left;  mirrored (B,) bool. All
-        on the device. Equal to torchvision's RandomCrop(padding=shift) and RandomHorizontalFlip at
-        the same draws.
+        on the device.
+        Equal to torchvision's RandomCrop(padding=shift) and RandomHorizontalFlip at the same draws.
         """
         x = self.images.permute(0, 2, 3, 1)[rows]  # (B, H, W, C)
         _, height, width, _ = x.shape
@@ -282,20 +283,22 @@ def load(
     name:   one of DATASETS; the <name> of an .npz of your own in the data folder (see this module's
             docstring); the path of such an .npz; or the path of a folder of class folders, all of
             it the training split.
-    split:  "train" or "test".   folder: the data folder; default $DPKIT_DATA, else the user's
-        cache.
-    size:   resize to size x size pixels.   labels: "given", or the <kind> of human_labels_<kind> in
-        the file.
-    on_progress:  called as on_progress(done, total) while the files of a folder are read for the first time.
+    split:  "train" or "test".
+    folder: the data folder; default $DPKIT_DATA, else the user's cache.
+    size:   resize to size x size pixels.
+    labels: "given", or the <kind> of human_labels_<kind> in the file.
+    on_progress:  called as on_progress(done, total) while the files of a folder are read for the
+                  first time.
     like:   the training set that this one goes with, an ImageSet: classes are numbered as there, by
             their names, and it is normalised by the same mean and std, at the same size unless
             size= says otherwise.
     classes: names of a folder's class folders, where not all of its folders are classes or load
-        takes them for splits.
+             takes them for splits.
     say:    called with what describe() returns; None for silence. Unless given, a set of one's own
-    is printed, once a process. Downloads a named set on first use and caches it as one .npz.
-    ValueError for an unknown name or labels kind, for what is no set of classes, and for a class,
-    channels or a shape that `like` has not.
+            is printed, once a process.
+    Downloads a named set on first use and caches it as one .npz. ValueError for an unknown name or
+    labels kind, for what is no set of classes, and for a class, channels or a shape that `like` has
+    not.
     """
     if split not in ("train", "test"):
         raise ValueError(f'split must be "train" or "test"; got {split!r}')
@@ -422,11 +425,11 @@ def from_arrays(
     numbers.
 
     class_names: in the order of the labels, from 0. Without them the classes are the numbers that
-        are there, in order.
+                 are there, in order.
     mean, std:   (C,) in 0..1; default: of these pixels. Arrays of more than four channels need
-        them, as volumes look alike.
+                 them, as volumes look alike.
     like:        the training set that this one goes with, as for load; labels without class_names
-        are its numbers.
+                 are its numbers.
     """
     known = mean if like is None else like.mean
     images, labels = checked(images, labels, channels=None if known is None else len(known))

@@ -13,9 +13,10 @@ def flip_labels(
     """Symmetric label noise: a fraction of the labels becomes another class, each of the others
     equally likely.
 
-    labels:   (n,) whole numbers in 0..num_classes-1.   fraction: in [0, 1); n - keep_count(n,
-    fraction) labels are flipped. Returns (noisy labels (n,) int64, the rows that were flipped,
-    ascending int64). Every flipped label is a wrong one.
+    labels:   (n,) whole numbers in 0..num_classes-1.
+    fraction: in [0, 1); n - keep_count(n, fraction) labels are flipped.
+    Returns (noisy labels (n,) int64, the rows that were flipped, ascending int64). Every flipped
+    label is a wrong one.
     """
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":

@@ -13,8 +13,8 @@ def toy_images(
     """Bars that are upright, level or slanted, in noise: a set whose easy, hard and mislabelled
     samples are known.
 
-    hard: fraction drawn faintly, with a second class's bar half as faint over it.   mislabelled:
-    fraction of the others, clearly drawn, that carry a wrong label.
+    hard: fraction drawn faintly, with a second class's bar half as faint over it.
+    mislabelled: fraction of the others, clearly drawn, that carry a wrong label.
     Returns (images, kinds): kinds (n,) str, "easy", "hard" or "mislabelled". Same seed, same set.
     """
     rng = np.random.default_rng(seed)

@@ -41,10 +41,11 @@ def local_cluster(*, workers: int | None = None, threads: int = 1, device="auto"
     a `with`.
 
     workers: processes; default one per GPU, else one per `threads` cores. More than GPUs share
-        them.
+             them.
     threads: torch's threads in each. Small networks gain more from two processes than from two
-    threads. Whoever is logged in on this machine can reach 127.0.0.1 too: on a shared one, use a
-    cluster with TLS.
+             threads.
+    Whoever is logged in on this machine can reach 127.0.0.1 too: on a shared one, use a cluster
+    with TLS.
     """
     import dask
     from dask.system import CPU_COUNT

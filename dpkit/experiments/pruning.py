@@ -1,11 +1,12 @@
 """Prune a set of one's own: watch a training, score, select, and write down which samples to keep.
 
-photos/cats/... photos/dogs/...  ──▶  out/kept.txt      a line per kept sample: id, and its path where there are files
-                                      out/selection/    the same as a Selection
-                                      out/scores/       the Scores of all samples
-                                      out/moon.png      every sample, kept or pruned
-                                      out/manifest.json what was asked, what came, and with which
-                                      versions
+photos/cats/... photos/dogs/...  ──▶  out/
+
+kept.txt       a line per kept sample: id, and its path where there are files
+selection/     the same as a Selection
+scores/        the Scores of all samples
+moon.png       every sample, kept or pruned
+manifest.json  what was asked, what came, and with which versions
 """
 
 import hashlib
@@ -58,9 +59,9 @@ def prune(
     """Choose which samples of `data` to keep and write the folder `out`; return its manifest.
 
     data:        what dpkit.load takes: a name, an .npz, or a folder of class folders (then perhaps
-        with size=64).
-    prune_ratio: the fraction REMOVED.   method, options: of the catalog, and its settings, e.g.
-        {"c_d": 4.0}.
+                 with size=64).
+    prune_ratio: the fraction REMOVED.
+    method, options: of the catalog, and its settings, e.g. {"c_d": 4.0}.
     dynamics:    folder of a TrainingDynamics recorded elsewhere on the same samples in the same
                  order; else a network is watched here for `epochs` of the recipe (default:
                  recipe_for(model), a schedule of that many). That record lies in the cache: the
@@ -70,13 +71,13 @@ def prune(
                  the selection are still those of the whole set, and scores of samples without a
                  record are -inf.
     mirror:      mirror images left-right at random while training, for sets where that changes no
-        class.
+                 class.
     exits:       stages of the network after which it has early exits, for a method that reads them
-        (eeprune).
+                 (eeprune).
     overwrite:   replace what an earlier pruning wrote into `out`. Without it, the same run is left
-        as it lies.
+                 as it lies.
     say:         called with what the set is, before anything is trained, and with each line of
-        progress.
+                 progress.
     classes:     names of a folder's class folders, as load takes them.
     Nothing is written if something is wrong: ValueError, or FileExistsError if `out` is taken.
     """

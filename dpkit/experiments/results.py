@@ -37,8 +37,8 @@ def results_table(folder):
 
     Of a sweep: the rows that are there by now, in the grid's order; the column failed holds the
     reason of those that failed. table.attrs says how many trials were asked for. Rows made by an
-    older version of a stage are left out, with a warning. ValueError if the folder is neither, or a
-    published file is not the published one.
+    older version of a stage are left out, with a warning.
+    ValueError if the folder is neither, or a published file is not the published one.
     """
     import pandas
 
@@ -175,7 +175,7 @@ def accuracy_table(rows, *, seeds: int | None = None) -> list[dict]:
            not of the commonest kind are marked: "75.1 ± 0.3 (a)". kinds_of(rows) says what the
            marks mean.
     seeds: how many were asked for, where some are still to come: then a cell with one of them says
-        "75.1 (1 of 3)".
+           "75.1 (1 of 3)".
     """
     rows = labelled(rows)
     methods = list(dict.fromkeys(row["method"] for row in rows if row["prune_ratio"] > 0)) or [
@@ -220,17 +220,18 @@ def summary(rows, *, to: str = "random", confidence: float = 0.95):
     accuracy, spread: mean and standard deviation in percent after the last step (spread NaN for one
         seed);  seeds: how many.
     best_accuracy: mean of the best epochs on the TEST set, where that was asked for: optimistic,
-        never to be quoted alone.
+                   never to be quoted alone.
     difference: accuracy minus that of the method `to`, in points, of the same kind of processor: on
-    another kind the same seed is nearly another seed.   error, low, high, p: its standard error,
-    Welch's interval and p.   detectable: half the interval, the least difference that the seeds
-    could have shown (see dpkit.welch).   pairs: the smaller of the two sides' numbers of seeds; 0:
-    there is no difference.
+                another kind the same seed is nearly another seed.
+    error, low, high, p: its standard error, Welch's interval and p.
+    detectable: half the interval, the least difference that the seeds could have shown (see
+                dpkit.welch).
+    pairs:      the smaller of the two sides' numbers of seeds; 0: there is no difference.
     holm: "ahead" or "behind", where the difference survives Holm's correction over all differences
-        of this table; else "".
+          of this table; else "".
     reason: why there is no difference, or no interval; else "".
-    processor: the kind, "" where rows do not tell it.   failed: trials without an accuracy, on
-        whatever kind.
+    processor: the kind, "" where rows do not tell it.
+    failed:    trials without an accuracy, on whatever kind.
     rows: as run_trial returns them, or a results_table.
     """
     import pandas
@@ -329,14 +330,14 @@ def cost_table(rows) -> list[dict]:
     over the seeds.
 
     whole, each: images trained on (counted in every pass) by one retraining on the whole set, and
-        on the kept part.
+                 on the kept part.
     before: those of the recording, which comes first.   share: before / whole, in percent.
     break_even: the number k of retrainings after which before + k each <= k whole; None: never, as
-    when the budget is "steps" and every retraining costs the same. (A twentieth less counts as the
-    same: batches are near-equal, not equal.) The same with _seconds for the clock's (before:
-    recording, scoring, selecting), within one kind of processor: a method with rows of several
-    kinds has a line for each, and whole_seconds is NaN where the whole set was not trained on that
-    kind.
+                when the budget is "steps" and every retraining costs the same. (A twentieth less
+                counts as the same: batches are near-equal, not equal.) The same with _seconds for
+                the clock's (before: recording, scoring, selecting), within one kind of processor: a
+                method with rows of several kinds has a line for each, and whole_seconds is NaN
+                where the whole set was not trained on that kind.
     rows: of one set, network and budget, with some of prune_ratio 0 among them.
     """
     rows = labelled(rows)
@@ -391,7 +392,8 @@ def cost_table(rows) -> list[dict]:
 
 def _by_seed(rows) -> dict:
     """Accuracy in percent by seed, of the rows that did not fail. ValueError for two of a seed:
-    whatever else they differ in, their spread is not that of the seeds."""
+    whatever else they differ in, their spread is not that of the seeds.
+    """
     found = {}
     for row in rows:
         if (

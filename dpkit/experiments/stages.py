@@ -81,13 +81,13 @@ def record(
     cache.
 
     snapshot_epoch: epochs after which the network is looked at for the early Snapshot; the last
-    one, if that is sooner. The dynamics have the divergence for TDDS where samples * classes is at
-    most 2**28.
+                    one, if that is sooner.
+    The dynamics have the divergence for TDDS where samples * classes is at most 2**28.
     exits:  stages after which the network has early exits, trained jointly with these weights
-        (none: all alike).
+            (none: all alike).
     parts:  what to read of it afterwards; large snapshots take their time.
     on_epoch:  called as on_epoch("record", report) after every epoch that is run or read from a
-        checkpoint.
+               checkpoint.
     """
     snapshot_epoch = min(snapshot_epoch, epochs)
     key, folder = record_location(

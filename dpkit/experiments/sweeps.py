@@ -2,8 +2,9 @@
 
 A sweep's folder holds
     sweep.json     the trials in order, each with the name of its row, and the cache folder with
-    their stages rows/          <name>.json per trial that finished, or failed for a reason: written
-    whole, read by results_table
+                   their stages
+    rows/          <name>.json per trial that finished, or failed for a reason: written whole, read
+                   by results_table
 The stages (records, scores, selections, trained results) lie in the cache, which all workers must
 reach.
 """
@@ -59,20 +60,20 @@ def sweep(
              each with `threads`). A worker trains one network at a time; where workers declare a
              GPU resource, only they train.
     out:     the sweep's folder; default one in the cache, named by the grid. Stopped at any moment,
-             the same call goes on: rows that are there stay, and stages that are in the cache are
-             not run again. Another grid over the same folder adds to it; the table is then that of
-             the new grid.
+             the same call goes on:
+             rows that are there stay, and stages that are in the cache are not run again. Another
+             grid over the same folder adds to it; the table is then that of the new grid.
     cache:   folder of the stages, reachable by all workers under this path; default
-        storage.cache_folder().
+             storage.cache_folder().
     retry:   also run those again that failed for a reason of their own, such as a loss that became
-        NaN.
+             NaN.
     minutes: stop after so many, with the rows that are there by then. A training that is stopped
              keeps its checkpoint, and the same call goes on from it: a long sweep in short pieces.
              (On a client's cluster, trainings that run at that moment go on to their end, and are
              found by the next call.)
     on_progress:   called with a Progress about once a second; default: a line that is written over.
-    Raises grids.InvalidGrid (a ValueError), OSError if a row cannot be written. A failed trial raises
-    nothing.
+    Raises grids.InvalidGrid (a ValueError), OSError if a row cannot be written. A failed trial
+    raises nothing.
     """
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
     try:

@@ -31,21 +31,21 @@ LEDGER = tuple(
 class Trial:
     """Everything a row depends on but the machine.
 
-    prune_ratio:   the fraction removed, in [0, 1).   seed: of recording, selection and retraining,
-        all different draws.
+    prune_ratio:   the fraction removed, in [0, 1).
+    seed:          of recording, selection and retraining, all different draws.
     num_samples:   use only the first that many training images (0: all).
     record:        recipe of the watched training; record_epochs of its epochs are run and recorded.
     retrain:       recipe of the training on the kept samples.
     snapshot_epoch: epochs after which the watched network is looked at for the early scores, EL2N
-                   and GraNd; the last recorded epoch, if that is sooner. Other snapshots are of the
-                   network as recording left it.
+                    and GraNd; the last recorded epoch, if that is sooner. Other snapshots are of
+                    the network as recording left it.
     exits:         stages after which the watched network has early exits, for methods that read
-                   them (eeprune); the others watch it without.   exit_weights: of the joint loss,
-                   the final exit's last (none: all alike).
+                   them (eeprune); the others watch it without.
+    exit_weights:  of the joint loss, the final exit's last (none: all alike).
     record_model:  the network that is watched, where it is another than the one that is retrained
-        ("": the same).
+                   ("": the same).
     best_every:    also test every so many epochs of the retraining, for the best epoch beside the
-        last one (0: don't).
+                   last one (0: don't).
     options:       settings of the scorer and the selector where they differ from the catalog's,
                    e.g. {"c_d": 5.5}. What was published for this very set is filled in: CCS's and
                    D2's cutoffs on CIFAR-100.
@@ -147,13 +147,13 @@ def run_trial(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> dict
     flat dict.
 
     cache:  folder for finished stages; default storage.cache_folder().
-    on_epoch:  called as on_epoch(stage, report) after every epoch that is run or read from a checkpoint,
-    for progress. The row's costs (LEDGER: seconds, epochs, samples and peak_memory of each stage)
-    are those of the run that did the work; a shared recording is charged in full, to el2n too.
-    from_cache says whether the retraining was an earlier run's. accuracy is on the test set after
-    the LAST step. scores and selection name the stages in the cache that hold them ("": no score).
-    code is there if the method or the network is not dpkit's own: their names, and a hash of what
-    they do.
+    on_epoch:  called as on_epoch(stage, report) after every epoch that is run or read from a
+               checkpoint, for progress.
+    The row's costs (LEDGER: seconds, epochs, samples and peak_memory of each stage) are those of
+    the run that did the work; a shared recording is charged in full, to el2n too. from_cache says
+    whether the retraining was an earlier run's. accuracy is on the test set after the LAST step.
+    scores and selection name the stages in the cache that hold them ("": no score). code is there
+    if the method or the network is not dpkit's own: their names, and a hash of what they do.
     """
     return outcome_of(trial, cache=cache, device=device, on_epoch=on_epoch).row
 
@@ -283,7 +283,7 @@ def record_of(trial: Trial, images, *, cache, parts=None, on_epoch=None) -> stag
     nothing.
 
     parts: what to read of it, any of "dynamics", "snapshot" and "final" (default: what the method
-        reads).
+           reads).
     """
     if not trial.how.reads:
         return None

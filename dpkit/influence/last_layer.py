@@ -1,13 +1,13 @@
-"""The last layer as a problem of its own: softmax regression on a snapshot's features, fitted to
-its minimum.
+"""The last layer as a problem of its own: softmax regression on features, fitted to its minimum.
 
 theta, a weight (C, d) and a bias (C,), minimises over the k that are KEPT of n samples
 
     J(theta) = 1/k sum of L_i + damping/2 |theta|^2      of="mean": the paper's Definition 1, and
-    what every retraining does J(theta) = 1/n sum of L_i + damping/2 |theta|^2      of="sum": a
-                                                         sample that goes takes 1/n of its loss with
-                                                         it, and the weight decay counts for more
-                                                         the more have gone (Koh & Liang)
+                                                         what every retraining does
+    J(theta) = 1/n sum of L_i + damping/2 |theta|^2      of="sum": a sample that goes takes 1/n of
+                                                         its loss with it, and the weight decay
+                                                         counts for more the more have gone
+                                                         (Koh & Liang)
 
 influence_vectors predicts either. Parameters are in one row, in the order [weight.flatten(), bias].
 """
@@ -34,11 +34,12 @@ def fit_last_layer(
     """theta, the minimiser of J: (C d + C,) float64. scikit-learn's Newton method, the bias damped
     as the weights are.
 
-    snapshot:  features and labels; its probs are not read.   selection: fit only what it keeps
-        (default: all).
-    damping:   above 0, as for influence_vectors.   of: "mean" | "sum", what the kept losses are
-    divided by (this module's docstring); without a selection both are the same.   tolerance: the
-    largest |dJ / dtheta_k| left, in units of k damping (n damping of="sum").
+    snapshot:  features and labels; its probs are not read.
+    selection: fit only what it keeps (default: all).
+    damping:   above 0, as for influence_vectors.
+    of:        "mean" | "sum", what the kept losses are divided by (this module's docstring);
+               without a selection both are the same.
+    tolerance: the largest |dJ / dtheta_k| left, in units of k damping (n damping of="sum").
     ValueError if a class has no sample among the kept: its weights would have no minimum to go to
     but the others'.
     """

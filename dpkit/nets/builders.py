@@ -61,10 +61,12 @@ def make_net(model: str | Callable, images: ImageSet, *, seed: int, exits=()) ->
     left alone.
 
     exits: stages after which it has an early exit; the rest of it has the weights that it has
-    without. It knows the set's classes and normalisation (net.made_for): evaluate and others refuse
-    a set that does not fit.
+           without.
+    It knows the set's classes and normalisation (net.made_for): evaluate and others refuse a set
+    that does not fit.
     images: those that it will train on; a network that looks at them first (fast_cnn's whitening)
-    looks at these alone. ValueError for images smaller than it can take.
+            looks at these alone.
+    ValueError for images smaller than it can take.
     """
     build = find_builder(model)
     check_pixels(model, *images.images.shape[2:])

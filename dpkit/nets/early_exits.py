@@ -84,8 +84,8 @@ def exit_loss(weights=None):
     L = sum_k w_k CE_k / sum_k w_k, k from the shallowest exit to the final one. All weights are 1
     unless given: EEPrune does not say. (Divided by their sum, so that the learning rate means what
     it means without exits.)
-    weights: one number >= 0 per exit, the final one included.   ValueError when they do not fit the
-        network.
+    weights: one number >= 0 per exit, the final one included.
+    ValueError when they do not fit the network.
     """
     if weights is not None:
         weights = tuple(weights)
@@ -116,11 +116,12 @@ def leave_early(net: EarlyExitNet, x, *, threshold: float):
 
     A sample that has left does no more work: the stages behind see only those that stayed.
     x: (B, channels, H, W), normalised as for net(x); or a whole ImageSet, which is refused if it
-        does not fit the network.
+       does not fit the network.
     threshold: of the largest softmax probability, in [0, 1).
     Returns (logits (B, C) of the exit where each left, exits (B,) int64, 0 the shallowest). Without
-    gradients. ValueError for another threshold or a network in training mode, whose batch norm
-    would mix the samples.
+    gradients.
+    ValueError for another threshold or a network in training mode, whose batch norm would mix the
+    samples.
     """
     check_threshold(threshold)
     if not isinstance(net, EarlyExitNet):

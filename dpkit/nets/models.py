@@ -14,8 +14,9 @@ class StagedNet(nn.Module):
     [forward(x)]; look(x) gives (features, exits) of one pass. x: (B, channels, H, W), floating
     point.
     made_for: what make_net tells it of its set, whose classes and normalisation others must have;
-    None: it takes any. A network that needs its training images before it trains has
-        see_images(images), which make_net calls.
+              None: it takes any.
+    A network that needs its training images before it trains has see_images(images), which make_net
+    calls.
     """
 
     made_for = None

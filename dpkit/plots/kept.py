@@ -65,8 +65,8 @@ def plane(points, selection: Selection, *, ax, classes=None):
     """Samples as dots in a plane, such as that of two principal axes of their features: the kept
     ones over the pruned.
 
-    points: (n, 2), both axes in one unit.   classes: (n,), a marker for each class, drawn again
-        from the first after eight.
+    points: (n, 2), both axes in one unit.
+    classes: (n,), a marker for each class, drawn again from the first after eight.
     """
     points, kept = np.asarray(points), selection.mask()
     own = (
@@ -95,7 +95,7 @@ def pruned_by_class(selections: dict, labels, *, ax, class_names=None):
     order of the last line.
 
     selections: {name: Selection, or a list of them, say of several seeds, whose mean is drawn}.
-        labels: (n,).
+    labels:     (n,).
     """
     labels = np.asarray(labels)
     sizes = np.bincount(labels)

@@ -43,8 +43,8 @@ def crossings(ratios: dict, *, ax, times=None, names=None):
     """How many times the second point's score the first one has, by window; above 1 the first is
     ahead.
 
-    ratios: {method: (windows,)}.   times: {method: first window above 1, or None}, marked and named
-        in the legend.
+    ratios: {method: (windows,)}.
+    times:  {method: first window above 1, or None}, marked and named in the legend.
     names: {method: text}.
     """
     from matplotlib.ticker import LogLocator, NullFormatter

@@ -25,14 +25,16 @@ class Agreement:
 def rank_agreement(a, b, *, top: int | None = None) -> Agreement:
     """Do two scores order the samples alike?
 
-    spearman: the correlation of the ranks.   kendall: tau-b, the share of pairs in the same order
-    minus the share in the opposite one, ties allowed for.   overlap: the share of a's `top` highest
-    that are among b's `top` highest. Where ties reach over the edge a fair draw decides who is in,
-    and overlap is its expected value: never the order of the rows. By chance alone both
-    correlations are 0 and overlap is top / n, so 0.1 at the default.
+    spearman: the correlation of the ranks.
+    kendall:  tau-b, the share of pairs in the same order minus the share in the opposite one, ties
+              allowed for.
+    overlap:  the share of a's `top` highest that are among b's `top` highest. Where ties reach over
+              the edge a fair draw decides who is in, and overlap is its expected value: never the
+              order of the rows.
+    By chance alone both correlations are 0 and overlap is top / n, so 0.1 at the default.
 
     a, b: Scores, or (n,) numbers measured of the same samples in the same order; infinities rank
-        first or last.
+          first or last.
     top:  how many of the highest to compare, 1..n; default a tenth of n, at least 1.
     Returns Agreement. Both correlations are NaN if a or b is constant: it has no order to compare.
     TypeError for a Selection, a mask or words; ValueError for NaN, no samples, different lengths, a

@@ -43,8 +43,8 @@ def read_kept(pruned) -> tuple[np.ndarray, list[str] | None]:
     `dpkit prune` wrote.
 
     pruned: its folder, or the kept.txt in it. Paths are relative to the pruned set's folder; bytes
-    that are no UTF-8 are in them as os.fsdecode has them, so that `open` finds the file. ValueError
-    if the file is not a whole kept.txt.
+            that are no UTF-8 are in them as os.fsdecode has them, so that `open` finds the file.
+            ValueError if the file is not a whole kept.txt.
     """
     file = Path(pruned)
     file = file / NAME if file.is_dir() else file

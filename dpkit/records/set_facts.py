@@ -67,9 +67,10 @@ def check_fits(known: SetFacts | None, found: SetFacts | None, what: str) -> Non
     """ValueError if the set `found` has other classes, channels or another normalisation than what
     the network knows.
 
-    known, found: None where nothing is known, and nothing refused.   what: who asks, for the
-    message. Plain arrays are refused for other class names only; a normalisation far from the
-    network's is warned of.
+    known, found: None where nothing is known, and nothing refused.
+    what:         who asks, for the message.
+    Plain arrays are refused for other class names only; a normalisation far from the network's is
+    warned of.
     """
     if known is None or found is None:
         return

@@ -21,9 +21,9 @@ class TrainingDynamics(Saved):
     margin:      (n, T) float32, logit of the given label minus the largest other logit.
     correct:     (n, T) bool, whether the given label had the largest logit.
     labels:      (n,) int64, the given labels; NO_LABEL, -1, where a sample was not trained on and
-        its label is not known.
+                 its label is not known.
     moment:      "train" (seen in the training pass, before the batch's update) or "eval" (a clean
-        pass afterwards).
+                 pass afterwards).
     divergence:  (n, T - 1) float32, or None where it was not recorded: how far all probabilities
                  moved from epoch t to the next, sum_c |p_{t+1}(c) (log p_{t+1}(c) - log p_t(c))|,
                  in nats, from 0. TDDS is made of it.

@@ -2,8 +2,10 @@
 written out.
 
 Two conventions of influence differ in what such a sum predicts (dpkit.influence). Let m of n
-    samples go: of="mean"   the vectors are centred, they add up to zero over all samples; n / (n -
-    m) times the sum of the m is the shift; of="sum"    the sum itself is.
+samples go:
+    of="mean"   the vectors are centred, they add up to zero over all samples; n / (n - m) times the
+                sum of the m is the shift;
+    of="sum"    the sum itself is.
 """
 
 from collections.abc import Callable
@@ -21,12 +23,14 @@ class OuterVectors:
     """n vectors that truly are outer products: vector i is left_i (x) right_i, held in C + d + 1
     numbers instead of C (d + 1).
 
-    left:  (n, C).   right: (n, d + 1), the bias's column last.   Both float32 or float64, finite;
-        kept as float32 otherwise.
+    left:  (n, C).
+    right: (n, d + 1), the bias's column last.
+    Both float32 or float64, finite; kept as float32 otherwise.
     centre: (C, d + 1), taken away from every vector, which is left_i (x) right_i - centre then;
-    None: nothing is. Plain last-layer gradients are of this kind, and influence where the Hessian
-    is a Kronecker product; H^-1 g of an exact Hessian is not. `dense()` writes them out, in the
-    order [weight.flatten(), bias].
+            None: nothing is.
+    Plain last-layer gradients are of this kind, and influence where the Hessian is a Kronecker
+    product; H^-1 g of an exact Hessian is not. `dense()` writes them out, in the order
+    [weight.flatten(), bias].
     """
 
     left: np.ndarray

@@ -123,7 +123,8 @@ def execute(notebook, target, given, every, watch, command):
     None.
 
     given: the parameters to set; every: all of them, by name; command: what a reader types to
-    repeat the run. The notebook's report goes to the folder of `target`.
+           repeat the run.
+    The notebook's report goes to the folder of `target`.
     """
     watch.progress(f"{notebook.name}: starting a kernel")
     import papermill

@@ -37,8 +37,8 @@ class Text(str):
 def parameters_for(notebook, preset=None, parameters=None) -> tuple[dict, dict]:
     """Read the notebook's defaults, then lay the preset and then `parameters` over them.
 
-    Returns (all parameters as the notebook will see them, those that were given).  Raises Refused
-    with every mistake.
+    Returns (all parameters as the notebook will see them, those that were given).
+    Raises Refused with every mistake.
     """
     defaults = read_defaults(notebook)
     layers, mistakes, given = [("", parameters or {})], [], {}

@@ -87,8 +87,9 @@ def _parameter_names(notebook, namespace) -> list:
 class Report:
     """The growing record of one run. Made by begin().
 
-    folder: where it goes.   published: a folder in it for a table to publish.   command: what to
-        type to repeat the run.
+    folder: where it goes.
+    published: a folder in it for a table to publish.
+    command: what to type to repeat the run.
     """
 
     def __init__(self, notebook, parameters, folder, driven, command=""):

@@ -62,14 +62,15 @@ def run_report(
 
     preset:     the name of presets/<preset>.yaml beside the notebook or one level up.
     parameters: name -> value, over the preset. Text("...") values are read by the type of the
-        notebook's default.
+                notebook's default.
     out:        folder for notebook.ipynb, report.html, result.json and figures/;
                 reports/<stem>-<preset> by default. An earlier report there of this notebook (that
                 is, of its name) is replaced if this one passes, whatever its parameters were;
                 another notebook's is refused. If it fails, <out>-failed is written instead.
     timeout:    seconds of wall-clock time after which the kernel is killed.
     progress:   called with each line of progress and each line that the notebook prints; default:
-    to stderr. Raises Refused (before any kernel starts), OSError (the report cannot be written) or
+                to stderr.
+    Raises Refused (before any kernel starts), OSError (the report cannot be written) or
     Interrupted.
     """
     from dpkit import storage

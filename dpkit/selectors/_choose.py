@@ -82,9 +82,10 @@ def gumbel_top(
     (keep,) int64.
 
     log_weights: arrays that follow each other, one number a row; where they are cut changes
-    nothing. Adding Gumbel noise to log weights and taking the top is that distribution exactly
-    (Efraimidis & Spirakis 2006), O(n), and safe with weights of zero (-inf): they only fill what is
-    missing, uniformly.
+                 nothing.
+    Adding Gumbel noise to log weights and taking the top is that distribution exactly (Efraimidis &
+    Spirakis 2006), O(n), and safe with weights of zero (-inf): they only fill what is missing,
+    uniformly.
     """
     return take_top_of((chunk + rng.gumbel(size=len(chunk)) for chunk in log_weights), keep, rng)
 

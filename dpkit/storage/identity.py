@@ -6,8 +6,9 @@ does may have changed.
                                  constants, defaults, values of closures, the plain values,
                                  functions, classes and objects that it finds by name, and so on
     what a library brings        its name and the library's version; what one's own code gave it is
-    followed anything else                cannot be known: Unknown. What was made by it must not be
-    taken from a cache
+                                 followed
+    anything else                cannot be known: Unknown. What was made by it must not be taken
+                                 from a cache
 
 Byte code, not source: comments and blank lines do not count, two lambdas on a line differ, and a
 notebook's cells have it too. It is the same in every process of one version of Python.

@@ -42,7 +42,7 @@ def sentence(rows) -> str:
     one.
 
     rows: dicts with method (as results.labelled names it), prune_ratio and seed, and device and
-        processor where they tell.
+          processor where they tell.
     """
     rows, found = [row for row in rows if not row.get("failed")], marks(rows)
     if len(found) < 2:

@@ -47,10 +47,11 @@ def take_snapshot(
 ) -> Snapshot:
     """Look once at every image, clean, in eval mode: probabilities of every exit, features, labels.
 
-    net: a staged network (it has look(x) -> features, exits).   images: row i of the snapshot is
-    images.ids[i], so take snapshots of whole sets. Returns Snapshot with probs (exits, n, C),
-    features (n, d), and params["set_facts"]: the set's classes and normalisation. ValueError for a
-    set that does not fit the network, as for evaluate.
+    net: a staged network (it has look(x) -> features, exits).
+    images: row i of the snapshot is images.ids[i], so take snapshots of whole sets. Returns
+            Snapshot with probs (exits, n, C), features (n, d), and params["set_facts"]: the set's
+            classes and normalisation. ValueError for a set that does not fit the network, as for
+            evaluate.
     """
     if len(images) != images.total:
         raise ValueError(

@@ -43,8 +43,10 @@ class EpochReport:
 
     divergence is there with train(..., tdds=True), and NaN in the first epoch: it compares an epoch
     with the one before.
-    loss: mean training loss (nats).   lr: at the last step.   seconds: of this epoch.   steps:
-        batches so far.
+    loss: mean training loss (nats).
+    lr:   at the last step.
+    seconds: of this epoch.
+    steps: batches so far.
     """
 
     epoch: int
@@ -90,9 +92,10 @@ def train(
                 fewer epochs the network is still that of the last one kept.
     record:     False leaves the reports' arrays None, for a training that nobody scores.
     tdds:       also report the divergence that the TDDS score is made of; holds (total, classes)
-    float32 on the device. FloatingPointError if the loss is not finite; ValueError for a set of
-    other classes than make_net made the network for (net.made_for = None says that new ones are
-    meant). A set normalised otherwise is what it knows from then on.
+                float32 on the device.
+    FloatingPointError if the loss is not finite; ValueError for a set of other classes than
+    make_net made the network for (net.made_for = None says that new ones are meant). A set
+    normalised otherwise is what it knows from then on.
 
     Under torchrun, once torch.distributed is initialised, its processes are one training: call this
     in each of them with the same arguments, the whole set too, and a `loss` that is a mean over its

@@ -10,20 +10,20 @@ class Recipe:
     (methods differ by set).
 
     epochs:  the schedule's horizon with budget="epochs". Running fewer of them is
-        `islice(train(...), 30)`.
+             `islice(train(...), 30)`.
     budget:  "epochs" passes over the set, or "steps" batches whatever the set's size; the two rank
-        methods differently.
+             methods differently.
     steps:   the horizon with budget="steps".
     augment: None | "own", the set's own shift and mirroring.   precision: "auto" | "fp32" | "bf16".
     compile: torch.compile the step; on a GPU as CUDA graphs too. It takes a minute before the first
              step of a process, which pays over hours of training on a GPU, not on a CPU, and needs
              a C++ compiler. The numbers change by rounding.
-    schedule: "cosine" | "linear", from lr to 0.   warmup: steps before it, in which the rate rises
-        evenly to lr.
+    schedule: "cosine" | "linear", from lr to 0.
+    warmup:   steps before it, in which the rate rises evenly to lr.
     norm_bias_lr: times lr for the biases of normalisation layers (the weight decay that they feel
-        is as without).
+                  is as without).
     label_smoothing: share of each label that is spread over all classes, in [0, 1). For retraining:
-             it distorts the probabilities that a recording is made of.
+        it distorts the probabilities that a recording is made of.
     """
 
     epochs: int = 200

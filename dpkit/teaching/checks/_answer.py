@@ -82,10 +82,10 @@ def judge(answer, cases, right, mistakes, done, *, whole=False, seconds=SECONDS)
     """Compare `answer` with `right` on all cases, and if they differ, with each mistake.
 
     cases:    tuples of arguments, small enough to print; together they tell every mistake from the
-        right answer.
+              right answer.
     right:    the function that was asked for. It gives a number, an array, or a tuple of these.
     mistakes: pairs of (a function that makes it, the sentence for whoever made it). The first that
-        fits is told.
+              fits is told.
     done:     the sentence for a right answer.
     whole:    the numbers index arrays later, so floats are sent back.
     """

@@ -48,7 +48,8 @@ def _grand(
 
 def grand(answer) -> Verdict:
     """The length of the last layer's gradient: `answer(probs, features, labels)` with probs (n, C),
-    features (n, d) and labels (n,) gives (n,)."""
+    features (n, d) and labels (n,) gives (n,).
+    """
     return judge(
         answer,
         [(PROBS, FEATURES, LABELS), (PROBS[:2], FEATURES[:2], LABELS[:2])],

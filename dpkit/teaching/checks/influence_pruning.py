@@ -162,7 +162,8 @@ def _square(v):
 
 def swap_change(answer) -> Verdict:
     """One proposal of annealing: `answer(S, u, a, b)` with S (n, p) and u (p,), the sum over the
-    pruned; a leaves them and b joins them. Gives what is added to |u|²."""
+    pruned; a leaves them and b joins them. Gives what is added to |u|².
+    """
     cases = [
         (FOUR, FOUR[0] + FOUR[1], 0, 3),
         (FOUR, FOUR[2] + FOUR[1], 2, 0),
