@@ -8,9 +8,7 @@ from dpkit import storage
 
 
 class Saved:
-    """save and load for the records below: every field that is an array becomes a .npy, the rest
-    goes into params.
-    """
+    """save and load for the records: every array becomes a .npy, the rest goes into params."""
 
     _schema: ClassVar[int] = 1
     _arrays: ClassVar[tuple[str, ...]]
@@ -19,7 +17,10 @@ class Saved:
 
     def save(self, folder):
         """Write the record into `folder`, whole or not at all; replaces an earlier record there.
-        Returns the folder.
+
+        Returns
+        -------
+        The folder.
         """
         params = {**self.params, **{f"_{name}": getattr(self, name) for name in self._plain}}
         arrays = {name: getattr(self, name) for name in self._arrays}

@@ -1,10 +1,9 @@
-"""One vector per sample, whose sums matter: rows of an array, or outer products that are never
-written out.
+"""One vector per sample, whose sums matter: rows of an array, or outer products never written out.
 
 Two conventions of influence differ in what such a sum predicts (dpkit.influence). Let m of n
 samples go:
-    of="mean"   the vectors are centred, they add up to zero over all samples; n / (n - m) times the
-                sum of the m is the shift;
+    of="mean"   the vectors are centred, they add up to zero over all samples; n / (n - m) times
+                the sum of the m is the shift;
     of="sum"    the sum itself is.
 """
 
@@ -20,17 +19,28 @@ CONVENTIONS = ("mean", "sum")
 
 @dataclass(frozen=True, eq=False)
 class OuterVectors:
-    """n vectors that truly are outer products: vector i is left_i (x) right_i, held in C + d + 1
-    numbers instead of C (d + 1).
+    """n vectors that truly are outer products, held in C + d + 1 numbers instead of C (d + 1).
 
-    left:  (n, C).
-    right: (n, d + 1), the bias's column last.
-    Both float32 or float64, finite; kept as float32 otherwise.
-    centre: (C, d + 1), taken away from every vector, which is left_i (x) right_i - centre then;
-            None: nothing is.
+        vector i = left_i (x) right_i - centre
+
     Plain last-layer gradients are of this kind, and influence where the Hessian is a Kronecker
-    product; H^-1 g of an exact Hessian is not. `dense()` writes them out, in the order
-    [weight.flatten(), bias].
+    product; H^-1 g of an exact Hessian is not.
+
+    Parameters
+    ----------
+    left : (n, C), float32 or float64, finite; kept as float32 otherwise.
+    right : (n, d + 1), the same, the bias's column last.
+    centre : (C, d + 1), taken away from every vector; None: nothing is.
+
+    Raises
+    ------
+    ValueError if shapes do not fit, or a centre is not finite.
+
+    Examples
+    --------
+    >>> vectors = dpkit.OuterVectors(np.array([[1.0, -1.0]]), np.array([[2.0, 3.0, 1.0]]))
+    >>> vectors.dense()                                      # [weight (2, 2).flatten(), bias (2,)]
+    array([[ 2.,  3., -2., -3.,  1., -1.]])
     """
 
     left: np.ndarray
@@ -59,7 +69,10 @@ class OuterVectors:
         return len(self.left)
 
     def dense(self, rows=slice(None)) -> np.ndarray:
-        """These rows written out: (rows, C d + C), of the type of `left`."""
+        """These rows written out: (rows, C d + C), of the type of `left`.
+
+        The order is [weight.flatten(), bias].
+        """
         left, right = self.left[rows], self.right[rows]
         weight, bias = left[:, :, None] * right[:, None, :-1], left * right[:, -1:]
         if self.centre is not None:
