@@ -51,15 +51,22 @@ from dpkit.records.set_facts import SetFacts
 class ImageSet:
     """A whole image set on one device. Row i of `images` is original sample `ids[i]`.
 
-    images: (n, C, H, W) uint8, channels last in memory.
-    labels: (n,) int64, on the device.
-    ids:    (n,) int64 numpy.
-    total:  the original set's size; records of a training on a subset have that many rows.
-    mean, std: (C,) in 0..1, of the original training images.
-    shift, mirror: the set's own augmentation.
-    source, split: what load read; None for arrays.
-    notes:         what was left out, and how labels were numbered, in sentences.
     Printed, or by describe(), it says its classes with their counts, size, channels and notes.
+
+    Parameters
+    ----------
+    images : (n, C, H, W) uint8, channels last in memory.
+    labels : (n,) int64, on the device.
+    ids : (n,) int64 numpy.
+    class_names : (number of classes,), in the order of the labels.
+    total : the original set's size; records of a training on a subset have that many rows.
+    name : of the set.
+    mean, std : (C,) in 0..1, of the original training images.
+    shift, mirror : the set's own augmentation: pixels that it is moved by, and left-right
+        mirroring.
+    paths : of the files, where there are some.
+    source, split : what load read; None for arrays.
+    notes : what was left out, and how labels were numbered, in sentences.
     """
 
     images: torch.Tensor
@@ -237,10 +244,10 @@ class ImageSet:
 
 
 def auto_device(device="auto") -> torch.device:
-    """The device asked for; "auto" is a GPU if there is one, else the CPU. ValueError for others:
-    nothing is tested there.
+    """The requested device; "auto" is a GPU if there is one, else the CPU.
 
-    Under torchrun each process has a GPU of its own: "auto" is cuda:$LOCAL_RANK.
+    Under torchrun each process has a GPU of its own: "auto" is cuda:$LOCAL_RANK. ValueError for
+    other kinds of device: nothing is tested there.
     """
     if device != "auto":
         try:
@@ -280,25 +287,34 @@ def load(
 ) -> ImageSet:
     """An image set, whole, on the device.
 
-    name:   one of DATASETS; the <name> of an .npz of your own in the data folder (see this module's
-            docstring); the path of such an .npz; or the path of a folder of class folders, all of
-            it the training split.
-    split:  "train" or "test".
-    folder: the data folder; default $DPKIT_DATA, else the user's cache.
-    size:   resize to size x size pixels.
-    labels: "given", or the <kind> of human_labels_<kind> in the file.
-    on_progress:  called as on_progress(done, total) while the files of a folder are read for the
-                  first time.
-    like:   the training set that this one goes with, an ImageSet: classes are numbered as there, by
-            their names, and it is normalised by the same mean and std, at the same size unless
-            size= says otherwise.
-    classes: names of a folder's class folders, where not all of its folders are classes or load
-             takes them for splits.
-    say:    called with what describe() returns; None for silence. Unless given, a set of one's own
-            is printed, once a process.
-    Downloads a named set on first use and caches it as one .npz. ValueError for an unknown name or
-    labels kind, for what is no set of classes, and for a class, channels or a shape that `like` has
-    not.
+    Parameters
+    ----------
+    name : one of DATASETS; the <name> of an .npz of your own in the data folder (see this module's
+        docstring); the path of such an .npz; or the path of a folder of class folders, all of it
+        the training split.
+    split : "train" or "test".
+    folder : the data folder; default $DPKIT_DATA, else the user's cache.
+    size : resize to size x size pixels.
+    labels : "given", or the <kind> of human_labels_<kind> in the file.
+    device : "auto" is a GPU if there is one, else the CPU.
+    on_progress : called as on_progress(done, total) while the files of a folder are read for the
+        first time.
+    like : the training set that this one goes with, an ImageSet: classes are numbered as there, by
+        their names, and it is normalised by the same mean and std, at the same size unless size=
+        says otherwise.
+    classes : names of a folder's class folders, where not all of its folders are classes or load
+        takes them for splits.
+    say : called with what describe() returns; None for silence. Unless given, a set of one's own is
+        printed, once a process.
+
+    Returns
+    -------
+    ImageSet. A named set is downloaded on first use and cached as one .npz.
+
+    Raises
+    ------
+    ValueError for an unknown name or labels kind, for what is no set of classes, and for a class,
+    channels or a shape that `like` has not.
     """
     if split not in ("train", "test"):
         raise ValueError(f'split must be "train" or "test"; got {split!r}')
@@ -371,8 +387,9 @@ def _load_arrays(name, split, folder, size, labels, device, like):
 
 
 def labels_of(name) -> tuple[np.ndarray, list | None]:
-    """(labels (n,) int64, paths or None) of a training set as `load` would give them, reading no
-    pixel.
+    """The labels and paths of a training set as `load` would give them, reading no pixel.
+
+    (labels (n,) int64, paths or None).
     """
     known = known_before(name)
     return known.labels, known.paths
@@ -421,15 +438,26 @@ def from_arrays(
     device="auto",
     like=None,
 ) -> ImageSet:
-    """An ImageSet of your own arrays: images (n, H, W) or (n, H, W, C) uint8, labels (n,) whole
-    numbers.
+    """An ImageSet of your own arrays.
 
-    class_names: in the order of the labels, from 0. Without them the classes are the numbers that
-                 are there, in order.
-    mean, std:   (C,) in 0..1; default: of these pixels. Arrays of more than four channels need
-                 them, as volumes look alike.
-    like:        the training set that this one goes with, as for load; labels without class_names
-                 are its numbers.
+    Parameters
+    ----------
+    images : (n, H, W) or (n, H, W, C) uint8.
+    labels : (n,) whole numbers.
+    class_names : in the order of the labels, from 0. Without them the classes are the numbers that
+        are there, in order.
+    name : of the set, for messages.
+    mean, std : (C,) in 0..1; default: of these pixels. Arrays of more than four channels need them,
+        as volumes look alike.
+    shift, mirror : the set's own augmentation.
+    size : resize to size x size pixels.
+    device : "auto" is a GPU if there is one, else the CPU.
+    like : the training set that this one goes with, as for load; labels without class_names are its
+        numbers.
+
+    Returns
+    -------
+    ImageSet.
     """
     known = mean if like is None else like.mean
     images, labels = checked(images, labels, channels=None if known is None else len(known))

@@ -58,28 +58,41 @@ def prune(
 ) -> dict:
     """Choose which samples of `data` to keep and write the folder `out`; return its manifest.
 
-    data:        what dpkit.load takes: a name, an .npz, or a folder of class folders (then perhaps
-                 with size=64).
-    prune_ratio: the fraction REMOVED.
-    method, options: of the catalog, and its settings, e.g. {"c_d": 4.0}.
-    dynamics:    folder of a TrainingDynamics recorded elsewhere on the same samples in the same
-                 order; else a network is watched here for `epochs` of the recipe (default:
-                 recipe_for(model), a schedule of that many). That record lies in the cache: the
-                 same set and training with another method or ratio trains nothing. Samples whose
-                 rows are NaN in the record (held out from that training) are no candidates:
-                 prune_ratio is of the others, from which alone is kept; the numbers in kept.txt and
-                 the selection are still those of the whole set, and scores of samples without a
-                 record are -inf.
-    mirror:      mirror images left-right at random while training, for sets where that changes no
-                 class.
-    exits:       stages of the network after which it has early exits, for a method that reads them
-                 (eeprune).
-    overwrite:   replace what an earlier pruning wrote into `out`. Without it, the same run is left
-                 as it lies.
-    say:         called with what the set is, before anything is trained, and with each line of
-                 progress.
-    classes:     names of a folder's class folders, as load takes them.
-    Nothing is written if something is wrong: ValueError, or FileExistsError if `out` is taken.
+    Parameters
+    ----------
+    data : what dpkit.load takes: a name, an .npz, or a folder of class folders (then perhaps with
+        size=64).
+    out : the folder to write.
+    method, options : of the catalog, and its settings, e.g. {"c_d": 4.0}.
+    prune_ratio : the fraction REMOVED, in [0, 1).
+    dynamics : folder of a TrainingDynamics recorded elsewhere on the same samples in the same
+        order; else a network is watched here for `epochs` of the recipe (default:
+        recipe_for(model), a schedule of that many). That record lies in the cache: the same set and
+        training with another method or ratio trains nothing. Samples whose rows are NaN in the
+        record (held out from that training) are no candidates: prune_ratio is of the others, from
+        which alone is kept; the numbers in kept.txt and the selection are still those of the whole
+        set, and scores of samples without a record are -inf.
+    seed : of the watched training and the selection.
+    epochs, recipe, model : of the watched training.
+    size : resize to size x size pixels.
+    mirror : mirror images left-right at random while training, for sets where that changes no
+        class.
+    exits : stages of the network after which it has early exits, for a method that reads them
+        (eeprune).
+    overwrite : replace what an earlier pruning wrote into `out`. Without it, the same run is left
+        as it lies.
+    cache : folder for finished stages; default storage.cache_folder().
+    device : "auto" is a GPU if there is one, else the CPU.
+    say : called with what the set is, before anything is trained, and with each line of progress.
+    classes : names of a folder's class folders, as load takes them.
+
+    Returns
+    -------
+    The manifest, a dict, as it lies in `out`.
+
+    Raises
+    ------
+    ValueError, or FileExistsError if `out` is taken. Nothing is written if something is wrong.
     """
     out, cache = Path(os.path.abspath(out)), Path(cache or storage.cache_folder())
     method = find_method(method)

@@ -57,14 +57,28 @@ def publish(
     tables=None,
     device="cpu",
 ) -> Path:
-    """Write the outcomes (of trials.outcome_of) as a folder, whole or not at all; an earlier one of
-    this title is replaced.
+    """Write outcomes as a folder that others can check, whole or not at all.
 
-    command:  what to type to make it again.
-    settings: what else the rows depend on, for the manifest.
-    notes:    footnotes, printed under the table.
-    tables:   {title: lines (dicts)} of what else was measured on these trials, printed below the
-              differences and kept in the manifest, so that every number that is quoted has a row.
+    An earlier one of this title is replaced.
+
+    Parameters
+    ----------
+    folder : where.
+    outcomes : of trials.outcome_of.
+    title : of the table.
+    command : what to type to make it again.
+    notes : footnotes, printed under the table.
+    settings : what else the rows depend on, for the manifest.
+    tables : {title: lines (dicts)} of what else was measured on these trials, printed below the
+        differences and kept in the manifest, so that every number that is quoted has a row.
+    device : for the manifest's machine.
+
+    Returns
+    -------
+    The folder's path.
+
+    Raises
+    ------
     FileExistsError if `folder` holds anything else: a table of another title, or a file that is not
     the table's.
     """

@@ -36,8 +36,19 @@ def results_table(folder):
     """The rows of a sweep or of a published table as a DataFrame, one trial a row.
 
     Of a sweep: the rows that are there by now, in the grid's order; the column failed holds the
-    reason of those that failed. table.attrs says how many trials were asked for. Rows made by an
+    reason of those that failed. table.attrs says how many trials were requested. Rows made by an
     older version of a stage are left out, with a warning.
+
+    Parameters
+    ----------
+    folder : of a sweep, or of a published table.
+
+    Returns
+    -------
+    pandas.DataFrame.
+
+    Raises
+    ------
     ValueError if the folder is neither, or a published file is not the published one.
     """
     import pandas
@@ -214,25 +225,34 @@ def kinds_of(rows) -> str:
 
 
 def summary(rows, *, to: str = "random", confidence: float = 0.95):
-    """A DataFrame with a line per set, network, recipe, prune ratio, method and kind of processor,
-    over its seeds.
+    """Means over the seeds: a line per set, network, recipe, prune ratio, method and processor.
 
-    accuracy, spread: mean and standard deviation in percent after the last step (spread NaN for one
-        seed);  seeds: how many.
-    best_accuracy: mean of the best epochs on the TEST set, where that was asked for: optimistic,
-                   never to be quoted alone.
-    difference: accuracy minus that of the method `to`, in points, of the same kind of processor: on
-                another kind the same seed is nearly another seed.
-    error, low, high, p: its standard error, Welch's interval and p.
-    detectable: half the interval, the least difference that the seeds could have shown (see
-                dpkit.welch).
-    pairs:      the smaller of the two sides' numbers of seeds; 0: there is no difference.
-    holm: "ahead" or "behind", where the difference survives Holm's correction over all differences
-          of this table; else "".
-    reason: why there is no difference, or no interval; else "".
-    processor: the kind, "" where rows do not tell it.
-    failed:    trials without an accuracy, on whatever kind.
-    rows: as run_trial returns them, or a results_table.
+    Parameters
+    ----------
+    rows : as run_trial returns them, or a results_table.
+    to : the method that all others are compared with.
+    confidence : of the intervals and of Holm's correction, in (0, 1).
+
+    Returns
+    -------
+    pandas.DataFrame with the columns
+
+    accuracy, spread : mean and standard deviation in percent after the last step (spread NaN for
+        one seed).
+    seeds : how many.
+    best_accuracy : mean of the best epochs on the TEST set, where that was requested: optimistic,
+        never to be quoted alone.
+    difference : accuracy minus that of the method `to`, in points, of the same kind of processor:
+        on another kind the same seed is nearly another seed.
+    error, low, high, p : its standard error, Welch's interval and p.
+    detectable : half the interval, the least difference that the seeds could have shown (see
+        dpkit.experiments.welch).
+    pairs : the smaller of the two sides' numbers of seeds; 0: there is no difference.
+    holm : "ahead" or "behind", where the difference survives Holm's correction over all differences
+        of this table; else "".
+    reason : why there is no difference, or no interval; else "".
+    processor : the kind, "" where rows do not tell it.
+    failed : trials without an accuracy, on whatever kind.
     """
     import pandas
 

@@ -51,29 +51,39 @@ def sweep(
     minutes: float | None = None,
     on_progress=None,
 ):
-    """Run every trial of a grid and return results_table(out): a row per trial, failed ones with
-    their reason.
+    """Run every trial of a grid; return its table, a row per trial, failed ones with their reason.
 
-    grid:    a YAML file's path, a dict, a list of dicts or of Trials (see dpkit.grids). Mistakes
-             are refused, all at once, before the first training.
-    client:  a distributed.Client of any Dask cluster; None: processes on this machine (workers,
-             each with `threads`). A worker trains one network at a time; where workers declare a
-             GPU resource, only they train.
-    out:     the sweep's folder; default one in the cache, named by the grid. Stopped at any moment,
-             the same call goes on:
-             rows that are there stay, and stages that are in the cache are not run again. Another
-             grid over the same folder adds to it; the table is then that of the new grid.
-    cache:   folder of the stages, reachable by all workers under this path; default
-             storage.cache_folder().
-    retry:   also run those again that failed for a reason of their own, such as a loss that became
-             NaN.
-    minutes: stop after so many, with the rows that are there by then. A training that is stopped
-             keeps its checkpoint, and the same call goes on from it: a long sweep in short pieces.
-             (On a client's cluster, trainings that run at that moment go on to their end, and are
-             found by the next call.)
-    on_progress:   called with a Progress about once a second; default: a line that is written over.
-    Raises grids.InvalidGrid (a ValueError), OSError if a row cannot be written. A failed trial
-    raises nothing.
+    Parameters
+    ----------
+    grid : a YAML file's path, a dict, a list of dicts or of Trials (see dpkit.experiments.grids).
+        Mistakes are refused, all at once, before the first training.
+    client : a distributed.Client of any Dask cluster; None: processes on this machine (workers,
+        each with `threads`). A worker trains one network at a time; where workers declare a GPU
+        resource, only they train.
+    out : the sweep's folder; default one in the cache, named by the grid. Stopped at any moment,
+        the same call goes on: rows that are there stay, and stages that are in the cache are not
+        run again. Another grid over the same folder adds to it; the table is then that of the new
+        grid.
+    cache : folder of the stages, reachable by all workers under this path; default
+        storage.cache_folder().
+    workers, threads : processes on this machine, and torch's threads in each.
+    device : "auto" is a GPU if there is one, else the CPU.
+    retry : also run those again that failed for a reason of their own, such as a loss that became
+        NaN.
+    minutes : stop after so many, with the rows that are there by then. A training that is stopped
+        keeps its checkpoint, and the same call goes on from it: a long sweep in short pieces. (On a
+        client's cluster, trainings that run at that moment go on to their end, and are found by the
+        next call.)
+    on_progress : called with a Progress about once a second; default: a line that is written over.
+
+    Returns
+    -------
+    results_table(out), a DataFrame.
+
+    Raises
+    ------
+    grids.InvalidGrid (a ValueError), OSError if a row cannot be written. A failed trial raises
+    nothing.
     """
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
     try:

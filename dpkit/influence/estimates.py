@@ -61,10 +61,10 @@ _RIGHT = 64  # right-hand sides that cg and lissa solve for together
 class Plan:
     """Which way influence_vectors goes, and why: `print` it.
 
-    method: the way.
+    method:     the way.
     parameters: C d + C.
-    needed: bytes, by way.
-    memory: bytes that were allowed.
+    needed:     bytes, by way.
+    memory:     bytes that were allowed.
     """
 
     method: str

@@ -31,15 +31,24 @@ def fit_last_layer(
     of: str = "mean",
     tolerance: float = 1e-9,
 ) -> np.ndarray:
-    """theta, the minimiser of J: (C d + C,) float64. scikit-learn's Newton method, the bias damped
-    as the weights are.
+    """theta, the minimiser of J (see this module's docstring), by scikit-learn's Newton method.
 
-    snapshot:  features and labels; its probs are not read.
-    selection: fit only what it keeps (default: all).
-    damping:   above 0, as for influence_vectors.
-    of:        "mean" | "sum", what the kept losses are divided by (this module's docstring);
-               without a selection both are the same.
-    tolerance: the largest |dJ / dtheta_k| left, in units of k damping (n damping of="sum").
+    The bias is damped as the weights are.
+
+    Parameters
+    ----------
+    snapshot : features (n, d) and labels (n,); its probs are not read.
+    damping : above 0, as for influence_vectors.
+    selection : fit only what it keeps (default: all).
+    of : "mean" | "sum", what the kept losses are divided by; without a selection both are the same.
+    tolerance : the largest |dJ / dtheta_k| left, in units of k damping (n damping of="sum").
+
+    Returns
+    -------
+    (C d + C,) float64, order [weight.flatten(), bias].
+
+    Raises
+    ------
     ValueError if a class has no sample among the kept: its weights would have no minimum to go to
     but the others'.
     """
@@ -80,8 +89,16 @@ def fit_last_layer(
 
 
 def with_last_layer(snapshot: Snapshot, theta: np.ndarray) -> Snapshot:
-    """The snapshot of the same features under the last layer theta (C d + C,): probs (1, n, C) are
-    anew, of that exit alone.
+    """The snapshot of the same features under another last layer.
+
+    Parameters
+    ----------
+    snapshot : with features (n, d).
+    theta : (C d + C,), order [weight.flatten(), bias].
+
+    Returns
+    -------
+    Snapshot with probs (1, n, C) anew, of that exit alone.
     """
     n, classes = snapshot.num_samples, snapshot.num_classes
     matrix = _matrix(snapshot, theta)

@@ -14,8 +14,11 @@ from dpkit.records.set_facts import check_fits, made_for
 
 @dataclass(frozen=True)
 class Evaluation:
-    """accuracy in [0, 1] and mean cross-entropy (nats) of the final exit over num_samples
-    images.
+    """How good a network is on a set, as `evaluate` returns it.
+
+    accuracy:    in [0, 1], of the final exit.
+    loss:        mean cross-entropy of the final exit, in nats.
+    num_samples: how many images.
     """
 
     accuracy: float
@@ -28,8 +31,20 @@ def evaluate(
 ) -> Evaluation:
     """Accuracy and loss on clean images, in eval mode; the network's mode is put back afterwards.
 
-    ValueError for a set that does not fit the network: other classes, or normalised otherwise
-    (made_for.check_fits).
+    Parameters
+    ----------
+    net : net(x) -> logits (B, C).
+    images : the set, whole or a part.
+    batch_size : images at a time.
+    precision : "auto" | "fp32" | "bf16".
+
+    Returns
+    -------
+    Evaluation: accuracy in [0, 1], mean loss in nats, number of samples.
+
+    Raises
+    ------
+    ValueError for a set that does not fit the network: other classes, or normalised otherwise.
     """
     check_fits(made_for(net), images.facts, "evaluate")
     right, loss = 0, 0.0
@@ -47,11 +62,21 @@ def take_snapshot(
 ) -> Snapshot:
     """Look once at every image, clean, in eval mode: probabilities of every exit, features, labels.
 
-    net: a staged network (it has look(x) -> features, exits).
-    images: row i of the snapshot is images.ids[i], so take snapshots of whole sets. Returns
-            Snapshot with probs (exits, n, C), features (n, d), and params["set_facts"]: the set's
-            classes and normalisation. ValueError for a set that does not fit the network, as for
-            evaluate.
+    Parameters
+    ----------
+    net : a staged network (it has look(x) -> features, exits).
+    images : row i of the snapshot is images.ids[i], so take snapshots of whole sets.
+    batch_size : images at a time.
+    precision : "auto" | "fp32" | "bf16".
+
+    Returns
+    -------
+    Snapshot with probs (exits, n, C), features (n, d), labels (n,), and params["set_facts"]: the
+    set's classes and normalisation.
+
+    Raises
+    ------
+    ValueError for a part of a set, and for a set that does not fit the network, as for evaluate.
     """
     if len(images) != images.total:
         raise ValueError(

@@ -38,15 +38,16 @@ from dpkit.training.recorder import (
 
 @dataclass(frozen=True, eq=False)
 class EpochReport:
-    """One pass over the set. The arrays are (total,), by original id: NaN and False for samples not
-    trained on.
+    """One pass over the set, as `train` yields it.
 
+    The arrays are (total,), by original id: NaN and False for samples that were not trained on.
     divergence is there with train(..., tdds=True), and NaN in the first epoch: it compares an epoch
     with the one before.
-    loss: mean training loss (nats).
-    lr:   at the last step.
+
+    loss:    mean training loss (nats).
+    lr:      at the last step.
     seconds: of this epoch.
-    steps: batches so far.
+    steps:   batches so far.
     """
 
     epoch: int
@@ -61,8 +62,9 @@ class EpochReport:
 
 
 def cross_entropy(net, x, y):
-    """The usual loss; what `loss` of train must look like: (net, x, y) -> (loss, logits of the
-    final exit).
+    """The usual loss, and the form that `loss` of train must have.
+
+    (net, x, y) -> (loss, logits of the final exit).
     """
     logits = net(x)
     return F.cross_entropy(logits.float(), y), logits
@@ -81,22 +83,36 @@ def train(
 ) -> Iterator[EpochReport]:
     """Train `net` in place; yield an EpochReport after every pass over `images`.
 
-    seed:       decides order, augmentation and dropout; global random state is left alone. The same
-                seed gives the same epochs, however many of them are run: to the last bit on a CPU,
-                up to rounding on a GPU.
-    loss:       (net, x, y) -> (loss, logits); early exits pass their own.
-    checkpoint: a folder. Finished epochs are kept there (every ten seconds at most, and at the
-                end); a killed training called again yields those first and goes on to the same
-                numbers. ValueError if it is another's: of other images, settings, or code, that of
-                `loss` and of the network's classes among it. Let it run as far as before: after
-                fewer epochs the network is still that of the last one kept.
-    record:     False leaves the reports' arrays None, for a training that nobody scores.
-    tdds:       also report the divergence that the TDDS score is made of; holds (total, classes)
-                float32 on the device.
-    FloatingPointError if the loss is not finite; ValueError for a set of other classes than
-    make_net made the network for (net.made_for = None says that new ones are meant). A set
-    normalised otherwise is what it knows from then on.
+    Parameters
+    ----------
+    net : net(x) -> logits (B, C), as make_net makes it.
+    images : the samples that are trained on, n of `images.total`.
+    recipe : how; see Recipe.
+    seed : decides order, augmentation and dropout; global random state is left alone. The same seed
+        gives the same epochs, however many of them are run: to the last bit on a CPU, up to
+        rounding on a GPU.
+    loss : (net, x, y) -> (loss, logits); early exits pass their own.
+    checkpoint : a folder. Finished epochs are kept there (every ten seconds at most, and at the
+        end); a killed training called again yields those first and goes on to the same numbers. Let
+        it run as far as before: after fewer epochs the network is still that of the last one kept.
+    record : False leaves the reports' arrays None, for a training that nobody scores.
+    tdds : also report the divergence that the TDDS score is made of; holds (total, classes) float32
+        on the device.
 
+    Yields
+    ------
+    EpochReport, one an epoch; its arrays are (total,), by original id.
+
+    Raises
+    ------
+    FloatingPointError if the loss is not finite.
+    ValueError for a checkpoint that is another's: of other images, settings, or code, that of
+    `loss` and of the network's classes among it.
+    ValueError for a set of other classes than make_net made the network for (net.made_for = None
+    says that new ones are meant). A set normalised otherwise is what it knows from then on.
+
+    Notes
+    -----
     Under torchrun, once torch.distributed is initialised, its processes are one training: call this
     in each of them with the same arguments, the whole set too, and a `loss` that is a mean over its
     batch. Every batch is split among them; reports and network are the same everywhere, and process
@@ -310,9 +326,7 @@ def _compiled(loss, device):
 
 @contextmanager
 def seeded(seed: int, device: torch.device):
-    """Random draws on the CPU and on `device` come from `seed` inside, and go on as before
-    afterwards.
-    """
+    """Inside, random draws on the CPU and on `device` come from `seed`; then they go on as before."""
     on_gpu = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_gpu else []):
         _reseed(seed, device)
