@@ -1,5 +1,4 @@
-"""Assignments: one source notebook -> the students' copy, the tutorial, and marks that student code
-cannot reach.
+"""Assignments: one source notebook -> the students' copy, the tutorial, and marks out of reach.
 
     handouts     what is given out, made by nbgrader from the source
     grading      a folder of submissions -> grades.csv, feedback pages, a summary

@@ -215,9 +215,7 @@ def _graded(one, *, cells, sources, job, out, again, running) -> tuple[dict, boo
 
 
 def _surprise(error) -> str:
-    """A remark for what we did not think of: whatever is in a submission, it is the end of no
-    other.
-    """
+    """A remark for what we did not think of: no submission is the end of another."""
     told = f"{type(error).__name__}: {str(error)[:200]}".encode(errors="replace").decode()
     return f"could not be graded ({told}); look at the file yourself"
 

@@ -21,9 +21,7 @@ class Unusable(ValueError):
 
 
 def read_submission(path) -> tuple[list[dict], bytes]:
-    """The cells of a student's notebook as {"kind", "id", "key", "source"}, and the file's bytes.
-    Raises Unusable.
-    """
+    """A student's cells as {"kind", "id", "key", "source"}, and the file's bytes, or Unusable."""
     path = Path(path)
     try:
         about = os.lstat(path)

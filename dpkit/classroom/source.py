@@ -59,9 +59,7 @@ def find_sources(folder) -> dict[str, Path]:
 
 
 def read_source(path) -> list[Cell]:
-    """The cells of an assignment without the teacher's own. Raises Refused with every mistake in
-    it.
-    """
+    """The cells of an assignment without the teacher's. Raises Refused with every mistake."""
     notebook = read_notebook(path)
     mistakes, cells = [], []
     for number, cell in enumerate(notebook["cells"]):

@@ -1,5 +1,4 @@
-"""Image sets as whole tensors on the device: a batch is an index, and crop, flip and normalise are
-one gather.
+"""Image sets as whole tensors on the device: a batch is an index; crop, flip, normalise one gather.
 
 A set of your own is one file <folder>/<name>.npz with uint8 arrays
     train_images (n, H, W) or (n, H, W, 3) · train_labels (n,) whole numbers (or called images and
@@ -118,8 +117,9 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of everything a training reads: pixels, labels, ids, classes, normalisation and
-        augmentation.
+        """SHA-256 of everything that a training reads.
+
+        Pixels, labels, ids, classes, normalisation and augmentation.
         """
         digest = hashlib.sha256(self.images.permute(0, 2, 3, 1).contiguous().cpu().numpy())
         digest.update(self.labels.cpu().numpy())
@@ -143,8 +143,11 @@ class ImageSet:
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def subset(self, selection) -> "ImageSet":
-        """The kept samples, with their original ids. selection: Selection over the original set, or
-        original ids.
+        """The kept samples, with their original ids.
+
+        Parameters
+        ----------
+        selection : Selection over the original set, or original ids.
 
         Warns, naming them, if classes that were there are left empty.
         """
@@ -201,9 +204,7 @@ class ImageSet:
     # ---- batches ----
 
     def clean(self, rows) -> torch.Tensor:
-        """(B, C, H, W) float32, normalised, not augmented. rows: slice or index tensor into this
-        set.
-        """
+        """(B, C, H, W) float32, normalised, not augmented. rows: slice or index tensor."""
         return self._normalised(self.images.permute(0, 2, 3, 1)[rows])
 
     def augmented(self, rows, offsets, mirrored) -> torch.Tensor:
@@ -235,9 +236,7 @@ class ImageSet:
 
     @cached_property
     def _statistics(self):
-        """(255 mean, 1 / (255 std)), each (C,), made once: a copy to a GPU in every step would make
-        it wait.
-        """
+        """(255 mean, 1 / (255 std)), each (C,), made once: a copy a step would stop a GPU."""
         return 255 * torch.tensor(self.mean, device=self.device), 1 / (
             255 * torch.tensor(self.std, device=self.device)
         )
@@ -506,9 +505,7 @@ def from_arrays(
 
 
 def _side(like):
-    """The size to resize to so that images are as large as the training set's; None if those are
-    not square.
-    """
+    """The size that makes images as large as the training set's; None if those are not square."""
     height, width = like.images.shape[2:]
     return height if height == width else None
 

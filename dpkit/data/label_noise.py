@@ -1,6 +1,4 @@
-"""Wrong labels on purpose, so that a method can be asked what it does with them. On plain arrays,
-seeded.
-"""
+"""Wrong labels on purpose, seeded, to ask a method what it does with them. On plain arrays."""
 
 import numpy as np
 

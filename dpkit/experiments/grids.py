@@ -50,8 +50,7 @@ KEYS = (*MANY, "record", "record_epochs", "retrain_at", "snapshot_epoch", "best_
 
 
 class InvalidGrid(ValueError):
-    """The grid was refused whole, before the first training. mistakes: all of them, a sentence
-    each.
+    """The grid was refused whole, before the first training. mistakes: a sentence each.
 
     trials: some whose image sets have not been looked at yet.
     """
@@ -62,8 +61,7 @@ class InvalidGrid(ValueError):
 
 
 def trials_of(grid) -> list[Trial]:
-    """The trials of a grid: a path of a YAML file, a dict, a list of dicts, or Trials. Each once,
-    in order.
+    """The trials of a grid (a YAML file's path, a dict, a list of dicts, or Trials), each once.
 
     Raises InvalidGrid with every mistake.
     """
@@ -101,9 +99,7 @@ def _own(trial):
 
 
 def _names_twice(trials):
-    """Sentences for names that stand for two methods or networks: their rows could not be told
-    apart.
-    """
+    """Sentences for names that stand for two methods or networks: rows could not be told apart."""
     found = {}
     for trial in trials:
         found.setdefault(("methods", trial.how.name), set()).add(
@@ -290,9 +286,7 @@ def _probes(axes, more, methods, ratios, record, mistakes):
 
 
 def _variants(entry, mistakes):
-    """(name, options) for every setting of a method: "dual", or {"dual+beta": {"c_d": [5.5,
-    4.0]}}.
-    """
+    """(name, options) for every setting of a method: "dual", or {"dual+beta": {"c_d": [5.5]}}."""
     if isinstance(entry, (str, Method)):
         entry = {entry: {}}
     if (

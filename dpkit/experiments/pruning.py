@@ -326,8 +326,9 @@ def _watched(images, method, model, recipe, epochs, seed, exits, cache, say):
 
 
 def _recorded_elsewhere(folder, known, data, method):
-    """(Evidence, what the manifest says of it) from a saved TrainingDynamics; ValueError if it is
-    another set's.
+    """(Evidence, what the manifest says of it) from a saved TrainingDynamics.
+
+    ValueError if it is another set's.
     """
     folder = Path(folder)
     if not (folder / "manifest.json").exists() or (folder / "dynamics" / "manifest.json").exists():
@@ -416,9 +417,7 @@ def _in_the_set(scores, selection, rows, n):
 
 
 def _check_free(out, data, overwrite):
-    """OSError, before anything is computed, if `out` cannot be made, or is not free, empty or an
-    earlier pruning.
-    """
+    """OSError, before anything is computed, if `out` cannot be made, or is not free for it."""
     source = Path(data).resolve()
     if source.is_dir() and (
         out == source or source in out.resolve().parents or out.resolve() in source.parents
@@ -438,9 +437,7 @@ def _check_free(out, data, overwrite):
 
 
 def _finished(out, request, overwrite) -> bool:
-    """Whether `out` is this very run, whole. FileExistsError if it is another's, unless that may be
-    replaced.
-    """
+    """Whether `out` is this very run, whole. FileExistsError if it is another's that must stay."""
     if overwrite or not (out / "manifest.json").exists():
         return False
     there = storage.read_manifest(out)

@@ -133,11 +133,13 @@ def publish(
 
 
 def rewrite(folder) -> Path:
-    """Write table.md and accuracy.png of a published table anew from its own rows, for a table that
-    an older dpkit wrote.
+    """Write table.md and accuracy.png of a published table again from its own rows.
 
-    Rows, scores, kept sets and what the manifest says of them stay; only the hashes of the two
-    files change.
+    For a table that an older dpkit wrote. Rows, scores, kept sets and what the manifest says of
+    them stay; only the hashes of the two files change.
+
+    Raises
+    ------
     ValueError if the folder is no published table, or its rows are not the published ones.
     """
     folder = Path(folder)
@@ -359,9 +361,7 @@ def configurations(rows) -> dict[str, list]:
 
 
 def _differences(lines) -> list[str]:
-    """Of results.summary, those lines that have a difference, or a reason why they have none: the
-    page's paragraphs.
-    """
+    """The lines of results.summary with a difference, or a reason for none, as paragraphs."""
     given, rest, words = (
         lines[lines["pairs"] > 0],
         lines[lines["pairs"] == 0],

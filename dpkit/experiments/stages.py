@@ -77,8 +77,7 @@ def record(
     parts=("dynamics", "snapshot", "final"),
     on_epoch=None,
 ) -> Evidence:
-    """Train a fresh network for `epochs` of the recipe's schedule, watched; or read that from the
-    cache.
+    """Train a fresh network for `epochs` of the recipe's schedule, watched; or read it from cache.
 
     snapshot_epoch: epochs after which the network is looked at for the early Snapshot; the last
                     one, if that is sooner.
@@ -183,9 +182,7 @@ def record_location(
     exits=(),
     exit_weights=(),
 ) -> tuple[dict, Path]:
-    """(everything that `record` with these arguments depends on, the folder that is there once it
-    is finished).
-    """
+    """(all that `record` with these arguments depends on, the folder that it leaves behind)."""
     key = _key("record", images, model, recipe, seed) | {
         "epochs": epochs,
         "snapshot_epoch": min(snapshot_epoch, epochs),
@@ -315,8 +312,7 @@ def retrain(
     best_every: int = 0,
     on_epoch=None,
 ) -> dict:
-    """Train a fresh network on the kept samples and test it after the last step; or read that from
-    the cache.
+    """Train a fresh network on the kept samples, test it after the last step; or read the cache.
 
     best_every: also test every so many epochs (0: never), for best_accuracy, the highest of all.
                 Choosing the best epoch is choosing on the test set: it stands beside the accuracy,
@@ -388,9 +384,7 @@ def retrain(
 
 
 class _Tested:
-    """Test accuracies by epoch, in a file: a training that goes on from a checkpoint has left those
-    networks behind.
-    """
+    """Test accuracies by epoch, in a file: a resumed training has lost its earlier networks."""
 
     def __init__(self, file, net, test, precision, every):
         self.file, self.net, self.test, self.precision, self.every = (

@@ -173,9 +173,7 @@ def _facts_of(asked, client, device):
 
 
 def _facts(dataset, num_samples, device):
-    """What the numbers of a trial depend on besides its settings, as the machine that trains sees
-    it.
-    """
+    """What a trial's numbers depend on besides its settings, as the training machine sees it."""
     from dpkit.training.loop import Recipe
 
     try:
@@ -310,9 +308,7 @@ def _trials_before(out):
 
 
 def _finished(file, cache, retry):
-    """Whether this row is there, with its scores and selection; with `retry`, one that failed makes
-    way.
-    """
+    """Whether this row is there, with its scores and selection; on `retry`, no failed one."""
     if not file.exists():
         return False
     if _failed(file):
@@ -331,8 +327,7 @@ def _failed(file):
 
 
 def _run(client, todo, out, cache, device, progress, on_progress, until, alone=False):
-    """record -> score -> select -> retrain as Dask tasks, one record for all that share it; rows as
-    they come.
+    """record -> score -> select -> retrain as Dask tasks, records shared; rows as they come.
 
     Returns the trials that were given up because their worker died again and again: Dask blames all
     that are assigned to a worker when it dies. With `alone` that is their failure.

@@ -1,6 +1,4 @@
-"""One cell of an experiment: watch a training, score, select, retrain, and the row that comes
-out.
-"""
+"""One cell of an experiment: watch a training, score, select, retrain, and write the row."""
 
 import json
 from collections.abc import Callable
@@ -245,9 +243,7 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> Out
 
 
 def settings_of(trial: Trial) -> str:
-    """All settings of the trial's method as JSON, those too that are as usual: what is usual may
-    change.
-    """
+    """All settings of the trial's method as JSON, the usual ones too, as those may change."""
     return json.dumps(trial.how.options | trial.options, sort_keys=True)
 
 
@@ -259,9 +255,7 @@ def own_code_of(trial: Trial) -> str:
 
 
 def exits_of(trial: Trial) -> dict:
-    """The trial's exits and exit_weights, if its method reads exits; else nothing, for it watches a
-    plain network.
-    """
+    """The trial's exits and exit_weights, if its method reads exits; else nothing."""
     return (
         {"exits": trial.exits, "exit_weights": trial.exit_weights}
         if "exits" in trial.how.reads
@@ -291,8 +285,7 @@ def _empty_classes(images, selection) -> int:
 
 
 def record_of(trial: Trial, images, *, cache, parts=None, on_epoch=None) -> stages.Evidence | None:
-    """The trial's watched training, run or read from the cache; None if its method looks at
-    nothing.
+    """The trial's watched training, run or read from the cache; None if nothing is watched.
 
     parts: what to read of it, any of "dynamics", "snapshot" and "final" (default: what the method
            reads).

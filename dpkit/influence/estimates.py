@@ -269,9 +269,7 @@ def _kronecker(snapshot, damping):
 
 
 def _iterated(snapshot, rows, centre, solve):
-    """S of these samples, a block of right-hand sides at a time: solve((k, C, d + 1)) -> the same
-    shape.
-    """
+    """S of these samples, block by block of right-hand sides: solve((k, C, d + 1)) -> the same."""
     n, classes, width = shape_of(snapshot)
     rows = np.arange(n) if rows is None else rows
     found = np.empty((len(rows), classes * width), np.float32)

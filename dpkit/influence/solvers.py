@@ -1,6 +1,4 @@
-"""Two ways to solve H x = g for many g at once when H is only known by its products with
-vectors.
-"""
+"""Two ways to solve H x = g for many g at once when H is known only by products with vectors."""
 
 import numpy as np
 

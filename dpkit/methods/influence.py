@@ -1,6 +1,4 @@
-"""The two ways of pruning by influence, from a snapshot: each sample by itself, or all that go
-together.
-"""
+"""The two ways of pruning by influence, from a snapshot: sample by sample, or all together."""
 
 import warnings
 
@@ -44,8 +42,7 @@ def influence_selection(
     hottest: float = 1.0,
     coldest: float = 1e-4,
 ) -> Selection:
-    """anneal the snapshot's influence vectors: optimisation-based pruning (Eq. 4; Yang et al., ICLR
-    2023).
+    """anneal the snapshot's influence vectors (Eq. 4; Yang et al., ICLR 2023).
 
     of: "mean", the refit that the paper defines and every retraining is, or "sum"
         (dpkit.influence).   damping, route,

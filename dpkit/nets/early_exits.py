@@ -1,6 +1,4 @@
-"""Networks with early exits: a classifier after some stages, so that easy images need not go all
-the way.
-"""
+"""Networks with early exits: a classifier after some stages, so that easy images can stop there."""
 
 import torch
 import torch.nn.functional as F

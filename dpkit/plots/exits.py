@@ -47,8 +47,7 @@ def rule_by_threshold(snapshot: Snapshot, *, ax, exit=0, threshold=None):
 
 
 def pruned_in_plane(points, selection: Selection, *, ax, classes, only=None, grid=(), answers=None):
-    """Points of a plane with what is pruned in red, as in EEPrune's figures, and the boundaries of
-    some classifiers.
+    """Points of a plane with the pruned in red, and the boundaries of some classifiers.
 
     points: (n, 2).
     classes: (n,), a marker for each class.

@@ -7,9 +7,7 @@ from dpkit.records import Selection
 
 
 def beta_densities(parameters: dict, *, ax):
-    """The Beta density for each prune ratio. parameters: {prune_ratio: (alpha, beta)}; darker is a
-    smaller ratio.
-    """
+    """The Beta densities of {prune_ratio: (alpha, beta)}; darker is a smaller ratio."""
     from scipy.stats import beta as density
 
     p = np.linspace(0.001, 0.999, 400)
@@ -32,9 +30,7 @@ def beta_densities(parameters: dict, *, ax):
 
 
 def kept_by_ease(mean_prob, selections: dict, *, ax, bins=20):
-    """How many samples of each ease (mean_prob (n,)) a selection keeps. selections: {method:
-    Selection}.
-    """
+    """How many samples of each ease (mean_prob (n,)) selections ({method: Selection}) keep."""
     edges = np.linspace(0, 1, bins + 1)
     ax.hist(mean_prob, edges, color="0.9", label=f"the whole set ({len(mean_prob):,})")
     for method, selection in selections.items():

@@ -15,8 +15,7 @@ def moon_plot(
     label="score",
     rows=(),
 ):
-    """Every sample as a dot: x = standard deviation, y = mean of its target_prob over the recorded
-    epochs.
+    """Every sample as a dot: x = standard deviation, y = mean of its target_prob over epochs.
 
     selection: colours kept and pruned samples.
     values:    (n,) colours by these instead, named `label`.

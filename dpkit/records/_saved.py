@@ -30,9 +30,7 @@ class Saved:
 
     @classmethod
     def load(cls, folder):
-        """Read a record that `save` wrote. ValueError if a file is missing, truncated or
-        altered.
-        """
+        """Read a record that `save` wrote. ValueError if a file is missing or altered."""
         arrays, params = storage.load_arrays(folder, kind=cls.__name__, schema=cls._schema)
         lacking = [name for name in cls._arrays if name not in arrays and name not in cls._optional]
         lacking += [name for name in cls._plain if f"_{name}" not in params]

@@ -27,8 +27,9 @@ def check_paths(paths) -> None:
 
 
 def write_kept(file, kept, paths=None) -> None:
-    """Write kept.txt into a file that is open for bytes. kept: ids;  paths: of the whole set, in
-    its order, or None.
+    """Write kept.txt into a file that is open for bytes.
+
+    kept: ids;  paths: of the whole set, in its order, or None.
     """
     check_paths(paths or ())
     for i in kept:

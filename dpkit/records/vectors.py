@@ -84,9 +84,7 @@ class OuterVectors:
 
 
 def check_vectors(vectors, what: str):
-    """The vectors, an array made C-ordered and of floats; ValueError if they are no vectors or not
-    finite.
-    """
+    """The vectors, as floats in C order; ValueError if they are no vectors or not finite."""
     if not isinstance(vectors, OuterVectors):
         vectors = _numbers(vectors)
         if vectors.ndim != 2 or not vectors.shape[1]:
@@ -106,9 +104,7 @@ def check_vectors(vectors, what: str):
 
 
 def factors(vectors) -> tuple[np.ndarray, np.ndarray]:
-    """(left, right): of outer products their own, without the centre; of an array a column of ones
-    and itself.
-    """
+    """(left, right): of outer products without the centre; of an array ones and itself."""
     if isinstance(vectors, OuterVectors):
         return vectors.left, vectors.right
     return np.ones((len(vectors), 1), vectors.dtype), vectors
@@ -147,9 +143,7 @@ def squares(vectors) -> np.ndarray:
 
 
 def centre_of(vectors) -> np.ndarray | None:
-    """What outer products take away from every vector, (C, d + 1); None of an array, or where it is
-    nothing.
-    """
+    """What outer products take away from every vector, (C, d + 1), or None."""
     return vectors.centre if isinstance(vectors, OuterVectors) else None
 
 
@@ -166,11 +160,10 @@ def check_convention(of: str) -> None:
 
 
 def shift_factor(vectors, of: str) -> Callable[[int], float]:
-    """m -> what the sum of m pruned vectors is multiplied with to predict the shift: n / (n - m),
-    or 1 of="sum".
+    """m -> what the sum of m pruned vectors is multiplied with to predict the shift.
 
-    ValueError if `of` is "mean" and the vectors do not add up to zero over all samples, as those
-    of="mean" do.
+    n / (n - m), or 1 of="sum". ValueError if `of` is "mean" and the vectors do not add up to zero
+    over all samples, as those of="mean" do.
     """
     check_convention(of)
     n = len(vectors)

@@ -1,5 +1,4 @@
-"""An executed notebook as one HTML page that loads nothing: not from the network, not from beside
-it.
+"""An executed notebook as one HTML page that loads nothing, from the network or from beside it.
 
 Formulas become MathML here and now, pictures are embedded, code is coloured by pygments, and a
 content security policy in the page's head keeps a browser from fetching whatever a notebook's own

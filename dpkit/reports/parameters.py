@@ -1,5 +1,4 @@
-"""The parameters of a notebook: one tagged cell of flat literals, read without running it, and
-strict overrides.
+"""The parameters of a notebook: one tagged cell of literals, never executed; strict overrides.
 
 A preset is a file presets/<name>.yaml beside the notebook's folder; it maps a notebook's stem to
 its parameters. Everything here happens before a kernel starts, and all mistakes are told at once.
@@ -92,9 +91,7 @@ def read_notebook(path) -> dict:
 
 
 def read_defaults(path) -> dict:
-    """The names and defaults in the notebook's one cell tagged `parameters`, read with ast and
-    never executed.
-    """
+    """Names and defaults in the notebook's one cell tagged `parameters`, read, never executed."""
     cells = [
         cell
         for cell in read_notebook(path)["cells"]

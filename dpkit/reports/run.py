@@ -36,9 +36,7 @@ NOTEBOOK, PAGE, VERDICT = "notebook.ipynb", "report.html", "verdict.json"
 
 @dataclass(frozen=True)
 class Verdict:
-    """passed, and if not, why; the folder that was written; result.json as a dict where there is a
-    whole one.
-    """
+    """passed, and if not, why; the folder that was written; result.json as a dict if whole."""
 
     passed: bool
     reasons: tuple[str, ...]
@@ -237,9 +235,7 @@ def _tidied(path, source):
 
 
 def _judge(notebook, raised, watch, part, stem, parameters):
-    """Hold the executed notebook and result.json against every condition. Returns (result or None,
-    reasons).
-    """
+    """Check the executed notebook and result.json. Returns (result or None, reasons)."""
     code = code_cells(notebook)
 
     def called(i):

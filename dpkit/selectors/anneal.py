@@ -230,9 +230,7 @@ def _share(part, steps, seconds):
 
 
 def _shortest(vectors, keep, rng, labels, per_class):
-    """The Selection that prunes the shortest vectors, of each class if classes have quotas; ties
-    are drawn.
-    """
+    """The Selection that prunes the shortest vectors, by class under quotas; ties are drawn."""
     lengths = norms(vectors)
     kept, _ = by_class(
         labels,

@@ -162,9 +162,7 @@ def keep_beta(
 
 
 def _hardest_mean(values, mean_prob, convention, rng) -> float:
-    """mu_D: mean_prob of the highest-scoring sample (all of them, if tied), or over the ten highest
-    ("code").
-    """
+    """mu_D: mean_prob of the highest-scoring sample(s), or of the ten highest ("code")."""
     if len(values) == 0:
         return 0.5
     if convention == "code":

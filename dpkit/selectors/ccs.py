@@ -103,9 +103,7 @@ def _strata(values, strata):
 
 
 def _budgets(sizes, keep, rng):
-    """How many each stratum gives, summing to keep. Strata of one size are filled in an order that
-    rng draws.
-    """
+    """How many each stratum gives, of sum keep. The order of equal strata is drawn."""
     budgets = np.zeros(len(sizes), np.int64)
     shuffled = rng.permutation(len(sizes))
     for filled, k in enumerate(shuffled[np.argsort(sizes[shuffled], kind="stable")]):

@@ -141,9 +141,7 @@ def keep_d2(
 
 
 def _graph(features, k):
-    """The symmetrised graph of k nearest neighbours by rows: starts (n + 1,), neighbours (edges,),
-    distances (edges,).
-    """
+    """The symmetrised kNN graph by rows: starts (n + 1,), neighbours and distances (edges,)."""
     n = len(features)
     to, distances = nearest(features, k)
     at = np.repeat(np.arange(n), k)

@@ -41,9 +41,7 @@ _CHUNK = 4096  # steps looked at together
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Step:
-    """Where the descent stands after `step` steps.  w: (d,).   error: (u_1, u_2), that is 1 -
-    target_prob.
-    """
+    """The descent after `step` steps. w: (d,). error: (u_1, u_2), that is 1 - target_prob."""
 
     step: int
     w: np.ndarray
@@ -56,9 +54,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Windows:
-    """Of every window: std, mean of target_prob, and dual = std * (1 - mean). Each (...,
-    windows).
-    """
+    """Of every window: std, mean of target_prob, dual = std * (1 - mean); (..., windows)."""
 
     std: np.ndarray
     mean: np.ndarray
@@ -153,8 +149,7 @@ def crossing_times(
 
 
 def _ahead(error, rise, window):
-    """For each window, whether x1 is ahead by standard deviation, and by DUAL: two (windows,) of
-    bool.
+    """For each window, whether x1 is ahead by std, and by DUAL: two (windows,) of bool.
 
     error: (2, steps).
     rise:  (2, steps), of z to the next step. Late steps change u by less than float64 can see in u
@@ -177,8 +172,7 @@ def _ahead(error, rise, window):
 def random_pair(
     rng, *, premise: str = "printed", dimension: int = 2
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw two admissible points from a normal distribution (standard deviation 1.5), again until
-    they fit.
+    """Draw two admissible points: normal (standard deviation 1.5), again until they fit.
 
     rng:     seed or numpy Generator.
     premise: "printed": |x1| < <x1, x2> < |x2|, as in the theorem; "needed": |x1| < |x2| and <x1,

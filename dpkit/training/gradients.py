@@ -1,6 +1,4 @@
-"""The length of each sample's loss gradient, over all parameters of a network: GraNd as the paper
-defines it.
-"""
+"""The length of each sample's loss gradient, over all parameters: GraNd as the paper defines it."""
 
 from contextlib import contextmanager
 
@@ -122,9 +120,7 @@ def _by_layer(net, modules, x, y):
 
 
 def _squares(net, modules, x, y) -> dict:
-    """The squared length of each sample's gradient in every module that the loss depends on:
-    {module: (B,)}.
-    """
+    """Squared lengths of each sample's gradient by module that the loss uses: {module: (B,)}."""
     seen = []
     # the edge, not the output: a ReLU in place may change that before its gradient is asked for
     with _hooks(

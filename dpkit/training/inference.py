@@ -115,9 +115,7 @@ def _check_outputs(images, logits):
 
 
 def _passes(net, look, images, batch_size, precision):
-    """Yield (rows, look(x)) batch by batch; the net's mode restored, gradients off only while
-    computing.
-    """
+    """Yield (rows, look(x)) by batch; the net's mode is restored, gradients off in computing."""
     with eval_mode(net):
         for start in range(0, len(images), batch_size):
             rows = slice(start, start + batch_size)
@@ -127,9 +125,7 @@ def _passes(net, look, images, batch_size, precision):
 
 
 def autocast(images: ImageSet, precision: str = "auto"):
-    """torch.autocast in bfloat16 if that is picked for these images on their device, else a context
-    that does nothing.
-    """
+    """torch.autocast in bfloat16 if that is picked for these images, else without effect."""
     return torch.autocast(
         images.device.type, torch.bfloat16, enabled=resolve_precision(images, precision) == "bf16"
     )
@@ -156,9 +152,7 @@ def resolve_precision(images: ImageSet, precision: str = "auto") -> str:
 
 @contextmanager
 def suited_threads(images: ImageSet):
-    """One thread for images below 16x16 on a CPU, where more only wait for each other; put back
-    afterwards.
-    """
+    """One thread for images below 16x16 on a CPU, where more would wait; put back afterwards."""
     before = torch.get_num_threads()
     if images.device.type == "cpu" and _tiny(images):
         torch.set_num_threads(1)

@@ -1,6 +1,4 @@
-"""Training as a generator of epoch reports. The notebook's `for` is the callback; stopping early is
-`break`.
-"""
+"""Training as a generator of epoch reports. The notebook's `for` is the callback; `break` stops."""
 
 import math
 import os
@@ -276,9 +274,7 @@ _NORMS = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.GroupNorm, torch.nn.La
 
 
 def _checked(recipe, n, loss, record):
-    """The loss of this recipe, for n samples that it fits; what a person should know of it is
-    warned of.
-    """
+    """The loss of this recipe, for n samples that it fits; warns of what one should know."""
     recipe.check_warmup(recipe.total_steps(n))
     if recipe.batch_size > n:
         warnings.warn(
@@ -315,9 +311,7 @@ def _smoothed(smoothing):
 
 @cache
 def _compiled(loss, device):
-    """One compiled step for all networks of a kind: their weights are its inputs. A batch size is
-    compiled once.
-    """
+    """One compiled step for all networks of a kind (weights are inputs), once per batch size."""
     torch._dynamo.config.recompile_limit = max(
         64, torch._dynamo.config.recompile_limit
     )  # near-equal batches: two sizes a set
@@ -358,9 +352,7 @@ def _draws(images, n, device):
 
 
 class _Step(torch.nn.Module):
-    """loss(net, x, y) as a forward pass, so that what `loss` asks the network for goes by
-    DistributedDataParallel.
-    """
+    """loss(net, x, y) as a forward pass, so that its calls go by DistributedDataParallel."""
 
     def __init__(self, net, loss):
         super().__init__()

@@ -112,9 +112,7 @@ class Recipe:
         }
 
     def settings(self) -> dict:
-        """What the numbers depend on, for hashes and files: plain(), and `compile` only where it is
-        on.
-        """
+        """What the numbers depend on, for hashes: plain(), and `compile` only where it is on."""
         return {name: value for name, value in self.plain().items() if name != "compile" or value}
 
     def batches(self, n: int) -> int:

@@ -160,9 +160,7 @@ class Recorder:
             self._given[index] = labels
 
     def _moved(self, index, logits):
-        """(B,): how far the probabilities are from those last seen of the same samples, which they
-        replace.
-        """
+        """(B,): how far the probabilities are from the same samples' last ones; replaces them."""
         now = (
             logits.detach().float().log_softmax(1).clamp_min(-1e4)
         )  # a class that is masked out has -inf
@@ -262,9 +260,7 @@ class Recorder:
             self._questions.append((lambda: False, lambda: None, wrong, why))
 
     def _answers(self, wait=False):
-        """Raise what is wrong with earlier batches, as far as a GPU has come to them; `wait` for
-        all.
-        """
+        """Raise what is wrong with earlier batches, once the GPU is so far; `wait` for all."""
         while self._questions and (wait or self._questions[0][0]()):
             _, finish, answer, why = self._questions.popleft()
             finish()
@@ -295,8 +291,7 @@ class Recorder:
         )
 
     def epoch(self, epoch: int, *, partial: bool = False) -> tuple:
-        """(target_prob, margin, correct, divergence) of one finished epoch, each (n,), by original
-        id.
+        """(target_prob, margin, correct, divergence) of a finished epoch, (n,), by original id.
 
         divergence is from the epoch before to this one, NaN in the first; None without tdds.
         """
@@ -509,9 +504,7 @@ def _whole(values, logits, name):
 
 
 def per_sample_metrics(logits: torch.Tensor, labels: torch.Tensor):
-    """(target_prob, margin, correct), each (B,), of logits (B, C) for the given labels (B,). In
-    float32.
-    """
+    """(target_prob, margin, correct), each (B,), float32, of logits (B, C) and labels (B,)."""
     logits = logits.detach().float()
     at = labels[:, None]
     given = logits.gather(1, at)

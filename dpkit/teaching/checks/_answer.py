@@ -63,9 +63,7 @@ def _html(text) -> str:
 
 
 def examine(answer, look, done) -> Verdict:
-    """The verdict of `look(ask)`, which raises Wrong; `ask(*arguments)` calls the learner's
-    function safely.
-    """
+    """The verdict of `look(ask)`, which raises Wrong; `ask(*arguments)` calls the answer safely."""
     try:
         if not callable(answer):
             raise Wrong(
@@ -121,9 +119,7 @@ def judge(answer, cases, right, mistakes, done, *, whole=False, seconds=SECONDS)
 
 
 def call(answer, arguments, seconds=SECONDS):
-    """The learner's function on copies of `arguments`: its result, or Wrong with the reason there
-    is none.
-    """
+    """The learner's function on copies of `arguments`: its result, or Wrong with the reason."""
     handed = copy.deepcopy(arguments)
     name = getattr(answer, "__name__", "your function")
     try:
@@ -156,9 +152,7 @@ def call(answer, arguments, seconds=SECONDS):
 
 @contextmanager
 def _limited(seconds):
-    """Raise _Late after so many seconds, where a timer can interrupt: in the main thread, and not
-    on Windows.
-    """
+    """Raise _Late after so many seconds, where a timer can: in the main thread, not on Windows."""
     if (
         not hasattr(signal, "setitimer")
         or threading.current_thread() is not threading.main_thread()

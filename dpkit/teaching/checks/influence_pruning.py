@@ -41,9 +41,7 @@ def _mean_gradient(probs, features, labels):
 
 
 def _influence(error=_error, features=_bordered, pull=np.linalg.solve, centred=np.subtract):
-    """S of one sample, or what becomes of it with another error, features or centring, or without
-    the solve.
-    """
+    """S of one sample; or with another error, features or centring, or without the solve."""
 
     def influence(p, label, h, g_mean, H, n):
         g = centred(np.outer(error(p, label), features(h)), g_mean)
