@@ -84,6 +84,8 @@ class ImageSet:
     notes: tuple = ()
 
     def describe(self) -> str:
+        """The set's name, classes with their counts, size, channels and notes, as text."""
+
         return described(
             self.name,
             self.labels.cpu().numpy(),
@@ -100,10 +102,14 @@ class ImageSet:
 
     @property
     def num_classes(self) -> int:
+        """How many classes there are."""
+
         return len(self.class_names)
 
     @property
     def in_channels(self) -> int:
+        """How many channels an image has."""
+
         return self.images.shape[1]
 
     @property
@@ -113,6 +119,8 @@ class ImageSet:
 
     @property
     def device(self) -> torch.device:
+        """Where the images are."""
+
         return self.images.device
 
     @cached_property
@@ -140,6 +148,8 @@ class ImageSet:
         return digest.hexdigest()
 
     def to(self, device) -> "ImageSet":
+        """The same set on another device."""
+
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def subset(self, selection) -> "ImageSet":
@@ -208,12 +218,20 @@ class ImageSet:
         return self._normalised(self.images.permute(0, 2, 3, 1)[rows])
 
     def augmented(self, rows, offsets, mirrored) -> torch.Tensor:
-        """(B, C, H, W) float32: shifted by zero-padded crops, some mirrored, normalised; one gather
-        for the batch.
+        """A batch as it is trained on: shifted by zero-padded crops, some mirrored, normalised.
 
-        rows (B,);  offsets (2, B) in 0..2*shift, the crop's top and left;  mirrored (B,) bool. All
-        on the device.
-        Equal to torchvision's RandomCrop(padding=shift) and RandomHorizontalFlip at the same draws.
+        One gather for the batch. Equal to torchvision's RandomCrop(padding=shift) and
+        RandomHorizontalFlip at the same draws.
+
+        Parameters
+        ----------
+        rows : (B,), on the device, as all are.
+        offsets : (2, B) in 0..2*shift, the crop's top and left.
+        mirrored : (B,) bool.
+
+        Returns
+        -------
+        (B, C, H, W) float32.
         """
         x = self.images.permute(0, 2, 3, 1)[rows]  # (B, H, W, C)
         _, height, width, _ = x.shape

@@ -109,11 +109,11 @@ def with_last_layer(snapshot: Snapshot, theta: np.ndarray) -> Snapshot:
 
 
 def mean_loss(snapshot: Snapshot, *, shift: np.ndarray | None = None) -> float:
-    """Mean cross-entropy at the final exit, in nats; with `shift` (C d + C,), after the last layer
-    has moved by it.
+    """Mean cross-entropy at the final exit, in nats.
 
-    Logits are read from the probabilities, up to a constant that changes nothing: log p + shift h~.
-    A probability that float32 has rounded to 0 counts as the smallest that it can hold, 1e-45.
+    With `shift` (C d + C,), after the last layer has moved by it. Logits are read from the
+    probabilities, up to a constant that changes nothing: log p + shift h~. A probability that
+    float32 has rounded to 0 counts as the smallest that it can hold, 1e-45.
     """
     total, matrix = 0.0, None if shift is None else _matrix(snapshot, shift)
     for rows in row_blocks(snapshot.num_samples, snapshot.features, snapshot.probs, size=4096):

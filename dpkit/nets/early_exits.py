@@ -64,6 +64,8 @@ class EarlyExitNet(StagedNet):
         )
 
     def features_and_exits(self, x):
+        """(features (B, d), a list of logits (B, C), shallow to final) of one pass."""
+
         found = []
         for k, stage in enumerate(self.stages):
             x = stage(x)

@@ -10,13 +10,18 @@ from torch import nn
 class StagedNet(nn.Module):
     """Stages one after the other, global average pooling, a linear head.
 
-    features(x) (B, d) is what the head reads; forward(x) (B, C) the logits; exits(x) ==
-    [forward(x)]; look(x) gives (features, exits) of one pass. x: (B, channels, H, W), floating
-    point.
-    made_for: what make_net tells it of its set, whose classes and normalisation others must have;
-              None: it takes any.
+    For x (B, channels, H, W), floating point:
+
+        features(x)            (B, d), what the head reads
+        forward(x)             (B, C), the logits
+        exits(x)               [forward(x)]
+        features_and_exits(x)  both, of one pass
+
     A network that needs its training images before it trains has see_images(images), which make_net
     calls.
+
+    made_for: what make_net tells it of its set, whose classes and normalisation others must have;
+              None: it takes any.
     """
 
     made_for = None

@@ -30,6 +30,10 @@ def beta_parameters(
     -------
     (alpha, beta), floats.
 
+    Raises
+    ------
+    ValueError for another convention, and for a number out of its range.
+
     References
     ----------
     Cho et al., ICML 2025, arXiv 2502.06905.

@@ -55,7 +55,7 @@ def sentence(rows) -> str:
 
 
 def _listed(rows, kind) -> str:
-    """ "random at 0, 30 and 50 %, dual at 30 % (seed 2)": seeds where others are of another kind."""
+    """ "random at 0, 30 and 50 %, dual at 30 % (seed 2)": seeds where others are of other kinds."""
     ratios = {}
     for row in sorted(rows, key=lambda row: row["prune_ratio"]):
         here, all_of = ratios.setdefault(row["method"], {}).setdefault(

@@ -64,7 +64,7 @@ def take_snapshot(
 
     Parameters
     ----------
-    net : a staged network (it has look(x) -> features, exits).
+    net : a staged network (it has features_and_exits(x)).
     images : row i of the snapshot is images.ids[i], so take snapshots of whole sets.
     batch_size : images at a time.
     precision : "auto" | "fp32" | "bf16".

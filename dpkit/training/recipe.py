@@ -102,8 +102,9 @@ class Recipe:
         )
 
     def plain(self) -> dict:
-        """All settings, for keys and files; those that came after 0.7 only where they say
-        something, so that keys stay.
+        """All settings, for keys and files.
+
+        Those that came after 0.7 only where they say something, so that keys stay.
         """
         return {
             name: value
