@@ -34,9 +34,12 @@ ETC = (
 
 @dataclass(frozen=True)
 class Limits:
-    """seconds: of one cell or one call.  total: seconds of one submission, the tests included.
-    memory: bytes, of all processes of one submission together.  processes: at most so many at once,
-    and eight times as many threads.
+    """What a submission may use.
+
+    seconds:   of one cell or one call.
+    total:     seconds of one submission, the tests included.
+    memory:    bytes, of all processes of one submission together.
+    processes: at most so many at once, and eight times as many threads.
     """
 
     seconds: float = 20.0

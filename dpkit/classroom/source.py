@@ -27,8 +27,11 @@ LIKE_MARKER = re.compile(r"\s*#+\W*(begin|end)\W+(hidden|solution)", re.I)
 
 @dataclass(frozen=True)
 class Cell:
-    """key: the grade_id, or the cell's id where it has none.   source: the teacher's.   handed: as
-    the student gets it.
+    """One cell of the source.
+
+    key:    the grade_id, or the cell's id where it has none.
+    source: the teacher's.
+    handed: as the student gets it.
     """
 
     role: str

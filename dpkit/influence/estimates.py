@@ -197,8 +197,8 @@ def outer_influence(snapshot: Snapshot, *, damping: float, of: str = "mean") -> 
     H is taken for A (x) B, A = mean of diag p - p p^T, B = mean of h~ h~^T, as if the two were
     independent. The damping goes into the factors (Martens & Grosse, ICML 2015),
 
-        (A + sqrt(damping) / s I) (x) (B + s sqrt(damping) I),   s^2 = mean eigenvalue of B / that
-                                                                 of A
+        (A + sqrt(damping) / s I) (x) (B + s sqrt(damping) I)
+        s^2 = mean eigenvalue of B / that of A
 
     so that the inverse, too, is a product and
 

@@ -5,10 +5,9 @@ from dpkit.scorers._windows import window_mean
 def dyn_unc(dynamics: TrainingDynamics, *, window: int = 10) -> Scores:
     """Uncertainty alone: the standard deviation in a window, averaged over windows (Dyn-Unc).
 
-        score = mean over k of std_k,   std_k of the J probabilities in window k, J - 1 in the
-                                        divisor
+        score = mean over k of std_k,   std_k of the J probabilities in window k
 
-    There are T - J + 1 windows.
+    std has J - 1 in the divisor. There are T - J + 1 windows.
 
     Parameters
     ----------

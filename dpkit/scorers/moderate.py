@@ -9,8 +9,7 @@ from dpkit.storage.blocks import by_label, row_blocks
 def moderate(snapshot: Snapshot, *, ranked: str = "together") -> Scores:
     """Nearness to the middle of the ranking by distance to the class's median (Moderate).
 
-        d(x)  = || h(x) - median of h over x's class ||_2,   the median taken coordinate by
-              coordinate
+        d(x)  = || h(x) - median of h over x's class ||_2,   the median coordinate by coordinate
         score = - | (R - 1/2) / n - 1/2 |,   R in 1..n the rank by d, ties sharing their mean rank
 
     So keep_top keeps the samples in the middle, neither typical nor odd. Two samples equally far

@@ -7,8 +7,7 @@ from dpkit.storage.blocks import row_blocks
 def tdds(dynamics: TrainingDynamics, *, window: int = 10, decay: float = 0.9) -> Scores:
     """How unevenly the predicted distribution moves, the last epochs counting most (TDDS).
 
-        a_t  = sum_c | p_{t+1}(c) (log p_{t+1}(c) - log p_t(c)) |        the move from epoch t to t
-             + 1
+        a_t  = sum_c | p_{t+1}(c) (log p_{t+1}(c) - log p_t(c)) |       the move from t to t + 1
         D_k  = sqrt( sum of (a_t - mean of a in the window)^2 over t = k..k+J-2 ),      k = 0..T-J
         TDDS = sum_k decay * (1 - decay)^(T-J-k) * D_k
 

@@ -19,8 +19,7 @@ def keep_ccs(
     """Drop the hardest, then cover the whole range of scores evenly (CCS).
 
         1. The n * cutoff samples of highest `difficulty` go: at high prune ratios they are too
-        hard,
-           or mislabelled.
+           hard, or mislabelled.
         2. The range of the remaining scores is split into strata of equal width,
            [low + k * width, low + (k + 1) * width), the highest score belonging to the last one.
         3. Budgets, from the stratum with the fewest samples up:
