@@ -1,6 +1,4 @@
-"""METHODS: every method by name. The table of contents; loads no torch, so that help texts can list
-it.
-"""
+"""METHODS: every method by name. The table of contents; loads no torch, for help texts."""
 
 from dataclasses import replace
 
