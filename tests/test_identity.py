@@ -654,8 +654,8 @@ def test_a_worker_with_another_method_makes_no_row(names, monkeypatch, tmp_path,
     for stage in ("record", "score", "select", "retrain"):
         found = sweeps._step(stage, pack(trial), None, str(tmp_path), "cpu", here)
         assert (
-            "has another mine or small_cnn than the process that asked" in found["failed"]
-            and found["passing"]
+            "has another mine or small_cnn than the process that asked" in found.reason
+            and found.transient
         )
 
 

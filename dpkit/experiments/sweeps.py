@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dpkit import storage
@@ -113,6 +113,23 @@ def sweep(
                 _run(own, [cell], out, cache, device, progress, on_progress, until, alone=True)
     on_progress(progress, last=True)
     return results.results_table(out)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A stage that a worker has run or found.   row: of the last stage, else None."""
+
+    row: dict | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a trial has no row.   transient: worth another try.   killed: its worker died."""
+
+    reason: str
+    transient: bool = False
+    killed: bool = False
 
 
 @dataclass
@@ -367,18 +384,18 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
         while not waiting.is_empty() and time.monotonic() < until:
             batch = _within(waiting, 1.0)
             for future in batch:
-                found = _found(future)
+                answer = _answer(future)
                 if future in rows:
                     cell = rows.pop(future)
-                    if found.get("killed") and not alone:
+                    if isinstance(answer, Failure) and answer.killed and not alone:
                         suspects.append(cell)
                         continue
                     progress.done += 1
-                    progress.failed += "failed" in found
-                    clock.row(found)
-                    _write_row(out, cell, found)
+                    progress.failed += isinstance(answer, Failure)
+                    clock.row(answer)
+                    _write_row(out, cell, answer)
                 else:
-                    clock.record(found)
+                    clock.record(answer)
             progress.running, workers = _busy(client)
             progress.seconds_left = clock.left(workers)
             on_progress(progress)
@@ -400,17 +417,15 @@ def _within(waiting, seconds):
     return found
 
 
-def _found(future):
+def _answer(future) -> Done | Failure:
     if future.status == "finished":
         try:
             return future.result()
-        except Exception as error:  # the result was lost with its worker just now: run again, which finds it in the cache
-            return _failure(error) | {"passing": True, "killed": True}
+        except Exception as error:  # lost with its worker just now: run again, it is in the cache
+            return replace(_failure(error), transient=True, killed=True)
     error = future.exception() if future.status == "error" else None
     return (
-        _failure(error)
-        if error
-        else {"failed": "cancelled: the cluster was closed", "passing": True}
+        _failure(error) if error else Failure("cancelled: the cluster was closed", transient=True)
     )
 
 
@@ -419,9 +434,10 @@ def _busy(client):
     return sum(n > 0 for n in busy), max(1, len(busy))
 
 
-def _write_row(out, cell, found):
+def _write_row(out, cell, answer):
     file = results.row_file(out, cell.name)
-    if found.get("passing"):
+    failed = isinstance(answer, Failure)
+    if failed and answer.transient:
         file = results.row_file(out, cell.name, passing=True)
     else:
         results.row_file(out, cell.name, passing=True).unlink(missing_ok=True)
@@ -432,7 +448,7 @@ def _write_row(out, cell, found):
                 "kind": "Row",
                 "versions": cell.versions,
                 "trial": cell.trial.plain(),
-                **({"failed": found["failed"]} if "failed" in found else {"row": found["row"]}),
+                **({"failed": answer.reason} if failed else {"row": answer.row}),
             },
         )
     except OSError as error:
@@ -450,11 +466,11 @@ def _write_row(out, cell, found):
 _ONE = threading.Lock()
 
 
-def _step(stage, parcel, before, cache, device, here):
+def _step(stage, parcel, before, cache, device, here) -> Done | Failure:
     """One stage of a trial. Its mishap, or that of a stage before it, is handed on in words: it is
     no other trial's.
     """
-    if before and "failed" in before:
+    if isinstance(before, Failure):
         return before
     begun = time.perf_counter()
     try:
@@ -464,7 +480,7 @@ def _step(stage, parcel, before, cache, device, here):
                 row = _up_to(stage, trial, Path(cache), device, here)
     except Exception as error:
         return _failure(error)
-    return {"row": row, "seconds": time.perf_counter() - begun}
+    return Done(row, time.perf_counter() - begun)
 
 
 def _up_to(stage, trial, cache, device, here):
@@ -494,7 +510,7 @@ def _up_to(stage, trial, cache, device, here):
     return trials.finished(trial, run).row if run.result else None
 
 
-def _failure(error):
+def _failure(error) -> Failure:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     words = " ".join(str(error).split()) or type(error).__name__
     if "KilledWorker" in kinds:
@@ -503,8 +519,4 @@ def _failure(error):
         words = f"the GPU's memory did not suffice: {words.split('. ')[0]}"
     elif not isinstance(error, (ValueError, FloatingPointError, OSError)):
         words = f"{type(error).__name__}: {words}"
-    return {
-        "failed": words,
-        "passing": not kinds.isdisjoint(TRANSIENT_ERRORS),
-        "killed": "KilledWorker" in kinds,
-    }
+    return Failure(words, not kinds.isdisjoint(TRANSIENT_ERRORS), "KilledWorker" in kinds)
