@@ -173,7 +173,7 @@ class Rows:
         return {"pixel_values": self.pixels[at], "label": self.labels[at].item()}
 
     def select(self, rows):
-        return Rows(self.pixels[rows], self.labels[rows])
+        return Rows(self.pixels[rows.tolist()], self.labels[rows.tolist()])
 
 
 def test_a_hugging_face_dataset_is_recorded_and_pruned_as_record_md_says():
@@ -199,7 +199,7 @@ def test_a_hugging_face_dataset_is_recorded_and_pruned_as_record_md_says():
     }
     exec(compiled(page, block), names)
     assert names["dynamics"].labels.tolist() == labels.tolist()
-    assert names["pruned"].labels.tolist() == labels[names["selection"].kept].tolist()
+    assert names["pruned"].labels.tolist() == labels.numpy()[names["selection"].kept].tolist()
     assert len(names["pruned"]) == 20
 
 
@@ -324,7 +324,7 @@ def test_commands_of_a_page_exist(page):
 
 @pytest.mark.parametrize("page", ALL, ids=name_of)
 def test_commands_in_the_text_exist(page):
-    found = re.findall(r"`((?:\.venv/bin/)?dpkit \w[^`]*|make [^`]+)`", prose(read(page)))
+    found = re.findall(r"`((?:\.venv/bin/)?dpkit\s+\w[^`]*|make\s+[^`]+)`", prose(read(page)))
     wrong = {}
     for text in found:
         words = shlex.split(text)
