@@ -515,7 +515,7 @@ def names(monkeypatch):
         except Named as named:
             return named.args[0]
 
-    monkeypatch.setattr(stages, "_done_once", stop)
+    monkeypatch.setattr(stages, "done_once", stop)
     monkeypatch.setattr(stages, "compute_environment", lambda images, recipe: AROUND)
     for stage, version in {"record": 2, "score": 1, "select": 1, "retrain": 1}.items():
         monkeypatch.setitem(stages.VERSIONS, stage, version)

@@ -484,22 +484,8 @@ def _up_to(stage, trial, cache, device, here):
             f"(other {other}): let all workers see the same data, and have the same kind of device "
             "and the same torch"
         )
-    if stage == "retrain":
-        return trials.run_trial(trial, cache=cache, device=device)
-    evidence = trials.record_of(trial, images, cache=cache)
-    if stage == "score":
-        stages.score(trial.method, evidence, options=trial.options, cache=cache)
-    if stage == "select":
-        stages.select(
-            trial.method,
-            evidence,
-            keep_count(len(images), trial.prune_ratio),
-            labels=images.labels.cpu().numpy(),
-            seed=trial.seed,
-            options=trial.options,
-            cache=cache,
-        )
-    return None
+    run = trials.run_of(trial, images, test, cache=cache).until(stage)
+    return trials.finished(trial, run).row if run.result else None
 
 
 def _failure(error):

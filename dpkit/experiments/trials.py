@@ -12,6 +12,8 @@ import numpy as np
 from dpkit import storage
 from dpkit.experiments import exit_checks, stages
 from dpkit.experiments.costs import Cost
+from dpkit.experiments.environment import load_sets
+from dpkit.experiments.pipeline import STAGES, Run
 from dpkit.methods.catalog import find_method
 from dpkit.methods.method import Method, options_in_words
 from dpkit.methods.rehearsal import rehearse
@@ -20,11 +22,7 @@ from dpkit.nets.builders import model_name
 from dpkit.records import Scores, Selection, keep_count
 from dpkit.training.loop import Recipe
 
-LEDGER = tuple(
-    f"{stage}_{what.name}"
-    for stage in ("record", "score", "select", "retrain")
-    for what in fields(Cost)
-)
+LEDGER = tuple(f"{stage}_{what.name}" for stage in STAGES for what in fields(Cost))
 
 
 @dataclass(frozen=True)
@@ -162,40 +160,37 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> Out
     """As run_trial, with the scores and the selection beside the row: what a published table
     needs.
     """
-    cache = Path(cache or storage.cache_folder())
-    images, test = stages.load_sets(trial.dataset, trial.num_samples, device)
+    run = run_of(trial, *load_sets(trial.dataset, trial.num_samples, device), cache=cache)
+    run.on_epoch = on_epoch
+    return finished(trial, run.until("retrain"))
+
+
+def run_of(trial: Trial, images, test, *, cache=None) -> Run:
+    """The trial's stages, still to be run; ValueError if its method cannot choose from this set."""
     trial.how.check(trial.options, len(images), images.num_classes, trial.prune_ratio)
-    evidence = record_of(trial, images, cache=cache, on_epoch=on_epoch)
-    found = scores, score_cost, scored = stages.score(
-        trial.method, evidence, options=trial.options, cache=cache
-    )
-    keep = keep_count(len(images), trial.prune_ratio)
-    selection, select_cost, selected = stages.select(
-        trial.method,
-        evidence,
-        keep,
-        labels=images.labels.cpu().numpy(),
-        seed=trial.seed,
+    recording = {
+        "model": trial.watched,
+        "recipe": trial.record,
+        "epochs": trial.record_epochs,
+        "snapshot_epoch": trial.snapshot_epoch,
+    } | exits_of(trial)
+    return Run(
+        method=trial.how,
         options=trial.options,
-        cache=cache,
-        scored=found,
-    )
-    result = stages.retrain(
-        images,
-        test,
-        selection,
-        model=trial.model,
-        recipe=trial.retrain,
+        keep=keep_count(len(images), trial.prune_ratio),
         seed=trial.seed,
-        cache=cache,
-        best_every=trial.best_every,
-        on_epoch=on_epoch,
+        labels=images.labels.cpu().numpy(),
+        cache=Path(cache or storage.cache_folder()),
+        images=images,
+        test=test,
+        record=recording,
+        retrain={"model": trial.model, "recipe": trial.retrain, "best_every": trial.best_every},
     )
-    costs = {
-        "record": evidence.cost if evidence else Cost(),
-        "score": score_cost,
-        "select": select_cost,
-    }
+
+
+def finished(trial: Trial, run: Run) -> Outcome:
+    """The outcome of a trial whose stages have run."""
+    images, selection, result = run.images, run.selection, run.result
     row = {
         "dataset": trial.dataset,
         "num_samples": len(images),
@@ -219,17 +214,17 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> Out
         "test_loss": result["test_loss"],
         **{
             f"{stage}_{what.name}": getattr(cost, what.name)
-            for stage, cost in costs.items()
+            for stage, cost in run.costs.items()
             for what in fields(Cost)
         },
         "retrain_peak_memory": None,
         **result,
         "record": trial.record.describe(),
         "retrain": trial.retrain.describe(),
-        "scores": scored.name if scored else "",
-        "selection": selected.name,
+        "scores": run.folders["score"].name if "score" in run.folders else "",
+        "selection": run.folders["select"].name,
     }
-    return Outcome(row, selection, scores)
+    return Outcome(row, selection, run.scores)
 
 
 def settings_of(trial: Trial) -> str:
@@ -276,26 +271,3 @@ def _empty_classes(images, selection) -> int:
     """How many classes of the set have no sample left to train on."""
     labels = images.labels.cpu().numpy()
     return len(np.unique(labels)) - len(np.unique(labels[selection.kept]))
-
-
-def record_of(trial: Trial, images, *, cache, parts=None, on_epoch=None) -> stages.Evidence | None:
-    """The trial's watched training, run or read from the cache; None if its method looks at
-    nothing.
-
-    parts: what to read of it, any of "dynamics", "snapshot" and "final" (default: what the method
-        reads).
-    """
-    if not trial.how.reads:
-        return None
-    return stages.record(
-        images,
-        model=trial.watched,
-        recipe=trial.record,
-        epochs=trial.record_epochs,
-        seed=trial.seed,
-        cache=cache,
-        snapshot_epoch=trial.snapshot_epoch,
-        parts=parts or trial.how.parts,
-        on_epoch=on_epoch,
-        **exits_of(trial),
-    )

@@ -11,7 +11,7 @@ class StagedNet(nn.Module):
     """Stages one after the other, global average pooling, a linear head.
 
     features(x) (B, d) is what the head reads; forward(x) (B, C) the logits; exits(x) ==
-    [forward(x)]; look(x) gives (features, exits) of one pass. x: (B, channels, H, W), floating
+    [forward(x)]; features_and_exits(x) gives (features, exits) of one pass. x: (B, channels, H, W), floating
     point.
     made_for: what make_net tells it of its set, whose classes and normalisation others must have;
     None: it takes any. A network that needs its training images before it trains has

@@ -47,7 +47,7 @@ def take_snapshot(
 ) -> Snapshot:
     """Look once at every image, clean, in eval mode: probabilities of every exit, features, labels.
 
-    net: a staged network (it has look(x) -> features, exits).   images: row i of the snapshot is
+    net: a staged network (it has features_and_exits(x) -> features, exits).   images: row i of the snapshot is
     images.ids[i], so take snapshots of whole sets. Returns Snapshot with probs (exits, n, C),
     features (n, d), and params["set_facts"]: the set's classes and normalisation. ValueError for a
     set that does not fit the network, as for evaluate.
@@ -57,14 +57,14 @@ def take_snapshot(
             f"take_snapshot needs the whole set, so that row i is sample i; got {len(images)} of "
             f"{images.total} samples: pass the set before .subset"
         )
-    if not hasattr(net, "look"):
+    if not hasattr(net, "features_and_exits"):
         raise TypeError(
-            "take_snapshot needs a staged network, with look(x) -> (features, exits); got "
+            "take_snapshot needs a staged network, with features_and_exits(x) -> (features, exits); got "
             f"{type(net).__name__}: list its stages in a dpkit.models.StagedNet"
         )
     check_fits(made_for(net), images.facts, "take_snapshot")
     probs, features = [], []
-    for _, (h, exits) in _passes(net, net.look, images, batch_size, precision):
+    for _, (h, exits) in _passes(net, net.features_and_exits, images, batch_size, precision):
         probs.append(torch.stack(exits).float().softmax(-1).cpu().numpy())
         features.append(h.float().cpu().numpy())
     return Snapshot(
@@ -89,7 +89,7 @@ def _check_outputs(images, logits):
 
 
 def _passes(net, look, images, batch_size, precision):
-    """Yield (rows, look(x)) batch by batch; the net's mode restored, gradients off only while
+    """Yield (rows, features_and_exits(x)) batch by batch; the net's mode restored, gradients off only while
     computing.
     """
     with eval_mode(net):
