@@ -388,7 +388,7 @@ BEFORE = """
 import os, signal, sys
 from torch.distributed import get_rank
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from dpkit import training
+from dpkit.training import loop
 
 loop._Checkpoint.__init__.__defaults__ = (0.0,)  # written after every epoch
 steps = []
