@@ -29,7 +29,7 @@ N = 201  # odd: the two shares of a batch differ
 RECIPE = Recipe(budget="steps", steps=10, batch_size=64, lr=0.05)  # the third epoch is cut short
 
 PAGE = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
-SCRIPT = re.search(r"```python\n# train.py\n(.*?)```", PAGE, re.DOTALL)[1]
+TRAIN = re.search(r"```python\n# train.py\n(.*?)```", PAGE, re.DOTALL)[1]
 
 
 def torchrun(folder, code, *arguments):
@@ -410,7 +410,7 @@ def killed(tmp_path_factory):
     code, the output, seconds.
     """
     folder = tmp_path_factory.mktemp("killed")
-    return folder, *torchrun(folder, BEFORE + SCRIPT + AFTER, 3 * 11 + 2)
+    return folder, *torchrun(folder, BEFORE + TRAIN + AFTER, 3 * 11 + 2)
 
 
 def test_a_killed_process_ends_the_training_within_seconds_and_the_other_says_so(killed):
@@ -431,7 +431,7 @@ def test_a_killed_process_ends_the_training_within_seconds_and_the_other_says_so
 def test_the_same_command_goes_on_to_the_undisturbed_numbers(killed, both):
     folder = killed[0]
     assert json.loads((folder / "run" / "training.json").read_text())["world_size"] == 2
-    code, output, _ = torchrun(folder, BEFORE + SCRIPT + AFTER, -1)
+    code, output, _ = torchrun(folder, BEFORE + TRAIN + AFTER, -1)
     assert code == 0, output
     assert re.findall(r"epoch (\d+):", output) == [str(epoch) for epoch in range(10)], output
     assert [(folder / f"steps_{rank}").read_text() for rank in range(2)] == [
