@@ -119,10 +119,10 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
-from dpkit import Recipe, Recorder, make_net, store, training
+from dpkit import Recipe, Recorder, make_net, store
 from dpkit.models import StagedNet
 from dpkit.recorder import indexed
-from dpkit.training import train
+from dpkit.training import loop, train
 
 """
     + f"N, RECIPE = {N}, {RECIPE!r}\n"
