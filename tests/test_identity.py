@@ -521,7 +521,7 @@ def names(monkeypatch):
         monkeypatch.setitem(stages.VERSIONS, stage, version)
 
     def names(trial):
-        evidence = SimpleNamespace(folder=Path("record-of-it"))
+        evidence = SimpleNamespace(folder=Path("record-of-it"), name="record-of-it")
         images, exits = (
             SimpleNamespace(fingerprint="pixels"),
             {"exits": (1,)} if exits_of(trial) else {},

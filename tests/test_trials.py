@@ -715,7 +715,7 @@ def test_a_record_that_goes_on_after_its_snapshot_keeps_the_early_one(tmp_path, 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        record_of_toys(tmp_path / "b", 2, on_epoch=stop)
+        record_of_toys(tmp_path / "b", 2, watch=stop)
     resumed = record_of_toys(tmp_path / "b", 2)
     assert np.array_equal(resumed.snapshot.probs, undisturbed.snapshot.probs)
     assert np.array_equal(resumed.final.probs, undisturbed.final.probs)

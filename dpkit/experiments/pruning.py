@@ -1,11 +1,12 @@
 """Prune a set of one's own: watch a training, score, select, and write down which samples to keep.
 
-photos/cats/... photos/dogs/...  ──▶  out/kept.txt      a line per kept sample: id, and its path where there are files
-                                      out/selection/    the same as a Selection
-                                      out/scores/       the Scores of all samples
-                                      out/moon.png      every sample, kept or pruned
-                                      out/manifest.json what was asked, what came, and with which
-                                      versions
+photos/cats/... photos/dogs/...  ──▶  out/
+
+kept.txt       a line per kept sample: id, and its path where there are files
+selection/     the same as a Selection
+scores/        the Scores of all samples
+moon.png       every sample, kept or pruned
+manifest.json  what was asked, what came, and with which versions
 """
 
 import hashlib
@@ -58,28 +59,41 @@ def prune(
 ) -> dict:
     """Choose which samples of `data` to keep and write the folder `out`; return its manifest.
 
-    data:        what dpkit.load takes: a name, an .npz, or a folder of class folders (then perhaps
-        with size=64).
-    prune_ratio: the fraction REMOVED.   method, options: of the catalog, and its settings, e.g.
-        {"c_d": 4.0}.
-    dynamics:    folder of a TrainingDynamics recorded elsewhere on the same samples in the same
-                 order; else a network is watched here for `epochs` of the recipe (default:
-                 recipe_for(model), a schedule of that many). That record lies in the cache: the
-                 same set and training with another method or ratio trains nothing. Samples whose
-                 rows are NaN in the record (held out from that training) are no candidates:
-                 prune_ratio is of the others, from which alone is kept; the numbers in kept.txt and
-                 the selection are still those of the whole set, and scores of samples without a
-                 record are -inf.
-    mirror:      mirror images left-right at random while training, for sets where that changes no
+    Parameters
+    ----------
+    data : what dpkit.load takes: a name, an .npz, or a folder of class folders (then perhaps with
+        size=64).
+    out : the folder to write.
+    method, options : of the catalog, and its settings, e.g. {"c_d": 4.0}.
+    prune_ratio : the fraction REMOVED, in [0, 1).
+    dynamics : folder of a TrainingDynamics recorded elsewhere on the same samples in the same
+        order; else a network is watched here for `epochs` of the recipe (default:
+        recipe_for(model), a schedule of that many). That record lies in the cache: the same set and
+        training with another method or ratio trains nothing. Samples whose rows are NaN in the
+        record (held out from that training) are no candidates: prune_ratio is of the others, from
+        which alone is kept; the numbers in kept.txt and the selection are still those of the whole
+        set, and scores of samples without a record are -inf.
+    seed : of the watched training and the selection.
+    epochs, recipe, model : of the watched training.
+    size : resize to size x size pixels.
+    mirror : mirror images left-right at random while training, for sets where that changes no
         class.
-    exits:       stages of the network after which it has early exits, for a method that reads them
+    exits : stages of the network after which it has early exits, for a method that reads them
         (eeprune).
-    overwrite:   replace what an earlier pruning wrote into `out`. Without it, the same run is left
+    overwrite : replace what an earlier pruning wrote into `out`. Without it, the same run is left
         as it lies.
-    say:         called with what the set is, before anything is trained, and with each line of
-        progress.
-    classes:     names of a folder's class folders, as load takes them.
-    Nothing is written if something is wrong: ValueError, or FileExistsError if `out` is taken.
+    cache : folder for finished stages; default storage.cache_folder().
+    device : "auto" is a GPU if there is one, else the CPU.
+    say : called with what the set is, before anything is trained, and with each line of progress.
+    classes : names of a folder's class folders, as load takes them.
+
+    Returns
+    -------
+    The manifest, a dict, as it lies in `out`.
+
+    Raises
+    ------
+    ValueError, or FileExistsError if `out` is taken. Nothing is written if something is wrong.
     """
     out, method = Path(os.path.abspath(out)), find_method(method)
     options = method.of_set.get(set_name(data), {}) | dict(options or {})
@@ -340,8 +354,9 @@ def _record(run, training, say) -> None:
 
 
 def _recorded_elsewhere(folder, known, data, method):
-    """(Evidence, what the manifest says of it) from a saved TrainingDynamics; ValueError if it is
-    another set's.
+    """(Evidence, what the manifest says of it) from a saved TrainingDynamics.
+
+    ValueError if it is another set's.
     """
     folder = Path(folder)
     if not (folder / "manifest.json").exists() or (folder / "dynamics" / "manifest.json").exists():
@@ -430,9 +445,7 @@ def _in_the_set(scores, selection, rows, n):
 
 
 def _check_free(out, data, overwrite):
-    """OSError, before anything is computed, if `out` cannot be made, or is not free, empty or an
-    earlier pruning.
-    """
+    """OSError, before anything is computed, if `out` cannot be made, or is not free for it."""
     source = Path(data).resolve()
     if source.is_dir() and (
         out == source or source in out.resolve().parents or out.resolve() in source.parents
@@ -452,9 +465,7 @@ def _check_free(out, data, overwrite):
 
 
 def _finished(out, request, overwrite) -> bool:
-    """Whether `out` is this very run, whole. FileExistsError if it is another's, unless that may be
-    replaced.
-    """
+    """Whether `out` is this very run, whole. FileExistsError if it is another's that must stay."""
     if overwrite or not (out / "manifest.json").exists():
         return False
     there = storage.read_manifest(out)

@@ -95,17 +95,16 @@ def record(
     parts=("dynamics", "snapshot", "final"),
     on_epoch=None,
 ) -> Evidence:
-    """Train a fresh network for `epochs` of the recipe's schedule, watched; or read that from the
-    cache.
+    """Train a fresh network for `epochs` of the recipe's schedule, watched; or read it from cache.
 
     snapshot_epoch: epochs after which the network is looked at for the early Snapshot; the last
-    one, if that is sooner. The dynamics have the divergence for TDDS where samples * classes is at
-    most 2**28.
+                    one, if that is sooner.
+    The dynamics have the divergence for TDDS where samples * classes is at most 2**28.
     exits:  stages after which the network has early exits, trained jointly with these weights
-        (none: all alike).
+            (none: all alike).
     parts:  what to read of it afterwards; large snapshots take their time.
     on_epoch:  called as on_epoch("record", report) after every epoch that is run or read from a
-        checkpoint.
+               checkpoint.
     """
     snapshot_epoch = min(snapshot_epoch, epochs)
     key, folder = record_location(
@@ -203,9 +202,7 @@ def record_location(
     exits=(),
     exit_weights=(),
 ) -> tuple[dict, Path]:
-    """(everything that `record` with these arguments depends on, the folder that is there once it
-    is finished).
-    """
+    """(all that `record` with these arguments depends on, the folder that it leaves behind)."""
     key = _key("record", images, model, recipe, seed) | {
         "epochs": epochs,
         "snapshot_epoch": min(snapshot_epoch, epochs),
@@ -335,8 +332,7 @@ def retrain(
     best_every: int = 0,
     on_epoch=None,
 ) -> dict:
-    """Train a fresh network on the kept samples and test it after the last step; or read that from
-    the cache.
+    """Train a fresh network on the kept samples, test it after the last step; or read the cache.
 
     best_every: also test every so many epochs (0: never), for best_accuracy, the highest of all.
                 Choosing the best epoch is choosing on the test set: it stands beside the accuracy,
@@ -403,9 +399,7 @@ def retrain(
 
 
 class _Tested:
-    """Test accuracies by epoch, in a file: a training that goes on from a checkpoint has left those
-    networks behind.
-    """
+    """Test accuracies by epoch, in a file: a resumed training has lost its earlier networks."""
 
     def __init__(self, file, net, test, precision, every):
         self.file, self.net, self.test, self.precision, self.every = (

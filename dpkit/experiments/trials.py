@@ -1,6 +1,4 @@
-"""One cell of an experiment: watch a training, score, select, retrain, and the row that comes
-out.
-"""
+"""One cell of an experiment: watch a training, score, select, retrain, and write the row."""
 
 import json
 from collections.abc import Callable
@@ -29,24 +27,30 @@ LEDGER = tuple(f"{stage}_{what.name}" for stage in STAGES for what in fields(Cos
 class Trial:
     """Everything a row depends on but the machine.
 
-    prune_ratio:   the fraction removed, in [0, 1).   seed: of recording, selection and retraining,
-        all different draws.
-    num_samples:   use only the first that many training images (0: all).
-    record:        recipe of the watched training; record_epochs of its epochs are run and recorded.
-    retrain:       recipe of the training on the kept samples.
-    snapshot_epoch: epochs after which the watched network is looked at for the early scores, EL2N
-                   and GraNd; the last recorded epoch, if that is sooner. Other snapshots are of the
-                   network as recording left it.
-    exits:         stages after which the watched network has early exits, for methods that read
-                   them (eeprune); the others watch it without.   exit_weights: of the joint loss,
-                   the final exit's last (none: all alike).
-    record_model:  the network that is watched, where it is another than the one that is retrained
-        ("": the same).
-    best_every:    also test every so many epochs of the retraining, for the best epoch beside the
+    Parameters
+    ----------
+    dataset : what load takes.
+    method : the name of a method in METHODS, or a Method of your own.
+    prune_ratio : the fraction REMOVED, in [0, 1).
+    seed : of recording, selection and retraining, all different draws.
+    record : recipe of the watched training; record_epochs of its epochs are run and recorded.
+    record_epochs : T, how many.
+    retrain : recipe of the training on the kept samples.
+    model : the network that is retrained.
+    num_samples : use only the first that many training images (0: all).
+    snapshot_epoch : epochs after which the watched network is looked at for the early scores, EL2N
+        and GraNd; the last recorded epoch, if that is sooner. Other snapshots are of the network as
+        recording left it.
+    exits : stages after which the watched network has early exits, for methods that read them
+        (eeprune); the others watch it without.
+    exit_weights : of the joint loss, the final exit's last (none: all alike).
+    best_every : also test every so many epochs of the retraining, for the best epoch beside the
         last one (0: don't).
-    options:       settings of the scorer and the selector where they differ from the catalog's,
-                   e.g. {"c_d": 5.5}. What was published for this very set is filled in: CCS's and
-                   D2's cutoffs on CIFAR-100.
+    options : settings of the scorer and the selector where they differ from the catalog's, e.g.
+        {"c_d": 5.5}. What was published for this very set is filled in: CCS's and D2's cutoffs on
+        CIFAR-100.
+    record_model : the network that is watched, where it is another than the one that is retrained
+        ("": the same).
     """
 
     dataset: str
@@ -131,8 +135,9 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """A finished trial: its row as a flat dict, the selection it trained on, and the scores behind
-    it (None: no score).
+    """A finished trial: its row, the selection it trained on, and the scores behind it.
+
+    row: a flat dict; scores: None where there is no score.
     """
 
     row: dict
@@ -141,17 +146,24 @@ class Outcome:
 
 
 def run_trial(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> dict:
-    """Record (or find the record), score, select, retrain (or find the result); return the row as a
-    flat dict.
+    """Record, score, select, retrain; return the row. What an earlier run finished is read instead.
 
-    cache:  folder for finished stages; default storage.cache_folder().
-    on_epoch:  called as on_epoch(stage, report) after every epoch that is run or read from a checkpoint,
-    for progress. The row's costs (LEDGER: seconds, epochs, samples and peak_memory of each stage)
+    Parameters
+    ----------
+    trial : what to do.
+    cache : folder for finished stages; default storage.cache_folder().
+    device : "auto" is a GPU if there is one, else the CPU.
+    on_epoch : called as on_epoch(stage, report) after every epoch that is run or read from a
+        checkpoint, for progress.
+
+    Returns
+    -------
+    The row, a flat dict. Its costs (LEDGER: seconds, epochs, samples and peak_memory of each stage)
     are those of the run that did the work; a shared recording is charged in full, to el2n too.
-    from_cache says whether the retraining was an earlier run's. accuracy is on the test set after
-    the LAST step. scores and selection name the stages in the cache that hold them ("": no score).
-    code is there if the method or the network is not dpkit's own: their names, and a hash of what
-    they do.
+    from_cache says whether the retraining was an earlier run's. accuracy, in [0, 1], is on the test
+    set after the LAST step. scores and selection name the stages in the cache that hold them ("":
+    no score). code is there if the method or the network is not dpkit's own: their names, and a
+    hash of what they do.
     """
     return outcome_of(trial, cache=cache, device=device, on_epoch=on_epoch).row
 
@@ -228,9 +240,7 @@ def finished(trial: Trial, run: Run) -> Outcome:
 
 
 def settings_of(trial: Trial) -> str:
-    """All settings of the trial's method as JSON, those too that are as usual: what is usual may
-    change.
-    """
+    """All settings of the trial's method as JSON, the usual ones too, as those may change."""
     return json.dumps(trial.how.options | trial.options, sort_keys=True)
 
 
@@ -242,9 +252,7 @@ def own_code_of(trial: Trial) -> str:
 
 
 def exits_of(trial: Trial) -> dict:
-    """The trial's exits and exit_weights, if its method reads exits; else nothing, for it watches a
-    plain network.
-    """
+    """The trial's exits and exit_weights, if its method reads exits; else nothing."""
     return (
         {"exits": trial.exits, "exit_weights": trial.exit_weights}
         if "exits" in trial.how.reads
