@@ -4,7 +4,7 @@ import sys
 
 from lazy_loader import attach_stub
 
-from dpkit._moved import RENAMED, Moved
+from dpkit._moved import RENAMED, WHERE, Moved
 
 _get, _dir, __all__ = attach_stub(__name__, __file__)
 sys.meta_path.insert(0, Moved())
@@ -27,4 +27,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return __all__
+    return sorted({*__all__, *WHERE})  # the modules of before too: people's notebooks use them
