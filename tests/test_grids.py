@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpkit.experiments import grids, stages, sweeps
-from dpkit.experiments.grids import Refused, trials_of
+from dpkit.experiments.grids import InvalidGrid, trials_of
 from dpkit.experiments.trials import Trial
 from dpkit.methods.catalog import METHODS
 from dpkit.training.loop import Recipe
@@ -28,7 +28,7 @@ GRID = {
 
 
 def mistakes_of(grid):
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InvalidGrid) as refused:
         trials_of(grid)
     assert str(refused.value) == "\n".join(refused.value.mistakes)
     return refused.value.mistakes
@@ -344,7 +344,7 @@ def test_images_that_are_not_there_are_refused_before_any_training_and_all_at_on
         "prune_ratio": [0.5, 0.9999],
         "num_samples": [0, 100, 9999],
     }
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InvalidGrid) as refused:
         sweeps.sweep(grid, out=tmp_path / "out", cache=tmp_path / "cache")
     told = refused.value.mistakes
     assert len(told) == 5, told
@@ -373,7 +373,15 @@ PLAIN = st.one_of(
         ["digits", "small_cnn", "steps", "epochs", "own", "1e-3", 10**30, 0.5, 0, 1, 12, b""]
     ),
 )
-KNOWN = [*grids.KEYS, *METHODS, *Recipe.__dataclass_fields__, "window", "c_d", "convention", 0.5]
+KNOWN = [
+    *grids.Grid.__dataclass_fields__,
+    *METHODS,
+    *Recipe.__dataclass_fields__,
+    "window",
+    "c_d",
+    "convention",
+    0.5,
+]
 NAMES = st.one_of(st.sampled_from(KNOWN), PLAIN)
 ANYTHING = st.recursive(
     PLAIN,
@@ -429,7 +437,7 @@ def nearly_grids(draw):
     grid, wild = dict(GRID), draw(st.booleans())
     for name in draw(st.lists(NAMES if wild else st.sampled_from([*SHAPED]), max_size=4)):
         shaped = SHAPED.get(name, ANYTHING)
-        some = st.lists(shaped, min_size=1, max_size=3) if name in grids.MANY else shaped
+        some = st.lists(shaped, min_size=1, max_size=3) if name in grids.AXES else shaped
         grid[name] = draw(ANYTHING if wild and draw(st.booleans()) else some)
     return grid
 
@@ -447,7 +455,7 @@ def test_whatever_a_grid_holds_it_is_trials_or_a_list_of_mistakes(grid):
         warnings.simplefilter("error")
         try:
             trials = trials_of(grid)
-        except Refused as refused:
+        except InvalidGrid as refused:
             assert refused.mistakes and all(
                 isinstance(mistake, str) and mistake for mistake in refused.mistakes
             )
