@@ -77,7 +77,7 @@ class Grid:
     exit_weights: Any = None
     retrain_at: Annotated[
         dict[Any, InstanceOf[Mapping]],
-        Field(description="settings for ratios, as in {0.9: {batch_size: 32}}"),
+        Field(description="a table of settings for ratios, as in {0.9: {batch_size: 32}}"),
     ] = ()
 
     @field_validator("retrain_at")
@@ -86,7 +86,8 @@ class Grid:
         ratios = info.data.get("prune_ratio") or [*at]
         if unused := [repr(ratio) for ratio in at if ratio not in ratios]:
             raise ValueError(
-                f"retrain_at names the ratio {', '.join(unused)}, which is not in prune_ratio"
+                f"retrain_at names ratios that are not in prune_ratio: {', '.join(unused)}; add "
+                "them there, or correct them"
             )
         return at
 
@@ -182,11 +183,13 @@ def _read(path):
 
 def _trials(grid, mistakes):
     before, grid = len(mistakes), {str(name): value for name, value in grid.items()}
+    page = _page(grid, mistakes)
     mistakes += [f"the grid needs {name}; it is missing" for name in NEEDED if name not in grid]
-    page, trials = _page(grid, mistakes), []
+    pruned = [some for some in page.get("prune_ratio", []) if _is_number(some) and 0 < some < 1]
+    largest, trials = float(max(pruned, default=0.5)), []
     for cell in _cells(page, mistakes):
         try:
-            trials.append(_trial(cell, page))
+            trials.append(_trial(cell, largest))
         except InvalidSettings as refused:  # what the cell lacks was missing or refused before
             mistakes += [each.sentence for each in refused.mistakes if not each.missing]
         except (TypeError, ValueError) as error:  # of a method of one's own
@@ -194,7 +197,7 @@ def _trials(grid, mistakes):
     if len(mistakes) == before:
         return trials
     names = [name for name in page.get("dataset", []) if isinstance(name, str)]
-    return [Trial(name, "random", 0.5, 0, Recipe(), 1, Recipe()) for name in names]
+    return [Trial(name, "random", largest, 0, Recipe(), 1, Recipe()) for name in names]
 
 
 def _page(grid, mistakes) -> dict:
@@ -227,20 +230,22 @@ def _cells(page, mistakes) -> Iterator[dict]:
         yield cell | cell.pop("method", {}) | recipes | single
 
 
-def _trial(cell, page) -> Trial:
+def _trial(cell, largest) -> Trial:
     """The trial of a cell. Nothing pruned: the same training whatever the method, which is checked
-    all the same.
+    all the same, at the largest ratio.
     """
     if not _is_whole(cell):
         return Trial(**cell)
-    pruned = [ratio for ratio in page["prune_ratio"] if isinstance(ratio, float) and 0 < ratio < 1]
-    trial = Trial(**cell | {"prune_ratio": max(pruned, default=0.5)})
+    trial = Trial(**cell | {"prune_ratio": largest})
     return replace(trial, method="random", options={}, prune_ratio=0.0)
 
 
 def _is_whole(cell):
-    ratio = cell.get("prune_ratio")
-    return type(ratio) in (int, float) and ratio == 0
+    return _is_number(cell.get("prune_ratio")) and cell["prune_ratio"] == 0
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _variants(entry, mistakes) -> list[dict]:

@@ -131,8 +131,8 @@ class Trial:
         names = [name for part in method.option_names for name in part]
         if others := [str(name) for name in options if name not in names]:
             raise ValueError(unknown(f"{method.name} has no setting", others, names))
-        if {"record_epochs", "exits"} <= fine.keys():
-            ratio, exits = fine.get("prune_ratio", 0.9), len(fine["exits"])
+        if "record_epochs" in fine:  # for what was refused, something that asks for little
+            ratio, exits = fine.get("prune_ratio", 0.9), len(fine.get("exits", (0, 1)))
             rehearse(method, options, epochs=fine["record_epochs"], prune_ratio=ratio, exits=exits)
         return options
 

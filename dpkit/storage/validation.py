@@ -13,6 +13,7 @@ a field_validator of the last of them; those before it that are fine are in `inf
 """
 
 import difflib
+import re
 from dataclasses import MISSING, field, fields
 from functools import partial, wraps
 from typing import Annotated, Literal, NamedTuple, dataclass_transform, get_args, get_origin
@@ -115,9 +116,8 @@ def _expected(info) -> str:
 
 
 def _hint(value) -> str:
-    """YAML takes 1e-3 for text."""
-    text = value.replace("e", "", 1) if isinstance(value, str) and "e" in value else ""
-    return ": write 1.0e-3, not 1e-3" if text.replace("-", "").replace("+", "").isdigit() else ""
+    text = isinstance(value, str) and re.fullmatch(r"[+-]?[\d.]+e[+-]?\d+", value)
+    return ": write 1.0e-3, not 1e-3" if text else ""  # which YAML takes for text
 
 
 def unknown(words: str, names, known) -> str:
