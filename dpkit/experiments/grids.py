@@ -185,8 +185,7 @@ def _trials(grid, mistakes):
     before, grid = len(mistakes), {str(name): value for name, value in grid.items()}
     page = _page(grid, mistakes)
     mistakes += [f"the grid needs {name}; it is missing" for name in NEEDED if name not in grid]
-    pruned = [some for some in page.get("prune_ratio", []) if _is_number(some) and 0 < some < 1]
-    largest, trials = float(max(pruned, default=0.5)), []
+    largest, trials = _largest(page.get("prune_ratio", [])), []
     for cell in _cells(page, mistakes):
         try:
             trials.append(_trial(cell, largest))
@@ -238,6 +237,11 @@ def _trial(cell, largest) -> Trial:
         return Trial(**cell)
     trial = Trial(**cell | {"prune_ratio": largest})
     return replace(trial, method="random", options={}, prune_ratio=0.0)
+
+
+def _largest(ratios) -> float:
+    """At which every cutoff fits that fits at any."""
+    return float(max((some for some in ratios if _is_number(some) and 0 < some < 1), default=0.5))
 
 
 def _is_whole(cell):

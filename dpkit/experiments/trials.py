@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import AfterValidator, Field, InstanceOf, field_validator
+from pydantic import Field, InstanceOf, field_validator
 
 from dpkit import storage
 from dpkit.experiments import exit_checks, stages
@@ -20,7 +20,7 @@ from dpkit.methods.rehearsal import rehearse
 from dpkit.nets import builders
 from dpkit.nets.builders import model_name
 from dpkit.records import Scores, Selection, keep_count
-from dpkit.storage.validation import Number, Positive, Whole, checked, told, unknown
+from dpkit.storage.validation import Number, Positive, Whole, checked, known_to, told, unknown
 from dpkit.training.recipe import Recipe
 
 LEDGER = tuple(
@@ -37,17 +37,17 @@ _FIRST = (
 ).split()
 
 
-def _known_method(method):
-    find_method(method)
-    return method
-
-
-def _known_network(model):
-    builders.find_builder(model)
-    return model
-
-
+Named = Annotated[
+    str | InstanceOf[Method], known_to(find_method), Field(description="a name or a Method")
+]
 Network = Annotated[str | Callable, Field(description="a name or a builder function")]
+Ratio = Annotated[Number, Field(ge=0, lt=1, description="a number in [0, 1), the fraction removed")]
+Stages = Annotated[
+    tuple[int, ...], Field(strict=False, description="a list of stages, as in [0, 1]")
+]
+Weights = Annotated[
+    tuple[Number, ...], Field(strict=False, description="a list of numbers, as in [1, 1, 2]")
+]
 
 
 @checked
@@ -75,27 +75,17 @@ class Trial:
     """
 
     dataset: Annotated[str, Field(description="a name")]
-    method: Annotated[
-        str | InstanceOf[Method],
-        AfterValidator(_known_method),
-        Field(description="a name or a Method"),
-    ]
-    prune_ratio: Annotated[
-        Number, Field(ge=0, lt=1, description="a number in [0, 1), the fraction removed")
-    ]
+    method: Named
+    prune_ratio: Ratio
     seed: Whole
     record: Annotated[Recipe, Field(description="a Recipe")]
     record_epochs: Positive
     retrain: Annotated[Recipe, Field(description="a Recipe")]
-    model: Annotated[Network, AfterValidator(_known_network)] = "small_cnn"
+    model: Annotated[Network, known_to(builders.find_builder)] = "small_cnn"
     num_samples: Whole = 0
     snapshot_epoch: Positive = 10
-    exits: Annotated[
-        tuple[int, ...], Field(strict=False, description="a list of stages, as in [0, 1]")
-    ] = (1,)
-    exit_weights: Annotated[
-        tuple[Number, ...], Field(strict=False, description="a list of numbers, as in [1, 1, 2]")
-    ] = ()
+    exits: Stages = (1,)
+    exit_weights: Weights = ()
     best_every: Whole = 0
     options: dict = field(default_factory=dict)
     record_model: Network = ""
@@ -113,10 +103,11 @@ class Trial:
     @field_validator("record_epochs")
     @classmethod
     def _fits_record(cls, epochs, info):
-        most = info.data["record"].epochs if "record" in info.data else epochs
-        if epochs > most:
+        record = info.data.get("record")
+        if record and epochs > record.epochs:
             raise ValueError(
-                f"record_epochs must be 1..{most} (the record recipe's epochs); got {epochs}"
+                f"record_epochs must be 1..{record.epochs} (the record recipe's epochs); got "
+                f"{epochs}"
             )
         return epochs
 
@@ -139,7 +130,7 @@ class Trial:
     @field_validator("record_model")
     @classmethod
     def _suits_method(cls, record_model, info):
-        """\"\" where it says nothing; and the exits are those of the network that is watched."""
+        """Empty where it says nothing. The exits are those of the network that is watched."""
         fine = info.data
         if record_model:
             builders.find_builder(record_model)

@@ -18,7 +18,7 @@ from dataclasses import MISSING, field, fields
 from functools import partial, wraps
 from typing import Annotated, Literal, NamedTuple, dataclass_transform, get_args, get_origin
 
-from pydantic import ConfigDict, Field, ValidationError, WrapValidator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, WrapValidator
 from pydantic.dataclasses import dataclass
 
 
@@ -44,6 +44,11 @@ class InvalidSettings(ValueError):
 def _as_given(value, check):
     check(value)
     return value
+
+
+def known_to(find) -> AfterValidator:
+    """For Annotated: a value that `find` accepts; its ValueError says why not."""
+    return AfterValidator(lambda value: _as_given(value, find))
 
 
 Whole = Annotated[int, Field(ge=0)]
