@@ -1,6 +1,4 @@
-"""dpkit: learn dataset pruning and do it. Names load on first use, so `import dpkit` stays
-quick.
-"""
+"""dpkit: learn dataset pruning and do it. Names load on first use: `import dpkit` is quick."""
 
 import sys
 

@@ -515,13 +515,13 @@ def names(monkeypatch):
         except Named as named:
             return named.args[0]
 
-    monkeypatch.setattr(stages, "_done_once", stop)
+    monkeypatch.setattr(stages, "done_once", stop)
     monkeypatch.setattr(stages, "compute_environment", lambda images, recipe: AROUND)
     for stage, version in {"record": 2, "score": 1, "select": 1, "retrain": 1}.items():
         monkeypatch.setitem(stages.VERSIONS, stage, version)
 
     def names(trial):
-        evidence = SimpleNamespace(folder=Path("record-of-it"))
+        evidence = SimpleNamespace(folder=Path("record-of-it"), name="record-of-it")
         images, exits = (
             SimpleNamespace(fingerprint="pixels"),
             {"exits": (1,)} if exits_of(trial) else {},

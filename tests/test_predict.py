@@ -64,7 +64,7 @@ def test_every_exit_is_in_the_snapshot_and_the_last_one_is_judged():
     images = toy_images(20, device="cpu")[0]
 
     class TwoExits(torch.nn.Module):
-        def look(self, x):
+        def features_and_exits(self, x):
             right = F.one_hot(images.labels, 3).float() * 9
             return x.mean((2, 3)), [-right, right]
 
@@ -98,7 +98,7 @@ def test_the_mode_is_put_back_when_the_network_fails(trained, look, monkeypatch)
         assert not net.training
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(net, "look", fails)
+    monkeypatch.setattr(net, "features_and_exits", fails)
     with pytest.raises(RuntimeError, match="out of memory"):
         look(net, images)
     assert net.training and torch.is_grad_enabled()

@@ -47,8 +47,9 @@ def grade(
     """Grade what lies in `submissions` and write grades.csv, to_read.csv, feedback/ and
     summary.html into `out`.
 
-    student: grade this one's again, and nobody else's.   assignment: only this one.   trust:
-        without a sandbox.
+    student: grade this one's again, and nobody else's.
+    assignment: only this one.
+    trust:   without a sandbox.
     limits:  sandbox.Limits.   say: called with each line of progress.
     Returns the rows of grades.csv.  Raises Refused; OSError if the results cannot be written.
     """
@@ -214,9 +215,7 @@ def _graded(one, *, cells, sources, job, out, again, running) -> tuple[dict, boo
 
 
 def _surprise(error) -> str:
-    """A remark for what we did not think of: whatever is in a submission, it is the end of no
-    other.
-    """
+    """A remark for what we did not think of: no submission is the end of another."""
     told = f"{type(error).__name__}: {str(error)[:200]}".encode(errors="replace").decode()
     return f"could not be graded ({told}); look at the file yourself"
 

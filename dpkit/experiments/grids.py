@@ -1,23 +1,18 @@
-"""A grid of trials, from a YAML file or a dict: lists multiply, and every mistake is named before
-anything runs.
+"""A grid of trials, from a YAML file or a dict: lists multiply, and mistakes are named beforehand.
 
     dataset: cifar10
     model: small_cnn
-    # settings of a method stand under its name; lists of them multiply too
-    method: [random, dual, {dual+beta: {c_d: [5.5, 4.0]}}]
-    # fractions REMOVED; 0, the whole set, is trained once
-    prune_ratio: [0, 0.3, 0.5, 0.7, 0.8, 0.9]
+    method: [random, dual, {dual+beta: {c_d: [5.5, 4.0]}}]      # a method's settings multiply too
+    prune_ratio: [0, 0.3, 0.5, 0.7, 0.8, 0.9]                   # fractions REMOVED; 0: trained once
     seed: [0, 1, 2]
-    # a Recipe: the watched training; the rest as suits the network
-    record: {epochs: 30}
-    record_epochs: 30   # how many of its epochs are run (default: all)
-    # a Recipe: the training on what was kept
-    retrain: {budget: steps, steps: 3900}
-    # what is different at some ratios
-    retrain_at: {0.8: {batch_size: 64}, 0.9: {batch_size: 32}}
+    record: {epochs: 30}                                        # a Recipe: the watched training
+    record_epochs: 30                                           # epochs of it to run (default: all)
+    retrain: {budget: steps, steps: 3900}                       # a Recipe: training on what is kept
+    retrain_at: {0.8: {batch_size: 64}, 0.9: {batch_size: 32}}  # what is different at some ratios
 
-record_model, num_samples, snapshot_epoch, best_every, exits and exit_weights (one list each) are as
-in Trial. A list of such grids is all of their trials.
+Settings of a method stand under its name. A prune_ratio of 0 is the whole set. What a Recipe does
+not say is as suits the network. record_model, num_samples, snapshot_epoch, best_every, exits and
+exit_weights (one list each) are as in Trial. A list of such grids is all of their trials.
 """
 
 from collections.abc import Iterator, Mapping
@@ -93,8 +88,7 @@ class Grid:
 
 
 class InvalidGrid(ValueError):
-    """The grid was refused whole, before the first training. mistakes: all of them, a sentence
-    each.
+    """The grid was refused whole, before the first training. mistakes: a sentence each.
 
     trials: some whose image sets have not been looked at yet.
     """
@@ -108,8 +102,7 @@ class InvalidGrid(ValueError):
 
 
 def trials_of(grid) -> list[Trial]:
-    """The trials of a grid: a path of a YAML file, a dict, a list of dicts, or Trials. Each once,
-    in order.
+    """The trials of a grid (a YAML file's path, a dict, a list of dicts, or Trials), each once.
 
     Raises InvalidGrid with every mistake.
     """
@@ -147,9 +140,7 @@ def _own(trial):
 
 
 def _names_twice(trials):
-    """Sentences for names that stand for two methods or networks: their rows could not be told
-    apart.
-    """
+    """Sentences for names that stand for two methods or networks: rows could not be told apart."""
     found = {}
     for trial in trials:
         found.setdefault(("methods", trial.how.name), set()).add(

@@ -2,8 +2,9 @@
 
 A sweep's folder holds
     sweep.json     the trials in order, each with the name of its row, and the cache folder with
-    their stages rows/          <name>.json per trial that finished, or failed for a reason: written
-    whole, read by results_table
+                   their stages
+    rows/          <name>.json per trial that finished, or failed for a reason: written whole, read
+                   by results_table
 The stages (records, scores, selections, trained results) lie in the cache, which all workers must
 reach.
 """
@@ -50,28 +51,38 @@ def sweep(
     minutes: float | None = None,
     on_progress=None,
 ):
-    """Run every trial of a grid and return results_table(out): a row per trial, failed ones with
-    their reason.
+    """Run every trial of a grid; return its table, a row per trial, failed ones with their reason.
 
-    grid:    a YAML file's path, a dict, a list of dicts or of Trials (see dpkit.grids). Mistakes
-             are refused, all at once, before the first training.
-    client:  a distributed.Client of any Dask cluster; None: processes on this machine (workers,
-             each with `threads`). A worker trains one network at a time; where workers declare a
-             GPU resource, only they train.
-    out:     the sweep's folder; default one in the cache, named by the grid. Stopped at any moment,
-             the same call goes on: rows that are there stay, and stages that are in the cache are
-             not run again. Another grid over the same folder adds to it; the table is then that of
-             the new grid.
-    cache:   folder of the stages, reachable by all workers under this path; default
+    Parameters
+    ----------
+    grid : a YAML file's path, a dict, a list of dicts or of Trials (see dpkit.experiments.grids).
+        Mistakes are refused, all at once, before the first training.
+    client : a distributed.Client of any Dask cluster; None: processes on this machine (workers,
+        each with `threads`). A worker trains one network at a time; where workers declare a GPU
+        resource, only they train.
+    out : the sweep's folder; default one in the cache, named by the grid. Stopped at any moment,
+        the same call goes on: rows that are there stay, and stages that are in the cache are not
+        run again. Another grid over the same folder adds to it; the table is then that of the new
+        grid.
+    cache : folder of the stages, reachable by all workers under this path; default
         storage.cache_folder().
-    retry:   also run those again that failed for a reason of their own, such as a loss that became
+    workers, threads : processes on this machine, and torch's threads in each.
+    device : "auto" is a GPU if there is one, else the CPU.
+    retry : also run those again that failed for a reason of their own, such as a loss that became
         NaN.
-    minutes: stop after so many, with the rows that are there by then. A training that is stopped
-             keeps its checkpoint, and the same call goes on from it: a long sweep in short pieces.
-             (On a client's cluster, trainings that run at that moment go on to their end, and are
-             found by the next call.)
-    on_progress:   called with a Progress about once a second; default: a line that is written over.
-    Raises grids.InvalidGrid (a ValueError), OSError if a row cannot be written. A failed trial raises
+    minutes : stop after so many, with the rows that are there by then. A training that is stopped
+        keeps its checkpoint, and the same call goes on from it: a long sweep in short pieces. (On a
+        client's cluster, trainings that run at that moment go on to their end, and are found by the
+        next call.)
+    on_progress : called with a Progress about once a second; default: a line that is written over.
+
+    Returns
+    -------
+    results_table(out), a DataFrame.
+
+    Raises
+    ------
+    grids.InvalidGrid (a ValueError), OSError if a row cannot be written. A failed trial raises
     nothing.
     """
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
@@ -162,9 +173,7 @@ def _facts_of(asked, client, device):
 
 
 def _facts(dataset, num_samples, device):
-    """What the numbers of a trial depend on besides its settings, as the machine that trains sees
-    it.
-    """
+    """What a trial's numbers depend on besides its settings, as the training machine sees it."""
     from dpkit.training.loop import Recipe
 
     try:
@@ -299,9 +308,7 @@ def _trials_before(out):
 
 
 def _finished(file, cache, retry):
-    """Whether this row is there, with its scores and selection; with `retry`, one that failed makes
-    way.
-    """
+    """Whether this row is there, with its scores and selection; on `retry`, no failed one."""
     if not file.exists():
         return False
     if _failed(file):
@@ -320,8 +327,7 @@ def _failed(file):
 
 
 def _run(client, todo, out, cache, device, progress, on_progress, until, alone=False):
-    """record -> score -> select -> retrain as Dask tasks, one record for all that share it; rows as
-    they come.
+    """record -> score -> select -> retrain as Dask tasks, records shared; rows as they come.
 
     Returns the trials that were given up because their worker died again and again: Dask blames all
     that are assigned to a worker when it dies. With `alone` that is their failure.
@@ -484,22 +490,8 @@ def _up_to(stage, trial, cache, device, here):
             f"(other {other}): let all workers see the same data, and have the same kind of device "
             "and the same torch"
         )
-    if stage == "retrain":
-        return trials.run_trial(trial, cache=cache, device=device)
-    evidence = trials.record_of(trial, images, cache=cache)
-    if stage == "score":
-        stages.score(trial.method, evidence, options=trial.options, cache=cache)
-    if stage == "select":
-        stages.select(
-            trial.method,
-            evidence,
-            keep_count(len(images), trial.prune_ratio),
-            labels=images.labels.cpu().numpy(),
-            seed=trial.seed,
-            options=trial.options,
-            cache=cache,
-        )
-    return None
+    run = trials.run_of(trial, images, test, cache=cache).until(stage)
+    return trials.finished(trial, run).row if run.result else None
 
 
 def _failure(error):

@@ -1,6 +1,4 @@
-"""One cell of an experiment: watch a training, score, select, retrain, and the row that comes
-out.
-"""
+"""One cell of an experiment: watch a training, score, select, retrain, and write the row."""
 
 import json
 from collections.abc import Callable
@@ -14,6 +12,8 @@ from pydantic import Field, InstanceOf, field_validator
 from dpkit import storage
 from dpkit.experiments import exit_checks, stages
 from dpkit.experiments.costs import Cost
+from dpkit.experiments.environment import load_sets
+from dpkit.experiments.pipeline import STAGES, Run
 from dpkit.methods.catalog import find_method
 from dpkit.methods.method import Method, options_in_words
 from dpkit.methods.rehearsal import rehearse
@@ -23,11 +23,7 @@ from dpkit.records import Scores, Selection, keep_count
 from dpkit.storage.validation import Number, Positive, Whole, checked, known_to, told, unknown
 from dpkit.training.recipe import Recipe
 
-LEDGER = tuple(
-    f"{stage}_{what.name}"
-    for stage in ("record", "score", "select", "retrain")
-    for what in fields(Cost)
-)
+LEDGER = tuple(f"{stage}_{what.name}" for stage in STAGES for what in fields(Cost))
 
 
 # settings of 0.7, which are in every key
@@ -54,24 +50,30 @@ Weights = Annotated[
 class Trial:
     """Everything a row depends on but the machine.
 
-    prune_ratio:   the fraction removed, in [0, 1).   seed: of recording, selection and retraining,
-        all different draws.
-    num_samples:   use only the first that many training images (0: all).
-    record:        recipe of the watched training; record_epochs of its epochs are run and recorded.
-    retrain:       recipe of the training on the kept samples.
-    snapshot_epoch: epochs after which the watched network is looked at for the early scores, EL2N
-                   and GraNd; the last recorded epoch, if that is sooner. Other snapshots are of the
-                   network as recording left it.
-    exits:         stages after which the watched network has early exits, for methods that read
-                   them (eeprune); the others watch it without.   exit_weights: of the joint loss,
-                   the final exit's last (none: all alike).
-    record_model:  the network that is watched, where it is another than the one that is retrained
-        ("": the same).
-    best_every:    also test every so many epochs of the retraining, for the best epoch beside the
+    Parameters
+    ----------
+    dataset : what load takes.
+    method : the name of a method in METHODS, or a Method of your own.
+    prune_ratio : the fraction REMOVED, in [0, 1).
+    seed : of recording, selection and retraining, all different draws.
+    record : recipe of the watched training; record_epochs of its epochs are run and recorded.
+    record_epochs : T, how many.
+    retrain : recipe of the training on the kept samples.
+    model : the network that is retrained.
+    num_samples : use only the first that many training images (0: all).
+    snapshot_epoch : epochs after which the watched network is looked at for the early scores, EL2N
+        and GraNd; the last recorded epoch, if that is sooner. Other snapshots are of the network as
+        recording left it.
+    exits : stages after which the watched network has early exits, for methods that read them
+        (eeprune); the others watch it without.
+    exit_weights : of the joint loss, the final exit's last (none: all alike).
+    best_every : also test every so many epochs of the retraining, for the best epoch beside the
         last one (0: don't).
-    options:       settings of the scorer and the selector where they differ from the catalog's,
-                   e.g. {"c_d": 5.5}. What was published for this very set is filled in: CCS's and
-                   D2's cutoffs on CIFAR-100.
+    options : settings of the scorer and the selector where they differ from the catalog's, e.g.
+        {"c_d": 5.5}. What was published for this very set is filled in: CCS's and D2's cutoffs on
+        CIFAR-100.
+    record_model : the network that is watched, where it is another than the one that is retrained
+        ("": the same).
     """
 
     dataset: Annotated[str, Field(description="a name")]
@@ -171,8 +173,9 @@ def _plain(value):
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """A finished trial: its row as a flat dict, the selection it trained on, and the scores behind
-    it (None: no score).
+    """A finished trial: its row, the selection it trained on, and the scores behind it.
+
+    row: a flat dict; scores: None where there is no score.
     """
 
     row: dict
@@ -181,17 +184,24 @@ class Outcome:
 
 
 def run_trial(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> dict:
-    """Record (or find the record), score, select, retrain (or find the result); return the row as a
-    flat dict.
+    """Record, score, select, retrain; return the row. What an earlier run finished is read instead.
 
-    cache:  folder for finished stages; default storage.cache_folder().
-    on_epoch:  called as on_epoch(stage, report) after every epoch that is run or read from a checkpoint,
-    for progress. The row's costs (LEDGER: seconds, epochs, samples and peak_memory of each stage)
+    Parameters
+    ----------
+    trial : what to do.
+    cache : folder for finished stages; default storage.cache_folder().
+    device : "auto" is a GPU if there is one, else the CPU.
+    on_epoch : called as on_epoch(stage, report) after every epoch that is run or read from a
+        checkpoint, for progress.
+
+    Returns
+    -------
+    The row, a flat dict. Its costs (LEDGER: seconds, epochs, samples and peak_memory of each stage)
     are those of the run that did the work; a shared recording is charged in full, to el2n too.
-    from_cache says whether the retraining was an earlier run's. accuracy is on the test set after
-    the LAST step. scores and selection name the stages in the cache that hold them ("": no score).
-    code is there if the method or the network is not dpkit's own: their names, and a hash of what
-    they do.
+    from_cache says whether the retraining was an earlier run's. accuracy, in [0, 1], is on the test
+    set after the LAST step. scores and selection name the stages in the cache that hold them ("":
+    no score). code is there if the method or the network is not dpkit's own: their names, and a
+    hash of what they do.
     """
     return outcome_of(trial, cache=cache, device=device, on_epoch=on_epoch).row
 
@@ -200,40 +210,37 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> Out
     """As run_trial, with the scores and the selection beside the row: what a published table
     needs.
     """
-    cache = Path(cache or storage.cache_folder())
-    images, test = stages.load_sets(trial.dataset, trial.num_samples, device)
+    run = run_of(trial, *load_sets(trial.dataset, trial.num_samples, device), cache=cache)
+    run.on_epoch = on_epoch
+    return finished(trial, run.until("retrain"))
+
+
+def run_of(trial: Trial, images, test, *, cache=None) -> Run:
+    """The trial's stages, still to be run; ValueError if its method cannot choose from this set."""
     trial.how.check(trial.options, len(images), images.num_classes, trial.prune_ratio)
-    evidence = record_of(trial, images, cache=cache, on_epoch=on_epoch)
-    found = scores, score_cost, scored = stages.score(
-        trial.method, evidence, options=trial.options, cache=cache
-    )
-    keep = keep_count(len(images), trial.prune_ratio)
-    selection, select_cost, selected = stages.select(
-        trial.method,
-        evidence,
-        keep,
-        labels=images.labels.cpu().numpy(),
-        seed=trial.seed,
+    recording = {
+        "model": trial.watched,
+        "recipe": trial.record,
+        "epochs": trial.record_epochs,
+        "snapshot_epoch": trial.snapshot_epoch,
+    } | exits_of(trial)
+    return Run(
+        method=trial.how,
         options=trial.options,
-        cache=cache,
-        scored=found,
-    )
-    result = stages.retrain(
-        images,
-        test,
-        selection,
-        model=trial.model,
-        recipe=trial.retrain,
+        keep=keep_count(len(images), trial.prune_ratio),
         seed=trial.seed,
-        cache=cache,
-        best_every=trial.best_every,
-        on_epoch=on_epoch,
+        labels=images.labels.cpu().numpy(),
+        cache=Path(cache or storage.cache_folder()),
+        images=images,
+        test=test,
+        record=recording,
+        retrain={"model": trial.model, "recipe": trial.retrain, "best_every": trial.best_every},
     )
-    costs = {
-        "record": evidence.cost if evidence else Cost(),
-        "score": score_cost,
-        "select": select_cost,
-    }
+
+
+def finished(trial: Trial, run: Run) -> Outcome:
+    """The outcome of a trial whose stages have run."""
+    images, selection, result = run.images, run.selection, run.result
     row = {
         "dataset": trial.dataset,
         "num_samples": len(images),
@@ -257,23 +264,21 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> Out
         "test_loss": result["test_loss"],
         **{
             f"{stage}_{what.name}": getattr(cost, what.name)
-            for stage, cost in costs.items()
+            for stage, cost in run.costs.items()
             for what in fields(Cost)
         },
         "retrain_peak_memory": None,
         **result,
         "record": trial.record.describe(),
         "retrain": trial.retrain.describe(),
-        "scores": scored.name if scored else "",
-        "selection": selected.name,
+        "scores": run.folders["score"].name if "score" in run.folders else "",
+        "selection": run.folders["select"].name,
     }
-    return Outcome(row, selection, scores)
+    return Outcome(row, selection, run.scores)
 
 
 def settings_of(trial: Trial) -> str:
-    """All settings of the trial's method as JSON, those too that are as usual: what is usual may
-    change.
-    """
+    """All settings of the trial's method as JSON, the usual ones too, as those may change."""
     return json.dumps(trial.how.options | trial.options, sort_keys=True)
 
 
@@ -285,9 +290,7 @@ def own_code_of(trial: Trial) -> str:
 
 
 def exits_of(trial: Trial) -> dict:
-    """The trial's exits and exit_weights, if its method reads exits; else nothing, for it watches a
-    plain network.
-    """
+    """The trial's exits and exit_weights, if its method reads exits; else nothing."""
     return (
         {"exits": trial.exits, "exit_weights": trial.exit_weights}
         if "exits" in trial.how.reads
@@ -314,26 +317,3 @@ def _empty_classes(images, selection) -> int:
     """How many classes of the set have no sample left to train on."""
     labels = images.labels.cpu().numpy()
     return len(np.unique(labels)) - len(np.unique(labels[selection.kept]))
-
-
-def record_of(trial: Trial, images, *, cache, parts=None, on_epoch=None) -> stages.Evidence | None:
-    """The trial's watched training, run or read from the cache; None if its method looks at
-    nothing.
-
-    parts: what to read of it, any of "dynamics", "snapshot" and "final" (default: what the method
-        reads).
-    """
-    if not trial.how.reads:
-        return None
-    return stages.record(
-        images,
-        model=trial.watched,
-        recipe=trial.record,
-        epochs=trial.record_epochs,
-        seed=trial.seed,
-        cache=cache,
-        snapshot_epoch=trial.snapshot_epoch,
-        parts=parts or trial.how.parts,
-        on_epoch=on_epoch,
-        **exits_of(trial),
-    )

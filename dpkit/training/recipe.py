@@ -10,24 +10,34 @@ from dpkit.storage.validation import Number, Positive, checked, told
 
 @checked
 class Recipe:
-    """How to train: SGD with momentum on a cosine schedule. Defaults: the DUAL paper's on CIFAR
-    (methods differ by set).
+    """How to train: SGD with momentum on a schedule. Defaults: the DUAL paper's on CIFAR.
 
-    epochs:  the schedule's horizon with budget="epochs". Running fewer of them is
+    Methods differ by set.
+
+    Parameters
+    ----------
+    epochs : the schedule's horizon with budget="epochs". Running fewer of them is
         `islice(train(...), 30)`.
-    budget:  "epochs" passes over the set, or "steps" batches whatever the set's size; the two rank
-        methods differently.
-    steps:   the horizon with budget="steps".
-    augment: None | "own", the set's own shift and mirroring.   precision: "auto" | "fp32" | "bf16".
-    compile: torch.compile the step; on a GPU as CUDA graphs too. It takes a minute before the first
-             step of a process, which pays over hours of training on a GPU, not on a CPU, and needs
-             a C++ compiler. The numbers change by rounding.
-    schedule: "cosine" | "linear", from lr to 0.   warmup: steps before it, in which the rate rises
-        evenly to lr.
-    norm_bias_lr: times lr for the biases of normalisation layers (the weight decay that they feel
+    batch_size : samples in a step.
+    lr, momentum, nesterov, weight_decay : of SGD; lr is the highest rate of the schedule.
+    budget : "epochs", passes over the set, or "steps", batches whatever the set's size; the two
+        rank methods differently.
+    steps : the horizon with budget="steps".
+    augment : None | "own", the set's own shift and mirroring.
+    precision : "auto" | "fp32" | "bf16".
+    compile : torch.compile the step; on a GPU as CUDA graphs too. It takes a minute before the
+        first step of a process, which pays over hours of training on a GPU, not on a CPU, and needs
+        a C++ compiler. The numbers change by rounding.
+    schedule : "cosine" | "linear", from lr to 0.
+    warmup : steps before it, in which the rate rises evenly to lr.
+    norm_bias_lr : times lr for the biases of normalisation layers (the weight decay that they feel
         is as without).
-    label_smoothing: share of each label that is spread over all classes, in [0, 1). For retraining:
-             it distorts the probabilities that a recording is made of.
+    label_smoothing : share of each label that is spread over all classes, in [0, 1). For
+        retraining: it distorts the probabilities that a recording is made of.
+
+    Raises
+    ------
+    ValueError for a setting that is out of its range.
     """
 
     epochs: Positive = 200
@@ -88,15 +98,14 @@ class Recipe:
         )
 
     def plain(self) -> dict:
-        """All settings, for keys and files; those that came after 0.7 only where they differ from
-        the default, so that keys stay.
+        """All settings, for keys and files.
+
+        Those that came after 0.7 only where they differ from the default, so that keys stay.
         """
         return told(self, always=_FIRST)
 
     def settings(self) -> dict:
-        """What the numbers depend on, for hashes and files: plain(), and `compile` only where it is
-        on.
-        """
+        """What the numbers depend on, for hashes: plain(), and `compile` only where it is on."""
         return {name: value for name, value in self.plain().items() if name != "compile" or value}
 
     def batches(self, n: int) -> int:
@@ -132,8 +141,20 @@ class Recipe:
 
 
 def recipe_for(model, **settings) -> Recipe:
-    """A Recipe of these settings, the others as they suit the network: recipe_for("fast_cnn",
-    epochs=30).
+    """A Recipe of these settings, the others as they suit the network.
+
+    Parameters
+    ----------
+    model : a name in MODELS, or a builder of your own.
+    settings : fields of Recipe: recipe_for("fast_cnn", epochs=30).
+
+    Returns
+    -------
+    Recipe.
+
+    Raises
+    ------
+    ValueError for an unknown name, or a setting that is out of its range.
     """
     from dpkit.nets.builders import find_builder, suited  # loads torch
 
