@@ -37,6 +37,7 @@ PACKAGES = {
         "numpy",
         "platformdirs",
         "filelock",
+        "pydantic",
         "torch",
     },  # torch: only where it is loaded already
     "records": {"numpy", "scipy"},
@@ -114,10 +115,10 @@ def test_the_picture_names_every_room():
 @pytest.mark.parametrize(
     ("line", "absent"),
     [
-        ("import dpkit", "torch numpy pandas matplotlib papermill"),
-        ("import dpkit.cli", "torch numpy pandas matplotlib papermill"),
-        ("import dpkit.reports", "torch pandas matplotlib papermill"),
-        ("import dpkit.methods.catalog", "torch pandas matplotlib papermill"),
+        ("import dpkit", "torch numpy pandas matplotlib papermill pydantic"),
+        ("import dpkit.cli", "torch numpy pandas matplotlib papermill pydantic"),
+        ("import dpkit.reports", "torch pandas matplotlib papermill pydantic"),
+        ("import dpkit.methods.catalog", "torch pandas matplotlib papermill pydantic"),
         (
             "import dpkit.experiments.trials",
             "papermill jupyter_client nbconvert nbformat distributed dask matplotlib",

@@ -544,7 +544,10 @@ def test_another_test_set_is_another_result(tmp_path):
         ({"method": "duel"}, "unknown method 'duel'; .*did you mean dual"),
         ({"model": "resnet"}, "unknown model 'resnet'"),
         ({"dataset": "digit"}, "unknown dataset 'digit'; there are digits"),
-        ({"prune_ratio": 1.0}, r"fraction removed and must be in \[0, 1\); got 1\.0"),
+        (
+            {"prune_ratio": 1.0},
+            r"prune_ratio must be a number in \[0, 1\), the fraction removed; got 1\.0",
+        ),
         ({"prune_ratio": -0.1}, "got -0.1"),
         (
             {"record_epochs": 13},
@@ -577,11 +580,11 @@ def test_another_test_set_is_another_result(tmp_path):
         ({"method": "dual+beta", "options": {"c_d": -1}}, "c_d must be a number above 0"),
         (
             {"method": "random", "options": {"window": 2}},
-            "random takes the settings per_class; got window",
+            "random has no setting 'window'; there are per_class",
         ),
         ({"num_samples": 1298}, r"first\(n\) needs 1\.\.1297"),
         ({"num_samples": -1}, "got -1"),
-        ({"options": {"c_d": 4}}, "dual takes the settings window, .*; got c_d"),
+        ({"options": {"c_d": 4}}, "dual has no setting 'c_d'; there are window, "),
         (
             {"method": "ccs", "prune_ratio": 0.25, "options": {"cutoff": 0.2501}},
             "cutoff must not be above the prune ratio: it ",

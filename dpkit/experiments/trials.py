@@ -4,8 +4,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field, InstanceOf, field_validator
 
 from dpkit import storage
 from dpkit.experiments import exit_checks, stages
@@ -18,12 +20,33 @@ from dpkit.methods.rehearsal import rehearse
 from dpkit.nets import builders
 from dpkit.nets.builders import model_name
 from dpkit.records import Scores, Selection, keep_count
-from dpkit.training.loop import Recipe
+from dpkit.storage.validation import Number, Positive, Whole, checked, known_to, told, unknown
+from dpkit.training.recipe import Recipe
 
 LEDGER = tuple(f"{stage}_{what.name}" for stage in STAGES for what in fields(Cost))
 
 
-@dataclass(frozen=True)
+# settings of 0.7, which are in every key
+_FIRST = (
+    "dataset method prune_ratio seed record record_epochs retrain model num_samples "
+    "snapshot_epoch exits exit_weights best_every options"
+).split()
+
+
+Named = Annotated[
+    str | InstanceOf[Method], known_to(find_method), Field(description="a name or a Method")
+]
+Network = Annotated[str | Callable, Field(description="a name or a builder function")]
+Ratio = Annotated[Number, Field(ge=0, lt=1, description="a number in [0, 1), the fraction removed")]
+Stages = Annotated[
+    tuple[int, ...], Field(strict=False, description="a list of stages, as in [0, 1]")
+]
+Weights = Annotated[
+    tuple[Number, ...], Field(strict=False, description="a list of numbers, as in [1, 1, 2]")
+]
+
+
+@checked
 class Trial:
     """Everything a row depends on but the machine.
 
@@ -53,62 +76,75 @@ class Trial:
         ("": the same).
     """
 
-    dataset: str
-    method: str | Method
-    prune_ratio: float
-    seed: int
-    record: Recipe
-    record_epochs: int
-    retrain: Recipe
-    model: str | Callable = "small_cnn"
-    num_samples: int = 0
-    snapshot_epoch: int = 10
-    exits: tuple = (1,)
-    exit_weights: tuple = ()
-    best_every: int = 0
+    dataset: Annotated[str, Field(description="a name")]
+    method: Named
+    prune_ratio: Ratio
+    seed: Whole
+    record: Annotated[Recipe, Field(description="a Recipe")]
+    record_epochs: Positive
+    retrain: Annotated[Recipe, Field(description="a Recipe")]
+    model: Annotated[Network, known_to(builders.find_builder)] = "small_cnn"
+    num_samples: Whole = 0
+    snapshot_epoch: Positive = 10
+    exits: Stages = (1,)
+    exit_weights: Weights = ()
+    best_every: Whole = 0
     options: dict = field(default_factory=dict)
-    record_model: str | Callable = ""
+    record_model: Network = ""
 
-    def __post_init__(self):
-        method = find_method(self.method)
-        builders.find_builder(self.model)
-        if self.record_model:
-            builders.find_builder(self.record_model)
-            if self.record_model == self.model or not method.reads:  # then it says nothing
-                object.__setattr__(self, "record_model", "")
-        object.__setattr__(self, "options", method.of_set.get(self.dataset, {}) | self.options)
-        keep_count(1, self.prune_ratio)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise ValueError(f"seed must be a whole number from 0; got {self.seed!r}")
-        object.__setattr__(self, "exits", tuple(self.exits))
-        object.__setattr__(self, "exit_weights", tuple(self.exit_weights))
-        for name, least in (
-            ("num_samples", 0),
-            ("snapshot_epoch", 1),
-            ("best_every", 0),
-            ("record_epochs", 1),
-        ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be a whole number from {least}; got {value!r}")
-        if self.record.budget != "epochs":
+    @field_validator("record")
+    @classmethod
+    def _is_counted_in_epochs(cls, record):
+        if record.budget != "epochs":
             raise ValueError(
                 "a watched training is counted in epochs: record needs that budget; got "
-                f"{self.record.budget!r}"
+                f"{record.budget!r}"
             )
-        if not 1 <= self.record_epochs <= self.record.epochs:
+        return record
+
+    @field_validator("record_epochs")
+    @classmethod
+    def _fits_record(cls, epochs, info):
+        record = info.data.get("record")
+        if record and epochs > record.epochs:
             raise ValueError(
-                f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); "
-                f"got {self.record_epochs}"
+                f"record_epochs must be 1..{record.epochs} (the record recipe's epochs); got "
+                f"{epochs}"
             )
-        exit_checks.check_exits(method, self.watched, self.exits, self.exit_weights)
-        rehearse(
-            method,
-            self.options,
-            epochs=self.record_epochs,
-            prune_ratio=self.prune_ratio,
-            exits=len(self.exits),
-        )
+        return epochs
+
+    @field_validator("options")
+    @classmethod
+    def _suit_method(cls, options, info):
+        fine = info.data
+        if "method" not in fine:
+            return options
+        method = find_method(fine["method"])
+        options = method.of_set.get(fine.get("dataset"), {}) | options
+        names = [name for part in method.option_names for name in part]
+        if others := [str(name) for name in options if name not in names]:
+            raise ValueError(unknown(f"{method.name} has no setting", others, names))
+        if "record_epochs" in fine:  # for what was refused, something that asks for little
+            ratio, exits = fine.get("prune_ratio", 0.9), len(fine.get("exits", (0, 1)))
+            rehearse(method, options, epochs=fine["record_epochs"], prune_ratio=ratio, exits=exits)
+        return options
+
+    @field_validator("record_model")
+    @classmethod
+    def _suits_method(cls, record_model, info):
+        """Empty where it says nothing. The exits are those of the network that is watched."""
+        fine = info.data
+        if record_model:
+            builders.find_builder(record_model)
+        if not {"method", "model"} <= fine.keys():
+            return record_model
+        method = find_method(fine["method"])
+        if record_model == fine["model"] or not method.reads:
+            record_model = ""
+        if {"exits", "exit_weights"} <= fine.keys():
+            watched = record_model or fine["model"]
+            exit_checks.check_exits(method, watched, fine["exits"], fine["exit_weights"])
+        return record_model
 
     @property
     def how(self) -> Method:
@@ -121,16 +157,18 @@ class Trial:
         return self.record_model or self.model
 
     def plain(self) -> dict:
-        """As a dict of plain values, for keys and files; record_model only where there is one."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        found |= {
-            "method": self.how.name,
-            "model": model_name(self.model),
-            "record": self.record.plain(),
-            "retrain": self.retrain.plain(),
-        }
-        found["record_model"] = model_name(self.record_model)
-        return {name: value for name, value in found.items() if name != "record_model" or value}
+        """As a dict of plain values, for keys and files; settings that came after 0.7 only where
+        they differ from the default, so that keys stay.
+        """
+        return {name: _plain(value) for name, value in told(self, always=_FIRST).items()}
+
+
+def _plain(value):
+    if isinstance(value, Recipe):
+        return value.plain()
+    if isinstance(value, Method):
+        return value.name
+    return model_name(value) if callable(value) else value
 
 
 @dataclass(frozen=True, eq=False)
