@@ -210,7 +210,7 @@ def test_a_leftover_under_our_own_process_number_is_no_obstacle(tmp_path):
 HOLDER = """
 import sys, time
 from pathlib import Path
-from dpkit import store
+from dpkit import storage
 name, log = sys.argv[1:]
 with storage.locked(name):
     with open(log, "a") as file:
@@ -253,7 +253,7 @@ def test_threads_and_processes_that_claim_one_name_take_turns(tmp_path):
     program = f"""
 import threading, time
 from pathlib import Path
-from dpkit import store
+from dpkit import storage
 counter = Path({str(counter)!r})
 def count():
     for _ in range(10):
