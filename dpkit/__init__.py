@@ -1,12 +1,10 @@
-"""dpkit: learn dataset pruning and do it. Names load on first use, so `import dpkit` stays
-quick.
-"""
+"""dpkit: learn dataset pruning and do it. Names load on first use: `import dpkit` is quick."""
 
 import sys
 
 from lazy_loader import attach_stub
 
-from dpkit._moved import RENAMED, Moved
+from dpkit._moved import RENAMED, WHERE, Moved
 
 _get, _dir, __all__ = attach_stub(__name__, __file__)
 sys.meta_path.insert(0, Moved())
@@ -40,4 +38,4 @@ def _version():
 
 
 def __dir__():
-    return __all__
+    return sorted({*__all__, *WHERE})  # the modules of before too: people's notebooks use them

@@ -1,6 +1,4 @@
-"""Modules that stood loose in dpkit/ before 0.9: the old name is another name of the same
-module.
-"""
+"""Modules that stood loose in dpkit/ before 0.9: the old name still is the same module."""
 
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder

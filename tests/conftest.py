@@ -41,6 +41,13 @@ def pytest_collection_modifyitems(config, items):
         items=[item for item in items if "soaked" in item.fixturenames and not soaking]
     )
     items[:] = [item for item in items if "soaked" not in item.fixturenames or soaking]
+    for (
+        item
+    ) in items:  # with pytest-xdist: what shares a cluster, or what a file made once, together
+        group = "cluster" if "watched_cluster" in item.fixturenames else item.path.stem
+        if item.path.stem == "test_notebooks":
+            group = item.nodeid
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True)

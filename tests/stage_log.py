@@ -84,7 +84,7 @@ def dask_setup(worker):
     from dpkit.training import checkpoint
 
     folder = Path(os.environ[FOLDER])
-    done_once, train, keep = stages._done_once, stages.train, checkpoint.Checkpoint.keep
+    done_once, train, keep = stages.done_once, stages.train, checkpoint.Checkpoint.keep
 
     def note(*words):
         log = os.open(
@@ -127,7 +127,7 @@ def dask_setup(worker):
         keep(self, report, *arguments, **more)
         note("epoch", self.folder.name.removesuffix("-partial"), report.epoch)
 
-    stages._done_once, stages.train, checkpoint.Checkpoint.keep = (
+    stages.done_once, stages.train, checkpoint.Checkpoint.keep = (
         noted_once,
         noted_train,
         noted_keep,

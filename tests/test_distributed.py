@@ -28,24 +28,8 @@ ROOT = Path(__file__).parents[1]
 N = 201  # odd: the two shares of a batch differ
 RECIPE = Recipe(budget="steps", steps=10, batch_size=64, lr=0.05)  # the third epoch is cut short
 
-README = """\
-import torch
-
-import dpkit
-
-torch.distributed.init_process_group()
-first = torch.distributed.get_rank() == 0
-images = dpkit.load("digits")                            # each process loads the whole set
-net = dpkit.make_net("small_cnn", images, seed=0)
-reports = []
-for report in dpkit.train(net, images, dpkit.Recipe(epochs=10), seed=0, checkpoint="run"):
-    reports.append(report)                               # the same in every process
-    if first:
-        print(f"epoch {report.epoch}: loss {report.loss:.3f}", flush=True)
-if first:
-    dpkit.TrainingDynamics.from_reports(reports, images.labels.cpu().numpy()).save("record")
-torch.distributed.destroy_process_group()
-"""
+PAGE = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
+TRAIN = re.search(r"```python\n# train.py\n(.*?)```", PAGE, re.DOTALL)[1]
 
 
 def torchrun(folder, code, *arguments):
@@ -135,10 +119,10 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
-from dpkit import Recipe, Recorder, make_net, store, training
+from dpkit import Recipe, Recorder, make_net, store
 from dpkit.models import StagedNet
 from dpkit.recorder import indexed
-from dpkit.training import train
+from dpkit.training import loop, train
 
 """
     + f"N, RECIPE = {N}, {RECIPE!r}\n"
@@ -404,7 +388,7 @@ BEFORE = """
 import os, signal, sys
 from torch.distributed import get_rank
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from dpkit import training
+from dpkit.training import loop
 
 loop._Checkpoint.__init__.__defaults__ = (0.0,)  # written after every epoch
 steps = []
@@ -422,11 +406,11 @@ open(f"steps_{os.environ['RANK']}", "w").write(str(len(steps)))
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """A folder where process 1 was killed in the third batch of epoch 3 of README's script; the
+    """A folder where process 1 was killed in the third batch of epoch 3 of the page's script; the
     code, the output, seconds.
     """
     folder = tmp_path_factory.mktemp("killed")
-    return folder, *torchrun(folder, BEFORE + README + AFTER, 3 * 11 + 2)
+    return folder, *torchrun(folder, BEFORE + TRAIN + AFTER, 3 * 11 + 2)
 
 
 def test_a_killed_process_ends_the_training_within_seconds_and_the_other_says_so(killed):
@@ -447,7 +431,7 @@ def test_a_killed_process_ends_the_training_within_seconds_and_the_other_says_so
 def test_the_same_command_goes_on_to_the_undisturbed_numbers(killed, both):
     folder = killed[0]
     assert json.loads((folder / "run" / "training.json").read_text())["world_size"] == 2
-    code, output, _ = torchrun(folder, BEFORE + README + AFTER, -1)
+    code, output, _ = torchrun(folder, BEFORE + TRAIN + AFTER, -1)
     assert code == 0, output
     assert re.findall(r"epoch (\d+):", output) == [str(epoch) for epoch in range(10)], output
     assert [(folder / f"steps_{rank}").read_text() for rank in range(2)] == [

@@ -515,13 +515,13 @@ def names(monkeypatch):
         except Named as named:
             return named.args[0]
 
-    monkeypatch.setattr(stages, "_done_once", stop)
+    monkeypatch.setattr(stages, "done_once", stop)
     monkeypatch.setattr(stages, "compute_environment", lambda images, recipe: AROUND)
     for stage, version in {"record": 2, "score": 1, "select": 1, "retrain": 1}.items():
         monkeypatch.setitem(stages.VERSIONS, stage, version)
 
     def names(trial):
-        evidence = SimpleNamespace(folder=Path("record-of-it"))
+        evidence = SimpleNamespace(folder=Path("record-of-it"), name="record-of-it")
         images, exits = (
             SimpleNamespace(fingerprint="pixels"),
             {"exits": (1,)} if exits_of(trial) else {},
@@ -654,8 +654,8 @@ def test_a_worker_with_another_method_makes_no_row(names, monkeypatch, tmp_path,
     for stage in ("record", "score", "select", "retrain"):
         found = sweeps._step(stage, pack(trial), None, str(tmp_path), "cpu", here)
         assert (
-            "has another mine or small_cnn than the process that asked" in found["failed"]
-            and found["passing"]
+            "has another mine or small_cnn than the process that asked" in found.reason
+            and found.transient
         )
 
 

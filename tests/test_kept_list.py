@@ -275,11 +275,11 @@ def test_a_single_path_is_no_list():
         find_kept([], FILES)
 
 
-# ---- the README ----------------------------------------------------------------------------------
+# ---- docs/prune.md -------------------------------------------------------------------------------
 
 
 class Imagefolder:
-    """As much of a Hugging Face dataset as the README uses."""
+    """As much of a Hugging Face dataset as the page uses."""
 
     def __init__(self, paths):
         self.column = as_hugging_face(paths)
@@ -292,7 +292,7 @@ class Imagefolder:
         return [self.column[row]["path"] for row in rows]
 
 
-def test_every_line_of_the_readme_takes_the_kept_images(tmp_path, monkeypatch):
+def test_every_line_of_the_page_takes_the_kept_images(tmp_path, monkeypatch):
     torchvision = pytest.importorskip("torchvision")
     import torch
 
@@ -310,9 +310,8 @@ def test_every_line_of_the_readme_takes_the_kept_images(tmp_path, monkeypatch):
         os.path.relpath(path, "photos")
         for path, _ in torchvision.datasets.ImageFolder("photos").samples
     ]
-    block = re.search(
-        r"```python\n(kept.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
-    )[1]
+    page = (ROOT / "docs" / "prune.md").read_text(encoding="utf-8")
+    block = re.search(r"```python\n(kept.*?)```", page, re.DOTALL)[1]
     names = {
         "dpkit": dpkit,
         "torch": torch,

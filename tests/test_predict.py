@@ -64,7 +64,7 @@ def test_every_exit_is_in_the_snapshot_and_the_last_one_is_judged():
     images = toy_images(20, device="cpu")[0]
 
     class TwoExits(torch.nn.Module):
-        def look(self, x):
+        def features_and_exits(self, x):
             right = F.one_hot(images.labels, 3).float() * 9
             return x.mean((2, 3)), [-right, right]
 

@@ -37,6 +37,7 @@ PACKAGES = {
         "numpy",
         "platformdirs",
         "filelock",
+        "pydantic",
         "torch",
     },  # torch: only where it is loaded already
     "records": {"numpy", "scipy"},
@@ -114,10 +115,10 @@ def test_the_picture_names_every_room():
 @pytest.mark.parametrize(
     ("line", "absent"),
     [
-        ("import dpkit", "torch numpy pandas matplotlib papermill"),
-        ("import dpkit.cli", "torch numpy pandas matplotlib papermill"),
-        ("import dpkit.reports", "torch pandas matplotlib papermill"),
-        ("import dpkit.methods.catalog", "torch pandas matplotlib papermill"),
+        ("import dpkit", "torch numpy pandas matplotlib papermill pydantic"),
+        ("import dpkit.cli", "torch numpy pandas matplotlib papermill pydantic"),
+        ("import dpkit.reports", "torch pandas matplotlib papermill pydantic"),
+        ("import dpkit.methods.catalog", "torch pandas matplotlib papermill pydantic"),
         (
             "import dpkit.experiments.trials",
             "papermill jupyter_client nbconvert nbformat distributed dask matplotlib",
@@ -132,10 +133,26 @@ def test_importing_loads_no_more_than_it_needs(python, line, absent):
 # ---- names ---------------------------------------------------------------------------------------
 
 
-def test_every_public_name_resolves_to_something_that_is_not_a_module():
-    assert sorted(dpkit.__all__) == sorted(set(dpkit.__all__))
-    for name in dpkit.__all__:
-        assert not isinstance(getattr(dpkit, name), ModuleType), name
+def test_every_public_name_resolves_and_rooms_are_modules():
+    assert len(dpkit.__all__) == len(set(dpkit.__all__))
+    modules = {name for name in dpkit.__all__ if isinstance(getattr(dpkit, name), ModuleType)}
+    others = {"checks", "explorers", "two_point", "grids", "publishing", "results", "stages"}
+    assert modules == {*ROOMS, *others, "sweeps", "trials"}
+
+
+def test_names_and_modules_complete_in_a_notebook_and_in_an_editor():
+    assert {"dual", "checks", "records", "store"} <= set(dir(dpkit))
+    jedi = pytest.importorskip("jedi")
+    for make in (jedi.Script, lambda code: jedi.Interpreter(code, [{"dpkit": dpkit}])):
+        found = {one.name for one in make("import dpkit\ndpkit.ch").complete(2, 8)}
+        assert "checks" in found
+        found = {one.name for one in make("import dpkit\ndpkit.du").complete(2, 8)}
+        assert "dual" in found
+        (signature,) = make("import dpkit\ndpkit.dual(").get_signatures(2, 11)
+        assert [one.name for one in signature.params] == ["dynamics", "window"]
+    core = pytest.importorskip("IPython.core.completer")
+    completer = core.IPCompleter(namespace={"dpkit": dpkit}, use_jedi=False)
+    assert any("checks" in one for one in completer.complete("dpkit.ch")[1])
 
 
 def test_a_wrong_name_is_told_what_there_is():

@@ -15,7 +15,7 @@ from dpkit import storage
 from dpkit.data.image_set import load
 from dpkit.experiments import stages
 from dpkit.experiments.costs import Cost
-from dpkit.experiments.trials import Trial, record_of, run_trial
+from dpkit.experiments.trials import Trial, run_of, run_trial
 from dpkit.methods import catalog
 from dpkit.methods.catalog import METHODS
 from dpkit.nets import builders
@@ -182,8 +182,8 @@ def test_the_accuracy_is_the_retrained_networks_on_the_test_set(tmp_path):
     row = run(tmp_path, method="random")
     images = load("digits", device="cpu").first(N)
     kept = images.subset(keep_random(N, N // 2, rng=0))
-    net = make_net("small_cnn", images, seed=stages._derived(0, 2))
-    list(train(net, kept, CELL.retrain, seed=stages._derived(0, 3)))
+    net = make_net("small_cnn", images, seed=stages.derived_seed(0, 2))
+    list(train(net, kept, CELL.retrain, seed=stages.derived_seed(0, 3)))
     found = evaluate(net, load("digits", split="test", device="cpu"))
     assert found.num_samples == 500 and (row["accuracy"], row["test_loss"]) == (
         found.accuracy,
@@ -197,8 +197,8 @@ def test_the_evidence_is_of_the_recorded_epochs_and_no_more(finished):
     evidence = stages.record(
         images, model="small_cnn", recipe=CELL.record, epochs=EPOCHS, seed=0, cache=cache
     )
-    net = make_net("small_cnn", images, seed=stages._derived(0, 0))
-    training = train(net, images, CELL.record, seed=stages._derived(0, 1))
+    net = make_net("small_cnn", images, seed=stages.derived_seed(0, 0))
+    training = train(net, images, CELL.record, seed=stages.derived_seed(0, 1))
     reports = [next(training) for _ in range(EPOCHS)]
     expected = TrainingDynamics.from_reports(reports, images.labels)
     assert np.array_equal(evidence.dynamics.target_prob, expected.target_prob)
@@ -210,7 +210,7 @@ def test_the_evidence_is_of_the_recorded_epochs_and_no_more(finished):
 
 
 def test_seeds_differ_in_every_stage():
-    drawn = {stages._derived(seed, stage) for seed in range(5) for stage in range(4)}
+    drawn = {stages.derived_seed(seed, stage) for seed in range(5) for stage in range(4)}
     assert len(drawn) == 20
 
 
@@ -355,11 +355,13 @@ def accuracies(epochs):
     own.
     """
     images, test = load("digits", device="cpu").first(N), load("digits", split="test", device="cpu")
-    net = make_net("small_cnn", images, seed=stages._derived(0, 2))
+    net = make_net("small_cnn", images, seed=stages.derived_seed(0, 2))
     kept = images.subset(keep_random(N, N // 2, rng=0))
     return [
         evaluate(net, test).accuracy
-        for _ in train(net, kept, replace(CELL.retrain, epochs=epochs), seed=stages._derived(0, 3))
+        for _ in train(
+            net, kept, replace(CELL.retrain, epochs=epochs), seed=stages.derived_seed(0, 3)
+        )
     ]
 
 
@@ -542,7 +544,10 @@ def test_another_test_set_is_another_result(tmp_path):
         ({"method": "duel"}, "unknown method 'duel'; .*did you mean dual"),
         ({"model": "resnet"}, "unknown model 'resnet'"),
         ({"dataset": "digit"}, "unknown dataset 'digit'; there are digits"),
-        ({"prune_ratio": 1.0}, r"fraction removed and must be in \[0, 1\); got 1\.0"),
+        (
+            {"prune_ratio": 1.0},
+            r"prune_ratio must be a number in \[0, 1\), the fraction removed; got 1\.0",
+        ),
         ({"prune_ratio": -0.1}, "got -0.1"),
         (
             {"record_epochs": 13},
@@ -575,11 +580,11 @@ def test_another_test_set_is_another_result(tmp_path):
         ({"method": "dual+beta", "options": {"c_d": -1}}, "c_d must be a number above 0"),
         (
             {"method": "random", "options": {"window": 2}},
-            "random takes the settings per_class; got window",
+            "random has no setting 'window'; there are per_class",
         ),
         ({"num_samples": 1298}, r"first\(n\) needs 1\.\.1297"),
         ({"num_samples": -1}, "got -1"),
-        ({"options": {"c_d": 4}}, "dual takes the settings window, .*; got c_d"),
+        ({"options": {"c_d": 4}}, "dual has no setting 'c_d'; there are window, "),
         (
             {"method": "ccs", "prune_ratio": 0.25, "options": {"cutoff": 0.2501}},
             "cutoff must not be above the prune ratio: it ",
@@ -665,10 +670,10 @@ def record_of_toys(cache, snapshot_epoch, watch=None):
 
 def test_the_snapshot_is_of_the_network_after_that_many_epochs(tmp_path):
     images, _ = stages.load_sets("digits", N, "cpu")
-    net = make_net("small_cnn", images, seed=stages._derived(0, 0))
+    net = make_net("small_cnn", images, seed=stages.derived_seed(0, 0))
     looked = [
         take_snapshot(net, images).probs
-        for _ in train(net, images, CELL.record, seed=stages._derived(0, 1))
+        for _ in train(net, images, CELL.record, seed=stages.derived_seed(0, 1))
     ]
     for epochs, expected in ((2, looked[1]), (99, looked[3])):
         assert np.array_equal(record_of_toys(tmp_path, epochs).snapshot.probs, expected)
@@ -676,10 +681,10 @@ def test_the_snapshot_is_of_the_network_after_that_many_epochs(tmp_path):
 
 def test_the_final_snapshot_is_of_the_network_as_recording_left_it(tmp_path):
     images, _ = stages.load_sets("digits", N, "cpu")
-    net = make_net("small_cnn", images, seed=stages._derived(0, 0))
+    net = make_net("small_cnn", images, seed=stages.derived_seed(0, 0))
     looked = [
         take_snapshot(net, images)
-        for _ in train(net, images, CELL.record, seed=stages._derived(0, 1))
+        for _ in train(net, images, CELL.record, seed=stages.derived_seed(0, 1))
     ]
     evidence = record_of_toys(tmp_path, 2)
     assert np.array_equal(evidence.final.probs, looked[3].probs)
@@ -713,7 +718,7 @@ def test_a_record_that_goes_on_after_its_snapshot_keeps_the_early_one(tmp_path, 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        record_of_toys(tmp_path / "b", 2, on_epoch=stop)
+        record_of_toys(tmp_path / "b", 2, watch=stop)
     resumed = record_of_toys(tmp_path / "b", 2)
     assert np.array_equal(resumed.snapshot.probs, undisturbed.snapshot.probs)
     assert np.array_equal(resumed.final.probs, undisturbed.final.probs)
@@ -733,8 +738,8 @@ def test_only_methods_that_read_exits_watch_a_network_with_them(tmp_path):
     assert early["exits"] == "after 0 1 weights 1 1 2" and plain["exits"] == ""
     said = [json.loads(file.read_text())["key"] for file in tmp_path.glob("record-*/manifest.json")]
     assert sorted(key.get("exits", []) for key in said) == [[], [0, 1]]
-    images, _ = stages.load_sets("digits", N, "cpu")
-    seen = record_of(replace(cell, method="eeprune"), images, cache=tmp_path)
+    sets = stages.load_sets("digits", N, "cpu")
+    seen = run_of(replace(cell, method="eeprune"), *sets, cache=tmp_path).until("record").evidence
     assert seen.final.probs.shape == (3, N, 10)
     assert early["keep"] >= keep_count(N, 0.2)
 

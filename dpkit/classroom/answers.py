@@ -65,7 +65,7 @@ class Answers:
 
     limits: sandbox.Limits.   trust: without a sandbox.   hidden: folders to keep out of sight.
     alone:  this process has no other children, and those whose parents are gone come to it
-        (marker.adopt).
+            (marker.adopt).
     """
 
     def __init__(self, limits, *, trust=False, hidden=(), alone=False):

@@ -50,8 +50,9 @@ def grade(
 
     source:  folder of the source notebooks; by default notebooks/assignments here, else those that
         come with dpkit.
-    student: grade this one's again, and nobody else's.   assignment: only this one.   trust:
-        without a sandbox.
+    student: grade this one's again, and nobody else's.
+    assignment: only this one.
+    trust:   without a sandbox.
     limits:  sandbox.Limits.   say: called with each line of progress.
     Returns the rows of grades.csv.  Raises Refused; OSError if the results cannot be written.
     """
@@ -218,9 +219,7 @@ def _graded(one, *, cells, sources, job, out, again, running) -> tuple[dict, boo
 
 
 def _surprise(error) -> str:
-    """A remark for what we did not think of: whatever is in a submission, it is the end of no
-    other.
-    """
+    """A remark for what we did not think of: no submission is the end of another."""
     told = f"{type(error).__name__}: {str(error)[:200]}".encode(errors="replace").decode()
     return f"could not be graded ({told}); look at the file yourself"
 

@@ -17,11 +17,11 @@ KIND, MANIFEST = "Handout", "manifest.json"
 
 
 def make_assignments(source=None, out="classroom") -> list[str]:
-    """Write <out>/handout/<stem>/<stem>.ipynb and <out>/tutorials/<stem>.ipynb for every source
-    notebook in `source`: by default notebooks/assignments here, else those that come with dpkit.
+    """Write <out>/handout/<stem>/<stem>.ipynb and <out>/tutorials/<stem>.ipynb.
 
-    Whole or not at all; an earlier handout of these assignments is replaced, anything else in `out`
-    is refused. Returns the stems.
+    `source` holds the source notebooks: by default notebooks/assignments here, else those that come
+    with dpkit. Whole or not at all; an earlier handout of these assignments is replaced, anything
+    else in `out` is refused. Returns the stems.
     Raises Refused with every mistake in the sources, FileExistsError, OSError.
     """
     import nbformat
@@ -86,9 +86,7 @@ def _check_ours(out, stems) -> None:
 
 
 def tutorial(path):
-    """The source without hidden tests and without the teacher's own cells: solutions and visible
-    tests stay.
-    """
+    """The source without hidden tests and the teacher's cells: solutions and visible tests stay."""
     from nbgrader.preprocessors import ClearHiddenTests
 
     notebook = _without_teacher(path)

@@ -1,5 +1,4 @@
-"""Marks one submission, in a process of its own: test cells run here, the student's cells in a
-worker.
+"""Marks one submission, in a process of its own: tests run here, the student's cells in a worker.
 
     python -m dpkit.classroom.marker < job.json        the job is written by dpkit.classroom.grading
 
@@ -67,9 +66,9 @@ def mark(steps, answers):
     "broken": why or None}.
 
     steps: [{"role": "setup" | "student" | "test", "name", "source", "own"}, ...], as merged; other
-        roles are passed over.
+           roles are passed over.
     failed: why a test gives no points, or what a student's cell did.  broken: the assignment's own
-        fault; nothing follows.
+            fault; nothing follows.
     """
     namespace, troubles, room = {"__name__": "__main__", "__builtins__": builtins}, [], ROOM
     for number, step in enumerate(steps):
@@ -238,9 +237,7 @@ def hidden_lines(lines) -> list[bool]:
 
 
 def headline(message) -> str:
-    """The sentence in a message that says what is wrong; numpy.testing puts it in its second
-    line.
-    """
+    """The sentence in a message that says what is wrong; numpy.testing's is its second line."""
     lines = [line.strip() for line in message.splitlines() if line.strip()] or [""]
     numpy = len(lines) > 1 and re.match(
         r"(Not equal to tolerance|Arrays are not|Items are not)", lines[0]

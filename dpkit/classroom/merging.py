@@ -21,9 +21,7 @@ class Unusable(ValueError):
 
 
 def read_submission(path) -> tuple[list[dict], bytes]:
-    """The cells of a student's notebook as {"kind", "id", "key", "source"}, and the file's bytes.
-    Raises Unusable.
-    """
+    """A student's cells as {"kind", "id", "key", "source"}, and the file's bytes, or Unusable."""
     path = Path(path)
     try:
         about = os.lstat(path)
@@ -94,11 +92,11 @@ def merge(cells: list[Cell], student: list[dict]) -> list[dict]:
     """The steps of the marking, in order: {"role", "name", "source", "shown", "kind", "points",
     "own", "there", "answered"}.
 
-    role:     setup, student, test, written or text.    name: the source cell's; of an added cell,
-        that of the one before it.
+    role:     setup, student, test, written or text.
+    name:     the source cell's; of an added cell, that of the one before it.
     shown:    what stands on the feedback page: for a test, its visible part.
-    own:      whether the text is the student's.   there: whether the student's notebook has a cell
-        of that name.
+    own:      whether the text is the student's.
+    there:    whether the student's notebook has a cell of that name.
     answered: of an answer: whether the student changed what was handed out.
     """
     places = {cell.key: cell for cell in cells}

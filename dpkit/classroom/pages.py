@@ -1,6 +1,4 @@
-"""The pages of the grading: feedback for one student, and a summary that names no student. Neither
-loads anything.
-"""
+"""The pages of the grading: feedback for a student, a summary without names. They load nothing."""
 
 import errno
 import multiprocessing
@@ -21,8 +19,7 @@ FULL = 3  # exit code of the process that makes a page: the disk is full, or may
 
 
 def write_feedback(path, row, steps, results, comments) -> str | None:
-    """Write one student's page, in a process of its own. Returns None; or why the page holds the
-    points alone.
+    """Write a student's page, in its own process. Returns None; or why it holds points alone.
 
     Raises OSError if the disk is full. The arguments are feedback_page's.
     """
@@ -74,8 +71,9 @@ def _write(path, text):
 def feedback_page(row, steps, results, comments) -> str:
     """What one student gets back.
 
-    row: the student's row.   steps: as merged.   results: number of a step, as text -> what the
-        marker said of it.
+    row: the student's row.
+    steps: as merged.
+    results: number of a step, as text -> what the marker said of it.
     comments: question -> the teacher's words on a written answer.
     """
     from nbformat.v4 import new_code_cell, new_markdown_cell
@@ -140,9 +138,7 @@ def _head(row) -> str:
 
 
 def summary_page(rows) -> str:
-    """For each assignment: how many handed in, the mean of every question, and the commonest
-    messages.
-    """
+    """For each assignment: how many handed in, the mean of every question, common messages."""
     stems = list(dict.fromkeys(row["assignment"] for row in rows if row["questions"]))
     body, headings = [], []
     for stem in stems:

@@ -34,9 +34,12 @@ ETC = (
 
 @dataclass(frozen=True)
 class Limits:
-    """seconds: of one cell or one call.  total: seconds of one submission, the tests included.
-    memory: bytes, of all processes of one submission together.  processes: at most so many at once,
-        and eight times as many threads.
+    """What a submission may use.
+
+    seconds:   of one cell or one call.
+    total:     seconds of one submission, the tests included.
+    memory:    bytes, of all processes of one submission together.
+    processes: at most so many at once, and eight times as many threads.
     """
 
     seconds: float = 20.0
@@ -77,7 +80,7 @@ def command(arguments, hidden=()) -> list[str]:
     """The command line that runs Python with these arguments in a sandbox.
 
     hidden: folders that must not be seen even where they lie under something Python needs, e.g.
-        below /usr.
+            below /usr.
     """
     package = (
         Path(__file__).resolve().parents[1]

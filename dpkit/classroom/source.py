@@ -3,9 +3,11 @@ see of it.
 
 Plain nbgrader metadata says it, so nbgrader itself can grade the same file:
     setup    locked code, neither grade nor solution: runs before everything that needs it, in both
-    processes answer   code with solution, no grade: the student's
+             processes
+    answer   code with solution, no grade: the student's
     test     code with grade, no solution: points; may hold a hidden part; runs where no student
-    code is written  text with grade and solution: read by the teacher
+             code is
+    written  text with grade and solution: read by the teacher
     teacher  tagged "teacher": the report's own cells; no student gets them
     plain    anything else: text, and code to look at things with
 A question is all test and written cells of one name without its last number: dual-score-1 and
@@ -26,8 +28,11 @@ LIKE_MARKER = re.compile(r"\s*#+\W*(begin|end)\W+(hidden|solution)", re.I)
 
 @dataclass(frozen=True)
 class Cell:
-    """key: the grade_id, or the cell's id where it has none.   source: the teacher's.   handed: as
-    the student gets it.
+    """One cell of the source.
+
+    key:    the grade_id, or the cell's id where it has none.
+    source: the teacher's.
+    handed: as the student gets it.
     """
 
     role: str
@@ -69,9 +74,7 @@ def find_sources(folder) -> dict[str, Path]:
 
 
 def read_source(path) -> list[Cell]:
-    """The cells of an assignment without the teacher's own. Raises Refused with every mistake in
-    it.
-    """
+    """The cells of an assignment without the teacher's. Raises Refused with every mistake."""
     notebook = read_notebook(path)
     mistakes, cells = [], []
     for number, cell in enumerate(notebook["cells"]):

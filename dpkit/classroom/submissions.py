@@ -1,6 +1,4 @@
-"""What lies in a folder of submissions: <student>/<stem>.ipynb, or nbgrader's
-<student>/<stem>/<stem>.ipynb.
-"""
+"""A folder of submissions: <student>/<stem>.ipynb, or nbgrader's <student>/<stem>/<stem>.ipynb."""
 
 import os
 import unicodedata
@@ -80,9 +78,7 @@ def _of_student(place) -> list[Submission]:
 
 
 def _linked(path, place) -> str:
-    """A link that came with a student's files could lead to another student's, or to the
-    solutions.
-    """
+    """A link that came with a student's files could lead to another student's, or to solutions."""
     linked = path.parent != place and path.parent.is_symlink()
     return (
         "its folder is not one of its own but a link; hand in the notebook itself" if linked else ""

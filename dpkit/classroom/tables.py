@@ -18,11 +18,10 @@ READING = ("student", "assignment", "question", "points", "comment")
 
 
 def points_of(step, done, written) -> float | None:
-    """The points of a test or a written answer, by nbgrader's rules; None while the teacher has not
-    read it.
+    """The points of a test or a written answer, by nbgrader's rules; None while it is not read.
 
-    done: what the marker said of a test, None if it did not get there.   written: (points, comment)
-        by the teacher.
+    done: what the marker said of a test, None if it did not get there.
+    written: (points, comment) by the teacher.
     """
     from nbformat import from_dict
     from nbgrader.utils import determine_grade
@@ -166,12 +165,13 @@ def lost_rows(path, found) -> list[tuple[str, str]]:
 
 
 def read_written(path, found, cells) -> tuple[dict, list[str]]:
-    """The teacher's points on written answers. Returns ((student, assignment, question) -> (points,
-    comment), mistakes).
+    """The teacher's points on written answers.
 
-    cells: stem -> the source's cells.   Semicolons and decimal commas, as some spreadsheets write
-    them, are read too. Raises Refused if the file as a whole cannot be read: without it all points
-    on written answers would be gone.
+    cells: stem -> the source's cells.
+    Semicolons and decimal commas, as some spreadsheets write them, are read too.
+    Returns ((student, assignment, question) -> (points, comment), mistakes).
+    Raises Refused if the file as a whole cannot be read: without it all points on written answers
+    would be gone.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

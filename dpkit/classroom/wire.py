@@ -1,5 +1,4 @@
-"""Values between two processes that do not trust each other: JSON and raw numbers in frames, never
-pickle.
+"""Values between two processes that do not trust each other: JSON and raw numbers, never pickle.
 
 A message is a dict. Its values may be None, bool, numbers, text, lists, tuples, sets and dicts of
 those, numpy arrays and scalars, torch tensors, numpy Generators (by the state of their bit
@@ -199,10 +198,9 @@ def generator(state):
 
 
 def send(fd, message: dict, blobs=(), *, deadline=math.inf) -> None:
-    """Write a message whose values are JSON already. fd: non-blocking if there is a deadline, in
-    time.monotonic() seconds.
+    """Write a message whose values are JSON already.
 
-    Raises Silence at the deadline, Unsendable if it is too large, OSError if nobody reads.
+    fd: non-blocking if there is a deadline, in time.monotonic() seconds.
     """
     text = json.dumps({**message, "blobs": [len(blob) for blob in blobs]}).encode()
     rest = sum(map(len, blobs))
@@ -219,8 +217,9 @@ def send(fd, message: dict, blobs=(), *, deadline=math.inf) -> None:
 
 
 def receive(fd, *, deadline=math.inf) -> tuple[dict, list]:
-    """Read one message. Returns (message, blobs). Raises Silence at the deadline, EOFError at the
-    end, Garbled.
+    """Read one message. Returns (message, blobs).
+
+    Raises Silence at the deadline, EOFError at the end, Garbled.
     """
     mark, length, rest = HEAD.unpack(_exactly(fd, HEAD.size, deadline))
     if mark != MARK or length > LONGEST or rest > LARGEST:

@@ -1,10 +1,10 @@
-"""The process in which a student's cells run. It answers the marker's requests until it is ended
-from outside.
+"""The process in which a student's cells run. It answers the marker until it is ended from outside.
 
-    {"do": "run", "source": ...}                  -> {"outputs": [...], "raised": null or {...}}
-    {"do": "fetch", "names": [...]}               -> {"values": {name: value}, "refused": {name:
-    why}} {"do": "call", "function": ..., "arguments"}  -> {"value"} or {"raised"}, with "changed"
-    and "generators"
+    request                                       reply
+    {"do": "run", "source": ...}                  {"outputs": [...], "raised": null or {...}}
+    {"do": "fetch", "names": [...]}               {"values": {name: value}, "refused": {name: why}}
+    {"do": "call", "function": ..., "arguments"}  {"value"} or {"raised"}, with "changed" and
+                                                  "generators"
 
 Nothing here is trusted by the marker: the student's code lives in this very process.
 """

@@ -18,7 +18,7 @@ def add_to(commands) -> None:
     sweep.add_argument(
         "grid",
         metavar="GRID.yaml",
-        help="dataset, method, prune_ratio, seed, record, retrain; see the README",
+        help="dataset, method, prune_ratio, seed, record, retrain; see docs/sweep.md",
     )
     sweep.add_argument(
         "--out", metavar="DIR", help="the sweep's folder (default: sweeps/<name of the grid>)"

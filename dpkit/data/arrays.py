@@ -16,7 +16,7 @@ def checked(images, labels, prefix="", channels=None):
     them by `prefix`.
 
     channels: how many there are for certain, for sets of more than four; None where the caller does
-        not say.
+              not say.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
@@ -88,9 +88,7 @@ def check_range(labels, class_names):
 
 
 def numbers_in(labels) -> np.ndarray:
-    """The classes of labels that have no names: the numbers present, ascending; those below 0 are
-    no classes.
-    """
+    """The classes of labels without names: the numbers present from 0 on, ascending."""
     found = np.unique(labels)
     return found if found.min(initial=0) >= 0 else np.arange(max(1 + int(found.max()), 1))
 
@@ -120,8 +118,8 @@ def numbering_note(numbers) -> tuple:
 def classes_like(train, labels, class_names, name) -> np.ndarray:
     """labels (n,) as numbers of the training set's classes; ValueError for one that it has not.
 
-    train: SetFacts of the training set.   class_names: what the labels stand for; None: they are
-        the training set's numbers.
+    train: SetFacts of the training set.
+    class_names: what the labels stand for; None: they are the training set's numbers.
     """
     theirs = {given: k for k, given in enumerate(train.class_names)}
     numbers = np.unique(labels)
@@ -171,9 +169,7 @@ def check_shape_like(train, train_shape, shape, size, name) -> None:
 
 
 def described(name, labels, class_names, shape=None, total=None, notes=()) -> str:
-    """A set in a line, and a line for each note.   shape: (channels, H, W), where pixels were
-    read.
-    """
+    """A set in a line, and a line for each note. shape: (channels, H, W), as pixels were read."""
     counts = np.bincount(labels, minlength=len(class_names))
     each = [f"{label} {count:,}" for label, count in zip(class_names, counts, strict=True)]
     if len(each) > _LISTED:

@@ -1,5 +1,4 @@
-"""A folder of class folders as arrays: <folder>/<class>/<any depth>/<image>, in the order of
-torchvision's ImageFolder.
+"""Class folders as arrays: <folder>/<class>/<any depth>/<image>, in the order of ImageFolder.
 
 So id i here is item i of `torchvision.datasets.ImageFolder(folder)`. Files are decoded by Pillow in
 several threads, once: the pixels are kept in the cache folder until a file, or the size asked for,
@@ -27,8 +26,7 @@ _PART = 4096  # files between two savings
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """The image files of a folder: paths (n,) relative to it, labels (n,) int64, class_names, in
-    ImageFolder's order.
+    """Image files of a folder: relative paths (n,), labels (n,) int64, class_names in order.
 
     notes: a sentence for each kind of thing that was left out.
     """
@@ -41,8 +39,7 @@ class Listing:
 
 
 def list_folder(folder, classes=None, known=None) -> Listing:
-    """Find the image files and their classes; no file is opened. ValueError says what the folder
-    lacks.
+    """Find the image files and their classes; no file is opened. ValueError says what lacks.
 
     classes: names of the class folders, where it is for the caller to say; all others are left out.
     known:   names of the classes of another set, of which this one may lack some.
@@ -88,9 +85,7 @@ def list_folder(folder, classes=None, known=None) -> Listing:
 
 
 def _chosen(folder, root, classes):
-    """Names of the class folders in order: all folders there are, or those that the caller
-    names.
-    """
+    """Names of the class folders in order: all that there are, or those that the caller names."""
     if classes is None:
         return list(root.folders)
     if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):

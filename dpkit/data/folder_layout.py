@@ -69,9 +69,7 @@ _QUALIFIERS = {
 
 @dataclass
 class Branch:
-    """One folder: path from the set's folder, names of its image files, its folders by name, all in
-    order.
-    """
+    """One folder: path from the set's folder, image files' names, folders by name, all in order."""
 
     path: str
     files: list = field(default_factory=list)
@@ -133,9 +131,7 @@ class Walk:
 
 
 def read_tree(folder, endings) -> Walk:
-    """Everything in the folder, links followed as ImageFolder does, but not those that lead back
-    into it.
-    """
+    """Everything in the folder, links followed as ImageFolder does, but not those into itself."""
     found = Walk(Branch(""))
     root = os.path.realpath(folder)
     _read(Path(folder), found.root, found, endings, root, {root})
@@ -184,9 +180,7 @@ def _hidden(name):
 
 
 def _holds_any(real, above):
-    """Whether a folder on the way here lies at `real` or below: following the link would never
-    end.
-    """
+    """Whether a folder on the way here lies at `real` or below: following the link never ends."""
     return any(os.path.commonpath([real, folder]) == real for folder in above)
 
 
@@ -279,9 +273,7 @@ def _words(name):
 
 
 def _copy(folder, outer, tops):
-    """A folder below whose own folders have names of the classes: the whole set, or a part of it,
-    once more.
-    """
+    """A folder below whose own folders have names of the classes: the set once more, or a part."""
     for top in tops.values():
         for branch in top.walk():
             names = branch.inner.keys()
@@ -300,9 +292,7 @@ def _copy(folder, outer, tops):
 
 
 def _repeated(folder, branch, tops):
-    """Years, sites or cameras that each hold folders of the same names: those are the classes, one
-    level deeper.
-    """
+    """Years, sites or cameras that each hold folders of the same names: those are the classes."""
     groups = {name: _unwrapped(top) for name, top in tops.items() if top.inner and not top.files}
     counts = Counter(inner for group in groups.values() for inner in group.inner)
     repeated = [name for name, count in counts.items() if count > 1]
@@ -326,9 +316,7 @@ def _unwrapped(branch):
 
 
 def _parts_of_classes(inner, outer):
-    """Whether the inner names are splits, or differ only by numbers, as persons and days within a
-    class do.
-    """
+    """Whether the inner names are splits, or differ only by numbers, as persons and days do."""
     if _several_splits(inner):
         return True
     stems, above = ({"".join(sorted(_words(name))) for name in names} for names in (inner, outer))
@@ -336,9 +324,7 @@ def _parts_of_classes(inner, outer):
 
 
 def _give(folder, branches):
-    """ "give one of them, photos/train": the first of the branches that can be given; None if none
-    can.
-    """
+    """ "give one of them, photos/train": the first of the branches that can be given, or None."""
     good = (branch for branch in branches if len(branch.inner) > 1 and not fault_of(folder, branch))
     return next((f"give one of them, {Path(folder) / branch.path}" for branch in good), None)
 

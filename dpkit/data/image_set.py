@@ -1,5 +1,4 @@
-"""Image sets as whole tensors on the device: a batch is an index, and crop, flip and normalise are
-one gather.
+"""Image sets as whole tensors on the device: a batch is an index; crop, flip, normalise one gather.
 
 A set of your own is one file <folder>/<name>.npz with uint8 arrays
     train_images (n, H, W) or (n, H, W, 3) · train_labels (n,) whole numbers (or called images and
@@ -51,14 +50,22 @@ from dpkit.records.set_facts import SetFacts
 class ImageSet:
     """A whole image set on one device. Row i of `images` is original sample `ids[i]`.
 
-    images: (n, C, H, W) uint8, channels last in memory.   labels: (n,) int64, on the device.   ids:
-        (n,) int64 numpy.
-    total:  the original set's size; records of a training on a subset have that many rows.
-    mean, std: (C,) in 0..1, of the original training images.   shift, mirror: the set's own
-        augmentation.
-    source, split: what load read; None for arrays.   notes: what was left out, and how labels were
-    numbered, in sentences. Printed, or by describe(), it says its classes with their counts, size,
-    channels and notes.
+    Printed, or by describe(), it says its classes with their counts, size, channels and notes.
+
+    Parameters
+    ----------
+    images : (n, C, H, W) uint8, channels last in memory.
+    labels : (n,) int64, on the device.
+    ids : (n,) int64 numpy.
+    class_names : (number of classes,), in the order of the labels.
+    total : the original set's size; records of a training on a subset have that many rows.
+    name : of the set.
+    mean, std : (C,) in 0..1, of the original training images.
+    shift, mirror : the set's own augmentation: pixels that it is moved by, and left-right
+        mirroring.
+    paths : of the files, where there are some.
+    source, split : what load read; None for arrays.
+    notes : what was left out, and how labels were numbered, in sentences.
     """
 
     images: torch.Tensor
@@ -77,6 +84,8 @@ class ImageSet:
     notes: tuple = ()
 
     def describe(self) -> str:
+        """The set's name, classes with their counts, size, channels and notes, as text."""
+
         return described(
             self.name,
             self.labels.cpu().numpy(),
@@ -93,10 +102,14 @@ class ImageSet:
 
     @property
     def num_classes(self) -> int:
+        """How many classes there are."""
+
         return len(self.class_names)
 
     @property
     def in_channels(self) -> int:
+        """How many channels an image has."""
+
         return self.images.shape[1]
 
     @property
@@ -106,12 +119,15 @@ class ImageSet:
 
     @property
     def device(self) -> torch.device:
+        """Where the images are."""
+
         return self.images.device
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of everything a training reads: pixels, labels, ids, classes, normalisation and
-        augmentation.
+        """SHA-256 of everything that a training reads.
+
+        Pixels, labels, ids, classes, normalisation and augmentation.
         """
         digest = hashlib.sha256(self.images.permute(0, 2, 3, 1).contiguous().cpu().numpy())
         digest.update(self.labels.cpu().numpy())
@@ -132,11 +148,16 @@ class ImageSet:
         return digest.hexdigest()
 
     def to(self, device) -> "ImageSet":
+        """The same set on another device."""
+
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def subset(self, selection) -> "ImageSet":
-        """The kept samples, with their original ids. selection: Selection over the original set, or
-        original ids.
+        """The kept samples, with their original ids.
+
+        Parameters
+        ----------
+        selection : Selection over the original set, or original ids.
 
         Warns, naming them, if classes that were there are left empty.
         """
@@ -193,18 +214,24 @@ class ImageSet:
     # ---- batches ----
 
     def clean(self, rows) -> torch.Tensor:
-        """(B, C, H, W) float32, normalised, not augmented. rows: slice or index tensor into this
-        set.
-        """
+        """(B, C, H, W) float32, normalised, not augmented. rows: slice or index tensor."""
         return self._normalised(self.images.permute(0, 2, 3, 1)[rows])
 
     def augmented(self, rows, offsets, mirrored) -> torch.Tensor:
-        """(B, C, H, W) float32: shifted by zero-padded crops, some mirrored, normalised; one gather
-        for the batch.
+        """A batch as it is trained on: shifted by zero-padded crops, some mirrored, normalised.
 
-        rows (B,);  offsets (2, B) in 0..2*shift, the crop's top and left;  mirrored (B,) bool. All
-        on the device. Equal to torchvision's RandomCrop(padding=shift) and RandomHorizontalFlip at
-        the same draws.
+        One gather for the batch. Equal to torchvision's RandomCrop(padding=shift) and
+        RandomHorizontalFlip at the same draws.
+
+        Parameters
+        ----------
+        rows : (B,), on the device, as all are.
+        offsets : (2, B) in 0..2*shift, the crop's top and left.
+        mirrored : (B,) bool.
+
+        Returns
+        -------
+        (B, C, H, W) float32.
         """
         x = self.images.permute(0, 2, 3, 1)[rows]  # (B, H, W, C)
         _, height, width, _ = x.shape
@@ -227,19 +254,17 @@ class ImageSet:
 
     @cached_property
     def _statistics(self):
-        """(255 mean, 1 / (255 std)), each (C,), made once: a copy to a GPU in every step would make
-        it wait.
-        """
+        """(255 mean, 1 / (255 std)), each (C,), made once: a copy a step would stop a GPU."""
         return 255 * torch.tensor(self.mean, device=self.device), 1 / (
             255 * torch.tensor(self.std, device=self.device)
         )
 
 
 def auto_device(device="auto") -> torch.device:
-    """The device asked for; "auto" is a GPU if there is one, else the CPU. ValueError for others:
-    nothing is tested there.
+    """The requested device; "auto" is a GPU if there is one, else the CPU.
 
-    Under torchrun each process has a GPU of its own: "auto" is cuda:$LOCAL_RANK.
+    Under torchrun each process has a GPU of its own: "auto" is cuda:$LOCAL_RANK. ValueError for
+    other kinds of device: nothing is tested there.
     """
     if device != "auto":
         try:
@@ -279,21 +304,32 @@ def load(
 ) -> ImageSet:
     """An image set, whole, on the device.
 
-    name:   one of DATASETS; the <name> of an .npz of your own in the data folder (see this module's
-            docstring); the path of such an .npz; or the path of a folder of class folders, all of
-            it the training split.
-    split:  "train" or "test".   folder: the data folder; default $DPKIT_DATA, else the user's
-        cache.
-    size:   resize to size x size pixels.   labels: "given", or the <kind> of human_labels_<kind> in
-        the file.
-    on_progress:  called as on_progress(done, total) while the files of a folder are read for the first time.
-    like:   the training set that this one goes with, an ImageSet: classes are numbered as there, by
-            their names, and it is normalised by the same mean and std, at the same size unless
-            size= says otherwise.
-    classes: names of a folder's class folders, where not all of its folders are classes or load
+    Parameters
+    ----------
+    name : one of DATASETS; the <name> of an .npz of your own in the data folder (see this module's
+        docstring); the path of such an .npz; or the path of a folder of class folders, all of it
+        the training split.
+    split : "train" or "test".
+    folder : the data folder; default $DPKIT_DATA, else the user's cache.
+    size : resize to size x size pixels.
+    labels : "given", or the <kind> of human_labels_<kind> in the file.
+    device : "auto" is a GPU if there is one, else the CPU.
+    on_progress : called as on_progress(done, total) while the files of a folder are read for the
+        first time.
+    like : the training set that this one goes with, an ImageSet: classes are numbered as there, by
+        their names, and it is normalised by the same mean and std, at the same size unless size=
+        says otherwise.
+    classes : names of a folder's class folders, where not all of its folders are classes or load
         takes them for splits.
-    say:    called with what describe() returns; None for silence. Unless given, a set of one's own
-    is printed, once a process. Downloads a named set on first use and caches it as one .npz.
+    say : called with what describe() returns; None for silence. Unless given, a set of one's own is
+        printed, once a process.
+
+    Returns
+    -------
+    ImageSet. A named set is downloaded on first use and cached as one .npz.
+
+    Raises
+    ------
     ValueError for an unknown name or labels kind, for what is no set of classes, and for a class,
     channels or a shape that `like` has not.
     """
@@ -368,8 +404,9 @@ def _load_arrays(name, split, folder, size, labels, device, like):
 
 
 def labels_of(name) -> tuple[np.ndarray, list | None]:
-    """(labels (n,) int64, paths or None) of a training set as `load` would give them, reading no
-    pixel.
+    """The labels and paths of a training set as `load` would give them, reading no pixel.
+
+    (labels (n,) int64, paths or None).
     """
     known = known_before(name)
     return known.labels, known.paths
@@ -418,15 +455,26 @@ def from_arrays(
     device="auto",
     like=None,
 ) -> ImageSet:
-    """An ImageSet of your own arrays: images (n, H, W) or (n, H, W, C) uint8, labels (n,) whole
-    numbers.
+    """An ImageSet of your own arrays.
 
-    class_names: in the order of the labels, from 0. Without them the classes are the numbers that
+    Parameters
+    ----------
+    images : (n, H, W) or (n, H, W, C) uint8.
+    labels : (n,) whole numbers.
+    class_names : in the order of the labels, from 0. Without them the classes are the numbers that
         are there, in order.
-    mean, std:   (C,) in 0..1; default: of these pixels. Arrays of more than four channels need
-        them, as volumes look alike.
-    like:        the training set that this one goes with, as for load; labels without class_names
-        are its numbers.
+    name : of the set, for messages.
+    mean, std : (C,) in 0..1; default: of these pixels. Arrays of more than four channels need them,
+        as volumes look alike.
+    shift, mirror : the set's own augmentation.
+    size : resize to size x size pixels.
+    device : "auto" is a GPU if there is one, else the CPU.
+    like : the training set that this one goes with, as for load; labels without class_names are its
+        numbers.
+
+    Returns
+    -------
+    ImageSet.
     """
     known = mean if like is None else like.mean
     images, labels = checked(images, labels, channels=None if known is None else len(known))
@@ -475,9 +523,7 @@ def from_arrays(
 
 
 def _side(like):
-    """The size to resize to so that images are as large as the training set's; None if those are
-    not square.
-    """
+    """The size that makes images as large as the training set's; None if those are not square."""
     height, width = like.images.shape[2:]
     return height if height == width else None
 

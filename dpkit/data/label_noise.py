@@ -1,6 +1,4 @@
-"""Wrong labels on purpose, so that a method can be asked what it does with them. On plain arrays,
-seeded.
-"""
+"""Wrong labels on purpose, seeded, to ask a method what it does with them. On plain arrays."""
 
 import numpy as np
 
@@ -10,12 +8,19 @@ from dpkit.records import keep_count
 def flip_labels(
     labels, fraction: float, *, num_classes: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Symmetric label noise: a fraction of the labels becomes another class, each of the others
-    equally likely.
+    """Symmetric label noise: a fraction of the labels becomes another class, each equally likely.
 
-    labels:   (n,) whole numbers in 0..num_classes-1.   fraction: in [0, 1); n - keep_count(n,
-    fraction) labels are flipped. Returns (noisy labels (n,) int64, the rows that were flipped,
-    ascending int64). Every flipped label is a wrong one.
+    Parameters
+    ----------
+    labels : (n,) whole numbers in 0..num_classes-1.
+    fraction : in [0, 1); n - keep_count(n, fraction) labels are flipped.
+    num_classes : C, at least 2.
+    seed : decides which, and what they become.
+
+    Returns
+    -------
+    (noisy labels (n,) int64, the rows that were flipped, ascending int64). Every flipped label is a
+    wrong one.
     """
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":

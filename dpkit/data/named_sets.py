@@ -42,9 +42,7 @@ def set_name(name) -> str:
 
 
 def is_folder(name, folder=None):
-    """Whether a folder of images is meant: one that exists, and no bare name of a set in the data
-    folder.
-    """
+    """Whether a folder of images is meant: it exists, and is no bare name in the data folder."""
     known = name in DATASETS or (
         Path(name).name == str(name) and (storage.data_folder(folder) / f"{name}.npz").is_file()
     )
@@ -53,10 +51,9 @@ def is_folder(name, folder=None):
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What is known of a training set before a pixel is read: labels (n,) int64, paths or None,
-    class_names, notes.
+    """What is known of a training set before a pixel is read.
 
-    numbers: (C,) of labels with gaps, their numbers in the file.
+    labels (n,) int64, paths or None, class_names, notes.
     """
 
     labels: np.ndarray
@@ -110,8 +107,7 @@ def arrays_of(name, folder=None, only=None) -> dict:
 
 
 def images_and_labels(arrays, split, source):
-    """(images, labels) of a split as they lie in the file; ValueError says which arrays there are
-    instead.
+    """(images, labels) of a split as they lie in the file; else ValueError lists its arrays.
 
     Labels of shape (n, 1) become (n,): MedMNIST's files have them so.
     """
@@ -128,9 +124,7 @@ def images_and_labels(arrays, split, source):
 
 
 def training_labels(name) -> tuple[np.ndarray, list | None]:
-    """(the training labels of a set, its class names or None); of a file, no other array is
-    read.
-    """
+    """(the training labels of a set, its class names or None); reads no other array of a file."""
     arrays = arrays_of(name, only=("train_labels", "labels", "class_names"))
     if not arrays.keys() - {"class_names"}:
         raise ValueError(
@@ -153,9 +147,7 @@ def _flat(labels):
 
 
 def other_labels(arrays, kind, name, split):
-    """The labels human_labels_<kind> of the training split; ValueError lists the kinds there
-    are.
-    """
+    """The labels human_labels_<kind> of the training split; ValueError lists the kinds."""
     kinds = sorted(k.removeprefix("human_labels_") for k in arrays if k.startswith("human_labels_"))
     if kind not in kinds or split != "train":
         raise ValueError(

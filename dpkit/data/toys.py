@@ -10,12 +10,20 @@ from dpkit.data.image_set import ImageSet, from_arrays
 def toy_images(
     n=600, *, hard=0.2, mislabelled=0.05, seed=0, size=12, device="auto"
 ) -> tuple[ImageSet, np.ndarray]:
-    """Bars that are upright, level or slanted, in noise: a set whose easy, hard and mislabelled
-    samples are known.
+    """Bars that are upright, level or slanted, in noise: easy, hard and mislabelled are known.
 
-    hard: fraction drawn faintly, with a second class's bar half as faint over it.   mislabelled:
-    fraction of the others, clearly drawn, that carry a wrong label.
-    Returns (images, kinds): kinds (n,) str, "easy", "hard" or "mislabelled". Same seed, same set.
+    Parameters
+    ----------
+    n : how many.
+    hard : fraction drawn faintly, with a second class's bar half as faint over it.
+    mislabelled : fraction of the others, clearly drawn, that carry a wrong label.
+    seed : same seed, same set.
+    size : of an image's side, in pixels.
+    device : "auto" is a GPU if there is one, else the CPU.
+
+    Returns
+    -------
+    (images, kinds): an ImageSet, and kinds (n,) str, "easy", "hard" or "mislabelled".
     """
     rng = np.random.default_rng(seed)
     truth, place = rng.integers(0, 3, n), rng.integers(2, size - 2, n)

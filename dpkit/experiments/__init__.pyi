@@ -1,3 +1,9 @@
+from . import grids as grids
+from . import publishing as publishing
+from . import results as results
+from . import stages as stages
+from . import sweeps as sweeps
+from . import trials as trials
 from .pruning import prune as prune
 from .publishing import publish as publish
 from .results import results_table as results_table

@@ -1,6 +1,4 @@
-"""dpkit.catalog as it was before 0.9: its names, and its functions of a method's name. New code:
-METHODS[name].choose(...).
-"""
+"""dpkit.catalog of before 0.9: its names and functions. New code: METHODS[name].choose(...)."""
 
 from dpkit.data.image_set import DATASETS
 from dpkit.methods.catalog import METHODS, find_method

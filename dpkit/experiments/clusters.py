@@ -1,6 +1,4 @@
-"""Dask clusters for sweeps: one on this machine that only this machine can reach, or anyone's
-client.
-"""
+"""Dask clusters for sweeps: one that only this machine can reach, or anyone's client."""
 
 import logging
 import os
@@ -37,14 +35,14 @@ def connected(client=None, *, workers: int | None = None, threads: int = 1, devi
 
 
 def local_cluster(*, workers: int | None = None, threads: int = 1, device="auto"):
-    """A cluster of processes on this machine, listening on 127.0.0.1 alone; close it, or use it in
-    a `with`.
+    """A cluster of processes on this machine, on 127.0.0.1 alone; close it, or use a `with`.
 
     workers: processes; default one per GPU, else one per `threads` cores. More than GPUs share
-        them.
+             them.
     threads: torch's threads in each. Small networks gain more from two processes than from two
-    threads. Whoever is logged in on this machine can reach 127.0.0.1 too: on a shared one, use a
-    cluster with TLS.
+             threads.
+    Whoever is logged in on this machine can reach 127.0.0.1 too: on a shared one, use a cluster
+    with TLS.
     """
     import dask
     from dask.system import CPU_COUNT
@@ -107,8 +105,6 @@ def local_cluster(*, workers: int | None = None, threads: int = 1, device="auto"
 
 
 def training_resources(client) -> dict | None:
-    """What a training asks a worker for: a GPU to itself if the cluster's workers declare GPUs,
-    else nothing.
-    """
+    """What a training asks a worker for: a GPU to itself if workers declare GPUs, else nothing."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     return {"GPU": 1} if any("GPU" in worker.get("resources", {}) for worker in workers) else None

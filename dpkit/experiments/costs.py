@@ -15,7 +15,7 @@ class Cost:
     counted in every pass.
 
     peak_memory: bytes held at once, of the GPU's memory where there is one, else of the whole
-        process; None: not known.
+                 process; None: not known.
     """
 
     seconds: float = 0.0

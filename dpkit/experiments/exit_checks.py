@@ -10,9 +10,7 @@ from dpkit.nets.early_exits import check_after, exit_loss
 
 
 def check_exits(method: Method, model, exits: tuple, weights: tuple) -> None:
-    """ValueError if the method reads exits and this network cannot have them there, trained with
-    these weights.
-    """
+    """ValueError if the method reads exits that this network cannot have, with these weights."""
     if "exits" in method.reads:
         check_after(exits, _stages(find_builder(model)))
         if weights and len(weights) != len(exits) + 1:

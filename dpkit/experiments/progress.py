@@ -63,14 +63,16 @@ class Clock:
         self.records, self.rows = records, rows
         self.record_seconds, self.row_seconds = [], []
 
-    def record(self, found):
+    def record(self, answer):
         self.records -= 1
-        self.record_seconds.append(found.get("seconds", 0.0))
+        self.record_seconds.append(getattr(answer, "seconds", 0.0))
 
-    def row(self, found):
+    def row(self, answer):
+        """answer: Done or Failure, of a sweep's task."""
         self.rows -= 1
-        if not found.get("row", {}).get("from_cache"):  # which say nothing about those to come
-            self.row_seconds.append(found.get("seconds", 0.0))
+        row = getattr(answer, "row", None) or {}
+        if not row.get("from_cache"):  # which say nothing about those to come
+            self.row_seconds.append(getattr(answer, "seconds", 0.0))
 
     def left(self, workers):
         if (self.records and not self.record_seconds) or (self.rows and not self.row_seconds):

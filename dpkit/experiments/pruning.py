@@ -1,28 +1,30 @@
 """Prune a set of one's own: watch a training, score, select, and write down which samples to keep.
 
-photos/cats/... photos/dogs/...  ──▶  out/kept.txt      a line per kept sample: id, and its path where there are files
-                                      out/selection/    the same as a Selection
-                                      out/scores/       the Scores of all samples
-                                      out/moon.png      every sample, kept or pruned
-                                      out/manifest.json what was asked, what came, and with which
-                                      versions
+photos/cats/... photos/dogs/...  ──▶  out/
+
+kept.txt       a line per kept sample: id, and its path where there are files
+selection/     the same as a Selection
+scores/        the Scores of all samples
+moon.png       every sample, kept or pruned
+manifest.json  what was asked, what came, and with which versions
 """
 
 import hashlib
 import json
 import os
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from dpkit import plots, storage
-from dpkit.data.image_set import load
+from dpkit.data.image_set import ImageSet, load
 from dpkit.data.named_sets import known_before, set_name
 from dpkit.experiments.costs import Cost
 from dpkit.experiments.exit_checks import check_exits
-from dpkit.experiments.stages import VERSIONS, Evidence, own_code, record, record_location
+from dpkit.experiments.pipeline import Run
+from dpkit.experiments.stages import VERSIONS, Evidence, own_code, record_location
 from dpkit.methods.catalog import find_method
 from dpkit.methods.rehearsal import rehearse
 from dpkit.nets import builders
@@ -57,162 +59,210 @@ def prune(
 ) -> dict:
     """Choose which samples of `data` to keep and write the folder `out`; return its manifest.
 
-    data:        what dpkit.load takes: a name, an .npz, or a folder of class folders (then perhaps
-        with size=64).
-    prune_ratio: the fraction REMOVED.   method, options: of the catalog, and its settings, e.g.
-        {"c_d": 4.0}.
-    dynamics:    folder of a TrainingDynamics recorded elsewhere on the same samples in the same
-                 order; else a network is watched here for `epochs` of the recipe (default:
-                 recipe_for(model), a schedule of that many). That record lies in the cache: the
-                 same set and training with another method or ratio trains nothing. Samples whose
-                 rows are NaN in the record (held out from that training) are no candidates:
-                 prune_ratio is of the others, from which alone is kept; the numbers in kept.txt and
-                 the selection are still those of the whole set, and scores of samples without a
-                 record are -inf.
-    mirror:      mirror images left-right at random while training, for sets where that changes no
+    Parameters
+    ----------
+    data : what dpkit.load takes: a name, an .npz, or a folder of class folders (then perhaps with
+        size=64).
+    out : the folder to write.
+    method, options : of the catalog, and its settings, e.g. {"c_d": 4.0}.
+    prune_ratio : the fraction REMOVED, in [0, 1).
+    dynamics : folder of a TrainingDynamics recorded elsewhere on the same samples in the same
+        order; else a network is watched here for `epochs` of the recipe (default:
+        recipe_for(model), a schedule of that many). That record lies in the cache: the same set and
+        training with another method or ratio trains nothing. Samples whose rows are NaN in the
+        record (held out from that training) are no candidates: prune_ratio is of the others, from
+        which alone is kept; the numbers in kept.txt and the selection are still those of the whole
+        set, and scores of samples without a record are -inf.
+    seed : of the watched training and the selection.
+    epochs, recipe, model : of the watched training.
+    size : resize to size x size pixels.
+    mirror : mirror images left-right at random while training, for sets where that changes no
         class.
-    exits:       stages of the network after which it has early exits, for a method that reads them
+    exits : stages of the network after which it has early exits, for a method that reads them
         (eeprune).
-    overwrite:   replace what an earlier pruning wrote into `out`. Without it, the same run is left
+    overwrite : replace what an earlier pruning wrote into `out`. Without it, the same run is left
         as it lies.
-    say:         called with what the set is, before anything is trained, and with each line of
-        progress.
-    classes:     names of a folder's class folders, as load takes them.
-    Nothing is written if something is wrong: ValueError, or FileExistsError if `out` is taken.
+    cache : folder for finished stages; default storage.cache_folder().
+    device : "auto" is a GPU if there is one, else the CPU.
+    say : called with what the set is, before anything is trained, and with each line of progress.
+    classes : names of a folder's class folders, as load takes them.
+
+    Returns
+    -------
+    The manifest, a dict, as it lies in `out`.
+
+    Raises
+    ------
+    ValueError, or FileExistsError if `out` is taken. Nothing is written if something is wrong.
     """
-    out, cache = Path(os.path.abspath(out)), Path(cache or storage.cache_folder())
-    method = find_method(method)
+    out, method = Path(os.path.abspath(out)), find_method(method)
     options = method.of_set.get(set_name(data), {}) | dict(options or {})
-    watched = dynamics is None and method.evidence is not None
+    recorded = dynamics is None and method.evidence is not None
     keep_count(1, prune_ratio)
-    recipe = recipe or recipe_for(model, epochs=max(epochs, 1))
-    exits = tuple(exits) if "exits" in method.reads else ()
-    if watched:
-        check_exits(method, model, exits, ())
-    _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched, len(exits))
+    training = {
+        "model": model,
+        "recipe": recipe or recipe_for(model, epochs=max(epochs, 1)),
+        "epochs": epochs,
+        "exits": tuple(exits) if "exits" in method.reads else (),
+    }
+    _check_settings(method, options, prune_ratio, seed, training, recorded)
     _check_free(out, data, overwrite)
     advice = method.advice and method.advice(options)
     if advice:
         say(advice)
+    if recorded:
+        images = _loaded(data, size, mirror, device, classes, say)
+        builders.check_pixels(model, *images.images.shape[2:])
+        method.check(options, len(images), images.num_classes, prune_ratio)
+        source = _Source(images.labels.cpu().numpy(), images.paths, images.class_names, images)
+    else:
+        source = _unloaded(data, classes, dynamics, method, say)
+        if source.evidence:
+            length = source.evidence.dynamics.num_epochs
+            rehearse(method, options, epochs=length, prune_ratio=prune_ratio)
     request = {
         "method": method.name,
         "prune_ratio": prune_ratio,
         "options": method.options | options,
         "seed": seed,
         "version": VERSIONS,
-    }
-    code = own_code(method, model if watched else None)
+    } | _request_of(source, training)
+    code = own_code(method, model if recorded else None)
     request |= {"code": code} if code else {}
-
-    evidence, origin, used = None, None, "cpu"
-    if watched:
-        images = _loaded(data, size, mirror, device, classes, say)
-        labels, paths, names, used = (
-            images.labels.cpu().numpy(),
-            images.paths,
-            images.class_names,
-            str(images.device),
-        )
-        builders.check_pixels(model, *images.images.shape[2:])
-        method.check(options, len(images), images.num_classes, prune_ratio)
-        request |= {
-            "data": images.fingerprint,
-            "model": builders.model_name(model),
-            "recipe": recipe.settings(),
-            "epochs": epochs,
-            "device": images.device.type,
-            "precision": resolve_precision(images, recipe.precision),
-        }
-        request |= {"exits": list(exits)} if exits else {}
-    else:
-        known = known_before(data, classes)
-        labels, paths, names = known.labels, known.paths, known.class_names
-        say(known.describe(data))
-        request["labels"] = hashlib.sha256(labels.tobytes()).hexdigest()
-    if dynamics is not None:
-        evidence, origin = _recorded_elsewhere(dynamics, known, data, method)
-        rehearse(method, options, epochs=evidence.dynamics.num_epochs, prune_ratio=prune_ratio)
-        request["dynamics"] = storage.key_hash(origin["sha256"])
-    if paths is not None:
-        request["paths"] = storage.key_hash(paths)
-    rows = (
-        np.arange(len(labels)) if dynamics is None else np.flatnonzero(evidence.dynamics.trained())
-    )
-    keep = keep_count(len(rows), prune_ratio)
+    keep = keep_count(len(source.candidates), prune_ratio)
     if keep == 0:
         raise ValueError(
-            f"prune_ratio {prune_ratio:g} would keep none of {len(rows):,} samples: choose a "
-            "smaller one"
+            f"prune_ratio {prune_ratio:g} would keep none of {len(source.candidates):,} samples: "
+            "choose a smaller one"
         )
     if _finished(out, request, overwrite):
         say(f"{out} holds this very run; nothing to do")
         return json.loads((out / "manifest.json").read_text())
-    if watched:
-        evidence, origin = _watched(images, method, model, recipe, epochs, seed, exits, cache, say)
-
-    if len(rows) < len(labels):
-        say(
-            f"{len(labels) - len(rows):,} of {len(labels):,} samples have no record: the choice is "
-            f"among the other {len(rows):,}"
-        )
-    candidates = _of(evidence, rows)
-    scores = method.score(candidates, **options)
-    chosen = method.select(
-        scores,
-        keep,
-        evidence=candidates,
-        num_samples=len(rows),
-        rng=seed,
-        labels=labels[rows],
-        **options,
+    run = Run(
+        method=method,
+        options=options,
+        keep=keep,
+        seed=seed,
+        labels=source.labels[source.candidates],
+        cache=Path(cache or storage.cache_folder()),
+        images=source.images,
+        evidence=_of(source.evidence, source.candidates),
     )
-    scores, selection = _in_the_set(scores, chosen, rows, len(labels))
-    note = method.note(selection)
+    if recorded:
+        _record(run, training, say)
+        source = replace(source, evidence=run.evidence)
+    held_out = len(source.labels) - len(source.candidates)
+    if held_out:
+        say(
+            f"{held_out:,} of {len(source.labels):,} samples have no record: the choice is among "
+            f"the other {len(source.candidates):,}"
+        )
+    run.until("select")
+    title = f"{set_name(data)}: {method.name}, {100 * prune_ratio:g} % pruned"
+    return _write(out, run, source, {"request": request, "set": set_name(data)}, title, say)
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """What is pruned: labels (n,), paths and class_names where there are files; the images, if a
+    training is recorded here; else the evidence from elsewhere and what the manifest says of it.
+    """
+
+    labels: np.ndarray
+    paths: list | None
+    class_names: list
+    images: ImageSet | None = None
+    evidence: Evidence | None = None
+    origin: dict | None = None
+
+    @property
+    def candidates(self) -> np.ndarray:
+        """Rows that can be kept: all, or those that the given record has."""
+        if self.images is not None or self.evidence is None:
+            return np.arange(len(self.labels))
+        return np.flatnonzero(self.evidence.dynamics.trained())
+
+
+def _unloaded(data, classes, dynamics, method, say) -> _Source:
+    """The source without its pixels: of a method that looks at nothing, or at a record from
+    elsewhere.
+    """
+    known = known_before(data, classes)
+    say(known.describe(data))
+    evidence, origin = (
+        (None, None) if dynamics is None else _recorded_elsewhere(dynamics, known, data, method)
+    )
+    return _Source(known.labels, known.paths, known.class_names, None, evidence, origin)
+
+
+def _request_of(source, training) -> dict:
+    """What the choice depends on besides the method: the data, and the training or the record."""
+    images, recipe = source.images, training["recipe"]
+    found = {}
+    if images is not None:
+        found = {
+            "data": images.fingerprint,
+            "model": builders.model_name(training["model"]),
+            "recipe": recipe.settings(),
+            "epochs": training["epochs"],
+            "device": images.device.type,
+            "precision": resolve_precision(images, recipe.precision),
+        }
+        found |= {"exits": list(training["exits"])} if training["exits"] else {}
+    else:
+        found["labels"] = hashlib.sha256(source.labels.tobytes()).hexdigest()
+    if source.origin:
+        found["dynamics"] = storage.key_hash(source.origin["sha256"])
+    if source.paths is not None:
+        found["paths"] = storage.key_hash(source.paths)
+    return found
+
+
+def _write(out, run, source, manifest, title, say) -> dict:
+    """Write the folder, whole or not at all, and tell what a user should know of the choice."""
+    n = len(source.labels)
+    scores, selection = _in_the_set(run.scores, run.selection, source.candidates, n)
+    note = run.method.note(selection)
     if note:
         say(note)
     kept = selection.kept
-    lost = [int(c) for c in np.setdiff1d(labels, labels[kept])]
+    lost = [int(c) for c in np.setdiff1d(source.labels, source.labels[kept])]
+    device = "cpu" if source.images is None else str(source.images.device)
+    origin = source.origin
+    if source.images is not None:
+        origin = source.evidence.dynamics.params | {"folder": str(source.evidence.folder)}
     manifest = {
         "kind": KIND,
         "schema": 1,
-        "request": request,
-        "set": set_name(data),
-        "num_samples": len(labels),
+        **manifest,
+        "num_samples": n,
         "keep": len(kept),
-        "no_record": len(labels) - len(rows),
+        "no_record": n - len(source.candidates),
         "record": origin,
         "lost_classes": lost,
-        "machine": machine(used),
+        "machine": machine(device),
         "versions": versions(),
-        "record_seconds": evidence.cost.seconds if evidence else 0.0,
+        "record_seconds": source.evidence.cost.seconds if source.evidence else 0.0,
     }
     with storage.whole_folder(out, kind=KIND) as part:
         with storage.whole_file(part / kept_list.NAME) as file:
-            kept_list.write_kept(file, kept, paths)
+            kept_list.write_kept(file, kept, source.paths)
         selection.save(part / "selection")
         if scores is not None:
             scores.save(part / "scores")
-        if evidence:
-            _draw_moon(
-                candidates.dynamics,
-                chosen,
-                f"{set_name(data)}: {method.name}, {100 * prune_ratio:g} % pruned",
-                part,
-            )
+        if run.evidence:
+            _draw_moon(run.evidence.dynamics, run.selection, title, part)
         manifest["sha256"] = {
             str(file.relative_to(part)): storage.file_hash(file)
             for file in sorted(part.rglob("*"))
             if file.is_file()
         }
         storage.write_json(part / "manifest.json", manifest)
-    say(f"kept {len(kept):,} of {len(labels):,} samples: {out / 'kept.txt'}")
+    say(f"kept {len(kept):,} of {n:,} samples: {out / 'kept.txt'}")
     if lost:
-        gone = ", ".join(str(names[c]) for c in lost)
-        unseen = (
-            ""
-            if np.isin(lost, labels[rows]).all()
-            else ", or record a training on samples of all classes"
-        )
+        gone = ", ".join(str(source.class_names[c]) for c in lost)
+        recorded = np.isin(lost, source.labels[source.candidates]).all()
+        unseen = "" if recorded else ", or record a training on samples of all classes"
         say(
             f"careful: no sample of class {gone} is kept; prune less, or choose another "
             f"method{unseen}"
@@ -223,19 +273,19 @@ def prune(
 # ---- refused before any work ---------------------------------------------------------------------
 
 
-def _check_settings(method, options, prune_ratio, seed, recipe, epochs, watched, exits):
+def _check_settings(method, options, prune_ratio, seed, training, recorded):
     """ValueError for settings that would be refused after the training, or lead nowhere."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be a whole number from 0; got {seed!r}")
-    if not watched:  # nothing is trained; a record that is given is judged once it is read
-        return (
+    epochs, recipe, exits = (training[name] for name in ("epochs", "recipe", "exits"))
+    if not recorded:  # nothing is trained; a record that is given is judged once it is read
+        if not method.reads:
             rehearse(method, options, epochs=1, prune_ratio=prune_ratio)
-            if not method.reads
-            else None
-        )
+        return
+    check_exits(method, training["model"], exits, ())
     if not (recipe.budget == "epochs" and 1 <= epochs <= recipe.epochs):
         raise ValueError(f"epochs must be 1..{recipe.epochs} (the recipe's); got {epochs}")
-    rehearse(method, options, epochs=epochs, prune_ratio=prune_ratio, exits=exits)
+    rehearse(method, options, epochs=epochs, prune_ratio=prune_ratio, exits=len(exits))
 
 
 # ---- evidence ------------------------------------------------------------------------------------
@@ -266,9 +316,11 @@ def _loaded(data, size, mirror, device, classes, say):
     return replace(images, mirror=True) if mirror else images
 
 
-def _watched(images, method, model, recipe, epochs, seed, exits, cache, say):
-    """(Evidence, what the manifest says of it): recorded now, or found in the cache."""
-    seconds = []
+def _record(run, training, say) -> None:
+    """Record a training, or find its record in the cache; tell how it goes, and if little was
+    learned.
+    """
+    images, epochs, seconds = run.images, training["epochs"], []
 
     def on_epoch(stage, report):
         seconds.append(report.seconds)
@@ -278,29 +330,20 @@ def _watched(images, method, model, recipe, epochs, seed, exits, cache, say):
             f"%, loss {report.loss:.3f}, {_duration(left)} left"
         )
 
-    settings = {
-        "model": model,
-        "recipe": recipe,
-        "epochs": epochs,
-        "seed": seed,
-        "exits": exits,
-        "cache": cache,
-    }
-    if record_location(images, **settings)[1].exists():
+    if record_location(images, **training, seed=run.seed, cache=run.cache)[1].exists():
         say("found the record of an earlier run: no training needed")
     else:
         height, width = images.images.shape[2:]
         say(
-            f"watching {builders.model_name(model)} learn {len(images):,} images "
+            f"watching {builders.model_name(training['model'])} learn {len(images):,} images "
             f"({width}x{height}, {images.num_classes} classes) for {epochs} epochs on the "
             f"{images.device}; stopped, it goes on from here"
         )
-    evidence = record(images, **settings, parts={"dynamics", *method.parts}, on_epoch=on_epoch)
-    dynamics = evidence.dynamics
-    learned, chance = (
-        dynamics.correct[:, -1].mean(),
-        np.bincount(dynamics.labels).max() / dynamics.num_samples,
-    )
+    run.on_epoch = on_epoch
+    run.record = training | {"parts": {"dynamics", *run.method.parts}}
+    dynamics = run.until("record").evidence.dynamics
+    learned = dynamics.correct[:, -1].mean()
+    chance = np.bincount(dynamics.labels).max() / dynamics.num_samples
     if learned < chance + 0.1 * (1 - chance):
         say(
             f"careful: after {epochs} epochs the network is right on {100 * learned:.0f} % of the "
@@ -308,12 +351,12 @@ def _watched(images, method, model, recipe, epochs, seed, exits, cache, say):
             "scores mean little. Train longer (--epochs), in smaller batches (--batch-size), or "
             "with another --lr"
         )
-    return evidence, dynamics.params | {"folder": str(evidence.folder)}
 
 
 def _recorded_elsewhere(folder, known, data, method):
-    """(Evidence, what the manifest says of it) from a saved TrainingDynamics; ValueError if it is
-    another set's.
+    """(Evidence, what the manifest says of it) from a saved TrainingDynamics.
+
+    ValueError if it is another set's.
     """
     folder = Path(folder)
     if not (folder / "manifest.json").exists() or (folder / "dynamics" / "manifest.json").exists():
@@ -361,10 +404,9 @@ def _recorded_elsewhere(folder, known, data, method):
             "here): it is of another set, or of this one in another order"
         )
     sha256 = json.loads((folder / "manifest.json").read_text())["sha256"]
-    return Evidence(dynamics, None, Cost(), folder), dynamics.params | {
-        "folder": str(folder),
-        "sha256": sha256,
-    }
+    seen = storage.key_hash([sha256, hashlib.sha256(dynamics.labels.tobytes()).hexdigest()])
+    evidence = Evidence(dynamics, None, Cost(), folder, name=f"given-{seen}")
+    return evidence, dynamics.params | {"folder": str(folder), "sha256": sha256}
 
 
 def _of(evidence, rows):
@@ -375,6 +417,7 @@ def _of(evidence, rows):
     moved = None if whole.divergence is None else whole.divergence[rows]
     return replace(
         evidence,
+        name=f"{evidence.name}-{storage.key_hash(rows.tolist())}",
         dynamics=TrainingDynamics(
             whole.target_prob[rows],
             whole.margin[rows],
@@ -402,9 +445,7 @@ def _in_the_set(scores, selection, rows, n):
 
 
 def _check_free(out, data, overwrite):
-    """OSError, before anything is computed, if `out` cannot be made, or is not free, empty or an
-    earlier pruning.
-    """
+    """OSError, before anything is computed, if `out` cannot be made, or is not free for it."""
     source = Path(data).resolve()
     if source.is_dir() and (
         out == source or source in out.resolve().parents or out.resolve() in source.parents
@@ -424,9 +465,7 @@ def _check_free(out, data, overwrite):
 
 
 def _finished(out, request, overwrite) -> bool:
-    """Whether `out` is this very run, whole. FileExistsError if it is another's, unless that may be
-    replaced.
-    """
+    """Whether `out` is this very run, whole. FileExistsError if it is another's that must stay."""
     if overwrite or not (out / "manifest.json").exists():
         return False
     there = storage.read_manifest(out)

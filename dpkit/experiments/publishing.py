@@ -1,11 +1,12 @@
-"""Measured tables as folders that others can check: rows, scores, kept sets, and how they were
-made.
+"""Measured tables as folders that others can check: rows, scores, kept sets and their making.
 
 rows.csv       a line per training; its `kept` and `scores` say where the two below are
-kept.npy       (rows, n/8 rounded up) uint8: line k holds the kept set of row k, a bit per sample
-(numpy.packbits) scores/        <name>-seed<k>.npy, (n,) float32, higher = more worth keeping
-table.md       accuracy in percent, mean ± standard deviation over the seeds, and differences to
-random accuracy.png   the same as a picture
+kept.npy       (rows, n/8 rounded up) uint8: line k holds the kept set of row k, a bit per
+               sample (numpy.packbits)
+scores/        <name>-seed<k>.npy, (n,) float32, higher = more worth keeping
+table.md       accuracy in percent, mean ± standard deviation over the seeds, and differences
+               to random
+accuracy.png   the same as a picture
 manifest.json  command, seeds, machine, versions, notes, and the SHA-256 of every file
 """
 
@@ -56,15 +57,30 @@ def publish(
     tables=None,
     device="cpu",
 ) -> Path:
-    """Write the outcomes (of trials.outcome_of) as a folder, whole or not at all; an earlier one of
-    this title is replaced.
+    """Write outcomes as a folder that others can check, whole or not at all.
 
-    command:  what to type to make it again.   settings: what else the rows depend on, for the
-        manifest.
-    notes:    footnotes, printed under the table.   tables: {title: lines (dicts)} of what else was
-    measured on these trials, printed below the differences and kept in the manifest, so that every
-    number that is quoted has a row. FileExistsError if `folder` holds anything else: a table of
-    another title, or a file that is not the table's.
+    An earlier one of this title is replaced.
+
+    Parameters
+    ----------
+    folder : where.
+    outcomes : of trials.outcome_of.
+    title : of the table.
+    command : what to type to make it again.
+    notes : footnotes, printed under the table.
+    settings : what else the rows depend on, for the manifest.
+    tables : {title: lines (dicts)} of what else was measured on these trials, printed below the
+        differences and kept in the manifest, so that every number that is quoted has a row.
+    device : for the manifest's machine.
+
+    Returns
+    -------
+    The folder's path.
+
+    Raises
+    ------
+    FileExistsError if `folder` holds anything else: a table of another title, or a file that is not
+    the table's.
     """
     folder = Path(folder)
     before = storage.read_manifest(folder)
@@ -117,12 +133,14 @@ def publish(
 
 
 def rewrite(folder) -> Path:
-    """Write table.md and accuracy.png of a published table anew from its own rows, for a table that
-    an older dpkit wrote.
+    """Write table.md and accuracy.png of a published table again from its own rows.
 
-    Rows, scores, kept sets and what the manifest says of them stay; only the hashes of the two
-    files change. ValueError if the folder is no published table, or its rows are not the published
-    ones.
+    For a table that an older dpkit wrote. Rows, scores, kept sets and what the manifest says of
+    them stay; only the hashes of the two files change.
+
+    Raises
+    ------
+    ValueError if the folder is no published table, or its rows are not the published ones.
     """
     folder = Path(folder)
     rows, manifest = results_table(folder).to_dict("records"), storage.read_manifest(folder)
@@ -152,11 +170,12 @@ def published(
     precision and torch: its row says so. On another kind the same seed is nearly another seed, and
     all trials are left to run.
     other_kinds: also take rows of other kinds, or that do not tell theirs: the table is then a
-        mixed one, and says so.
-    folders: of publish; one that is not there is passed over.   images: the ImageSet of the trials;
-    a table that was made of other images, or by stages whose numbers have changed since, counts for
-    nothing. A trial is a row's if all that the row depends on is the same; what a table does not
-    say counts as different. Where two rows fit, the first counts.
+                 mixed one, and says so.
+    folders: of publish; one that is not there is passed over.
+    images:  the ImageSet of the trials; a table that was made of other images, or by stages whose
+             numbers have changed since, counts for nothing. A trial is a row's if all that the row
+             depends on is the same; what a table does not say counts as different. Where two rows
+             fit, the first counts.
     test:    the ImageSet that they are tested on; the first tables did not tell theirs.
     """
     found, others, here = {}, {}, stages.compute_environment(images, Recipe())["processor"]
@@ -342,9 +361,7 @@ def configurations(rows) -> dict[str, list]:
 
 
 def _differences(lines) -> list[str]:
-    """Of results.summary, those lines that have a difference, or a reason why they have none: the
-    page's paragraphs.
-    """
+    """The lines of results.summary with a difference, or a reason for none, as paragraphs."""
     given, rest, words = (
         lines[lines["pairs"] > 0],
         lines[lines["pairs"] == 0],

@@ -1,5 +1,4 @@
-"""Rows of finished trials: read back with the scores and kept sets behind them, and turned into
-tables.
+"""Rows of finished trials: read back with their scores and kept sets, and turned into tables.
 
 A folder is that of a sweep (dpkit.sweeps), which may still be running, or a published table
 (dpkit.publishing).
@@ -36,9 +35,20 @@ def results_table(folder):
     """The rows of a sweep or of a published table as a DataFrame, one trial a row.
 
     Of a sweep: the rows that are there by now, in the grid's order; the column failed holds the
-    reason of those that failed. table.attrs says how many trials were asked for. Rows made by an
-    older version of a stage are left out, with a warning. ValueError if the folder is neither, or a
-    published file is not the published one.
+    reason of those that failed. table.attrs says how many trials were requested. Rows made by an
+    older version of a stage are left out, with a warning.
+
+    Parameters
+    ----------
+    folder : of a sweep, or of a published table.
+
+    Returns
+    -------
+    pandas.DataFrame.
+
+    Raises
+    ------
+    ValueError if the folder is neither, or a published file is not the published one.
     """
     import pandas
 
@@ -138,8 +148,7 @@ def label(row) -> str:
 
 
 def labelled(rows) -> list[dict]:
-    """The rows that did not fail, with label(row) as their method, so that tables and figures keep
-    variants apart.
+    """The rows that did not fail, with label(row) as their method: tables keep variants apart.
 
     Where a method chose from recordings of several lengths, the shorter ones are named too:
     "eeprune, T=5".
@@ -165,17 +174,23 @@ def _all_labelled(rows) -> list[dict]:
 
 
 def accuracy_table(rows, *, seeds: int | None = None) -> list[dict]:
-    """A line per prune ratio, a column per method: test accuracy in percent, "mean ± standard
-    deviation" over the seeds.
+    """Test accuracy in percent over the seeds: a line per prune ratio, a column per method.
 
-    rows:  as run_trial returns them, or a results_table. Rows with prune_ratio 0 are the line
-           "nothing", whatever their method. A cell with fewer seeds than others says so: "75.1 ±
-           0.3 (2 of 3)"; and so does one that could not prune what was asked: "75.1 ± 0.3 (pruned
-           43 %)". Rows from several kinds of processor are not averaged together; those that are
-           not of the commonest kind are marked: "75.1 ± 0.3 (a)". kinds_of(rows) says what the
-           marks mean.
-    seeds: how many were asked for, where some are still to come: then a cell with one of them says
+    A cell is "mean ± standard deviation".
+
+    Parameters
+    ----------
+    rows : as run_trial returns them, or a results_table. Rows with prune_ratio 0 are the line
+        "nothing", whatever their method. A cell with fewer seeds than others says so: "75.1 ± 0.3
+        (2 of 3)"; and so does one that could not prune what was requested: "75.1 ± 0.3 (pruned 43
+        %)". Rows from several kinds of processor are not averaged together; those that are not of
+        the commonest kind are marked: "75.1 ± 0.3 (a)". kinds_of(rows) says what the marks mean.
+    seeds : how many were requested, where some are still to come: then a cell with one of them says
         "75.1 (1 of 3)".
+
+    Returns
+    -------
+    A list of dicts.
     """
     rows = labelled(rows)
     methods = list(dict.fromkeys(row["method"] for row in rows if row["prune_ratio"] > 0)) or [
@@ -214,24 +229,34 @@ def kinds_of(rows) -> str:
 
 
 def summary(rows, *, to: str = "random", confidence: float = 0.95):
-    """A DataFrame with a line per set, network, recipe, prune ratio, method and kind of processor,
-    over its seeds.
+    """Means over the seeds: a line per set, network, recipe, prune ratio, method and processor.
 
-    accuracy, spread: mean and standard deviation in percent after the last step (spread NaN for one
-        seed);  seeds: how many.
-    best_accuracy: mean of the best epochs on the TEST set, where that was asked for: optimistic,
+    Parameters
+    ----------
+    rows : as run_trial returns them, or a results_table.
+    to : the method that all others are compared with.
+    confidence : of the intervals and of Holm's correction, in (0, 1).
+
+    Returns
+    -------
+    pandas.DataFrame with the columns
+
+    accuracy, spread : mean and standard deviation in percent after the last step (spread NaN for
+        one seed).
+    seeds : how many.
+    best_accuracy : mean of the best epochs on the TEST set, where that was requested: optimistic,
         never to be quoted alone.
-    difference: accuracy minus that of the method `to`, in points, of the same kind of processor: on
-    another kind the same seed is nearly another seed.   error, low, high, p: its standard error,
-    Welch's interval and p.   detectable: half the interval, the least difference that the seeds
-    could have shown (see dpkit.welch).   pairs: the smaller of the two sides' numbers of seeds; 0:
-    there is no difference.
-    holm: "ahead" or "behind", where the difference survives Holm's correction over all differences
+    difference : accuracy minus that of the method `to`, in points, of the same kind of processor:
+        on another kind the same seed is nearly another seed.
+    error, low, high, p : its standard error, Welch's interval and p.
+    detectable : half the interval, the least difference that the seeds could have shown (see
+        dpkit.experiments.welch).
+    pairs : the smaller of the two sides' numbers of seeds; 0: there is no difference.
+    holm : "ahead" or "behind", where the difference survives Holm's correction over all differences
         of this table; else "".
-    reason: why there is no difference, or no interval; else "".
-    processor: the kind, "" where rows do not tell it.   failed: trials without an accuracy, on
-        whatever kind.
-    rows: as run_trial returns them, or a results_table.
+    reason : why there is no difference, or no interval; else "".
+    processor : the kind, "" where rows do not tell it.
+    failed : trials without an accuracy, on whatever kind.
     """
     import pandas
 
@@ -298,9 +323,7 @@ def _reason(good, others, reference, to, error) -> str:
 
 
 def overview(rows) -> str:
-    """The accuracy tables of a sweep's results_table as text, one for each set, network and budget
-    among them.
-    """
+    """The accuracy tables of a results_table as text, one for each set, network and budget."""
     blocks = {}
     for row in rows.to_dict("records"):
         if not row["failed"]:
@@ -325,19 +348,27 @@ def _text(rows) -> str:
 
 
 def cost_table(rows) -> list[dict]:
-    """What pruning costs and when it has paid for itself: a line per prune ratio and method, means
-    over the seeds.
+    """What pruning costs and when it has paid for itself, in means over the seeds.
 
-    whole, each: images trained on (counted in every pass) by one retraining on the whole set, and
+    Parameters
+    ----------
+    rows : of one set, network and budget, with some of prune_ratio 0 among them.
+
+    Returns
+    -------
+    A list of dicts, one a prune ratio and method:
+
+    whole, each : images trained on (counted in every pass) by one retraining on the whole set, and
         on the kept part.
-    before: those of the recording, which comes first.   share: before / whole, in percent.
-    break_even: the number k of retrainings after which before + k each <= k whole; None: never, as
-    when the budget is "steps" and every retraining costs the same. (A twentieth less counts as the
-    same: batches are near-equal, not equal.) The same with _seconds for the clock's (before:
-    recording, scoring, selecting), within one kind of processor: a method with rows of several
-    kinds has a line for each, and whole_seconds is NaN where the whole set was not trained on that
-    kind.
-    rows: of one set, network and budget, with some of prune_ratio 0 among them.
+    before : those of the recording, which comes first.
+    share : before / whole, in percent.
+    break_even : the number k of retrainings after which before + k each <= k whole; None: never, as
+        when the budget is "steps" and every retraining costs the same. (A twentieth less counts as
+        the same: batches are near-equal, not equal.)
+
+    The same with _seconds for the clock's (before: recording, scoring, selecting), within one kind
+    of processor: a method with rows of several kinds has a line for each, and whole_seconds is NaN
+    where the whole set was not trained on that kind.
     """
     rows = labelled(rows)
     protocols = {
@@ -391,7 +422,8 @@ def cost_table(rows) -> list[dict]:
 
 def _by_seed(rows) -> dict:
     """Accuracy in percent by seed, of the rows that did not fail. ValueError for two of a seed:
-    whatever else they differ in, their spread is not that of the seeds."""
+    whatever else they differ in, their spread is not that of the seeds.
+    """
     found = {}
     for row in rows:
         if (
@@ -406,9 +438,7 @@ def _by_seed(rows) -> dict:
 
 
 def _short_of(rows) -> str:
-    """ " (pruned 43 %)", where the rule let less go than was asked, as EEPrune's may; else
-    nothing.
-    """
+    """ " (pruned 43 %)", where the rule let less go than requested, as EEPrune's may; else ""."""
     if not any(
         "num_samples" in row
         and row["keep"] > keep_count(int(row["num_samples"]), row["prune_ratio"])
@@ -456,9 +486,7 @@ def _stage(folder, row, which) -> Path:
 
 
 def _rows(folder) -> tuple[list[dict], int]:
-    """(the rows of a sweep that are there by now, failed ones with the reason; how many were asked
-    for).
-    """
+    """(the rows of a sweep that are there by now, failed ones with the reason; how many asked)."""
     trials, rows, older = read_sweep(folder)["trials"], [], 0
     for trial in trials:
         if is_older(trial):

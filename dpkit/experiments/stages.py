@@ -9,12 +9,9 @@ share the work: who comes second waits, and finds it done.
 import hashlib
 import json
 import math
-import os
 import shutil
 import time
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -23,25 +20,40 @@ import numpy as np
 import torch
 
 from dpkit import storage
-from dpkit.data.image_set import ImageSet, auto_device, load
+from dpkit.data.image_set import ImageSet
+from dpkit.experiments.cache import done_once, load_once, once, partial_of
 from dpkit.experiments.costs import Cost, measured
+from dpkit.experiments.environment import compute_environment, device_name, load_sets, own_code
 from dpkit.methods.catalog import find_method
 from dpkit.nets import builders
 from dpkit.nets.early_exits import exit_loss
 from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics
 from dpkit.records.set_facts import check_fits
 from dpkit.records.training_dynamics import MOST_PROBS
-from dpkit.storage.identity import is_own, known_or_new
+from dpkit.storage.identity import known_or_new
 from dpkit.storage.provenance import processor
 from dpkit.training.inference import evaluate, resolve_precision, take_snapshot
 from dpkit.training.loop import Recipe, cross_entropy, train
 
+__all__ = [
+    "VERSIONS",
+    "Evidence",
+    "compute_environment",
+    "device_name",
+    "load_sets",
+    "own_code",
+    "record",
+    "record_location",
+    "retrain",
+    "score",
+    "select",
+]
+
 # Bump a stage's version when what it leaves changes (also in CHANGELOG.md): older results are then
 # left unused.
 VERSIONS = {"record": 2, "score": 1, "select": 1, "retrain": 1}
-COMPATIBLE_VERSIONS = {
-    ("record", 1)
-}  # earlier versions whose numbers are today's: 1 lacked the final snapshot and the divergence
+# earlier versions whose numbers are today's: 1 lacked the final snapshot and the divergence
+COMPATIBLE_VERSIONS = {("record", 1)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +63,7 @@ class Evidence:
 
     snapshot on the way, for early scores such as EL2N, and final after the last epoch, for features
     and confidence. What was not asked for is None.
+    name: of what was seen, for keys of the stages after it; default: the folder's.
     """
 
     dynamics: TrainingDynamics | None
@@ -58,6 +71,11 @@ class Evidence:
     cost: Cost
     folder: Path | None = None
     final: Snapshot | None = None
+    name: str = ""
+
+    def __post_init__(self):
+        if not self.name and self.folder is not None:
+            object.__setattr__(self, "name", self.folder.name)
 
 
 # ---- record --------------------------------------------------------------------------------------
@@ -77,17 +95,16 @@ def record(
     parts=("dynamics", "snapshot", "final"),
     on_epoch=None,
 ) -> Evidence:
-    """Train a fresh network for `epochs` of the recipe's schedule, watched; or read that from the
-    cache.
+    """Train a fresh network for `epochs` of the recipe's schedule, watched; or read it from cache.
 
     snapshot_epoch: epochs after which the network is looked at for the early Snapshot; the last
-    one, if that is sooner. The dynamics have the divergence for TDDS where samples * classes is at
-    most 2**28.
+                    one, if that is sooner.
+    The dynamics have the divergence for TDDS where samples * classes is at most 2**28.
     exits:  stages after which the network has early exits, trained jointly with these weights
-        (none: all alike).
+            (none: all alike).
     parts:  what to read of it afterwards; large snapshots take their time.
     on_epoch:  called as on_epoch("record", report) after every epoch that is run or read from a
-        checkpoint.
+               checkpoint.
     """
     snapshot_epoch = min(snapshot_epoch, epochs)
     key, folder = record_location(
@@ -101,10 +118,10 @@ def record(
         exits=exits,
         exit_weights=exit_weights,
     )
-    partial = _partial(folder)
+    partial = partial_of(folder)
 
     def work(part):
-        net = builders.make_net(model, images, seed=_derived(seed, 0), exits=exits)
+        net = builders.make_net(model, images, seed=derived_seed(seed, 0), exits=exits)
         loss = exit_loss(exit_weights or None) if exits else cross_entropy
         reports = []
         looks = {
@@ -118,7 +135,7 @@ def record(
                     net,
                     images,
                     recipe,
-                    seed=_derived(seed, 1),
+                    seed=derived_seed(seed, 1),
                     loss=loss,
                     checkpoint=partial,
                     tdds=tdds,
@@ -153,17 +170,19 @@ def record(
             shutil.copytree(look, part / look.name)
         return cost
 
-    cost = _done_once(folder, key, work)
+    cost = done_once(folder, key, work)
     cost = replace(cost, epochs=epochs, samples=epochs * len(images))
     once = snapshot_epoch == epochs  # then both looks are one
     final = (
-        Snapshot.load(folder / "final")
+        load_once(Snapshot, folder / "final")
         if "final" in parts or (once and "snapshot" in parts)
         else None
     )
-    early = final if once else Snapshot.load(folder / "snapshot") if "snapshot" in parts else None
+    early = (
+        final if once else load_once(Snapshot, folder / "snapshot") if "snapshot" in parts else None
+    )
     return Evidence(
-        TrainingDynamics.load(folder / "dynamics") if "dynamics" in parts else None,
+        load_once(TrainingDynamics, folder / "dynamics") if "dynamics" in parts else None,
         early,
         cost,
         folder,
@@ -183,9 +202,7 @@ def record_location(
     exits=(),
     exit_weights=(),
 ) -> tuple[dict, Path]:
-    """(everything that `record` with these arguments depends on, the folder that is there once it
-    is finished).
-    """
+    """(all that `record` with these arguments depends on, the folder that it leaves behind)."""
     key = _key("record", images, model, recipe, seed) | {
         "epochs": epochs,
         "snapshot_epoch": min(snapshot_epoch, epochs),
@@ -225,7 +242,7 @@ def score(
     key = {
         "stage": "score",
         "version": VERSIONS["score"],
-        "evidence": evidence.folder.name,
+        "evidence": evidence.name,
         "of": method.evidence,
         "scorer": method.codes(known_or_new)[0],
         "options": _with_defaults(method, options, 0),
@@ -238,8 +255,8 @@ def score(
         found.save(part / "scores")
         return cost
 
-    cost = _done_once(folder, key, work)
-    return Scores.load(folder / "scores"), cost, folder
+    cost = done_once(folder, key, work)
+    return load_once(Scores, folder / "scores"), cost, folder
 
 
 def select(
@@ -263,7 +280,7 @@ def select(
     key = {
         "stage": "select",
         "version": VERSIONS["select"],
-        "evidence": evidence.folder.name if evidence else None,
+        "evidence": evidence.name if evidence else None,
         "scores": scored.name if scored else None,
         "selector": method.codes(known_or_new)[1],
         "reads": [method.evidence, *method.extras],
@@ -289,8 +306,8 @@ def select(
         found.save(part / "selection")
         return cost
 
-    cost = _done_once(folder, key, work)
-    return Selection.load(folder / "selection"), cost, folder
+    cost = done_once(folder, key, work)
+    return load_once(Selection, folder / "selection"), cost, folder
 
 
 def _with_defaults(method, options, which):
@@ -315,8 +332,7 @@ def retrain(
     best_every: int = 0,
     on_epoch=None,
 ) -> dict:
-    """Train a fresh network on the kept samples and test it after the last step; or read that from
-    the cache.
+    """Train a fresh network on the kept samples, test it after the last step; or read the cache.
 
     best_every: also test every so many epochs (0: never), for best_accuracy, the highest of all.
                 Choosing the best epoch is choosing on the test set: it stands beside the accuracy,
@@ -331,12 +347,12 @@ def retrain(
     if best_every:
         key["best_every"] = best_every
     file = Path(cache) / f"retrain-{storage.key_hash(key)}.json"
-    partial = _partial(file.with_suffix(""))
+    partial = partial_of(file.with_suffix(""))
 
     def train_and_test():
         kept = images.subset(selection)
         net = builders.make_net(
-            model, kept, seed=_derived(seed, 2)
+            model, kept, seed=derived_seed(seed, 2)
         )  # nothing of it may come from what was pruned
         seconds, tested = (
             0.0,
@@ -344,7 +360,7 @@ def retrain(
         )
         with measured(images.device) as cost:
             for report in train(
-                net, kept, recipe, seed=_derived(seed, 3), checkpoint=partial, record=False
+                net, kept, recipe, seed=derived_seed(seed, 3), checkpoint=partial, record=False
             ):
                 seconds += report.seconds
                 tested.after(report.epoch)
@@ -373,24 +389,17 @@ def retrain(
             "dpkit": version("dpkit"),
         }
 
-    found_there = file.exists()
-    if not found_there or partial.exists():  # a run that is killed at its very end leaves both
-        with storage.locked(file):
-            found_there = file.exists()
-            if not found_there:
-                with _not_again(partial):
-                    row = train_and_test()
-                storage.write_json(file, {"key": key, "row": row})
-            shutil.rmtree(partial, ignore_errors=True)
+    def make():
+        storage.write_json(file, {"key": key, "row": train_and_test()})
+
+    found_there = once(file, make, lock=file, partial=partial)
     n = len(selection.kept)
     counted = {"retrain_epochs": recipe.epochs_over(n), "retrain_samples": recipe.samples_seen(n)}
     return json.loads(file.read_text())["row"] | counted | {"from_cache": found_there}
 
 
 class _Tested:
-    """Test accuracies by epoch, in a file: a training that goes on from a checkpoint has left those
-    networks behind.
-    """
+    """Test accuracies by epoch, in a file: a resumed training has lost its earlier networks."""
 
     def __init__(self, file, net, test, precision, every):
         self.file, self.net, self.test, self.precision, self.every = (
@@ -418,60 +427,9 @@ class _Tested:
 # ---- what the stages share -----------------------------------------------------------------------
 
 
-def load_sets(dataset: str, num_samples: int = 0, device="auto") -> tuple[ImageSet, ImageSet]:
-    """(training images, test images) of a named set; the last two asked for are kept in memory."""
-    return _load_sets(dataset, num_samples, auto_device(device), os.environ.get("DPKIT_DATA"))
-
-
-@lru_cache(maxsize=2)
-def _load_sets(dataset, num_samples, device, _folder):
-    images, test = (
-        load(dataset, split=split, device=device, say=None) for split in ("train", "test")
-    )
-    return (images.first(num_samples) if num_samples else images), test
-
-
-def device_name(device: torch.device) -> str:
-    """ "cpu", or the GPU's name."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _done_once(folder, key, work) -> Cost:
-    """What the stage in `folder` cost; first doing it, work(empty folder) -> Cost, if nobody has,
-    or is about to.
-    """
-    manifest = folder / "manifest.json"
-    if (
-        not manifest.exists() or _partial(folder).exists()
-    ):  # a run that is killed at its very end leaves both
-        with storage.locked(folder):
-            if not manifest.exists():
-                with storage.whole_folder(folder) as part, _not_again(_partial(folder)):
-                    cost = work(part)
-                    storage.write_json(part / "manifest.json", {"key": key, **asdict(cost)})
-            shutil.rmtree(_partial(folder), ignore_errors=True)
-    said = json.loads(manifest.read_text())
-    return Cost(**{name: said[name] for name in asdict(Cost()) if name in said})
-
-
-@contextmanager
-def _not_again(partial):
-    """A training that diverged leaves no checkpoint: from there it would only diverge again."""
-    try:
-        yield
-    except FloatingPointError:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-def _partial(folder):
-    """Where a stage keeps its checkpoint until it is finished."""
-    return folder.with_name(folder.name + "-partial")
-
-
-def _derived(seed, stage):
+def derived_seed(seed: int, draw: int) -> int:
     """Different draws for each stage of one seed."""
-    return int(np.random.SeedSequence([seed, stage]).generate_state(1)[0])
+    return int(np.random.SeedSequence([seed, draw]).generate_state(1)[0])
 
 
 def _key(stage, images, model, recipe, seed):
@@ -484,28 +442,3 @@ def _key(stage, images, model, recipe, seed):
         "recipe": recipe.settings(),
         "seed": seed,
     } | compute_environment(images, recipe)
-
-
-def own_code(method, *models) -> str:
-    """What of a method's functions and of networks is not dpkit's, and what it does, in a line; ""
-    if all are dpkit's.
-    """
-    found = list(find_method(method).codes(known_or_new))
-    found += [known_or_new(builders.find_builder(model)) for model in models if model]
-    return "; ".join(code for code in found if code and is_own(code))
-
-
-def compute_environment(images: ImageSet, recipe: Recipe) -> dict:
-    """What a training's numbers depend on besides data and settings: the kind of processor or GPU,
-    precision, torch's version.
-
-    On another kind of processor the same seed gives nearly another seed's numbers: it is another
-    training.
-    """
-    device = images.device
-    return {
-        "device": device.type,
-        "processor": device_name(device) if device.type == "cuda" else processor(),
-        "precision": resolve_precision(images, recipe.precision),
-        "torch": version("torch"),
-    }

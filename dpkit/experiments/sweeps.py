@@ -2,8 +2,9 @@
 
 A sweep's folder holds
     sweep.json     the trials in order, each with the name of its row, and the cache folder with
-    their stages rows/          <name>.json per trial that finished, or failed for a reason: written
-    whole, read by results_table
+                   their stages
+    rows/          <name>.json per trial that finished, or failed for a reason: written whole, read
+                   by results_table
 The stages (records, scores, selections, trained results) lie in the cache, which all workers must
 reach.
 """
@@ -16,7 +17,7 @@ import threading
 import time
 import uuid
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dpkit import storage
@@ -50,28 +51,38 @@ def sweep(
     minutes: float | None = None,
     on_progress=None,
 ):
-    """Run every trial of a grid and return results_table(out): a row per trial, failed ones with
-    their reason.
+    """Run every trial of a grid; return its table, a row per trial, failed ones with their reason.
 
-    grid:    a YAML file's path, a dict, a list of dicts or of Trials (see dpkit.grids). Mistakes
-             are refused, all at once, before the first training.
-    client:  a distributed.Client of any Dask cluster; None: processes on this machine (workers,
-             each with `threads`). A worker trains one network at a time; where workers declare a
-             GPU resource, only they train.
-    out:     the sweep's folder; default one in the cache, named by the grid. Stopped at any moment,
-             the same call goes on: rows that are there stay, and stages that are in the cache are
-             not run again. Another grid over the same folder adds to it; the table is then that of
-             the new grid.
-    cache:   folder of the stages, reachable by all workers under this path; default
+    Parameters
+    ----------
+    grid : a YAML file's path, a dict, a list of dicts or of Trials (see dpkit.experiments.grids).
+        Mistakes are refused, all at once, before the first training.
+    client : a distributed.Client of any Dask cluster; None: processes on this machine (workers,
+        each with `threads`). A worker trains one network at a time; where workers declare a GPU
+        resource, only they train.
+    out : the sweep's folder; default one in the cache, named by the grid. Stopped at any moment,
+        the same call goes on: rows that are there stay, and stages that are in the cache are not
+        run again. Another grid over the same folder adds to it; the table is then that of the new
+        grid.
+    cache : folder of the stages, reachable by all workers under this path; default
         storage.cache_folder().
-    retry:   also run those again that failed for a reason of their own, such as a loss that became
+    workers, threads : processes on this machine, and torch's threads in each.
+    device : "auto" is a GPU if there is one, else the CPU.
+    retry : also run those again that failed for a reason of their own, such as a loss that became
         NaN.
-    minutes: stop after so many, with the rows that are there by then. A training that is stopped
-             keeps its checkpoint, and the same call goes on from it: a long sweep in short pieces.
-             (On a client's cluster, trainings that run at that moment go on to their end, and are
-             found by the next call.)
-    on_progress:   called with a Progress about once a second; default: a line that is written over.
-    Raises grids.InvalidGrid (a ValueError), OSError if a row cannot be written. A failed trial raises
+    minutes : stop after so many, with the rows that are there by then. A training that is stopped
+        keeps its checkpoint, and the same call goes on from it: a long sweep in short pieces. (On a
+        client's cluster, trainings that run at that moment go on to their end, and are found by the
+        next call.)
+    on_progress : called with a Progress about once a second; default: a line that is written over.
+
+    Returns
+    -------
+    results_table(out), a DataFrame.
+
+    Raises
+    ------
+    grids.InvalidGrid (a ValueError), OSError if a row cannot be written. A failed trial raises
     nothing.
     """
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
@@ -102,6 +113,23 @@ def sweep(
                 _run(own, [cell], out, cache, device, progress, on_progress, until, alone=True)
     on_progress(progress, last=True)
     return results.results_table(out)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A stage that a worker has run or found.   row: of the last stage, else None."""
+
+    row: dict | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a trial has no row.   transient: worth another try.   killed: its worker died."""
+
+    reason: str
+    transient: bool = False
+    killed: bool = False
 
 
 @dataclass
@@ -162,9 +190,7 @@ def _facts_of(asked, client, device):
 
 
 def _facts(dataset, num_samples, device):
-    """What the numbers of a trial depend on besides its settings, as the machine that trains sees
-    it.
-    """
+    """What a trial's numbers depend on besides its settings, as the training machine sees it."""
     from dpkit.training.loop import Recipe
 
     try:
@@ -299,9 +325,7 @@ def _trials_before(out):
 
 
 def _finished(file, cache, retry):
-    """Whether this row is there, with its scores and selection; with `retry`, one that failed makes
-    way.
-    """
+    """Whether this row is there, with its scores and selection; on `retry`, no failed one."""
     if not file.exists():
         return False
     if _failed(file):
@@ -320,8 +344,7 @@ def _failed(file):
 
 
 def _run(client, todo, out, cache, device, progress, on_progress, until, alone=False):
-    """record -> score -> select -> retrain as Dask tasks, one record for all that share it; rows as
-    they come.
+    """record -> score -> select -> retrain as Dask tasks, records shared; rows as they come.
 
     Returns the trials that were given up because their worker died again and again: Dask blames all
     that are assigned to a worker when it dies. With `alone` that is their failure.
@@ -361,18 +384,18 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
         while not waiting.is_empty() and time.monotonic() < until:
             batch = _within(waiting, 1.0)
             for future in batch:
-                found = _found(future)
+                answer = _answer(future)
                 if future in rows:
                     cell = rows.pop(future)
-                    if found.get("killed") and not alone:
+                    if isinstance(answer, Failure) and answer.killed and not alone:
                         suspects.append(cell)
                         continue
                     progress.done += 1
-                    progress.failed += "failed" in found
-                    clock.row(found)
-                    _write_row(out, cell, found)
+                    progress.failed += isinstance(answer, Failure)
+                    clock.row(answer)
+                    _write_row(out, cell, answer)
                 else:
-                    clock.record(found)
+                    clock.record(answer)
             progress.running, workers = _busy(client)
             progress.seconds_left = clock.left(workers)
             on_progress(progress)
@@ -394,17 +417,15 @@ def _within(waiting, seconds):
     return found
 
 
-def _found(future):
+def _answer(future) -> Done | Failure:
     if future.status == "finished":
         try:
             return future.result()
-        except Exception as error:  # the result was lost with its worker just now: run again, which finds it in the cache
-            return _failure(error) | {"passing": True, "killed": True}
+        except Exception as error:  # lost with its worker just now: run again, it is in the cache
+            return replace(_failure(error), transient=True, killed=True)
     error = future.exception() if future.status == "error" else None
     return (
-        _failure(error)
-        if error
-        else {"failed": "cancelled: the cluster was closed", "passing": True}
+        _failure(error) if error else Failure("cancelled: the cluster was closed", transient=True)
     )
 
 
@@ -413,9 +434,10 @@ def _busy(client):
     return sum(n > 0 for n in busy), max(1, len(busy))
 
 
-def _write_row(out, cell, found):
+def _write_row(out, cell, answer):
     file = results.row_file(out, cell.name)
-    if found.get("passing"):
+    failed = isinstance(answer, Failure)
+    if failed and answer.transient:
         file = results.row_file(out, cell.name, passing=True)
     else:
         results.row_file(out, cell.name, passing=True).unlink(missing_ok=True)
@@ -426,7 +448,7 @@ def _write_row(out, cell, found):
                 "kind": "Row",
                 "versions": cell.versions,
                 "trial": cell.trial.plain(),
-                **({"failed": found["failed"]} if "failed" in found else {"row": found["row"]}),
+                **({"failed": answer.reason} if failed else {"row": answer.row}),
             },
         )
     except OSError as error:
@@ -444,11 +466,11 @@ def _write_row(out, cell, found):
 _ONE = threading.Lock()
 
 
-def _step(stage, parcel, before, cache, device, here):
+def _step(stage, parcel, before, cache, device, here) -> Done | Failure:
     """One stage of a trial. Its mishap, or that of a stage before it, is handed on in words: it is
     no other trial's.
     """
-    if before and "failed" in before:
+    if isinstance(before, Failure):
         return before
     begun = time.perf_counter()
     try:
@@ -458,7 +480,7 @@ def _step(stage, parcel, before, cache, device, here):
                 row = _up_to(stage, trial, Path(cache), device, here)
     except Exception as error:
         return _failure(error)
-    return {"row": row, "seconds": time.perf_counter() - begun}
+    return Done(row, time.perf_counter() - begun)
 
 
 def _up_to(stage, trial, cache, device, here):
@@ -484,25 +506,11 @@ def _up_to(stage, trial, cache, device, here):
             f"(other {other}): let all workers see the same data, and have the same kind of device "
             "and the same torch"
         )
-    if stage == "retrain":
-        return trials.run_trial(trial, cache=cache, device=device)
-    evidence = trials.record_of(trial, images, cache=cache)
-    if stage == "score":
-        stages.score(trial.method, evidence, options=trial.options, cache=cache)
-    if stage == "select":
-        stages.select(
-            trial.method,
-            evidence,
-            keep_count(len(images), trial.prune_ratio),
-            labels=images.labels.cpu().numpy(),
-            seed=trial.seed,
-            options=trial.options,
-            cache=cache,
-        )
-    return None
+    run = trials.run_of(trial, images, test, cache=cache).until(stage)
+    return trials.finished(trial, run).row if run.result else None
 
 
-def _failure(error):
+def _failure(error) -> Failure:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     words = " ".join(str(error).split()) or type(error).__name__
     if "KilledWorker" in kinds:
@@ -511,8 +519,4 @@ def _failure(error):
         words = f"the GPU's memory did not suffice: {words.split('. ')[0]}"
     elif not isinstance(error, (ValueError, FloatingPointError, OSError)):
         words = f"{type(error).__name__}: {words}"
-    return {
-        "failed": words,
-        "passing": not kinds.isdisjoint(TRANSIENT_ERRORS),
-        "killed": "KilledWorker" in kinds,
-    }
+    return Failure(words, not kinds.isdisjoint(TRANSIENT_ERRORS), "KilledWorker" in kinds)

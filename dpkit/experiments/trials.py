@@ -1,112 +1,150 @@
-"""One cell of an experiment: watch a training, score, select, retrain, and the row that comes
-out.
-"""
+"""One cell of an experiment: watch a training, score, select, retrain, and write the row."""
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field, InstanceOf, field_validator
 
 from dpkit import storage
 from dpkit.experiments import exit_checks, stages
 from dpkit.experiments.costs import Cost
+from dpkit.experiments.environment import load_sets
+from dpkit.experiments.pipeline import STAGES, Run
 from dpkit.methods.catalog import find_method
 from dpkit.methods.method import Method, options_in_words
 from dpkit.methods.rehearsal import rehearse
 from dpkit.nets import builders
 from dpkit.nets.builders import model_name
 from dpkit.records import Scores, Selection, keep_count
-from dpkit.training.loop import Recipe
+from dpkit.storage.validation import Number, Positive, Whole, checked, known_to, told, unknown
+from dpkit.training.recipe import Recipe
 
-LEDGER = tuple(
-    f"{stage}_{what.name}"
-    for stage in ("record", "score", "select", "retrain")
-    for what in fields(Cost)
-)
+LEDGER = tuple(f"{stage}_{what.name}" for stage in STAGES for what in fields(Cost))
 
 
-@dataclass(frozen=True)
+# settings of 0.7, which are in every key
+_FIRST = (
+    "dataset method prune_ratio seed record record_epochs retrain model num_samples "
+    "snapshot_epoch exits exit_weights best_every options"
+).split()
+
+
+Named = Annotated[
+    str | InstanceOf[Method], known_to(find_method), Field(description="a name or a Method")
+]
+Network = Annotated[str | Callable, Field(description="a name or a builder function")]
+Ratio = Annotated[Number, Field(ge=0, lt=1, description="a number in [0, 1), the fraction removed")]
+Stages = Annotated[
+    tuple[int, ...], Field(strict=False, description="a list of stages, as in [0, 1]")
+]
+Weights = Annotated[
+    tuple[Number, ...], Field(strict=False, description="a list of numbers, as in [1, 1, 2]")
+]
+
+
+@checked
 class Trial:
     """Everything a row depends on but the machine.
 
-    prune_ratio:   the fraction removed, in [0, 1).   seed: of recording, selection and retraining,
-        all different draws.
-    num_samples:   use only the first that many training images (0: all).
-    record:        recipe of the watched training; record_epochs of its epochs are run and recorded.
-    retrain:       recipe of the training on the kept samples.
-    snapshot_epoch: epochs after which the watched network is looked at for the early scores, EL2N
-                   and GraNd; the last recorded epoch, if that is sooner. Other snapshots are of the
-                   network as recording left it.
-    exits:         stages after which the watched network has early exits, for methods that read
-                   them (eeprune); the others watch it without.   exit_weights: of the joint loss,
-                   the final exit's last (none: all alike).
-    record_model:  the network that is watched, where it is another than the one that is retrained
-        ("": the same).
-    best_every:    also test every so many epochs of the retraining, for the best epoch beside the
+    Parameters
+    ----------
+    dataset : what load takes.
+    method : the name of a method in METHODS, or a Method of your own.
+    prune_ratio : the fraction REMOVED, in [0, 1).
+    seed : of recording, selection and retraining, all different draws.
+    record : recipe of the watched training; record_epochs of its epochs are run and recorded.
+    record_epochs : T, how many.
+    retrain : recipe of the training on the kept samples.
+    model : the network that is retrained.
+    num_samples : use only the first that many training images (0: all).
+    snapshot_epoch : epochs after which the watched network is looked at for the early scores, EL2N
+        and GraNd; the last recorded epoch, if that is sooner. Other snapshots are of the network as
+        recording left it.
+    exits : stages after which the watched network has early exits, for methods that read them
+        (eeprune); the others watch it without.
+    exit_weights : of the joint loss, the final exit's last (none: all alike).
+    best_every : also test every so many epochs of the retraining, for the best epoch beside the
         last one (0: don't).
-    options:       settings of the scorer and the selector where they differ from the catalog's,
-                   e.g. {"c_d": 5.5}. What was published for this very set is filled in: CCS's and
-                   D2's cutoffs on CIFAR-100.
+    options : settings of the scorer and the selector where they differ from the catalog's, e.g.
+        {"c_d": 5.5}. What was published for this very set is filled in: CCS's and D2's cutoffs on
+        CIFAR-100.
+    record_model : the network that is watched, where it is another than the one that is retrained
+        ("": the same).
     """
 
-    dataset: str
-    method: str | Method
-    prune_ratio: float
-    seed: int
-    record: Recipe
-    record_epochs: int
-    retrain: Recipe
-    model: str | Callable = "small_cnn"
-    num_samples: int = 0
-    snapshot_epoch: int = 10
-    exits: tuple = (1,)
-    exit_weights: tuple = ()
-    best_every: int = 0
+    dataset: Annotated[str, Field(description="a name")]
+    method: Named
+    prune_ratio: Ratio
+    seed: Whole
+    record: Annotated[Recipe, Field(description="a Recipe")]
+    record_epochs: Positive
+    retrain: Annotated[Recipe, Field(description="a Recipe")]
+    model: Annotated[Network, known_to(builders.find_builder)] = "small_cnn"
+    num_samples: Whole = 0
+    snapshot_epoch: Positive = 10
+    exits: Stages = (1,)
+    exit_weights: Weights = ()
+    best_every: Whole = 0
     options: dict = field(default_factory=dict)
-    record_model: str | Callable = ""
+    record_model: Network = ""
 
-    def __post_init__(self):
-        method = find_method(self.method)
-        builders.find_builder(self.model)
-        if self.record_model:
-            builders.find_builder(self.record_model)
-            if self.record_model == self.model or not method.reads:  # then it says nothing
-                object.__setattr__(self, "record_model", "")
-        object.__setattr__(self, "options", method.of_set.get(self.dataset, {}) | self.options)
-        keep_count(1, self.prune_ratio)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise ValueError(f"seed must be a whole number from 0; got {self.seed!r}")
-        object.__setattr__(self, "exits", tuple(self.exits))
-        object.__setattr__(self, "exit_weights", tuple(self.exit_weights))
-        for name, least in (
-            ("num_samples", 0),
-            ("snapshot_epoch", 1),
-            ("best_every", 0),
-            ("record_epochs", 1),
-        ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be a whole number from {least}; got {value!r}")
-        if self.record.budget != "epochs":
+    @field_validator("record")
+    @classmethod
+    def _is_counted_in_epochs(cls, record):
+        if record.budget != "epochs":
             raise ValueError(
                 "a watched training is counted in epochs: record needs that budget; got "
-                f"{self.record.budget!r}"
+                f"{record.budget!r}"
             )
-        if not 1 <= self.record_epochs <= self.record.epochs:
+        return record
+
+    @field_validator("record_epochs")
+    @classmethod
+    def _fits_record(cls, epochs, info):
+        record = info.data.get("record")
+        if record and epochs > record.epochs:
             raise ValueError(
-                f"record_epochs must be 1..{self.record.epochs} (the record recipe's epochs); "
-                f"got {self.record_epochs}"
+                f"record_epochs must be 1..{record.epochs} (the record recipe's epochs); got "
+                f"{epochs}"
             )
-        exit_checks.check_exits(method, self.watched, self.exits, self.exit_weights)
-        rehearse(
-            method,
-            self.options,
-            epochs=self.record_epochs,
-            prune_ratio=self.prune_ratio,
-            exits=len(self.exits),
-        )
+        return epochs
+
+    @field_validator("options")
+    @classmethod
+    def _suit_method(cls, options, info):
+        fine = info.data
+        if "method" not in fine:
+            return options
+        method = find_method(fine["method"])
+        options = method.of_set.get(fine.get("dataset"), {}) | options
+        names = [name for part in method.option_names for name in part]
+        if others := [str(name) for name in options if name not in names]:
+            raise ValueError(unknown(f"{method.name} has no setting", others, names))
+        if "record_epochs" in fine:  # for what was refused, something that asks for little
+            ratio, exits = fine.get("prune_ratio", 0.9), len(fine.get("exits", (0, 1)))
+            rehearse(method, options, epochs=fine["record_epochs"], prune_ratio=ratio, exits=exits)
+        return options
+
+    @field_validator("record_model")
+    @classmethod
+    def _suits_method(cls, record_model, info):
+        """Empty where it says nothing. The exits are those of the network that is watched."""
+        fine = info.data
+        if record_model:
+            builders.find_builder(record_model)
+        if not {"method", "model"} <= fine.keys():
+            return record_model
+        method = find_method(fine["method"])
+        if record_model == fine["model"] or not method.reads:
+            record_model = ""
+        if {"exits", "exit_weights"} <= fine.keys():
+            watched = record_model or fine["model"]
+            exit_checks.check_exits(method, watched, fine["exits"], fine["exit_weights"])
+        return record_model
 
     @property
     def how(self) -> Method:
@@ -119,22 +157,25 @@ class Trial:
         return self.record_model or self.model
 
     def plain(self) -> dict:
-        """As a dict of plain values, for keys and files; record_model only where there is one."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        found |= {
-            "method": self.how.name,
-            "model": model_name(self.model),
-            "record": self.record.plain(),
-            "retrain": self.retrain.plain(),
-        }
-        found["record_model"] = model_name(self.record_model)
-        return {name: value for name, value in found.items() if name != "record_model" or value}
+        """As a dict of plain values, for keys and files; settings that came after 0.7 only where
+        they differ from the default, so that keys stay.
+        """
+        return {name: _plain(value) for name, value in told(self, always=_FIRST).items()}
+
+
+def _plain(value):
+    if isinstance(value, Recipe):
+        return value.plain()
+    if isinstance(value, Method):
+        return value.name
+    return model_name(value) if callable(value) else value
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """A finished trial: its row as a flat dict, the selection it trained on, and the scores behind
-    it (None: no score).
+    """A finished trial: its row, the selection it trained on, and the scores behind it.
+
+    row: a flat dict; scores: None where there is no score.
     """
 
     row: dict
@@ -143,17 +184,24 @@ class Outcome:
 
 
 def run_trial(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> dict:
-    """Record (or find the record), score, select, retrain (or find the result); return the row as a
-    flat dict.
+    """Record, score, select, retrain; return the row. What an earlier run finished is read instead.
 
-    cache:  folder for finished stages; default storage.cache_folder().
-    on_epoch:  called as on_epoch(stage, report) after every epoch that is run or read from a checkpoint,
-    for progress. The row's costs (LEDGER: seconds, epochs, samples and peak_memory of each stage)
+    Parameters
+    ----------
+    trial : what to do.
+    cache : folder for finished stages; default storage.cache_folder().
+    device : "auto" is a GPU if there is one, else the CPU.
+    on_epoch : called as on_epoch(stage, report) after every epoch that is run or read from a
+        checkpoint, for progress.
+
+    Returns
+    -------
+    The row, a flat dict. Its costs (LEDGER: seconds, epochs, samples and peak_memory of each stage)
     are those of the run that did the work; a shared recording is charged in full, to el2n too.
-    from_cache says whether the retraining was an earlier run's. accuracy is on the test set after
-    the LAST step. scores and selection name the stages in the cache that hold them ("": no score).
-    code is there if the method or the network is not dpkit's own: their names, and a hash of what
-    they do.
+    from_cache says whether the retraining was an earlier run's. accuracy, in [0, 1], is on the test
+    set after the LAST step. scores and selection name the stages in the cache that hold them ("":
+    no score). code is there if the method or the network is not dpkit's own: their names, and a
+    hash of what they do.
     """
     return outcome_of(trial, cache=cache, device=device, on_epoch=on_epoch).row
 
@@ -162,40 +210,37 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> Out
     """As run_trial, with the scores and the selection beside the row: what a published table
     needs.
     """
-    cache = Path(cache or storage.cache_folder())
-    images, test = stages.load_sets(trial.dataset, trial.num_samples, device)
+    run = run_of(trial, *load_sets(trial.dataset, trial.num_samples, device), cache=cache)
+    run.on_epoch = on_epoch
+    return finished(trial, run.until("retrain"))
+
+
+def run_of(trial: Trial, images, test, *, cache=None) -> Run:
+    """The trial's stages, still to be run; ValueError if its method cannot choose from this set."""
     trial.how.check(trial.options, len(images), images.num_classes, trial.prune_ratio)
-    evidence = record_of(trial, images, cache=cache, on_epoch=on_epoch)
-    found = scores, score_cost, scored = stages.score(
-        trial.method, evidence, options=trial.options, cache=cache
-    )
-    keep = keep_count(len(images), trial.prune_ratio)
-    selection, select_cost, selected = stages.select(
-        trial.method,
-        evidence,
-        keep,
-        labels=images.labels.cpu().numpy(),
-        seed=trial.seed,
+    recording = {
+        "model": trial.watched,
+        "recipe": trial.record,
+        "epochs": trial.record_epochs,
+        "snapshot_epoch": trial.snapshot_epoch,
+    } | exits_of(trial)
+    return Run(
+        method=trial.how,
         options=trial.options,
-        cache=cache,
-        scored=found,
-    )
-    result = stages.retrain(
-        images,
-        test,
-        selection,
-        model=trial.model,
-        recipe=trial.retrain,
+        keep=keep_count(len(images), trial.prune_ratio),
         seed=trial.seed,
-        cache=cache,
-        best_every=trial.best_every,
-        on_epoch=on_epoch,
+        labels=images.labels.cpu().numpy(),
+        cache=Path(cache or storage.cache_folder()),
+        images=images,
+        test=test,
+        record=recording,
+        retrain={"model": trial.model, "recipe": trial.retrain, "best_every": trial.best_every},
     )
-    costs = {
-        "record": evidence.cost if evidence else Cost(),
-        "score": score_cost,
-        "select": select_cost,
-    }
+
+
+def finished(trial: Trial, run: Run) -> Outcome:
+    """The outcome of a trial whose stages have run."""
+    images, selection, result = run.images, run.selection, run.result
     row = {
         "dataset": trial.dataset,
         "num_samples": len(images),
@@ -219,23 +264,21 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> Out
         "test_loss": result["test_loss"],
         **{
             f"{stage}_{what.name}": getattr(cost, what.name)
-            for stage, cost in costs.items()
+            for stage, cost in run.costs.items()
             for what in fields(Cost)
         },
         "retrain_peak_memory": None,
         **result,
         "record": trial.record.describe(),
         "retrain": trial.retrain.describe(),
-        "scores": scored.name if scored else "",
-        "selection": selected.name,
+        "scores": run.folders["score"].name if "score" in run.folders else "",
+        "selection": run.folders["select"].name,
     }
-    return Outcome(row, selection, scores)
+    return Outcome(row, selection, run.scores)
 
 
 def settings_of(trial: Trial) -> str:
-    """All settings of the trial's method as JSON, those too that are as usual: what is usual may
-    change.
-    """
+    """All settings of the trial's method as JSON, the usual ones too, as those may change."""
     return json.dumps(trial.how.options | trial.options, sort_keys=True)
 
 
@@ -247,9 +290,7 @@ def own_code_of(trial: Trial) -> str:
 
 
 def exits_of(trial: Trial) -> dict:
-    """The trial's exits and exit_weights, if its method reads exits; else nothing, for it watches a
-    plain network.
-    """
+    """The trial's exits and exit_weights, if its method reads exits; else nothing."""
     return (
         {"exits": trial.exits, "exit_weights": trial.exit_weights}
         if "exits" in trial.how.reads
@@ -276,26 +317,3 @@ def _empty_classes(images, selection) -> int:
     """How many classes of the set have no sample left to train on."""
     labels = images.labels.cpu().numpy()
     return len(np.unique(labels)) - len(np.unique(labels[selection.kept]))
-
-
-def record_of(trial: Trial, images, *, cache, parts=None, on_epoch=None) -> stages.Evidence | None:
-    """The trial's watched training, run or read from the cache; None if its method looks at
-    nothing.
-
-    parts: what to read of it, any of "dynamics", "snapshot" and "final" (default: what the method
-        reads).
-    """
-    if not trial.how.reads:
-        return None
-    return stages.record(
-        images,
-        model=trial.watched,
-        recipe=trial.record,
-        epochs=trial.record_epochs,
-        seed=trial.seed,
-        cache=cache,
-        snapshot_epoch=trial.snapshot_epoch,
-        parts=parts or trial.how.parts,
-        on_epoch=on_epoch,
-        **exits_of(trial),
-    )

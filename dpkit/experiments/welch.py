@@ -21,13 +21,16 @@ def welch(here, there, *, confidence: float = 0.95) -> dict:
     here, there: values, one a seed; numbers of seeds and spreads may differ.
 
     Returns a dict, in the unit of the values:
-    difference;  error: its standard error;  low, high: the interval;  p: of the two-sided test for
-    no difference;
-    detectable: half the interval's length, the least difference that seeds with these spreads could
-    have shown. A true difference of that size such seeds show about every second time, and a
-    smaller one more rarely. NaN where it cannot be told: all without values on both sides, and all
-    but the difference where a side has a single value, or where no side has a spread (seeds that
-    agree to the last digit say nothing of how far others would lie apart).
+        difference  the mean of here minus that of there
+        error       its standard error
+        low, high   the interval
+        p           of the two-sided test for no difference
+        detectable  half the interval's length, the least difference that seeds with these spreads
+                    could have shown. A true difference of that size such seeds show about every
+                    second time, and a smaller one more rarely.
+    NaN where it cannot be told: all without values on both sides, and all but the difference where
+    a side has a single value, or where no side has a spread (seeds that agree to the last digit say
+    nothing of how far others would lie apart).
 
     Examples
     --------

@@ -1,31 +1,33 @@
-"""How each training sample holds the last layer in place (Yang et al., "Dataset Pruning: Reducing
-Training Data by Examining Generalization Influence", ICLR 2023; influence functions: Koh & Liang,
-ICML 2017).
+"""How each training sample holds the last layer in place: influence functions.
 
 The last layer of a network, weight (C, d) and bias (C,), is a softmax regression on the features h:
-with h~ = [h, 1] and p = softmax(theta h~) the loss of sample i has the gradient and the Hessian of
-the mean loss
+with h~ = [h, 1] and p = softmax(theta h~) the loss of sample i has the gradient, and the mean loss
+has the Hessian
 
-    g_i = (p_i - onehot(y_i)) (x) h~_i,          H = 1/n sum_i (diag p_i - p_i p_i^T) (x) h~_i
-    h~_i^T + damping I .
+    g_i = (p_i - onehot(y_i)) (x) h~_i
+    H   = 1/n sum_i (diag p_i - p_i p_i^T) (x) h~_i h~_i^T + damping I
 
 What is fitted again without a group D of m samples is the MEAN loss of the n - m that stay, with
 the same weight decay: that is the paper's Definition 1, and what every retraining does. With weight
 decay the gradients at theta do not add up to zero (their mean is g = -damping theta), and to first
 order theta moves by
 
-    n / (n - m) sum over D of S_i ,      S_i = H^-1 (g_i - g) / n            of="mean": the vectors
-    are centred
+    n / (n - m) sum over D of S_i ,   S_i = H^-1 (g_i - g) / n   of="mean": the vectors are centred
 
 The usual influence of Koh & Liang predicts another refit, whose loss is still divided by n, so that
 the weight decay counts for more the more is pruned:
 
-    sum over D of S_i ,                  S_i = H^-1 g_i / n = -I_param(z_i) / n      of="sum"
+    sum over D of S_i ,               S_i = H^-1 g_i / n = -I_param(z_i) / n   of="sum"
 
 Without weight decay both are the same but for n / (n - m). H without damping is singular always:
 adding one vector to the weights of every class changes no probability. So damping is required. The
 weight decay of the training is the value for which theta is the minimiser. (The paper names no
 damping.) Everything here reads a Snapshot: probs of the final exit, features and labels.
+
+References
+----------
+Yang et al., "Dataset Pruning: Reducing Training Data by Examining Generalization Influence", ICLR
+2023. Influence functions: Koh & Liang, ICML 2017.
 """
 
 import warnings
@@ -59,8 +61,10 @@ _RIGHT = 64  # right-hand sides that cg and lissa solve for together
 class Plan:
     """Which way influence_vectors goes, and why: `print` it.
 
-    method: the way.   parameters: C d + C.   needed: bytes, by way.   memory: bytes that were
-        allowed.
+    method:     the way.
+    parameters: C d + C.
+    needed:     bytes, by way.
+    memory:     bytes that were allowed.
     """
 
     method: str
@@ -74,11 +78,21 @@ class Plan:
 
 
 def plan_influence(snapshot: Snapshot, *, memory: float = 8e9, rows: int | None = None) -> Plan:
-    """Where influence_vectors(method="auto") goes: "exact" if that fits into `memory` bytes, else
-    "kronecker" if that does.
+    """Where influence_vectors(method="auto") goes.
 
-    "cg" needs little memory but, for all samples, n times the time: it is for some `rows`, and
-    never chosen by itself.
+    "exact" if that fits into `memory` bytes, else "kronecker" if that does. "cg" needs little
+    memory but, for all samples, n times the time: it is for some `rows`, and never chosen by
+    itself.
+
+    Parameters
+    ----------
+    snapshot : of the network, with features (n, d).
+    memory : bytes that may be used, the result among them.
+    rows : how many samples the vectors are needed of; default all n.
+
+    Returns
+    -------
+    Plan: the method, and the bytes that each way needs.
     """
     require_kind(snapshot, Snapshot, "influence")
     n, classes, width = shape_of(snapshot)
@@ -110,32 +124,43 @@ def influence_vectors(
     scale: float | None = None,
     rng=None,
 ) -> np.ndarray:
-    """S_i = (H + damping I)^-1 (g_i - g) / n of every sample: what taking it away adds to the last
-    layer's parameters.
+    """What taking each sample away adds to the last layer's parameters (influence).
 
-    snapshot: features (n, d), labels and the final exit's probs: those of one linear layer on these
-        features.
-    damping:  above 0, in the unit of H; the weight decay of the training, 5e-4 in most recipes,
+        S_i = (H + damping I)^-1 (g_i - g) / n
+
+    Parameters
+    ----------
+    snapshot : features (n, d), labels and the final exit's probs: those of one linear layer on
+        these features.
+    damping : above 0, in the unit of H; the weight decay of the training, 5e-4 in most recipes,
         makes theta a minimiser.
-    of:       "mean": of the loss that is the mean over the kept, as in the paper's Definition 1 and
-              in every retraining: g is the mean gradient, all vectors add up to zero, and m of them
-              go with n / (n - m) times their sum (`bound`, `predicted_shift`).   "sum": Koh &
-              Liang's, where g is left out and the sum itself is the shift.
-    method:   "exact"      the Hessian written out, one Cholesky factor, one solve for all: 8 P^2
-              bytes, O(n P^2), P = C d + C; "cg"         conjugate gradients on exact Hessian-vector
-                           products, preconditioned by the Kronecker product: no P x P matrix, but
-                           O(n P) an iteration for every right-hand side: for some `rows`;
-              "kronecker"  H as the product of its class part and its feature part, an
-              approximation; see outer_influence; "lissa"      the paper's own, Agarwal et al.
-              (2016): H^-1 g by a recursion over random batches; "auto"       what plan_influence
-              says. It warns if that is not "exact".
-    memory:   bytes that may be used, the result among them.
-    rows:     only of these samples (default: all); H is of all samples in any case.
-    tolerance: of cg: the residual's length over the right-hand side's.
-    depth, batch_size, scale, rng: of lissa: steps, samples in each, what H is divided by (default:
-              a bound of its largest eigenvalue, so that the recursion cannot diverge), and the
-              seed.
-    Returns S (n, C d + C) float32, order [weight.flatten(), bias]; in the unit of the parameters.
+    of : "mean": of the loss that is the mean over the kept, as in the paper's Definition 1 and in
+        every retraining: g is the mean gradient, all vectors add up to zero, and m of them go with
+        n / (n - m) times their sum (`bound`, `predicted_shift`). "sum": Koh & Liang's, where g is
+        left out and the sum itself is the shift.
+    method : with P = C d + C,
+        "exact"      the Hessian written out, one Cholesky factor, one solve for all: 8 P^2 bytes,
+                     O(n P^2);
+        "cg"         conjugate gradients on exact Hessian-vector products, preconditioned by the
+                     Kronecker product: no P x P matrix, but O(n P) an iteration for every
+                     right-hand side: for some `rows`;
+        "kronecker"  H as the product of its class part and its feature part, an approximation; see
+                     outer_influence;
+        "lissa"      the paper's own, Agarwal et al. (2016): H^-1 g by a recursion over random
+                     batches;
+        "auto"       what plan_influence says. It warns if that is not "exact".
+    memory : bytes that may be used, the result among them.
+    rows : only of these samples (default: all); H is of all samples in any case.
+    tolerance : of cg: the residual's length over the right-hand side's.
+    depth, batch_size, scale, rng : of lissa: steps, samples in each, what H is divided by (default:
+        a bound of its largest eigenvalue, so that the recursion cannot diverge), and the seed.
+
+    Returns
+    -------
+    S (n, C d + C) float32, order [weight.flatten(), bias]; in the unit of the parameters.
+
+    Raises
+    ------
     ValueError for damping not above 0, a snapshot without features, memory that does not suffice.
     """
     n, _, _ = _check(snapshot, damping)
@@ -167,14 +192,27 @@ def influence_vectors(
 
 
 def outer_influence(snapshot: Snapshot, *, damping: float, of: str = "mean") -> OuterVectors:
-    """influence_vectors(method="kronecker") in the form it truly has: (n, C) and (n, d + 1) instead
-    of (n, C d + C).
+    """influence_vectors(method="kronecker") in the form it truly has, as outer products.
 
     H is taken for A (x) B, A = mean of diag p - p p^T, B = mean of h~ h~^T, as if the two were
-    independent; the damping goes into the factors, (A + sqrt(damping) / s I) (x) (B + s
-    sqrt(damping) I) with s^2 = mean eigenvalue of B / that of A (Martens & Grosse, ICML 2015), so
-    that the inverse, too, is a product and S_i = (A^-1 (p_i - onehot)) (x) (B^-1 h~_i) / n, less
-    the mean of these, one `centre` for all, of="mean".
+    independent. The damping goes into the factors (Martens & Grosse, ICML 2015),
+
+        (A + sqrt(damping) / s I) (x) (B + s sqrt(damping) I)
+        s^2 = mean eigenvalue of B / that of A
+
+    so that the inverse, too, is a product and
+
+        S_i = (A^-1 (p_i - onehot)) (x) (B^-1 h~_i) / n
+
+    less the mean of these, one `centre` for all, of="mean".
+
+    Parameters
+    ----------
+    snapshot, damping, of : as for influence_vectors.
+
+    Returns
+    -------
+    OuterVectors: (n, C) and (n, d + 1) numbers instead of (n, C d + C).
     """
     n, _, _ = _check(snapshot, damping)
     check_convention(of)
@@ -231,9 +269,7 @@ def _kronecker(snapshot, damping):
 
 
 def _iterated(snapshot, rows, centre, solve):
-    """S of these samples, a block of right-hand sides at a time: solve((k, C, d + 1)) -> the same
-    shape.
-    """
+    """S of these samples, block by block of right-hand sides: solve((k, C, d + 1)) -> the same."""
     n, classes, width = shape_of(snapshot)
     rows = np.arange(n) if rows is None else rows
     found = np.empty((len(rows), classes * width), np.float32)

@@ -30,8 +30,9 @@ class Bound:
     epsilon_shift:            |shift|: Eq. 3's epsilon, in the unit of the parameters.
     epsilon_influence:        n |sum of S| = |sum of I_param| over the pruned: Theorem 1's epsilon.
     test_gradient:            |grad L_test| at the parameters as they are.
-    first_order:              epsilon_shift |grad L_test| = epsilon_influence / (n - m) |grad
-                              L_test| (/ n of="sum"), in nats: the first term.
+    first_order:              epsilon_shift |grad L_test|
+                              = epsilon_influence / (n - m) |grad L_test| (/ n of="sum"),
+                              in nats: the first term.
     predicted:                <grad L_test, shift>, in nats, with its sign: what the bound bounds.
     moved:                    L_test after the shift, minus L_test, in nats: no longer first order.
     second_order:             m / n^2, the second term but for its constant.
@@ -49,15 +50,28 @@ class Bound:
 
 
 def predicted_shift(vectors, selection: Selection, *, of: str = "mean") -> np.ndarray:
-    """How far the last layer moves when what the selection PRUNES is taken away and the rest fitted
-    again, to first order.
+    """How far the last layer moves when the PRUNED are taken away and the rest fitted again.
 
-    vectors:   (n, C d + C) influence vectors or OuterVectors of the training set.   selection: of
-        that set.
-    of:        the convention of the vectors: "mean", n / (n - m) times their sum over the m pruned;
-    or "sum", the sum. Returns (C d + C,) float64, order [weight.flatten(), bias]: what
-    fit_last_layer(..., of=of) finds, minus where it was. ValueError for vectors of the other
-    convention, a selection of another set, or one that keeps nothing of="mean".
+        shift = n / (n - m) * sum of S_i over the m pruned         of="mean"
+        shift = sum of S_i over the m pruned                       of="sum"
+
+    This is to first order.
+
+    Parameters
+    ----------
+    vectors : (n, C d + C) influence vectors or OuterVectors of the training set.
+    selection : of that set.
+    of : the convention of the vectors, "mean" or "sum".
+
+    Returns
+    -------
+    (C d + C,) float64, order [weight.flatten(), bias]: what fit_last_layer(..., of=of) finds, minus
+    where it was.
+
+    Raises
+    ------
+    ValueError for vectors of the other convention, a selection of another set, or one that keeps
+    nothing of="mean".
     """
     vectors = check_vectors(vectors, "predicted_shift")
     require_kind(selection, Selection, "predicted_shift")
@@ -87,14 +101,25 @@ def bound(
     train: Snapshot | None = None,
     of: str = "mean",
 ) -> Bound:
-    """The quantities of Theorem 1 for this Selection; what was measured after refitting or
-    retraining is set beside them.
+    """The quantities of Theorem 1 for this Selection.
 
-    vectors, selection, of: as for predicted_shift.
-    test:      Snapshot of the same network on the test set, with features.
-    train:     the Snapshot that the vectors were made of: then ValueError if both sets do not have
-               the same classes and normalisation. Of a network that make_net made, take_snapshot
-               has seen to that.
+    What was measured after refitting or retraining is set beside them.
+
+    Parameters
+    ----------
+    vectors, selection, of : as for predicted_shift.
+    test : Snapshot of the same network on the test set, with features.
+    train : the Snapshot that the vectors were made of. Of a network that make_net made,
+        take_snapshot has checked that both sets fit.
+
+    Returns
+    -------
+    Bound.
+
+    Raises
+    ------
+    ValueError if `train` is given and both sets do not have the same classes and normalisation; if
+    the test snapshot has no features, or is of another network.
     """
     shift = predicted_shift(vectors, selection, of=of)
     require_kind(test, Snapshot, "bound")

@@ -73,9 +73,7 @@ def blocks_of(snapshot, size=_ROWS):
 
 
 def lower_hessian(snapshot, damping):
-    """The lower triangle of H + damping I, in Fortran order. What is above the diagonal means
-    nothing.
-    """
+    """The lower triangle of H + damping I, in Fortran order; above the diagonal is nothing."""
     n, classes, width = shape_of(snapshot)
     total = np.zeros((classes * width, classes * width), order="F")
     own = np.zeros((classes, width, width))

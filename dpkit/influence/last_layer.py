@@ -1,13 +1,13 @@
-"""The last layer as a problem of its own: softmax regression on a snapshot's features, fitted to
-its minimum.
+"""The last layer as a problem of its own: softmax regression on features, fitted to its minimum.
 
 theta, a weight (C, d) and a bias (C,), minimises over the k that are KEPT of n samples
 
     J(theta) = 1/k sum of L_i + damping/2 |theta|^2      of="mean": the paper's Definition 1, and
-    what every retraining does J(theta) = 1/n sum of L_i + damping/2 |theta|^2      of="sum": a
-                                                         sample that goes takes 1/n of its loss with
-                                                         it, and the weight decay counts for more
-                                                         the more have gone (Koh & Liang)
+                                                         what every retraining does
+    J(theta) = 1/n sum of L_i + damping/2 |theta|^2      of="sum": a sample that goes takes 1/n of
+                                                         its loss with it, and the weight decay
+                                                         counts for more the more have gone
+                                                         (Koh & Liang)
 
 influence_vectors predicts either. Parameters are in one row, in the order [weight.flatten(), bias].
 """
@@ -31,14 +31,24 @@ def fit_last_layer(
     of: str = "mean",
     tolerance: float = 1e-9,
 ) -> np.ndarray:
-    """theta, the minimiser of J: (C d + C,) float64. scikit-learn's Newton method, the bias damped
-    as the weights are.
+    """theta, the minimiser of J (see this module's docstring), by scikit-learn's Newton method.
 
-    snapshot:  features and labels; its probs are not read.   selection: fit only what it keeps
-        (default: all).
-    damping:   above 0, as for influence_vectors.   of: "mean" | "sum", what the kept losses are
-    divided by (this module's docstring); without a selection both are the same.   tolerance: the
-    largest |dJ / dtheta_k| left, in units of k damping (n damping of="sum").
+    The bias is damped as the weights are.
+
+    Parameters
+    ----------
+    snapshot : features (n, d) and labels (n,); its probs are not read.
+    damping : above 0, as for influence_vectors.
+    selection : fit only what it keeps (default: all).
+    of : "mean" | "sum", what the kept losses are divided by; without a selection both are the same.
+    tolerance : the largest |dJ / dtheta_k| left, in units of k damping (n damping of="sum").
+
+    Returns
+    -------
+    (C d + C,) float64, order [weight.flatten(), bias].
+
+    Raises
+    ------
     ValueError if a class has no sample among the kept: its weights would have no minimum to go to
     but the others'.
     """
@@ -79,8 +89,16 @@ def fit_last_layer(
 
 
 def with_last_layer(snapshot: Snapshot, theta: np.ndarray) -> Snapshot:
-    """The snapshot of the same features under the last layer theta (C d + C,): probs (1, n, C) are
-    anew, of that exit alone.
+    """The snapshot of the same features under another last layer.
+
+    Parameters
+    ----------
+    snapshot : with features (n, d).
+    theta : (C d + C,), order [weight.flatten(), bias].
+
+    Returns
+    -------
+    Snapshot with probs (1, n, C) anew, of that exit alone.
     """
     n, classes = snapshot.num_samples, snapshot.num_classes
     matrix = _matrix(snapshot, theta)
@@ -91,11 +109,11 @@ def with_last_layer(snapshot: Snapshot, theta: np.ndarray) -> Snapshot:
 
 
 def mean_loss(snapshot: Snapshot, *, shift: np.ndarray | None = None) -> float:
-    """Mean cross-entropy at the final exit, in nats; with `shift` (C d + C,), after the last layer
-    has moved by it.
+    """Mean cross-entropy at the final exit, in nats.
 
-    Logits are read from the probabilities, up to a constant that changes nothing: log p + shift h~.
-    A probability that float32 has rounded to 0 counts as the smallest that it can hold, 1e-45.
+    With `shift` (C d + C,), after the last layer has moved by it. Logits are read from the
+    probabilities, up to a constant that changes nothing: log p + shift h~. A probability that
+    float32 has rounded to 0 counts as the smallest that it can hold, 1e-45.
     """
     total, matrix = 0.0, None if shift is None else _matrix(snapshot, shift)
     for rows in row_blocks(snapshot.num_samples, snapshot.features, snapshot.probs, size=4096):

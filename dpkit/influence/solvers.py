@@ -1,6 +1,4 @@
-"""Two ways to solve H x = g for many g at once when H is only known by its products with
-vectors.
-"""
+"""Two ways to solve H x = g for many g at once when H is known only by products with vectors."""
 
 import numpy as np
 
@@ -12,8 +10,8 @@ def conjugate_gradients(
     the passes over the data.
 
     product, precondition: (k, ...) -> (k, ...), H times every row and an approximation of its
-    inverse, both symmetric and positive. Rows that are done leave. ArithmeticError if a residual is
-    still above tolerance |g| after `most` passes.
+        inverse, both symmetric and positive. Rows that are done leave. ArithmeticError if a
+        residual is still above tolerance |g| after `most` passes.
     """
     k = len(rhs)
     x, residual = np.zeros((k, rhs[0].size if k else 0)), rhs.reshape(k, -1).copy()
@@ -52,10 +50,10 @@ def lissa(product, rhs: np.ndarray, *, batches, scale: float) -> np.ndarray:
     """The recursion of LiSSA (Agarwal, Bullins & Hazan, 2016) for every row g of `rhs`:  x <- x +
     (g - H_b x) / scale.
 
-    product: (rhs-shaped, batch) -> H_b times every row, H_b of that batch.   batches: what to go
-    through, one a step. Its mean is the truncated series of H^-1 g; it converges where scale
-    exceeds every eigenvalue of every H_b, and is near its limit only after many times scale / (the
-    smallest eigenvalue) steps.
+    product: (rhs-shaped, batch) -> H_b times every row, H_b of that batch.
+    batches: what to go through, one a step.
+    Its mean is the truncated series of H^-1 g; it converges where scale exceeds every eigenvalue of
+    every H_b, and is near its limit only after many times scale / (the smallest eigenvalue) steps.
     """
     x = rhs / scale
     for batch in batches:

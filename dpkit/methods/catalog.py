@@ -1,6 +1,4 @@
-"""METHODS: every method by name. The table of contents; loads no torch, so that help texts can list
-it.
-"""
+"""METHODS: every method by name. The table of contents; loads no torch, for help texts."""
 
 from dataclasses import replace
 
@@ -15,7 +13,7 @@ def _too_many_probs(options, n, num_classes, prune_ratio):
     if n * num_classes <= MOST_PROBS:
         return None
     return (
-        f"compares all probabilities with those of the epoch before, and {n:,} samples of "
+        f"tdds compares all probabilities with those of the epoch before, and {n:,} samples of "
         f"{num_classes:,} classes have more than the {MOST_PROBS:,} that are held: choose another "
         "method, or record with Recorder(..., tdds=True) in a loop of your own"
     )
@@ -26,8 +24,8 @@ def _cutoff_above_ratio(options, n, num_classes, prune_ratio):
     if isinstance(cutoff, bool) or not isinstance(cutoff, (int, float)) or cutoff <= prune_ratio:
         return None
     return (
-        f"removes the hardest {cutoff:g} of all samples, and only {prune_ratio:g} of them may go: "
-        "cutoff must not be above the prune ratio"
+        f"cutoff must not be above the prune ratio: it removes the hardest {cutoff:g} of all "
+        f"samples, and only {prune_ratio:g} of them may go"
     )
 
 

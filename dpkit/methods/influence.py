@@ -1,6 +1,4 @@
-"""The two ways of pruning by influence, from a snapshot: each sample by itself, or all that go
-together.
-"""
+"""The two ways of pruning by influence, from a snapshot: sample by sample, or all together."""
 
 import warnings
 
@@ -18,13 +16,28 @@ def influence_norm_scores(
     route: str = "auto",
     memory: float = 8e9,
 ) -> Scores:
-    """influence_norm of the snapshot's influence vectors: the scalar baseline, which keeps the
-    samples of most influence.
+    """influence_norm of the snapshot's influence vectors: samples of most influence score highest.
 
-    damping: 5e-4 is the weight decay of Recipe.   of: the convention, "sum" as the baseline is Koh
-        & Liang's |I_param|.
-    route: influence_vectors' method; "auto" takes the Kronecker product, and says so, where the
-    exact Hessian would not fit into `memory` bytes.
+    Parameters
+    ----------
+    snapshot : features (n, d), labels (n,) and the final exit's probs.
+    damping : > 0, in the unit of the Hessian; 5e-4 is the weight decay of Recipe.
+    of : the convention, "mean" or "sum"; "sum", as the baseline is Koh & Liang's |I_param|.
+    route : influence_vectors' method; "auto" takes the Kronecker product, and says so, where the
+        exact Hessian would not fit into `memory`.
+    memory : in bytes.
+
+    Returns
+    -------
+    Scores (n,), in the unit of the parameters, >= 0; higher is more worth keeping.
+
+    Raises
+    ------
+    ValueError for damping not above 0, or a snapshot without features.
+
+    References
+    ----------
+    The scalar baseline of Yang et al., ICLR 2023.
     """
     return influence_norm(_vectors(snapshot, damping, of, route, memory))
 
@@ -44,13 +57,30 @@ def influence_selection(
     hottest: float = 1.0,
     coldest: float = 1e-4,
 ) -> Selection:
-    """anneal the snapshot's influence vectors: optimisation-based pruning (Eq. 4; Yang et al., ICLR
-    2023).
+    """anneal the snapshot's influence vectors: optimisation-based pruning (Eq. 4).
 
-    of: "mean", the refit that the paper defines and every retraining is, or "sum"
-        (dpkit.influence).   damping, route,
-    memory: as for influence_norm_scores.   The rest as for anneal; labels (n,) are read only with
-        per_class.
+    Parameters
+    ----------
+    snapshot : features (n, d), labels (n,) and the final exit's probs.
+    keep : how many stay, 0..n.
+    rng : seed or numpy Generator.
+    labels, per_class : as for anneal; labels (n,) are read only with per_class.
+    damping, route, memory : as for influence_norm_scores.
+    of : "mean", the refit that the paper defines and every retraining is, or "sum"
+        (dpkit.influence).
+    steps, hottest, coldest : as for anneal.
+
+    Returns
+    -------
+    Selection of exactly `keep` samples.
+
+    Raises
+    ------
+    ValueError as influence_vectors and anneal do.
+
+    References
+    ----------
+    Yang et al., ICLR 2023.
     """
     return anneal(
         _vectors(snapshot, damping, of, route, memory),

@@ -45,8 +45,10 @@ class Method:
     defaults : options that this method sets otherwise than its functions do: {"c_d": 4.0}.
     of_set : defaults that were published for a set: {"cifar100": {"cutoff": "cifar100"}}.
     counts : options that count samples, of which the set must have more: ("neighbours",).
-    selector_input : what a selector without a scorer is given: the "features", or the "snapshot" itself.
-    refuses : refuses(options, n, num_classes, prune_ratio) -> what does not suit it, else None.
+    selector_input : what a selector without a scorer is given: the "features", or the "snapshot"
+        itself.
+    refuses : refuses(options, n, num_classes, prune_ratio) -> a sentence if it does not suit
+        the method, else None.
     advice : advice(options) -> what a user should know of options that were left as usual, or None.
     remarks : remarks(selection) -> a sentence that a user should be told, or None.
     name : default: the scorer's name, or the selector's.
@@ -143,9 +145,7 @@ class Method:
         return tuple({name: own[name] for name in group if name in own} for group in names)
 
     def check(self, options: dict, n: int, num_classes: int, prune_ratio: float = 0.5) -> None:
-        """ValueError, before any training, if it cannot choose from such a set with these
-        options.
-        """
+        """ValueError, before any training, if these options cannot choose from such a set."""
         self.split_options(options)
         keep_count(n, prune_ratio)
         for name, value in options.items():
@@ -159,7 +159,7 @@ class Method:
                 )
         reason = self.refuses and self.refuses(self.options | options, n, num_classes, prune_ratio)
         if reason:
-            raise ValueError(f"{self.name} {reason}")
+            raise ValueError(reason)
 
     # ---- what it does ----
 

@@ -1,6 +1,4 @@
-"""A method tried on a made-up record, before hours of training: what it would refuse afterwards is
-refused now.
-"""
+"""A method tried on a made-up record, before hours of training: what it refuses, it refuses now."""
 
 import warnings
 from functools import lru_cache

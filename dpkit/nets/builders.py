@@ -34,8 +34,9 @@ MODELS = {
 
 
 def find_builder(model: str | Callable) -> Callable:
-    """The network builder of this name, or the builder itself: build(in_channels, num_classes) ->
-    net.
+    """The network builder of this name, or the builder itself.
+
+        build(in_channels, num_classes) -> net
 
     A builder may have attributes: `smallest`, pixels of an image's shorter side, and `recipe`,
     settings of a Recipe that suit it. ValueError for a name that is not in MODELS, and for a
@@ -57,14 +58,27 @@ def model_name(model: str | Callable) -> str:
 
 
 def make_net(model: str | Callable, images: ImageSet, *, seed: int, exits=()) -> torch.nn.Module:
-    """A fresh network for these images, its weights decided by seed alone; global random state is
-    left alone.
+    """A fresh network for these images, its weights decided by seed alone.
 
-    exits: stages after which it has an early exit; the rest of it has the weights that it has
-    without. It knows the set's classes and normalisation (net.made_for): evaluate and others refuse
-    a set that does not fit.
-    images: those that it will train on; a network that looks at them first (fast_cnn's whitening)
-    looks at these alone. ValueError for images smaller than it can take.
+    Global random state is left alone. The network knows the set's classes and normalisation
+    (net.made_for): evaluate and others refuse a set that does not fit.
+
+    Parameters
+    ----------
+    model : a name in MODELS, or a builder of your own: build(in_channels, num_classes) -> net.
+    images : those that it will train on; a network that looks at them first (fast_cnn's whitening)
+        looks at these alone.
+    seed : of the weights.
+    exits : stages, counted from 0, after which it has an early exit; the rest of it has the weights
+        that it has without.
+
+    Returns
+    -------
+    A network on the device of the images; an EarlyExitNet if there are exits.
+
+    Raises
+    ------
+    ValueError for an unknown name, and for images smaller than it can take.
     """
     build = find_builder(model)
     check_pixels(model, *images.images.shape[2:])
@@ -91,7 +105,8 @@ def check_pixels(model: str | Callable, height: int, width: int) -> None:
 
 
 def suited(model: str | Callable) -> dict:
-    """The settings of a Recipe that suit a network, where they are not the usual ones; {} for a
-    name that is none.
+    """The settings of a Recipe that suit a network, where they are not the usual ones.
+
+    {} for a name that is none.
     """
     return dict(getattr(MODELS.get(model) if isinstance(model, str) else model, "recipe", {}))

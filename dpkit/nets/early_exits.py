@@ -1,6 +1,4 @@
-"""Networks with early exits: a classifier after some stages, so that easy images need not go all
-the way.
-"""
+"""Networks with early exits: a classifier after some stages, so that easy images can stop there."""
 
 import torch
 import torch.nn.functional as F
@@ -16,21 +14,33 @@ _BATCH = 1024  # images of a set at a time
 
 
 class EarlyExitNet(StagedNet):
-    """A staged network with a linear classifier on the averaged features after each of the stages
-    `after`.
+    """A staged network with a linear classifier on the averaged features after some stages.
 
         net = EarlyExitNet(small_cnn(3, 10), after=(0, 1))
         for report in train(net, images, recipe, seed=0, loss=exit_loss()):
             ...
         snapshot = take_snapshot(net, images)       # probs (3, n, C)
 
-    after: which stages, counted from 0; one exit each. The last stage has the network's own head,
-    the final exit. exits(x) is the list of logits (B, C), shallow to final; forward(x) is its last
-    entry, and features(x) what the final head reads. Nothing but `leave_early` leaves early: while
-    it trains and is looked at, every sample passes all exits. The heads' weights come from torch's
-    global random state, as in any torch layer; builders.make_net seeds it.
-    Source: Teerapittayanon et al., BranchyNet (2016), with the least head there is, as ours:
-        EEPrune does not give one.
+    exits(x) is the list of logits (B, C), shallow to final; forward(x) is its last entry, and
+    features(x) what the final head reads. Nothing but `leave_early` leaves early: while it trains
+    and is looked at, every sample passes all exits. The heads' weights come from torch's global
+    random state, as in any torch layer; make_net seeds it.
+
+    Parameters
+    ----------
+    net : a StagedNet, whose weights are used.
+    after : which stages, counted from 0; one exit each. The last stage has the network's own head,
+        the final exit.
+
+    Raises
+    ------
+    TypeError for a network whose stages are not known.
+    ValueError for stages after which there can be no exit.
+
+    References
+    ----------
+    Teerapittayanon et al., BranchyNet, 2016, with the least head there is, as ours: EEPrune does
+    not give one.
     """
 
     def __init__(self, net: StagedNet, after):
@@ -54,6 +64,8 @@ class EarlyExitNet(StagedNet):
         )
 
     def features_and_exits(self, x):
+        """(features (B, d), a list of logits (B, C), shallow to final) of one pass."""
+
         found = []
         for k, stage in enumerate(self.stages):
             x = stage(x)
@@ -78,14 +90,24 @@ def check_after(after: tuple, stages: int) -> None:
 
 
 def exit_loss(weights=None):
-    """The joint loss that `train` takes: the mean over the exits of their cross-entropies, or one
-    with these weights.
+    """The joint loss that `train` takes: a weighted mean over the exits of their cross-entropies.
 
-    L = sum_k w_k CE_k / sum_k w_k, k from the shallowest exit to the final one. All weights are 1
-    unless given: EEPrune does not say. (Divided by their sum, so that the learning rate means what
-    it means without exits.)
-    weights: one number >= 0 per exit, the final one included.   ValueError when they do not fit the
-        network.
+        L = sum_k w_k CE_k / sum_k w_k,   k from the shallowest exit to the final one
+
+    All weights are 1 unless given: EEPrune does not say. (Divided by their sum, so that the
+    learning rate means what it means without exits.)
+
+    Parameters
+    ----------
+    weights : one number >= 0 per exit, the final one included; None: all alike.
+
+    Returns
+    -------
+    A function (net, x, y) -> (loss in nats, logits of the final exit).
+
+    Raises
+    ------
+    ValueError when the weights do not fit the network.
     """
     if weights is not None:
         weights = tuple(weights)
@@ -111,16 +133,27 @@ def exit_loss(weights=None):
 
 
 def leave_early(net: EarlyExitNet, x, *, threshold: float):
-    """Classify a batch, each sample only as deep as it needs: it leaves at the first exit that is
-    surer than `threshold`.
+    """Classify a batch, each sample only as deep as it needs.
 
-    A sample that has left does no more work: the stages behind see only those that stayed.
-    x: (B, channels, H, W), normalised as for net(x); or a whole ImageSet, which is refused if it
+    A sample leaves at the first exit that is surer than `threshold`, and does no more work: the
+    stages behind see only those that stayed.
+
+    Parameters
+    ----------
+    net : an EarlyExitNet in eval mode.
+    x : (B, channels, H, W), normalised as for net(x); or a whole ImageSet, which is refused if it
         does not fit the network.
-    threshold: of the largest softmax probability, in [0, 1).
-    Returns (logits (B, C) of the exit where each left, exits (B,) int64, 0 the shallowest). Without
-    gradients. ValueError for another threshold or a network in training mode, whose batch norm
-    would mix the samples.
+    threshold : of the largest softmax probability, in [0, 1).
+
+    Returns
+    -------
+    (logits, exits): logits (B, C) of the exit where each left; exits (B,) int64, 0 the shallowest.
+    Without gradients.
+
+    Raises
+    ------
+    ValueError for another threshold or a network in training mode, whose batch norm would mix the
+    samples.
     """
     check_threshold(threshold)
     if not isinstance(net, EarlyExitNet):
@@ -176,12 +209,19 @@ def _rows(x, stay):
 
 
 def exit_flops(net, shape) -> list[int]:
-    """Floating-point operations of one image that leaves at each exit, shallow to final, exits it
-    passed included.
+    """Floating-point operations of one image that leaves at each exit, shallow to final.
 
-    Counted by torch's own counter on one image: convolutions and matrix products, a multiplication
-    and an addition each.
-    shape: (channels, H, W) of an image.
+    The exits that it passed are included. Counted by torch's own counter on one image: convolutions
+    and matrix products, a multiplication and an addition each.
+
+    Parameters
+    ----------
+    net : with exits.
+    shape : (channels, H, W) of an image.
+
+    Returns
+    -------
+    One count per exit.
     """
     device = next(net.parameters()).device
     x, after, counted, spent = (

@@ -9,8 +9,7 @@ from dpkit.storage.blocks import row_blocks
 
 
 def leaves_at(snapshot: Snapshot, threshold: float) -> np.ndarray:
-    """The first exit that is surer than `threshold` of each sample; the final one for those of whom
-    none is.
+    """The first exit that is surer than `threshold` of each sample; the final one if none is.
 
     snapshot:  probs (exits, n, C) is read.   threshold: of an exit's largest probability, in [0,
     1). Returns (n,) int64, 0 the shallowest: where `exits.leave_early` would let it go.  ValueError

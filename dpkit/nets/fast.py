@@ -4,7 +4,7 @@ need hard images.
 Frozen 2x2 filters that whiten the image's patches, then three stages of two 3x3 convolutions with
 batch norm and GELU. The
 family: Page, How to train your ResNet (2018); tysam, hlb-CIFAR10 (2023); Jordan, 94% on CIFAR-10 in
-3.29 Seconds on a Single GPU (2024, arXiv 2404.00498).
+        3.29 Seconds on a Single GPU (2024, arXiv 2404.00498).
 """
 
 import torch
@@ -70,7 +70,8 @@ def whitening_filters(x) -> torch.Tensor:
 
     First the 4 C directions, largest variance first, then the same with the other sign. The sign of
     each is such that its largest weight is positive: otherwise the solver, and so the processor,
-    would decide the order of a network's inputs. ValueError if the patches do not vary.
+    would decide the order of a network's inputs.
+    ValueError if the patches do not vary.
     """
     channels = x.shape[1]
     second, count = torch.zeros(4 * channels, 4 * channels, dtype=torch.float64, device=x.device), 0

@@ -10,12 +10,18 @@ from torch import nn
 class StagedNet(nn.Module):
     """Stages one after the other, global average pooling, a linear head.
 
-    features(x) (B, d) is what the head reads; forward(x) (B, C) the logits; exits(x) ==
-    [forward(x)]; features_and_exits(x) gives (features, exits) of one pass. x: (B, channels, H, W),
-    floating point.
+    For x (B, channels, H, W), floating point:
+
+        features(x)            (B, d), what the head reads
+        forward(x)             (B, C), the logits
+        exits(x)               [forward(x)]
+        features_and_exits(x)  both, of one pass
+
+    A network that needs its training images before it trains has see_images(images), which make_net
+    calls.
+
     made_for: what make_net tells it of its set, whose classes and normalisation others must have;
-    None: it takes any. A network that needs its training images before it trains has
-        see_images(images), which make_net calls.
+              None: it takes any.
     """
 
     made_for = None
@@ -42,9 +48,7 @@ class StagedNet(nn.Module):
 
 
 def logits_in_float32(head: nn.Linear, h):
-    """The logits of a head, in float32 whatever the autocast: bfloat16 would quantise the recorded
-    probabilities.
-    """
+    """The logits of a head, in float32 whatever the autocast: bfloat16 would quantise them."""
     with torch.autocast(h.device.type, enabled=False):
         return head(h.float())
 
@@ -148,9 +152,7 @@ def resnet34(in_channels: int, num_classes: int) -> StagedNet:
 
 
 def resnet50(in_channels: int, num_classes: int) -> StagedNet:
-    """ResNet-50 with the CIFAR stem, as resnet18, of bottleneck blocks. 23.5 M parameters; stages
-    as resnet34's.
-    """
+    """ResNet-50 with the CIFAR stem, bottleneck blocks. 23.5 M parameters; resnet34's stages."""
     return _resnet(in_channels, num_classes, _bottleneck, (3, 4, 6, 3), times=4)
 
 
@@ -167,9 +169,7 @@ def mobilenet_v3_small(in_channels: int, num_classes: int) -> StagedNet:
 
 
 def mobilenet_v3_large(in_channels: int, num_classes: int) -> StagedNet:
-    """torchvision's MobileNetV3-Large, changed as mobilenet_v3_small. 4.2 M parameters, C = 10; six
-    stages.
-    """
+    """MobileNetV3-Large, changed as mobilenet_v3_small. 4.2 M parameters, C = 10; six stages."""
     from torchvision.models import mobilenet_v3_large as build
 
     return _mobilenet(build(num_classes=num_classes), in_channels, (2, 4, 7, 11, 13, 17))

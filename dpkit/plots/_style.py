@@ -44,7 +44,7 @@ def method_style(method: str) -> dict:
     c_d=5.5") is open and dashed.
 
     Lines: scores of a record are whole, of the final snapshot dotted; a line is named only where it
-        is not a whole one.
+           is not a whole one.
     """
     name, comma, _ = method.partition(",")
     colour, marker, *line = _METHODS.get(name, ("black", "."))

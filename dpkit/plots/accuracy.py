@@ -13,9 +13,10 @@ def accuracy_against_ratio(rows, *, ax, whole=None):
     """Mean test accuracy of each method at each prune ratio, with one dot a seed and the standard
     deviation as a bar.
 
-    rows: dicts with method, prune_ratio, accuracy (as run_trial returns).   whole: accuracies on
-    the whole set, or its rows. Rows of several kinds of processor are several lines, those of all
-    but the commonest kind marked and pale.
+    rows: dicts with method, prune_ratio, accuracy (as run_trial returns).
+    whole: accuracies on the whole set, or its rows.
+    Rows of several kinds of processor are several lines, those of all but the commonest kind marked
+    and pale.
     """
     marked = marks(
         [*rows, *(row for row in ([] if whole is None else whole) if isinstance(row, dict))]
@@ -91,9 +92,9 @@ def accuracy_against_epochs(rows, *, ax):
     the spread as a bar.
 
     rows: dicts with method, prune_ratio, record_epochs, accuracy, keep and num_samples (as
-    run_trial returns). Those that were not watched (record_epochs 0) are horizontal lines. An open
-    mark: less was pruned than was asked. Rows of several kinds of processor are several lines, as
-        in accuracy_against_ratio.
+          run_trial returns). Those that were not watched (record_epochs 0) are horizontal lines. An
+          open mark: less was pruned than was asked. Rows of several kinds of processor are several
+          lines, as in accuracy_against_ratio.
     """
     marked = marks(rows)
     ratios = sorted({row["prune_ratio"] for row in rows})
@@ -155,11 +156,11 @@ def differences(lines, *, ax, order=None):
     the largest on top.
 
     lines: of results.summary, one prune ratio: with method, difference, low, high (NaN: no
-        interval), pairs and holm.
-    order: methods from the top down, so that panels of several ratios share their lines.   Pale,
-    with an open point: what does not survive Holm's correction, or, in lines that have no holm,
-    whose interval holds 0. A method that has differences on several kinds of processor has them one
-    below the other.
+           interval), pairs and holm.
+    order: methods from the top down, so that panels of several ratios share their lines.
+    Pale, with an open point: what does not survive Holm's correction, or, in lines that have no
+    holm, whose interval holds 0. A method that has differences on several kinds of processor has
+    them one below the other.
     """
     lines = sorted(
         (line for line in lines.itertuples() if line.pairs), key=lambda line: -line.difference
@@ -199,9 +200,9 @@ def lead_against_accuracy(lines, whole, *, ax):
     reaches on everything.
 
     lines: of results.summary, several networks or recipes, each named by its column model: with
-    method, prune_ratio, difference, low and high (NaN: no interval).   whole: {model: accuracy in
-    percent with nothing pruned}; lines of others are left out. A shape is a prune ratio, a colour a
-    method.
+           method, prune_ratio, difference, low and high (NaN: no interval).
+    whole: {model: accuracy in percent with nothing pruned}; lines of others are left out. A shape
+           is a prune ratio, a colour a method.
     """
     ratios, methods = (list(dict.fromkeys(lines[name])) for name in ("prune_ratio", "method"))
     for (method, ratio), some in lines[lines.model.isin(list(whole.keys()))].groupby(
@@ -236,10 +237,11 @@ def accuracy_against_cost(rows, *, ax, unit="samples"):
     selecting and retraining.
 
     rows: dicts with method, prune_ratio, accuracy and the costs of the four stages (as run_trial
-    returns). Those of ratio 0 are the star and its vertical line: training on everything.   unit:
-    "samples", or "seconds" of the clock. One line per method, and kind of processor, through its
-    ratios; the number at a point is the percentage pruned, the bar the standard deviation over the
-    seeds. Methods of equal cost stand side by side, a few points of print apart.
+          returns). Those of ratio 0 are the star and its vertical line: training on everything.
+    unit: "samples", or "seconds" of the clock.
+    One line per method, and kind of processor, through its ratios; the number at a point is the
+    percentage pruned, the bar the standard deviation over the seeds. Methods of equal cost stand
+    side by side, a few points of print apart.
     """
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
     from matplotlib.transforms import offset_copy

@@ -12,8 +12,9 @@ def rule_by_threshold(snapshot: Snapshot, *, ax, exit=0, threshold=None):
     """What becomes of the samples as the threshold rises: pruned, or kept, and by which of the
     rule's three conditions.
 
-    snapshot: probs (exits, n, C) and labels are read.   exit: which early one.   threshold: one to
-        mark, in [0, 1).
+    snapshot: probs (exits, n, C) and labels are read.
+    exit:     which early one.
+    threshold: one to mark, in [0, 1).
     """
     early, final = (snapshot.probs[k].argmax(axis=1) == snapshot.labels for k in (exit, -1))
     sure = np.sort(snapshot.probs[exit].max(axis=1)[early & final].astype(float))
@@ -46,14 +47,14 @@ def rule_by_threshold(snapshot: Snapshot, *, ax, exit=0, threshold=None):
 
 
 def pruned_in_plane(points, selection: Selection, *, ax, classes, only=None, grid=(), answers=None):
-    """Points of a plane with what is pruned in red, as in EEPrune's figures, and the boundaries of
-    some classifiers.
+    """Points of a plane with the pruned in red, and the boundaries of some classifiers.
 
-    points: (n, 2).   classes: (n,), a marker for each class.   only: None | "kept" | "pruned", to
-        leave the others out.
-    grid: (G,), coordinates along both axes.   answers: {name: (G, G)}, the class a classifier gives
-    to the point at (grid[column], grid[row]); the first boundary is dashed, the others are whole,
-    each is named.
+    points: (n, 2).
+    classes: (n,), a marker for each class.
+    only:   None | "kept" | "pruned", to leave the others out.
+    grid: (G,), coordinates along both axes.
+    answers: {name: (G, G)}, the class a classifier gives to the point at (grid[column], grid[row]);
+             the first boundary is dashed, the others are whole, each is named.
     """
     points, kept, own = (
         np.asarray(points),

@@ -43,7 +43,7 @@ def gap_against_bound(rows, *, ax):
     the bound holds.
 
     rows: dicts with method, first_order and gap. Random is a grey circle, the others are black.
-        Open: the test loss fell.
+          Open: the test loss fell.
     """
     methods = dict.fromkeys(row["method"] for row in rows)
     markers = {"random": "o"} | dict(zip((name for name in methods if name != "random"), "^Dsv<>"))

@@ -7,9 +7,7 @@ from dpkit.records import Selection
 
 
 def beta_densities(parameters: dict, *, ax):
-    """The Beta density for each prune ratio. parameters: {prune_ratio: (alpha, beta)}; darker is a
-    smaller ratio.
-    """
+    """The Beta densities of {prune_ratio: (alpha, beta)}; darker is a smaller ratio."""
     from scipy.stats import beta as density
 
     p = np.linspace(0.001, 0.999, 400)
@@ -32,9 +30,7 @@ def beta_densities(parameters: dict, *, ax):
 
 
 def kept_by_ease(mean_prob, selections: dict, *, ax, bins=20):
-    """How many samples of each ease (mean_prob (n,)) a selection keeps. selections: {method:
-    Selection}.
-    """
+    """How many samples of each ease (mean_prob (n,)) selections ({method: Selection}) keep."""
     edges = np.linspace(0, 1, bins + 1)
     ax.hist(mean_prob, edges, color="0.9", label=f"the whole set ({len(mean_prob):,})")
     for method, selection in selections.items():
@@ -65,8 +61,8 @@ def plane(points, selection: Selection, *, ax, classes=None):
     """Samples as dots in a plane, such as that of two principal axes of their features: the kept
     ones over the pruned.
 
-    points: (n, 2), both axes in one unit.   classes: (n,), a marker for each class, drawn again
-        from the first after eight.
+    points: (n, 2), both axes in one unit.
+    classes: (n,), a marker for each class, drawn again from the first after eight.
     """
     points, kept = np.asarray(points), selection.mask()
     own = (
@@ -95,7 +91,7 @@ def pruned_by_class(selections: dict, labels, *, ax, class_names=None):
     order of the last line.
 
     selections: {name: Selection, or a list of them, say of several seeds, whose mean is drawn}.
-        labels: (n,).
+    labels:     (n,).
     """
     labels = np.asarray(labels)
     sizes = np.bincount(labels)

@@ -15,11 +15,11 @@ def moon_plot(
     label="score",
     rows=(),
 ):
-    """Every sample as a dot: x = standard deviation, y = mean of its target_prob over the recorded
-    epochs.
+    """Every sample as a dot: x = standard deviation, y = mean of its target_prob over epochs.
 
-    selection: colours kept and pruned samples.   values: (n,) colours by these instead, named
-    `label`. With neither, colour is the mean: dark is hard.   rows: samples to ring and number.
+    selection: colours kept and pruned samples.
+    values:    (n,) colours by these instead, named `label`.
+    With neither, colour is the mean: dark is hard.   rows: samples to ring and number.
     """
     x, y = dynamics.std_prob(), dynamics.mean_prob()
     size = float(np.clip(20_000 / max(len(x), 1), 1, 18))

@@ -4,9 +4,7 @@ import numpy as np
 
 
 def image_grid(pictures, *, ax, columns=10, title=None, names=None):
-    """Small pictures side by side. pictures: (k, H, W) or (k, H, W, C) uint8; names: a line of text
-    under each.
-    """
+    """Small pictures, (k, H, W) or (k, H, W, C) uint8, side by side; names: a text under each."""
     pictures = np.asarray(pictures)
     if pictures.ndim == 3:
         pictures = pictures[..., None]

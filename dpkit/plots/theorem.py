@@ -40,11 +40,10 @@ def two_points(points, w, *, ax):
 
 
 def crossings(ratios: dict, *, ax, times=None, names=None):
-    """How many times the second point's score the first one has, by window; above 1 the first is
-    ahead.
+    """The first point's score over the second's, by window; above 1 the first is ahead.
 
-    ratios: {method: (windows,)}.   times: {method: first window above 1, or None}, marked and named
-        in the legend.
+    ratios: {method: (windows,)}.
+    times:  {method: first window above 1, or None}, marked and named in the legend.
     names: {method: text}.
     """
     from matplotlib.ticker import LogLocator, NullFormatter

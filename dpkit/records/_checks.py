@@ -8,8 +8,9 @@ NO_LABEL = -1  # of a sample that was not trained on, where nobody told its labe
 
 
 def require_kind(value, kind: type, what: str) -> None:
-    """Raise TypeError unless `value` is a record of this kind: scores, orders and index sets are
-    never mixed up.
+    """Raise TypeError unless `value` is a record of this kind; `what` names who needs it.
+
+    Scores, orders and index sets are never mixed up.
     """
     if not isinstance(value, kind):
         hint = (
@@ -21,8 +22,9 @@ def require_kind(value, kind: type, what: str) -> None:
 
 
 def whole_labels(labels, n: int, classes: int | None = None, least: int = 0) -> np.ndarray:
-    """labels as (n,) int64 from `least`, to classes - 1 if that is given; ValueError unless they
-    are n whole numbers.
+    """labels as (n,) int64 from `least`, to classes - 1 if that is given.
+
+    ValueError unless they are n whole numbers.
     """
     labels = np.asarray(labels)
     if labels.shape != (n,):

@@ -8,9 +8,7 @@ from dpkit import storage
 
 
 class Saved:
-    """save and load for the records below: every field that is an array becomes a .npy, the rest
-    goes into params.
-    """
+    """save and load for the records: every array becomes a .npy, the rest goes into params."""
 
     _schema: ClassVar[int] = 1
     _arrays: ClassVar[tuple[str, ...]]
@@ -19,7 +17,10 @@ class Saved:
 
     def save(self, folder):
         """Write the record into `folder`, whole or not at all; replaces an earlier record there.
-        Returns the folder.
+
+        Returns
+        -------
+        The folder.
         """
         params = {**self.params, **{f"_{name}": getattr(self, name) for name in self._plain}}
         arrays = {name: getattr(self, name) for name in self._arrays}
@@ -29,9 +30,7 @@ class Saved:
 
     @classmethod
     def load(cls, folder):
-        """Read a record that `save` wrote. ValueError if a file is missing, truncated or
-        altered.
-        """
+        """Read a record that `save` wrote. ValueError if a file is missing or altered."""
         arrays, params = storage.load_arrays(folder, kind=cls.__name__, schema=cls._schema)
         lacking = [name for name in cls._arrays if name not in arrays and name not in cls._optional]
         lacking += [name for name in cls._plain if f"_{name}" not in params]

@@ -1,6 +1,4 @@
-"""How far two judgements of the same samples agree: rank correlations, and how much of their top
-they share.
-"""
+"""How far two judgements of the same samples agree: rank correlations, and overlap at the top."""
 
 from dataclasses import dataclass
 
@@ -12,8 +10,12 @@ from dpkit.records import Scores, Selection
 
 @dataclass(frozen=True)
 class Agreement:
-    """spearman and kendall (tau-b), each in [-1, 1] or NaN; overlap in [0, 1], the share of the
-    `top` highest in common.
+    """How far two scores agree, as rank_agreement returns it.
+
+    spearman: -1..1, or NaN: the correlation of the ranks.
+    kendall:  -1..1, or NaN: tau-b.
+    overlap:  0..1, the share of the `top` highest in common.
+    top:      how many of the highest were compared.
     """
 
     spearman: float
@@ -25,19 +27,39 @@ class Agreement:
 def rank_agreement(a, b, *, top: int | None = None) -> Agreement:
     """Do two scores order the samples alike?
 
-    spearman: the correlation of the ranks.   kendall: tau-b, the share of pairs in the same order
-    minus the share in the opposite one, ties allowed for.   overlap: the share of a's `top` highest
-    that are among b's `top` highest. Where ties reach over the edge a fair draw decides who is in,
-    and overlap is its expected value: never the order of the rows. By chance alone both
-    correlations are 0 and overlap is top / n, so 0.1 at the default.
+    spearman: the correlation of the ranks.
+    kendall:  tau-b, the share of pairs in the same order minus the share in the opposite one, ties
+              allowed for.
+    overlap:  the share of a's `top` highest that are among b's `top` highest. Where ties reach over
+              the edge a fair draw decides who is in, and overlap is its expected value: never the
+              order of the rows.
 
-    a, b: Scores, or (n,) numbers measured of the same samples in the same order; infinities rank
+    By chance alone both correlations are 0 and overlap is top / n, so 0.1 at the default.
+
+    Parameters
+    ----------
+    a, b : Scores, or (n,) numbers measured of the same samples in the same order; infinities rank
         first or last.
-    top:  how many of the highest to compare, 1..n; default a tenth of n, at least 1.
-    Returns Agreement. Both correlations are NaN if a or b is constant: it has no order to compare.
-    TypeError for a Selection, a mask or words; ValueError for NaN, no samples, different lengths, a
-    top that does not fit.
-    Source: Spearman (1904); Kendall (1945).
+    top : how many of the highest to compare, 1..n; default a tenth of n, at least 1.
+
+    Returns
+    -------
+    Agreement. Both correlations are NaN if a or b is constant: it has no order to compare.
+
+    Raises
+    ------
+    TypeError for a Selection, a mask or words.
+    ValueError for NaN, no samples, different lengths, a top that does not fit.
+
+    References
+    ----------
+    Spearman, 1904; Kendall, 1945.
+
+    Examples
+    --------
+    >>> found = dpkit.rank_agreement([1, 2, 3, 4], [1, 2, 4, 3], top=2)  # one of six pairs differs
+    >>> round(found.spearman, 2), round(found.kendall, 2), found.overlap
+    (0.8, 0.67, 1.0)
     """
     a, b = _numbers(a, "a"), _numbers(b, "b")
     if len(a) != len(b):

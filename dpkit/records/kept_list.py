@@ -1,7 +1,6 @@
-"""kept.txt, the list of kept samples: written, read, and found again in a list that is in another
-order.
+r"""kept.txt, the list of kept samples: written, read, and found again in a list in another order.
 
-A line per kept sample, ended by "\\n": its id; and, where the samples are files, a tab and its path
+A line per kept sample, ended by "\n": its id; and, where the samples are files, a tab and its path
 in the set's folder, as the bytes that the system has. So whatever stands between the first tab and
 the end of the line is the path, blanks and quotes too. No path holds a tab or a line break, of any
 kind that `str.splitlines` knows: such a set is refused before.
@@ -28,8 +27,9 @@ def check_paths(paths) -> None:
 
 
 def write_kept(file, kept, paths=None) -> None:
-    """Write kept.txt into a file that is open for bytes. kept: ids;  paths: of the whole set, in
-    its order, or None.
+    """Write kept.txt into a file that is open for bytes.
+
+    kept: ids;  paths: of the whole set, in its order, or None.
     """
     check_paths(paths or ())
     for i in kept:
@@ -39,12 +39,29 @@ def write_kept(file, kept, paths=None) -> None:
 
 
 def read_kept(pruned) -> tuple[np.ndarray, list[str] | None]:
-    """(ids (k,) int64, ascending; paths of those k, or None where the set has no files) of what
-    `dpkit prune` wrote.
+    r"""The ids and the paths of what `dpkit prune` kept.
 
-    pruned: its folder, or the kept.txt in it. Paths are relative to the pruned set's folder; bytes
-    that are no UTF-8 are in them as os.fsdecode has them, so that `open` finds the file. ValueError
-    if the file is not a whole kept.txt.
+    Parameters
+    ----------
+    pruned : the folder that `dpkit prune` wrote, or the kept.txt in it.
+
+    Returns
+    -------
+    (ids, paths): ids (k,) int64, ascending; paths of those k, or None where the set has no files.
+    Paths are relative to the pruned set's folder; bytes that are no UTF-8 are in them as
+    os.fsdecode has them, so that `open` finds the file.
+
+    Raises
+    ------
+    ValueError if the file is not a whole kept.txt.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = pathlib.Path(folder, "kept.txt").write_bytes(b"0\tcat/a.jpg\n3\tdog/b.jpg\n")
+    ...     dpkit.read_kept(folder)
+    (array([0, 3]), ['cat/a.jpg', 'dog/b.jpg'])
     """
     file = Path(pruned)
     file = file / NAME if file.is_dir() else file
@@ -75,24 +92,33 @@ def read_kept(pruned) -> tuple[np.ndarray, list[str] | None]:
 
 
 def find_kept(kept, others) -> np.ndarray:
-    """Where the kept files stand in another reader's list: (k,) int64, ascending, in that reader's
-    order.
+    """Where the kept files stand in another reader's list.
 
     By path and by nothing else, as readers differ in their order: where one class is called "wolf"
     and another "wolf spider", Hugging Face's imagefolder has another than torchvision's
     ImageFolder, whose is ours.
 
-    kept:   what `dpkit prune` wrote, by its folder or its kept.txt; or a list of paths.
-    others: the other reader's whole list, in its order: paths, or whatever has one: (path, label)
-            as in ImageFolder.samples (or the ImageFolder itself), {"path": ...} as in a Hugging
-            Face column of Image(decode=False), objects with .path or .filename.
-            They may lie under another root, and be written with backslashes. Names without any
-            folder will do if no two are the same.
+    Parameters
+    ----------
+    kept : what `dpkit prune` wrote, by its folder or its kept.txt; or a list of paths.
+    others : the other reader's whole list, in its order: paths, or whatever has one: (path, label)
+        as in ImageFolder.samples (or the ImageFolder itself), {"path": ...} as in a Hugging Face
+        column of Image(decode=False), objects with .path or .filename. They may lie under another
+        root, and be written with backslashes. Names without any folder are enough if no two are the
+        same.
 
-    Raises ValueError, naming the first, if a kept file is not in the list, or if two of the list
-    could be it.
+    Returns
+    -------
+    (k,) int64, ascending, in that reader's order.
 
-    >>> find_kept(["wolf/a.jpg"], ["/data/wolf spider/a.jpg", "/data/wolf/a.jpg"])
+    Raises
+    ------
+    ValueError, naming the first, if a kept file is not in the list, or if two of the list could be
+    it.
+
+    Examples
+    --------
+    >>> dpkit.find_kept(["wolf/a.jpg"], ["/data/wolf spider/a.jpg", "/data/wolf/a.jpg"])
     array([1])
     """
     if isinstance(kept, (str, os.PathLike)):

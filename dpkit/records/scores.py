@@ -9,8 +9,23 @@ from dpkit.records._saved import Saved
 
 @dataclass(frozen=True, eq=False)
 class Scores(Saved):
-    """What each sample is worth: values (n,) float64, higher = more worth keeping; +inf ranks
-    first; NaN is refused.
+    """What each sample is worth: one number per sample, higher = more worth keeping.
+
+    Parameters
+    ----------
+    values : (n,) float64; +inf ranks first; NaN is refused.
+    name : of the score, for titles and messages.
+    params : the settings that it was made with.
+
+    Raises
+    ------
+    ValueError if values are not (n,), or some are NaN.
+
+    Examples
+    --------
+    >>> scores = dpkit.Scores([0.1, 0.9, np.inf], name="mine")
+    >>> scores.values, scores.num_samples
+    (array([0.1, 0.9, inf]), 3)
     """
 
     values: np.ndarray
@@ -35,4 +50,6 @@ class Scores(Saved):
 
     @property
     def num_samples(self) -> int:
+        """n, the size of the set."""
+
         return len(self.values)

@@ -8,10 +8,29 @@ from dpkit.records._saved import Saved
 
 
 def keep_count(n: int, prune_ratio: float) -> int:
-    """How many of n samples stay when the fraction `prune_ratio` is removed: round(n * (1 -
-    prune_ratio)).
+    """How many of n samples stay when the fraction `prune_ratio` is removed.
 
-    The only place where a ratio becomes a count. ValueError unless prune_ratio is in [0, 1).
+        keep = round(n * (1 - prune_ratio))
+
+    The only place where a ratio becomes a count.
+
+    Parameters
+    ----------
+    n : the set's size.
+    prune_ratio : the fraction REMOVED, in [0, 1).
+
+    Returns
+    -------
+    How many samples stay, 0..n.
+
+    Raises
+    ------
+    ValueError unless prune_ratio is in [0, 1).
+
+    Examples
+    --------
+    >>> dpkit.keep_count(10, prune_ratio=0.3)
+    7
     """
     if not 0 <= prune_ratio < 1:  # also refuses NaN
         raise ValueError(
@@ -22,8 +41,26 @@ def keep_count(n: int, prune_ratio: float) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Selection(Saved):
-    """Which samples stay. kept: (k,) int64, unique, ascending, in 0..num_samples-1: always the KEPT
-    ones.
+    """Which samples stay: row numbers of the original set, always the KEPT ones.
+
+    Parameters
+    ----------
+    kept : (k,) int64, unique, ascending, in 0..num_samples - 1.
+    num_samples : n, the original set's size.
+    method : the rule's name, for titles and messages.
+    params : the settings that it was made with.
+
+    Raises
+    ------
+    ValueError for a mask, and for rows that repeat, do not ascend or are not of the set.
+
+    Examples
+    --------
+    >>> selection = dpkit.Selection([0, 3], num_samples=4, method="mine")
+    >>> selection.pruned, selection.prune_ratio
+    (array([1, 2]), 0.5)
+    >>> selection.mask()
+    array([ True, False, False,  True])
     """
 
     kept: np.ndarray
@@ -66,5 +103,5 @@ class Selection(Saved):
 
     @property
     def prune_ratio(self) -> float:
-        """The fraction removed, as achieved."""
+        """The fraction removed, in [0, 1], as achieved."""
         return 1 - len(self.kept) / self.num_samples if self.num_samples else 0.0

@@ -1,5 +1,4 @@
-"""What a network was made for, so that a set that does not fit it is refused and not measured
-wrongly.
+"""What a network was made for, so that a set that does not fit is refused, not measured wrongly.
 
 A network knows its classes by number and its pixels normalised. A second folder numbers the classes
 that it happens to hold and is normalised by its own pixels: the same images then come in as others.
@@ -56,8 +55,9 @@ class SetFacts:
 
 
 def made_for(net) -> SetFacts | None:
-    """The set that make_net made this network for; None for all others. What wraps one as its
-    `module` is looked into.
+    """The set that make_net made this network for; None for all others.
+
+    What wraps one as its `module` is looked into.
     """
     known = getattr(net, "made_for", None)
     return known if known is not None else getattr(getattr(net, "module", None), "made_for", None)
@@ -67,9 +67,10 @@ def check_fits(known: SetFacts | None, found: SetFacts | None, what: str) -> Non
     """ValueError if the set `found` has other classes, channels or another normalisation than what
     the network knows.
 
-    known, found: None where nothing is known, and nothing refused.   what: who asks, for the
-    message. Plain arrays are refused for other class names only; a normalisation far from the
-    network's is warned of.
+    known, found: None where nothing is known, and nothing refused.
+    what:         who asks, for the message.
+    Plain arrays are refused for other class names only; a normalisation far from the network's is
+    warned of.
     """
     if known is None or found is None:
         return
@@ -93,9 +94,7 @@ def check_fits(known: SetFacts | None, found: SetFacts | None, what: str) -> Non
 
 
 def check_classes(known: SetFacts, found: SetFacts, what: str) -> None:
-    """ValueError if class k of the set is another one than the network's, or the images have other
-    channels.
-    """
+    """ValueError if class k of the set is not the network's, or the channels are not."""
     if len(found.mean) != len(known.mean):
         raise ValueError(
             f"{what} got {found.name} with images of {channels(len(found.mean))}, and the network "

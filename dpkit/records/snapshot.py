@@ -13,9 +13,23 @@ from dpkit.storage.blocks import row_blocks
 class Snapshot(Saved):
     """One network looked at once: eval mode, clean images.
 
-    probs:    (exits, n, C) float32, class probabilities of every exit, shallow to final.
-    features: (n, d) float32, what the final linear layer reads; None if it was not kept.
-    labels:   (n,) int64 in 0..C-1.
+    Parameters
+    ----------
+    probs : (exits, n, C) float32, class probabilities of every exit, shallow to final.
+    features : (n, d) float32, what the final linear layer reads; None if it was not kept.
+    labels : (n,) int64 in 0..C-1.
+    params : what else to keep with it.
+
+    Raises
+    ------
+    ValueError if probs are no probabilities, or shapes or labels do not fit.
+
+    Examples
+    --------
+    >>> probs = np.array([[0.8, 0.2], [0.3, 0.7]])           # (n, C) of one exit
+    >>> snapshot = dpkit.Snapshot(probs[None], features=None, labels=[0, 1])
+    >>> snapshot.probs.shape, snapshot.num_samples, snapshot.num_classes
+    ((1, 2, 2), 2, 2)
     """
 
     probs: np.ndarray
@@ -56,8 +70,12 @@ class Snapshot(Saved):
 
     @property
     def num_samples(self) -> int:
+        """n, the size of the set."""
+
         return self.probs.shape[1]
 
     @property
     def num_classes(self) -> int:
+        """C, the number of classes."""
+
         return self.probs.shape[2]

@@ -17,20 +17,38 @@ MOST_PROBS = (
 class TrainingDynamics(Saved):
     """What was seen of every sample in every epoch of one training.
 
-    target_prob: (n, T) float32 in [0, 1], the network's probability for the given label.
-    margin:      (n, T) float32, logit of the given label minus the largest other logit.
-    correct:     (n, T) bool, whether the given label had the largest logit.
-    labels:      (n,) int64, the given labels; NO_LABEL, -1, where a sample was not trained on and
-        its label is not known.
-    moment:      "train" (seen in the training pass, before the batch's update) or "eval" (a clean
-        pass afterwards).
-    divergence:  (n, T - 1) float32, or None where it was not recorded: how far all probabilities
-                 moved from epoch t to the next, sum_c |p_{t+1}(c) (log p_{t+1}(c) - log p_t(c))|,
-                 in nats, from 0. TDDS is made of it.
+    Parameters
+    ----------
+    target_prob : (n, T) float32 in [0, 1], the network's probability for the given label.
+    margin : (n, T) float32, logit of the given label minus the largest other logit.
+    correct : (n, T) bool, whether the given label had the largest logit.
+    labels : (n,) int64, the given labels; NO_LABEL, -1, where a sample was not trained on and its
+        label is not known.
+    moment : "train" (seen in the training pass, before the batch's update) or "eval" (a clean pass
+        afterwards).
+    params : what else to keep with it.
+    divergence : (n, T - 1) float32, or None where it was not recorded: how far all probabilities
+        moved from epoch t to the next, sum_c |p_{t+1}(c) (log p_{t+1}(c) - log p_t(c))|, in nats,
+        from 0. TDDS is made of it.
 
+    Raises
+    ------
+    ValueError if shapes do not fit, probabilities or labels are out of range, or epochs are mixed.
+
+    Notes
+    -----
     A sample that was not trained on has target_prob, margin and divergence wholly NaN and correct
     False. Memory is laid out epoch by epoch, which is how records grow and what the windowed scores
     read fastest.
+
+    Examples
+    --------
+    >>> p = np.array([[0.5, 0.7, 0.9], [0.1, 0.9, 0.1]])     # 2 samples, 3 epochs
+    >>> d = dpkit.TrainingDynamics(p, margin=p - 0.5, correct=p > 0.5, labels=[0, 0])
+    >>> d.num_samples, d.num_epochs
+    (2, 3)
+    >>> d.mean_prob().round(2), d.std_prob().round(2)
+    (array([0.7 , 0.37]), array([0.2 , 0.46]))
     """
 
     target_prob: np.ndarray
@@ -92,10 +110,14 @@ class TrainingDynamics(Saved):
 
     @property
     def num_samples(self) -> int:
+        """n, the size of the set."""
+
         return self.target_prob.shape[0]
 
     @property
     def num_epochs(self) -> int:
+        """T, the number of recorded epochs."""
+
         return self.target_prob.shape[1]
 
     def first(self, epochs: int) -> "TrainingDynamics":
@@ -115,14 +137,13 @@ class TrainingDynamics(Saved):
         )
 
     def mean_prob(self) -> np.ndarray:
-        """(n,) float64: each sample's target_prob averaged over the epochs; NaN where it was not
-        trained on.
-        """
+        """Mean of target_prob over the epochs: (n,) float64; NaN where it was not trained on."""
         return mean_over_epochs(self.target_prob)
 
     def std_prob(self) -> np.ndarray:
-        """(n,) float64: the standard deviation of target_prob over the epochs, T - 1 in the divisor
-        (the moon plot's x).
+        """Standard deviation of target_prob over the epochs: (n,) float64, T - 1 in the divisor.
+
+        It is the moon plot's x. ValueError for a record of one epoch.
         """
         if self.num_epochs < 2:
             raise ValueError(
@@ -151,8 +172,21 @@ class TrainingDynamics(Saved):
 
     @classmethod
     def from_reports(cls, reports, labels, *, params=None) -> "TrainingDynamics":
-        """Stack the epoch reports that `train` yields. labels: (n,) given labels of the whole
-        original set.
+        """Stack the epoch reports that `train` yields.
+
+        Parameters
+        ----------
+        reports : of every epoch, in order.
+        labels : (n,) given labels of the whole original set.
+        params : what else to keep with it.
+
+        Returns
+        -------
+        TrainingDynamics of moment "train".
+
+        Raises
+        ------
+        ValueError if there is no report.
         """
         reports = list(reports)
         if not reports:

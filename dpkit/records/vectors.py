@@ -1,9 +1,10 @@
-"""One vector per sample, whose sums matter: rows of an array, or outer products that are never
-written out.
+"""One vector per sample, whose sums matter: rows of an array, or outer products never written out.
 
 Two conventions of influence differ in what such a sum predicts (dpkit.influence). Let m of n
-    samples go: of="mean"   the vectors are centred, they add up to zero over all samples; n / (n -
-    m) times the sum of the m is the shift; of="sum"    the sum itself is.
+samples go:
+    of="mean"   the vectors are centred, they add up to zero over all samples; n / (n - m) times
+                the sum of the m is the shift;
+    of="sum"    the sum itself is.
 """
 
 from collections.abc import Callable
@@ -18,15 +19,28 @@ CONVENTIONS = ("mean", "sum")
 
 @dataclass(frozen=True, eq=False)
 class OuterVectors:
-    """n vectors that truly are outer products: vector i is left_i (x) right_i, held in C + d + 1
-    numbers instead of C (d + 1).
+    """n vectors that truly are outer products, held in C + d + 1 numbers instead of C (d + 1).
 
-    left:  (n, C).   right: (n, d + 1), the bias's column last.   Both float32 or float64, finite;
-        kept as float32 otherwise.
-    centre: (C, d + 1), taken away from every vector, which is left_i (x) right_i - centre then;
-    None: nothing is. Plain last-layer gradients are of this kind, and influence where the Hessian
-    is a Kronecker product; H^-1 g of an exact Hessian is not. `dense()` writes them out, in the
-    order [weight.flatten(), bias].
+        vector i = left_i (x) right_i - centre
+
+    Plain last-layer gradients are of this kind, and influence where the Hessian is a Kronecker
+    product; H^-1 g of an exact Hessian is not.
+
+    Parameters
+    ----------
+    left : (n, C), float32 or float64, finite; kept as float32 otherwise.
+    right : (n, d + 1), the same, the bias's column last.
+    centre : (C, d + 1), taken away from every vector; None: nothing is.
+
+    Raises
+    ------
+    ValueError if shapes do not fit, or a centre is not finite.
+
+    Examples
+    --------
+    >>> vectors = dpkit.OuterVectors(np.array([[1.0, -1.0]]), np.array([[2.0, 3.0, 1.0]]))
+    >>> vectors.dense()                                      # [weight (2, 2).flatten(), bias (2,)]
+    array([[ 2.,  3., -2., -3.,  1., -1.]])
     """
 
     left: np.ndarray
@@ -55,7 +69,10 @@ class OuterVectors:
         return len(self.left)
 
     def dense(self, rows=slice(None)) -> np.ndarray:
-        """These rows written out: (rows, C d + C), of the type of `left`."""
+        """These rows written out: (rows, C d + C), of the type of `left`.
+
+        The order is [weight.flatten(), bias].
+        """
         left, right = self.left[rows], self.right[rows]
         weight, bias = left[:, :, None] * right[:, None, :-1], left * right[:, -1:]
         if self.centre is not None:
@@ -67,9 +84,7 @@ class OuterVectors:
 
 
 def check_vectors(vectors, what: str):
-    """The vectors, an array made C-ordered and of floats; ValueError if they are no vectors or not
-    finite.
-    """
+    """The vectors, as floats in C order; ValueError if they are no vectors or not finite."""
     if not isinstance(vectors, OuterVectors):
         vectors = _numbers(vectors)
         if vectors.ndim != 2 or not vectors.shape[1]:
@@ -89,9 +104,7 @@ def check_vectors(vectors, what: str):
 
 
 def factors(vectors) -> tuple[np.ndarray, np.ndarray]:
-    """(left, right): of outer products their own, without the centre; of an array a column of ones
-    and itself.
-    """
+    """(left, right): of outer products without the centre; of an array ones and itself."""
     if isinstance(vectors, OuterVectors):
         return vectors.left, vectors.right
     return np.ones((len(vectors), 1), vectors.dtype), vectors
@@ -130,9 +143,7 @@ def squares(vectors) -> np.ndarray:
 
 
 def centre_of(vectors) -> np.ndarray | None:
-    """What outer products take away from every vector, (C, d + 1); None of an array, or where it is
-    nothing.
-    """
+    """What outer products take away from every vector, (C, d + 1), or None."""
     return vectors.centre if isinstance(vectors, OuterVectors) else None
 
 
@@ -149,11 +160,10 @@ def check_convention(of: str) -> None:
 
 
 def shift_factor(vectors, of: str) -> Callable[[int], float]:
-    """m -> what the sum of m pruned vectors is multiplied with to predict the shift: n / (n - m),
-    or 1 of="sum".
+    """m -> what the sum of m pruned vectors is multiplied with to predict the shift.
 
-    ValueError if `of` is "mean" and the vectors do not add up to zero over all samples, as those
-    of="mean" do.
+    n / (n - m), or 1 of="sum". ValueError if `of` is "mean" and the vectors do not add up to zero
+    over all samples, as those of="mean" do.
     """
     check_convention(of)
     n = len(vectors)

@@ -57,9 +57,7 @@ class Watch:
         self.kill()
 
     def kill(self):
-        """End the kernel and every process it started. nbclient notices within a second and
-        raises.
-        """
+        """End the kernel and all processes it started; nbclient notices within a second."""
         if self.kernel is not None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(
@@ -97,9 +95,7 @@ class Watch:
 
 @contextmanager
 def signals(watch):
-    """Ctrl-C and SIGTERM kill the kernel, and the run ends in its own order; a second one ends it
-    at once.
-    """
+    """Ctrl-C and SIGTERM kill the kernel, and the run ends in order; a second one ends it now."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -119,11 +115,11 @@ def signals(watch):
 
 
 def execute(notebook, target, given, every, watch, command):
-    """Run the cells with papermill, writing `target` as they go. Returns what papermill raised, or
-    None.
+    """Run the cells with papermill, writing `target`. Returns what papermill raised, or None.
 
     given: the parameters to set; every: all of them, by name; command: what a reader types to
-    repeat the run. The notebook's report goes to the folder of `target`.
+           repeat the run.
+    The notebook's report goes to the folder of `target`.
     """
     watch.progress(f"{notebook.name}: starting a kernel")
     import papermill
@@ -178,9 +174,7 @@ def execute(notebook, target, given, every, watch, command):
 
 
 def _kernel_class(watch, folder, environment, private):
-    """A kernel manager that starts this very Python, whatever kernel is installed under the name
-    python3.
-    """
+    """A kernel manager that starts this very Python, whatever is installed as python3."""
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 

@@ -1,5 +1,4 @@
-"""An executed notebook as one HTML page that loads nothing: not from the network, not from beside
-it.
+"""An executed notebook as one HTML page that loads nothing, from the network or from beside it.
 
 Formulas become MathML here and now, pictures are embedded, code is coloured by pygments, and a
 content security policy in the page's head keeps a browser from fetching whatever a notebook's own
@@ -55,8 +54,9 @@ ADDRESS = re.compile(
 def page(notebook, *, folder, name, reasons=(), parameters=None, result=None, seconds=0.0) -> str:
     """The page as text.
 
-    notebook: an executed nbformat notebook.    folder: where pictures named in its text lie.
-        name: its stem.
+    notebook: an executed nbformat notebook.
+    folder:   where pictures named in its text lie.
+    name:     its stem.
     reasons:  why it did not pass; empty if it passed.     result: result.json, if there is one.
     """
     headings = []
@@ -148,7 +148,7 @@ def cell_html(cell, folder, headings, *, plain=False) -> str:
 
     folder: where pictures named in its text lie; None: no file is read.
     plain:  the text is a stranger's: its HTML is shown as it was typed, its pictures are not, and
-        links lead to the web only.
+            links lead to the web only.
     """
     if cell.cell_type == "markdown":
         html = _markdown(cell.source, folder, cell.get("attachments"), headings, plain=plain)

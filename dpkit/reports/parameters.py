@@ -1,5 +1,4 @@
-"""The parameters of a notebook: one tagged cell of flat literals, read without running it, and
-strict overrides.
+"""The parameters of a notebook: one tagged cell of literals, never executed; strict overrides.
 
 A preset is a file presets/<name>.yaml beside the notebook's folder; it maps a notebook's stem to
 its parameters. Everything here happens before a kernel starts, and all mistakes are told at once.
@@ -37,8 +36,8 @@ class Text(str):
 def parameters_for(notebook, preset=None, parameters=None) -> tuple[dict, dict]:
     """Read the notebook's defaults, then lay the preset and then `parameters` over them.
 
-    Returns (all parameters as the notebook will see them, those that were given).  Raises Refused
-    with every mistake.
+    Returns (all parameters as the notebook will see them, those that were given).
+    Raises Refused with every mistake.
     """
     defaults = read_defaults(notebook)
     layers, mistakes, given = [("", parameters or {})], [], {}
@@ -92,9 +91,7 @@ def read_notebook(path) -> dict:
 
 
 def read_defaults(path) -> dict:
-    """The names and defaults in the notebook's one cell tagged `parameters`, read with ast and
-    never executed.
-    """
+    """Names and defaults in the notebook's one cell tagged `parameters`, read, never executed."""
     cells = [
         cell
         for cell in read_notebook(path)["cells"]

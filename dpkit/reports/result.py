@@ -1,5 +1,4 @@
-"""What a notebook leaves behind for its report: figures, tables, checks and, in its last cell,
-result.json.
+"""What a notebook leaves for its report: figures, tables, checks and, at its end, result.json.
 
     from dpkit import reports
     report = reports.begin("00_start_here", globals())       # right after the parameters cell
@@ -87,8 +86,9 @@ def _parameter_names(notebook, namespace) -> list:
 class Report:
     """The growing record of one run. Made by begin().
 
-    folder: where it goes.   published: a folder in it for a table to publish.   command: what to
-        type to repeat the run.
+    folder: where it goes.
+    published: a folder in it for a table to publish.
+    command: what to type to repeat the run.
     """
 
     def __init__(self, notebook, parameters, folder, driven, command=""):
@@ -103,9 +103,7 @@ class Report:
         self._figures, self._tables, self._checks = {}, {}, {}
 
     def figure(self, fig, name: str) -> None:
-        """Save a matplotlib figure as figures/<name>.png, show that picture here once, and close
-        the figure.
-        """
+        """Save a figure as figures/<name>.png, show that picture here once, and close it."""
         from dpkit.storage.files import file_hash, whole_file
 
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
@@ -141,9 +139,7 @@ class Report:
         ]
 
     def check(self, name: str, passed) -> None:
-        """Record whether `name` holds; AssertionError if it does not, so that the lesson stops
-        here.
-        """
+        """Record whether `name` holds; AssertionError if not, so that the lesson stops here."""
         passed = passed.item() if hasattr(passed, "item") else passed
         if not isinstance(passed, bool):
             raise TypeError(
@@ -155,9 +151,7 @@ class Report:
             raise AssertionError(name)
 
     def finish(self, *, seeds, device) -> str:
-        """Write result.json, whole or not at all. Returns a short summary; let it be the cell's
-        last line.
-        """
+        """Write result.json, whole or not at all. Returns a summary: let it be the last line."""
         from dpkit.storage.files import write_json
 
         write_json(
@@ -211,9 +205,7 @@ def _scalar(value, where):
 
 
 def read_result(folder, *, notebook, parameters) -> tuple[dict | None, list[str]]:
-    """Read result.json and hold it against what must be true of it. Returns (result or None, what
-    is wrong).
-    """
+    """Read result.json and check what must be true of it. Returns (result or None, mistakes)."""
     from dpkit.storage.files import file_hash
 
     folder = Path(folder)

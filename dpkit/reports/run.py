@@ -46,9 +46,7 @@ NOTEBOOK, PAGE, VERDICT = "notebook.ipynb", "report.html", "verdict.json"
 
 @dataclass(frozen=True)
 class Verdict:
-    """passed, and if not, why; the folder that was written; result.json as a dict where there is a
-    whole one.
-    """
+    """passed, and if not, why; the folder that was written; result.json as a dict if whole."""
 
     passed: bool
     reasons: tuple[str, ...]
@@ -73,14 +71,15 @@ def run_report(
     notebook:   a path, or the name of a notebook that comes with dpkit, such as "00_start_here".
     preset:     the name of presets/<preset>.yaml beside the notebook or one level up.
     parameters: name -> value, over the preset. Text("...") values are read by the type of the
-        notebook's default.
+                notebook's default.
     out:        folder for notebook.ipynb, report.html, result.json and figures/;
                 reports/<stem>-<preset> by default. An earlier report there of this notebook (that
                 is, of its name) is replaced if this one passes, whatever its parameters were;
                 another notebook's is refused. If it fails, <out>-failed is written instead.
     timeout:    seconds of wall-clock time after which the kernel is killed.
     progress:   called with each line of progress and each line that the notebook prints; default:
-    to stderr. Raises Refused (before any kernel starts), OSError (the report cannot be written) or
+                to stderr.
+    Raises Refused (before any kernel starts), OSError (the report cannot be written) or
     Interrupted.
     """
     from dpkit import storage
@@ -243,9 +242,7 @@ def _tidied(path, source):
 
 
 def _judge(notebook, raised, watch, part, stem, parameters):
-    """Hold the executed notebook and result.json against every condition. Returns (result or None,
-    reasons).
-    """
+    """Check the executed notebook and result.json. Returns (result or None, reasons)."""
     code = code_cells(notebook)
 
     def called(i):

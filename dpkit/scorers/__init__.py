@@ -1,5 +1,6 @@
-"""One score per file. scorer(evidence, *, hyperparameters) -> Scores; pure, deterministic, higher =
-more worth keeping.
+"""One score per file: a pure function of what was seen, higher = more worth keeping.
+
+scorer(evidence, *, hyperparameters) -> Scores
 """
 
 from dpkit.scorers.aum import aum

@@ -11,9 +11,7 @@ FEATURE_ROWS = 2048  # rows of features in a block: as float64 and 2048 wide, 34
 
 
 def require_one_set(snapshots, name: str) -> None:
-    """Raise unless these are one or more Snapshots of the same samples; `name` says who is
-    asking.
-    """
+    """Raise unless these are Snapshots of the same samples, one at least; `name` needs them."""
     if not snapshots:
         raise ValueError(
             f"{name} needs at least one Snapshot; got none: pass take_snapshot(net, images)"

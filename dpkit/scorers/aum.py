@@ -5,18 +5,38 @@ from dpkit.storage.blocks import mean_over_epochs, row_blocks
 
 
 def aum(dynamics: TrainingDynamics, *, scale: str = "logit") -> Scores:
-    """Minus the area under the margin: minus the mean over epochs of the margin (AUM; Pleiss et
-    al., 2020).
+    """Minus the mean over epochs of the margin: the area under it (AUM).
 
-    margin = logit of the given label - largest other logit. A LOW area is a hard, often mislabelled
-    sample, so the sign is turned: higher = harder. Unit: logits, or probability in [-1, 1]. (DUAL's
-    released code takes the last epoch's margin only, and its high end.)
+        AUM(x) = - 1/T sum_k margin_k(x),   margin = logit of the given label - largest other logit
 
-    dynamics: margin (n, T); target_prob (n, T) too, if scale is "probability".
-    scale:    "logit", as in the paper, or "probability", p_y - largest other p, which CCS and
-              DUAL's code use: it orders samples differently.
-    Returns Scores (n,), higher = more worth keeping.  ValueError for another scale.   Source: arXiv
-    2001.10528.
+    A LOW area is a hard, often mislabelled sample, so the sign is turned: higher means harder.
+    DUAL's released code takes the last epoch's margin only, and its high end.
+
+    Parameters
+    ----------
+    dynamics : margin (n, T), in logits; target_prob (n, T) too, if scale is "probability".
+    scale : "logit", as in the paper, or "probability", p_y - largest other p, which CCS and DUAL's
+        code use: it orders samples differently.
+
+    Returns
+    -------
+    Scores (n,), in logits, or in probability, -1..1; higher is more worth keeping.
+
+    Raises
+    ------
+    ValueError for another scale, or rows that are NaN (named).
+
+    References
+    ----------
+    Pleiss et al., NeurIPS 2020, arXiv 2001.10528.
+
+    Examples
+    --------
+    >>> margin = np.array([[2, 3, 4], [-1, 0, -2]])          # far ahead, behind
+    >>> p = np.array([[0.9, 0.9, 0.9], [0.2, 0.5, 0.1]])
+    >>> d = dpkit.TrainingDynamics(p, margin, margin > 0, labels=[0, 0])
+    >>> dpkit.aum(d).values
+    array([-3.,  1.])
     """
     require_kind(dynamics, TrainingDynamics, "aum")
     if scale not in ("logit", "probability"):

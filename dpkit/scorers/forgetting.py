@@ -5,15 +5,36 @@ from dpkit.storage.blocks import row_blocks
 
 
 def forgetting(dynamics: TrainingDynamics) -> Scores:
-    """How often a sample was forgotten: right in one epoch, wrong in the next (Toneva et al., ICLR
-    2019).
+    """How often a sample was forgotten: right in one epoch, wrong in the next.
 
-    Unit: events, 0..T/2. A sample that was never right has +inf: it was never learned, so it counts
-    as hardest. Public code disagrees about those: 0 in DUAL's, T in Toneva's, 1000 in dataset
-    cartography.
+        F(x) = number of epochs k with correct_k and not correct_{k+1};   +inf if x was never right
 
-    dynamics: correct (n, T).   Returns Scores (n,), higher = more worth keeping.   Source: arXiv
-        1812.05159.
+    A sample that was never right was never learned, so it counts as hardest. Public code disagrees
+    about those: 0 in DUAL's, T in Toneva's, 1000 in dataset cartography.
+
+    Parameters
+    ----------
+    dynamics : correct (n, T).
+
+    Returns
+    -------
+    Scores (n,), in events, 0..T/2, or +inf; higher is more worth keeping.
+
+    Raises
+    ------
+    ValueError if rows are NaN (named).
+
+    References
+    ----------
+    Toneva et al., ICLR 2019, arXiv 1812.05159.
+
+    Examples
+    --------
+    >>> correct = np.array([[0, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 0]], bool)
+    >>> p = np.where(correct, 0.9, 0.1)
+    >>> d = dpkit.TrainingDynamics(p, p, correct, labels=[0, 0, 0])
+    >>> dpkit.forgetting(d).values                           # learned; forgotten twice; never right
+    array([ 0.,  2., inf])
     """
     require_kind(dynamics, TrainingDynamics, "forgetting")
     dynamics.require_trained("forgetting")

@@ -6,15 +6,35 @@ from dpkit.storage.blocks import row_blocks
 
 
 def least_confidence(snapshot: Snapshot, *, exit: int = -1) -> Scores:
-    """How little the network trusts its own answer (least confidence; Lewis & Gale, 1994).
+    """How little the network trusts its own answer (least confidence).
 
-    LC(x) = 1 - max_c p_c.   Unit: probability, in [0, 1 - 1/C]. The label is not read.
-    Of probabilities: DeepCore's code takes raw logits, whose largest also grows with the scale of
-    the features, and so orders samples differently.
+        LC(x) = 1 - max_c p_c
 
-    snapshot: probs (exits, n, C).   exit: which exit to read, 0 the shallowest, -1 the final one.
-    Returns Scores (n,), higher = more worth keeping.  ValueError if the snapshot has no such exit.
-    Source: as a score for pruning, Coleman et al., arXiv 1906.11829.
+    The label is not read. It is of probabilities: DeepCore's code takes raw logits, whose largest
+    also grows with the scale of the features, and so orders samples differently.
+
+    Parameters
+    ----------
+    snapshot : probs (exits, n, C).
+    exit : which exit to read, 0 the shallowest, -1 the final one.
+
+    Returns
+    -------
+    Scores (n,), in probability, 0..1 - 1/C; higher is more worth keeping.
+
+    Raises
+    ------
+    ValueError if the snapshot has no such exit.
+
+    References
+    ----------
+    Lewis & Gale, 1994; as a score for pruning, Coleman et al., arXiv 1906.11829.
+
+    Examples
+    --------
+    >>> snapshot = dpkit.Snapshot([[[0.7, 0.2, 0.1], [0.4, 0.3, 0.3]]], None, labels=[0, 0])
+    >>> dpkit.least_confidence(snapshot).values.round(2)
+    array([0.3, 0.6])
     """
     probs = exit_probs(snapshot, exit, "least_confidence")
     values = np.empty(len(probs))

@@ -7,21 +7,40 @@ from dpkit.storage.blocks import by_label, row_blocks
 
 
 def moderate(snapshot: Snapshot, *, ranked: str = "together") -> Scores:
-    """Nearness to the middle of the ranking by distance to the class's median (Moderate; Xia et
-    al., ICLR 2023).
+    """Nearness to the middle of the ranking by distance to the class's median (Moderate).
 
-    d(x) = || h(x) - median of h over x's class ||_2,  the median taken coordinate by coordinate.
-    With rank R in 1..n by d, ties sharing their mean rank:   score = - | (R - 1/2) / n - 1/2 |.
-    Unit: fraction of the ranking, in [-0.5, 0]. So keep_top keeps the samples in the middle,
-    neither typical nor odd. Two samples equally far from the middle, one on each side, tie. (The
-    released code returns the ids to REMOVE: those at both ends.)
+        d(x)  = || h(x) - median of h over x's class ||_2,   the median coordinate by coordinate
+        score = - | (R - 1/2) / n - 1/2 |,   R in 1..n the rank by d, ties sharing their mean rank
 
-    snapshot: features (n, d) and labels (n,); a class may have one sample or none.
-    ranked:   "together", all samples in one ranking, as in the released code, or "by_class", a
-    ranking in each class. Returns Scores (n,), higher = more worth keeping.  ValueError if features
-    are missing or not finite.
-    Source: "Moderate Coreset: A Universal Method of Data Selection for Real-world Data-efficient
-        Deep Learning".
+    So keep_top keeps the samples in the middle, neither typical nor odd. Two samples equally far
+    from the middle, one on each side, tie. (The released code returns the ids to REMOVE: those at
+    both ends.)
+
+    Parameters
+    ----------
+    snapshot : features (n, d) and labels (n,); a class may have one sample or none.
+    ranked : "together", all samples in one ranking, as in the released code, or "by_class", a
+        ranking in each class.
+
+    Returns
+    -------
+    Scores (n,), in fractions of the ranking, -0.5..0; higher is more worth keeping.
+
+    Raises
+    ------
+    ValueError if features are missing or not finite, or for another `ranked`.
+
+    References
+    ----------
+    Xia et al., "Moderate Coreset: A Universal Method of Data Selection for Real-world
+    Data-efficient Deep Learning", ICLR 2023.
+
+    Examples
+    --------
+    >>> features = [[0], [1], [2], [4], [9]]                 # median 2; distances 2, 1, 0, 2, 7
+    >>> snapshot = dpkit.Snapshot(np.ones((1, 5, 1)), features, labels=[0, 0, 0, 0, 0])
+    >>> dpkit.moderate(snapshot).values.round(2)             # ranks 3.5, 2, 1, 3.5, 5
+    array([-0.1, -0.2, -0.4, -0.1, -0.4])
     """
     require_kind(snapshot, Snapshot, "moderate")
     if ranked not in ("together", "by_class"):

@@ -5,23 +5,43 @@ from dpkit.storage.blocks import row_blocks
 
 
 def tdds(dynamics: TrainingDynamics, *, window: int = 10, decay: float = 0.9) -> Scores:
-    """How unevenly the predicted distribution moves, the last epochs counting most (TDDS; Zhang et
-    al., CVPR 2024).
+    """How unevenly the predicted distribution moves, the last epochs counting most (TDDS).
 
-    The move from epoch t to t + 1:   a_t = sum_c | p_{t+1}(c) (log p_{t+1}(c) - log p_t(c)) |.
-    A window of J epochs holds J - 1 moves; windows k = 0..T-J, shifted by one epoch each:
-        D_k = sqrt( sum of (a_t - mean of a in the window)^2 over t = k..k+J-2 )
-    TDDS = sum_k decay * (1 - decay)^(T-J-k) * D_k.   Unit: nats, >= 0. At decay 0.9 the last two
-    windows are 99% of the weight. (DUAL's ports of this score never shift the window, and the one
-    for CIFAR omits the softmax.)
+        a_t  = sum_c | p_{t+1}(c) (log p_{t+1}(c) - log p_t(c)) |       the move from t to t + 1
+        D_k  = sqrt( sum of (a_t - mean of a in the window)^2 over t = k..k+J-2 ),      k = 0..T-J
+        TDDS = sum_k decay * (1 - decay)^(T-J-k) * D_k
 
-    dynamics: divergence (n, T-1), column t holding a_t; a Recorder keeps it when asked:
+    A window of J epochs holds J - 1 moves, and windows are shifted by one epoch each. At decay 0.9
+    the last two windows are 99% of the weight. (DUAL's ports of this score never shift the window,
+    and the one for CIFAR omits the softmax.)
+
+    Parameters
+    ----------
+    dynamics : divergence (n, T - 1), in nats, column t holding a_t; a Recorder keeps it on request:
         Recorder(..., tdds=True).
-    window:   J, in epochs, 3..T (two epochs hold one move, which cannot be uneven).   decay: weight
-    of the newest window. Returns Scores (n,), higher = more worth keeping.  ValueError without
-    divergence, or if a setting does not fit.
-    Source: arXiv 2311.13613, "Spanning Training Progress: Temporal Dual-Depth Scoring for Enhanced
-        Dataset Pruning".
+    window : J, in epochs, 3..T (two epochs hold one move, which cannot be uneven).
+    decay : weight of the newest window.
+
+    Returns
+    -------
+    Scores (n,), in nats, >= 0; higher is more worth keeping.
+
+    Raises
+    ------
+    ValueError without divergence, or if a setting does not fit.
+
+    References
+    ----------
+    Zhang et al., "Spanning Training Progress: Temporal Dual-Depth Scoring for Enhanced Dataset
+    Pruning", CVPR 2024, arXiv 2311.13613.
+
+    Examples
+    --------
+    >>> moves = np.array([[0.2, 0.2, 0.2], [0.2, 0.2, 0.4]]) # even; a jump at the end
+    >>> p = np.full((2, 4), 0.5)
+    >>> d = dpkit.TrainingDynamics(p, p, p > 0, labels=[0, 0], divergence=moves)
+    >>> dpkit.tdds(d, window=3).values.round(3)              # 0.9 * sqrt(0.1^2 + 0.1^2)
+    array([0.   , 0.127])
     """
     require_kind(dynamics, TrainingDynamics, "tdds")
     moves, epochs = dynamics.divergence, dynamics.num_epochs

@@ -1,5 +1,6 @@
-"""One rule per file. selector(judgement, keep, *, rng, hyperparameters) -> Selection of exactly
-`keep` samples.
+"""One rule per file: from a judgement to a Selection of exactly `keep` samples.
+
+selector(judgement, keep, *, rng, hyperparameters) -> Selection
 """
 
 from dpkit.selectors.anneal import anneal, annealing

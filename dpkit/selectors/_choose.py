@@ -1,6 +1,4 @@
-"""What the selection rules share: seeds, ranking with fair ties, class quotas, sampling without
-replacement, checks.
-"""
+"""What the selection rules share: seeds, ranking with fair ties, class quotas, draws, checks."""
 
 import warnings
 from collections.abc import Iterable
@@ -12,9 +10,7 @@ from dpkit.storage.blocks import by_label, unfit_rows
 
 
 def generator(rng) -> tuple[np.random.Generator, dict]:
-    """(Generator, what to record of it). An int seed is recorded; a Generator is used where it
-    stands.
-    """
+    """(Generator, what to record of it). A seed is recorded; a Generator is used as it is."""
     if isinstance(rng, np.random.Generator):
         return rng, {}
     if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool) and rng >= 0:
@@ -35,9 +31,7 @@ def check_keep(keep, n: int) -> int:
 
 
 def take_top(values: np.ndarray, keep: int, rng: np.random.Generator) -> np.ndarray:
-    """Rows of the `keep` largest values; rng draws among those tied at the edge. (keep,) int64,
-    unordered. O(n).
-    """
+    """Rows (keep,) int64 of the `keep` largest values, unordered; rng draws among ties. O(n)."""
     n = len(values)
     if keep == 0:
         return np.empty(0, np.int64)
@@ -49,8 +43,7 @@ def take_top(values: np.ndarray, keep: int, rng: np.random.Generator) -> np.ndar
 
 
 def take_top_of(chunks: Iterable[np.ndarray], keep: int, rng: np.random.Generator) -> np.ndarray:
-    """take_top of arrays that follow each other, exactly as if they were one, wherever it was cut.
-    (keep,) int64.
+    """take_top of arrays that follow each other, exactly as if they were one: (keep,) int64.
 
     Only rows that may still be kept are held: memory for O(keep + a chunk + the rows tied at the
     edge), time O(n).
@@ -78,13 +71,13 @@ def take_top_of(chunks: Iterable[np.ndarray], keep: int, rng: np.random.Generato
 def gumbel_top(
     log_weights: Iterable[np.ndarray], keep: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw `keep` rows without replacement, probability proportional to weight at every draw.
-    (keep,) int64.
+    """Draw (keep,) int64 rows without replacement, in proportion to weight at every draw.
 
     log_weights: arrays that follow each other, one number a row; where they are cut changes
-    nothing. Adding Gumbel noise to log weights and taking the top is that distribution exactly
-    (Efraimidis & Spirakis 2006), O(n), and safe with weights of zero (-inf): they only fill what is
-    missing, uniformly.
+                 nothing.
+    Adding Gumbel noise to log weights and taking the top is that distribution exactly (Efraimidis &
+    Spirakis 2006), O(n), and safe with weights of zero (-inf): they only fill what is missing,
+    uniformly.
     """
     return take_top_of((chunk + rng.gumbel(size=len(chunk)) for chunk in log_weights), keep, rng)
 
@@ -92,8 +85,7 @@ def gumbel_top(
 def class_quotas(
     labels: np.ndarray, keep: int, per_class: str, rng: np.random.Generator
 ) -> dict[int, int]:
-    """How many samples each class keeps: {class: count}, summing to `keep`, never above the class's
-    size.
+    """How many samples each class keeps: {class: count}, of sum `keep`, none above its size.
 
     "proportional": shares of `keep` like the set's, by largest remainder.
     "balanced":     equal shares; what a small class cannot fill is spread over the others.
@@ -127,8 +119,7 @@ def _water_level(sizes, keep):
 def by_class(
     labels, n: int, keep: int, per_class, rng, choose, *, left=None
 ) -> tuple[np.ndarray, dict]:
-    """(rows, note): rows chosen by `choose(rows, count)`, over the whole set or class by class
-    under quotas.
+    """(rows, note): rows chosen by `choose(rows, count)`, of the whole set or class by class.
 
     left: rows to choose from, ascending (default: all).
     A class that has less than its quota gives all it has and other classes fill its places: a

@@ -16,8 +16,9 @@ _PUBLISHED = {
 
 
 def published_cutoff(name: str, prune_ratio: float) -> float:
-    """The published cutoff of an image set at this prune ratio: linear between the published
-    ratios, never above it.
+    """The published cutoff of an image set at this prune ratio, never above the ratio.
+
+    It is linear between the published ratios.
     """
     if name not in _PUBLISHED:
         raise ValueError(
@@ -31,8 +32,9 @@ def published_cutoff(name: str, prune_ratio: float) -> float:
 def cut(
     scores: Scores, difficulty: Scores | None, cutoff, keep: int, labels, per_class, rng
 ) -> tuple[np.ndarray, dict]:
-    """(rows left when the hardest go, ascending; what to record). With per_class every class loses
-    the same share.
+    """(rows left when the hardest go, ascending; what to record).
+
+    With per_class every class loses the same share.
     """
     n, hard = scores.num_samples, scores if difficulty is None else difficulty
     require_kind(hard, Scores, "difficulty")
@@ -83,8 +85,9 @@ def _count(cutoff, n, keep):
 
 
 def bounded(values: np.ndarray) -> np.ndarray:
-    """Values with +inf counted as the largest finite one and -inf as the smallest (as 1 and 0 where
-    none is finite).
+    """Values with infinities counted as the largest and the smallest finite one.
+
+    As 1 and 0 where none is finite.
     """
     finite = values[np.isfinite(values)]
     if len(finite) == len(values):

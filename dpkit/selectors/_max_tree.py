@@ -1,6 +1,4 @@
-"""The row of the highest value while values change: at most O(log n) a change. For compiled
-loops.
-"""
+"""The row of the highest value while values change: O(log n) a change. For compiled loops."""
 
 import numpy as np
 from numba import njit

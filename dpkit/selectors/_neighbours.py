@@ -49,9 +49,7 @@ def nearest(features, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _centred(features):
-    """(features - mean) / scale in float32, half their squared norms in float64, and scale: the
-    largest norm.
-    """
+    """(features - mean) / scale, float32; half squared norms, float64; scale, the largest norm."""
     mean, norms = features.mean(axis=0, dtype=np.float64), np.empty(len(features))
     for rows in row_blocks(len(features), size=_BLOCK):
         norms[rows] = np.linalg.norm(features[rows] - mean, axis=1)

@@ -1,15 +1,14 @@
-"""Simulated annealing over which samples go: the vectors of the PRUNED shall add up to little (Yang
-et al., ICLR 2023).
+"""Simulated annealing over which samples go: the vectors of the PRUNED shall add up to little.
 
 A state is a set of m pruned samples, u the sum of their vectors. A proposal takes a pruned sample a
-and one b that is kept, both drawn uniformly, and swaps them with probability min(1, exp(-change /
-temperature)), where
+and one b that is kept, both drawn uniformly, and swaps them with probability
+min(1, exp(-change / temperature)), where
 
     change = |u - S_a + S_b|^2 - |u|^2 = |S_a|^2 + |S_b|^2 - 2 <S_a, S_b> + 2 <u, S_b - S_a>
 
-costs O(p), whatever n and m are: u is carried along and never summed anew. The paper gives no
-schedule. Ours is geometric, from `hottest` to `coldest`, both in units of the mean |change| of a
-random proposal at the start.
+costs O(p), whatever n and m are: u is carried along and never summed anew. The paper (Yang et al.,
+ICLR 2023) gives no schedule. Ours is geometric, from `hottest` to `coldest`, both in units of the
+mean |change| of a random proposal at the start.
 """
 
 import time
@@ -33,11 +32,12 @@ _SAMPLED = 512  # proposals that tell how much one changes
 class Annealed:
     """Where an annealing stands after `step` proposals of restart number `restart`.
 
-    temperature: the squared length at which a rise of it is taken with probability 1/e.   accepted:
-    the share of the proposals since the last report that were.   objective: |u| now.   best: the
-    smallest |u| of all restarts so far, that of `pruned`.
-    pruned: (m,) int64, the samples that go in that best state, ascending.   seconds: since the
-        start.
+    temperature: the squared length at which a rise of it is accepted with probability 1/e.
+    accepted:    the share of the proposals since the last report that were accepted.
+    objective:   |u| now.
+    best:        the smallest |u| of all restarts so far, that of `pruned`.
+    pruned:      (m,) int64, the samples that go in that best state, ascending.
+    seconds:     since the start.
     """
 
     step: int
@@ -64,35 +64,56 @@ def anneal(
     coldest: float = 1e-4,
     start: Selection | None = None,
 ) -> Selection:
-    """Keep `keep` samples so that the vectors of the PRUNED add up to little (Eq. 4; Yang et al.,
-    ICLR 2023).
+    """Keep `keep` samples so that the vectors of the PRUNED add up to little (Eq. 4).
 
-    Minimises |sum of S_i over the pruned| with n - keep of them. For influence vectors of="mean" n
-    / keep times that is, to first order, how far the parameters of the last layer move when the
-    pruned are taken away and the rest is fitted again; of="sum" it is that itself, of a loss that
-    is still divided by n. How many go is given, so either is searched as it is.
+        minimise |sum of S_i over the pruned|   with n - keep of them
 
-    vectors:  (n, p) float32 or float64, influence_vectors(snapshot, ...), or OuterVectors.
-    keep:     how many are KEPT, 0..n.   rng: seed or numpy Generator.
-    labels:   (n,) whole numbers, with per_class "proportional" | "balanced": swaps then stay within
-              a class. The paper's rule knows no classes: None.
-    steps:    proposals in each restart; 50 n if nothing is said, 100,000 at least.   seconds: of
-              all restarts together; the temperature then falls with the clock, and the answer
-              depends on the machine. With both, the first to be over ends it.
-    restarts: independent annealings; the best state of all is returned, whenever it was met.
-    hottest, coldest: first and last temperature, in units of the mean |change| of a random swap at
-              the start; 0 and 0 is descent, which takes only what is better.
-    start:    a Selection to start from instead of a random one; `keep` must be its size.
+    For influence vectors of="mean" n / keep times that is, to first order, how far the parameters
+    of the last layer move when the pruned are taken away and the rest is fitted again; of="sum" it
+    is that itself, of a loss that is still divided by n. How many go is given, so either is
+    searched as it is.
+
+    Parameters
+    ----------
+    vectors : (n, p) float32 or float64, influence_vectors(snapshot, ...), or OuterVectors.
+    keep : how many are KEPT, 0..n.
+    rng : seed or numpy Generator.
+    labels : (n,) whole numbers, with per_class.
+    per_class : None | "proportional" | "balanced": swaps then stay within a class. The paper's rule
+        knows no classes: None.
+    steps : proposals in each restart; 50 n if nothing is said, 100,000 at least.
+    seconds : of all restarts together; the temperature then falls with the clock, and the answer
+        depends on the machine. With both, the first to be over ends it.
+    restarts : independent annealings; the best state of all is returned, whenever it was met.
+    hottest, coldest : first and last temperature, in units of the mean |change| of a random swap at
+        the start; 0 and 0 is descent, which takes only what is better.
+    start : a Selection to start from instead of a random one; `keep` must be its size.
+
+    Returns
+    -------
+    Selection of exactly `keep` samples; params hold the objective of the random start and of the
+    end, and where the end was found from. The same vectors, rng and steps give the same answer.
+
+    Raises
+    ------
+    ValueError for vectors that are not finite, keep outside 0..n, a limit that is not above 0.
+
+    Notes
+    -----
     Where most vectors are short and few go, the shortest are hard to beat, and a hot start among
-    the long ones does not find
-    them: so unless `start` is given a fifth of the proposals are spent on a descent from the
-    shortest, and the better set of the two is returned.
-    Returns a Selection of exactly `keep` samples; params hold the objective of the random start and
-    of the end, and where the end was found from. The same vectors, rng and steps give the same
-    answer. ValueError for vectors that are not finite, keep outside 0..n, a limit that is not above
-    0.
-    Source: "Dataset Pruning: Reducing Training Data by Examining Generalization Influence";
-        schedule and moves are ours.
+    the long ones does not find them: so unless `start` is given a fifth of the proposals are spent
+    on a descent from the shortest, and the better set of the two is returned.
+
+    References
+    ----------
+    Yang et al., "Dataset Pruning: Reducing Training Data by Examining Generalization Influence",
+    ICLR 2023; schedule and moves are ours.
+
+    Examples
+    --------
+    >>> vectors = np.array([[1.0], [-1.0], [3.0], [5.0]])    # rows 0 and 1 cancel
+    >>> dpkit.anneal(vectors, 2, rng=0).pruned
+    array([0, 1])
     """
     rng, params = generator(rng)
     vectors = check_vectors(vectors, "anneal")
@@ -154,9 +175,23 @@ def annealing(
     coldest: float = 1e-4,
     start: Selection | None = None,
 ) -> Iterator[Annealed]:
-    """What `anneal` iterates over, with its arguments: an Annealed before the first proposal of
-    each restart, and every few thousand proposals. Stopping early loses nothing: the last report
-    holds the best state met.
+    """What `anneal` iterates over: reports of where it stands.
+
+    Parameters
+    ----------
+    vectors, keep and all others : as for anneal.
+
+    Yields
+    ------
+    Annealed, before the first proposal of each restart, and every few thousand proposals. Stopping
+    early loses nothing: the last report holds the best state met.
+
+    Examples
+    --------
+    >>> vectors = np.array([[1.0], [-1.0], [3.0], [5.0]])
+    >>> *_, last = dpkit.annealing(vectors, 2, rng=0)
+    >>> last.pruned, last.best
+    (array([0, 1]), 0.0)
     """
     vectors = check_vectors(vectors, "anneal")
     n = len(vectors)
@@ -195,9 +230,7 @@ def _share(part, steps, seconds):
 
 
 def _shortest(vectors, keep, rng, labels, per_class):
-    """The Selection that prunes the shortest vectors, of each class if classes have quotas; ties
-    are drawn.
-    """
+    """The Selection that prunes the shortest vectors, by class under quotas; ties are drawn."""
     lengths = norms(vectors)
     kept, _ = by_class(
         labels,

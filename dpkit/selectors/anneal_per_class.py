@@ -1,5 +1,6 @@
-"""As many samples as possible whose going moves the last layer by epsilon or less: one annealing
-for every size tried.
+"""As many samples as possible whose removal moves the last layer by epsilon or less.
+
+One annealing for every size that is tried.
 """
 
 from collections.abc import Iterator
@@ -17,13 +18,14 @@ _ALL_SIZES = 32  # up to so many, every size is tried
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Within:
-    """Where anneal_within stands.   size: how many samples it now tries to prune.   now: that
-    annealing's last report.
+    """Where anneal_within stands.
 
+    size:   how many samples it now tries to prune.
+    now:    that annealing's last report.
     pruned: (m,) int64, the largest set found so far that moves it by epsilon or less; empty as long
-        as there is none.
+            as there is none.
     moves:  how far the best set of this size moves the layer: now.best, of="mean" times n / (n -
-        size).
+    size).
     """
 
     size: int
@@ -44,26 +46,47 @@ def anneal_within(
     hottest: float = 1.0,
     coldest: float = 1e-4,
 ) -> Selection:
-    """Prune as many samples as can be found that move the last layer by `epsilon` or less (Eq. 3;
-    Yang et al., ICLR 2023).
+    """Prune as many samples as can be found that move the last layer by `epsilon` or less (Eq. 3).
 
-    Maximises m, the number pruned, subject to |shift| <= epsilon: n / (n - m) |sum of S_i over the
-    pruned|, or |sum of S_i| of="sum". The vectors of ALL samples add up to nothing, or to about
-    nothing, so the sum alone would let nearly everything
-    go: at most max_prune_ratio of the set may.
-    Sizes are tried from the cap down; for each a set is annealed until it is short enough. Where
-    there are many, the cap is tried and then sizes by bisection, as if below a size that fits all
-    fit. They need not, so another cap may find more.
+        maximise m, the number pruned, subject to |shift| <= epsilon
+        shift = n / (n - m) * sum of S_i over the pruned           of="mean"
+        shift = sum of S_i over the pruned                         of="sum"
 
-    epsilon:  the bound, >= 0, in the unit of `vectors`: S, which carries 1 / n.   of: the
-        convention of the vectors.
-    max_prune_ratio: the cap, a fraction of the set, in [0, 1).   rng, hottest, coldest: as in
-        anneal.
-    steps, seconds: limits for each size that is tried (50 n proposals if nothing is said).
-    Returns a Selection that never exceeds epsilon; a larger set may exist. params hold norm, the
-    length of its sum, moves, how far that moves the layer, and whether the cap was met.
+    The vectors of ALL samples add up to nothing, or to about nothing, so the sum alone would let
+    nearly everything go: at most max_prune_ratio of the set may. Sizes are tried from the cap down;
+    for each a set is annealed until it is short enough. Where there are many, the cap is tried and
+    then sizes by bisection, as if below a size that fits all fit. They need not, so another cap may
+    find more.
+
+    Parameters
+    ----------
+    vectors : (n, p) influence vectors, or OuterVectors.
+    epsilon : the bound, >= 0, in the unit of `vectors`: S, which carries 1 / n.
+    rng : seed or numpy Generator.
+    of : the convention of the vectors, "mean" or "sum".
+    max_prune_ratio : the cap, a fraction of the set, in [0, 1).
+    steps, seconds : limits for each size that is tried (50 n proposals if nothing is said).
+    hottest, coldest : as in anneal.
+
+    Returns
+    -------
+    Selection that never exceeds epsilon; a larger set may exist. params hold norm, the length of
+    its sum, moves, how far that moves the layer, and whether the cap was met.
+
+    Raises
+    ------
     ValueError if no set of one sample or more was found that is short enough: the message names the
     shortest that was.
+
+    References
+    ----------
+    Yang et al., ICLR 2023, Eq. 3.
+
+    Examples
+    --------
+    >>> vectors = np.array([[1.0], [-1.0], [3.0], [5.0]])    # any three add up to 3 or more
+    >>> dpkit.anneal_within(vectors, 0.5, of="sum", max_prune_ratio=0.75, rng=0).pruned
+    array([0, 1])
     """
     rng, params = generator(rng)
     last, shortest = None, (np.inf, 0)
@@ -115,8 +138,22 @@ def annealing_within(
     hottest: float = 1.0,
     coldest: float = 1e-4,
 ) -> Iterator[Within]:
-    """What `anneal_within` iterates over, with its arguments: a Within after every few thousand
-    proposals.
+    """What `anneal_within` iterates over: reports of where it stands.
+
+    Parameters
+    ----------
+    vectors, epsilon and all others : as for anneal_within.
+
+    Yields
+    ------
+    Within, after every few thousand proposals.
+
+    Examples
+    --------
+    >>> vectors = np.array([[1.0], [-1.0], [3.0], [5.0]])
+    >>> *_, last = dpkit.annealing_within(vectors, 0.5, of="sum", max_prune_ratio=0.75, rng=0)
+    >>> last.size, last.pruned
+    (2, array([0, 1]))
     """
     vectors = check_vectors(vectors, "anneal_within")
     n = len(vectors)

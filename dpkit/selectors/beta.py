@@ -11,18 +11,38 @@ _OFFSET = {"paper": 15, "code": 16}
 def beta_parameters(
     prune_ratio: float, mu_d: float, c_d: float, *, convention: str = "paper"
 ) -> tuple[float, float]:
-    """(alpha, beta) of the Beta density that DUAL's sampling multiplies its scores by (Cho et al.,
-    ICML 2025).
+    """(alpha, beta) of the Beta density that DUAL's sampling multiplies its scores by.
 
-        beta_r = 15 (1 - mu_D) (1 - r^c_D),   alpha_r = 15 - beta_r   (convention="code": 16 -
-        beta_r)
+        beta_r  = 15 (1 - mu_D) (1 - r^c_D)
+        alpha_r = 15 - beta_r                      convention="code": 16 - beta_r
 
     The density's mean moves from mu_D (r -> 0) to 1 (r -> 1): the more is pruned, the more easy
     samples are needed.
 
-    prune_ratio: r, the fraction removed, in [0, 1].   mu_d: mean probability of the hardest
-        samples, in [0, 1].
-    c_d: how late the move comes, > 0; the released scripts use 4 (CIFAR) and 11 (ImageNet).
+    Parameters
+    ----------
+    prune_ratio : r, the fraction removed, in [0, 1].
+    mu_d : mean probability of the hardest samples, in [0, 1].
+    c_d : how late the move comes, > 0; the released scripts use 4 (CIFAR) and 11 (ImageNet).
+    convention : "paper" or "code", as above.
+
+    Returns
+    -------
+    (alpha, beta), floats.
+
+    Raises
+    ------
+    ValueError for another convention, and for a number out of its range.
+
+    References
+    ----------
+    Cho et al., ICML 2025, arXiv 2502.06905.
+
+    Examples
+    --------
+    >>> alpha, beta = dpkit.beta_parameters(0.5, mu_d=0.2, c_d=1)
+    >>> round(alpha, 2), round(beta, 2)                      # beta = 15 * 0.8 * 0.5
+    (9.0, 6.0)
     """
     if convention not in _OFFSET:
         raise ValueError(f'convention must be "paper" or "code"; got {convention!r}')
@@ -49,26 +69,46 @@ def keep_beta(
     labels=None,
     per_class=None,
 ) -> Selection:
-    """Draw `keep` samples, weighted by score times a Beta density over how easy they are
-    (DUAL+beta).
+    """Draw `keep` samples, weighted by score times a Beta density over easiness (DUAL+beta).
 
-    weight(x) = BetaPDF(mean_prob(x); alpha_r, beta_r) * score(x),  r = 1 - keep / n,  drawn without
-    replacement. At small r the density sits on hard samples, at large r on easy ones (see
-    beta_parameters). The draw is done in log space with Gumbel noise: exact, O(n), and samples of
-    weight zero only fill what is missing. It goes by blocks of rows, so beyond the two arrays it
+        weight(x) = BetaPDF(mean_prob(x); alpha_r, beta_r) * score(x),   r = 1 - keep / n
+
+    Drawn without replacement. At small r the density sits on hard samples, at large r on easy ones
+    (see beta_parameters). The draw is done in log space with Gumbel noise: exact, O(n), and samples
+    of weight zero only fill what is missing. It goes by blocks of rows, so beyond the two arrays it
     holds only samples that may still be kept.
 
-    scores:     Scores (n,), not negative.
-    mean_prob:  (n,) in [0, 1], each sample's probability averaged over the recorded epochs:
+    Parameters
+    ----------
+    scores : Scores (n,), not negative.
+    keep : how many stay, 0..n.
+    mean_prob : (n,) in [0, 1], each sample's probability averaged over the recorded epochs:
         dynamics.mean_prob().
-    c_d:        > 0; 4 for CIFAR, 11 for ImageNet in the released scripts.
-    rng:        seed or numpy Generator.
-    convention: mu_D and alpha differ between the paper (mean_prob of the highest-scoring sample; 15
-                - beta) and its released code (mean over the ten highest; 16 - beta).
-    labels (n,), per_class: None | "balanced" | "proportional", as in keep_top: drawn class by class
-                under quotas, with the whole set's weights.
-    Returns a Selection of exactly `keep` samples; its params hold mu_d, alpha and beta.
+    c_d : > 0; 4 for CIFAR, 11 for ImageNet in the released scripts.
+    rng : seed or numpy Generator.
+    convention : mu_D and alpha differ between the "paper" (mean_prob of the highest-scoring sample;
+        15 - beta) and its released "code" (mean over the ten highest; 16 - beta).
+    labels, per_class : (n,) and None | "balanced" | "proportional", as in keep_top: drawn class by
+        class under quotas, with the whole set's weights.
+
+    Returns
+    -------
+    Selection of exactly `keep` samples; its params hold mu_d, alpha and beta.
+
+    Raises
+    ------
     ValueError for negative scores, mean_prob outside [0, 1] or NaN, keep outside 0..n.
+
+    References
+    ----------
+    Cho et al., ICML 2025, arXiv 2502.06905.
+
+    Examples
+    --------
+    >>> scores = dpkit.Scores([0.3, 0.0, 0.2, 0.0], name="mine")         # two have weight zero
+    >>> chosen = dpkit.keep_beta(scores, 2, mean_prob=np.array([0.2, 0.9, 0.4, 0.9]), c_d=1, rng=0)
+    >>> chosen.kept, chosen.params["mu_d"]                               # mu_d: of row 0
+    (array([0, 2]), 0.2)
     """
     require_kind(scores, Scores, "keep_beta")
     n = scores.num_samples
@@ -126,9 +166,7 @@ def keep_beta(
 
 
 def _hardest_mean(values, mean_prob, convention, rng) -> float:
-    """mu_D: mean_prob of the highest-scoring sample (all of them, if tied), or over the ten highest
-    ("code").
-    """
+    """mu_D: mean_prob of the highest-scoring sample(s), or of the ten highest ("code")."""
     if len(values) == 0:
         return 0.5
     if convention == "code":

@@ -16,33 +16,52 @@ def keep_ccs(
     labels=None,
     per_class=None,
 ) -> Selection:
-    """Drop the hardest, then cover the whole range of scores evenly (CCS; Zheng et al., ICLR 2023).
+    """Drop the hardest, then cover the whole range of scores evenly (CCS).
 
-    1. The n * cutoff samples of highest `difficulty` go: at high prune ratios they are too hard, or
-        mislabelled.
-    2. The range of the remaining scores is split into strata of equal width, [low + k * width, low
-       + (k + 1) * width), the highest score belonging to the last one.
-    3. Budgets, from the stratum with the fewest samples up: min(its size, what is left to keep //
-        strata left).
-    4. Within a stratum samples are drawn uniformly.
+        1. The n * cutoff samples of highest `difficulty` go: at high prune ratios they are too
+           hard, or mislabelled.
+        2. The range of the remaining scores is split into strata of equal width,
+           [low + k * width, low + (k + 1) * width), the highest score belonging to the last one.
+        3. Budgets, from the stratum with the fewest samples up:
+           min(its size, what is left to keep // strata left).
+        4. Within a stratum samples are drawn uniformly.
 
-    scores:     Scores (n,); the paper's is AUM. What is infinite after the cutoff counts as the
-                largest (+inf) or the smallest (-inf) finite score.
-    cutoff:     beta, the fraction of n removed first, in [0, 1 - keep / n]; or "cifar10",
-                "cifar100", "imagenet": the published cutoffs, linear in the prune ratio r between
-                the published ratios, 0 at r = 0, constant after .9. Read in the released README:
-                CIFAR-10 .3 at r = .9, ImageNet .2 at .8 and .3 at .9; the others are unverified.
-    rng:        seed or numpy Generator; also draws among samples tied at the cutoff.
-    difficulty: Scores (n,), higher = harder (default: `scores`).
-    strata:     how many, from 1; 50 in the paper.
-    labels (n,), per_class: None | "balanced" | "proportional": cutoff, strata and budgets class by
-                class. A class that is left with less than its quota gives all it has, other classes
-                fill the rest, and a warning says so.
-    Returns a Selection of exactly `keep` samples; its params hold the cutoff as used.
+    Parameters
+    ----------
+    scores : Scores (n,); the paper's is AUM. What is infinite after the cutoff counts as the
+        largest (+inf) or the smallest (-inf) finite score.
+    keep : how many stay, 0..n.
+    cutoff : beta, the fraction of n removed first, in [0, 1 - keep / n]; or "cifar10", "cifar100",
+        "imagenet": the published cutoffs, linear in the prune ratio r between the published ratios,
+        0 at r = 0, constant after .9. Read in the released README: CIFAR-10 .3 at r = .9, ImageNet
+        .2 at .8 and .3 at .9; the others are unverified.
+    rng : seed or numpy Generator; also draws among samples tied at the cutoff.
+    difficulty : Scores (n,), higher = harder (default: `scores`).
+    strata : how many, from 1; 50 in the paper.
+    labels, per_class : (n,) and None | "balanced" | "proportional": cutoff, strata and budgets
+        class by class. A class that is left with less than its quota keeps all it has, other
+        classes fill the rest, and a warning says so.
+
+    Returns
+    -------
+    Selection of exactly `keep` samples; its params hold the cutoff as used.
+
+    Raises
+    ------
     ValueError if the cutoff leaves fewer than `keep` samples, or for keep outside 0..n.
-    Source: the paper's Algorithm 1 and its released code, which differs: it splits up to max *
-    1.0001, so a highest score that is not positive falls out of the last stratum; and by class it
-    gives every class the last class's quota.
+
+    References
+    ----------
+    Zheng et al., ICLR 2023, Algorithm 1. The released code differs: it splits up to max * 1.0001,
+    so a highest score that is not positive falls out of the last stratum; and by class it gives
+    every class the last class's quota.
+
+    Examples
+    --------
+    >>> scores = dpkit.Scores(np.arange(10), name="mine")    # 8 and 9 go; strata 0..3 and 4..7
+    >>> chosen = dpkit.keep_ccs(scores, 4, cutoff=0.2, strata=2, rng=0)
+    >>> np.histogram(chosen.kept, [0, 4, 8, 10])[0]
+    array([2, 2, 0])
     """
     require_kind(scores, Scores, "keep_ccs")
     n = scores.num_samples
@@ -83,9 +102,7 @@ def _strata(values, strata):
 
 
 def _budgets(sizes, keep, rng):
-    """How many each stratum gives, summing to keep. Strata of one size are filled in an order that
-    rng draws.
-    """
+    """How many each stratum gives, of sum keep. The order of equal strata is drawn."""
     budgets = np.zeros(len(sizes), np.int64)
     shuffled = rng.permutation(len(sizes))
     for filled, k in enumerate(shuffled[np.argsort(sizes[shuffled], kind="stable")]):

@@ -15,15 +15,34 @@ from dpkit.storage.blocks import by_label, row_blocks
 def keep_nearest_to_centre(
     features, keep: int, *, labels, rng, per_class: str | None = "proportional"
 ) -> Selection:
-    """Keep the samples closest to the mean of their class: |x - mu_y|, Euclidean. Yang et al.
-    (2023) call this herding.
+    """Keep the samples closest to the mean of their class: |x - mu_y|, Euclidean.
 
-    features:  (n, d) finite numbers, snapshot.features.
-    labels:    (n,) whole numbers: whose mean each sample is measured from.
-    rng:       seed or numpy Generator; draws among samples tied at the edge.
-    per_class: "proportional" | "balanced" | None: the closest of the whole set, however many of
-    each class those are. Returns a Selection of exactly `keep` samples. ValueError for features
-    that are not finite, keep outside 0..n.
+    Parameters
+    ----------
+    features : (n, d) finite numbers, snapshot.features.
+    keep : how many stay, 0..n.
+    labels : (n,) whole numbers: whose mean each sample is measured from.
+    rng : seed or numpy Generator; draws among samples tied at the edge.
+    per_class : "proportional" | "balanced" | None: the closest of the whole set, however many of
+        each class those are.
+
+    Returns
+    -------
+    Selection of exactly `keep` samples.
+
+    Raises
+    ------
+    ValueError for features that are not finite, keep outside 0..n.
+
+    References
+    ----------
+    Yang et al., ICLR 2023, who call this herding.
+
+    Examples
+    --------
+    >>> features = np.array([[4.0], [6.0], [7.0], [7.4]])    # mean 6.1
+    >>> dpkit.keep_nearest_to_centre(features, 3, labels=[0, 0, 0, 0], rng=0).kept
+    array([1, 2, 3])
     """
     features = check_features(features)
     n = len(features)

@@ -22,41 +22,67 @@ def keep_d2(
     labels=None,
     per_class=None,
 ) -> Selection:
-    """Pick the highest again and again, and lower what lies near: difficulty with diversity (D2;
-    Maharana et al., ICLR 2024).
+    """Pick the highest again and again, and lower what lies near: difficulty with diversity (D2).
 
     On the graph of nearest neighbours (i and j are joined if either is among the other's k nearest;
-        d_ij Euclidean): forward:  v_i = s_i + sum_j exp(-d_ij) s_j           mode="sum", the
-                  paper's v_i = s_i * sum_j exp(-d_ij) s_j           mode="product", in the released
-                  code
-        reverse:  pick p of highest v;  v_j -= exp(-gamma d_jp) v_p for its neighbours j;  `keep`
-    times, v_p as it now stands. Once all that is left has been lowered below 0 (a fifth to a half
-    of the picks, when half the set is kept), a pick lifts its
-    neighbours: so does the released code.
+    d_ij Euclidean):
 
-    scores:     s, Scores (n,); forgetting on CIFAR, AUM on ImageNet in the paper. An infinite one
-                counts as the largest (+inf: never learned) or smallest finite one left. If any is
-                negative all are raised until the lowest is 0.
-    features:   (n, d) finite numbers, snapshot.features. Distances depend on their scale.
-    rng:        seed or numpy Generator: ties are drawn, so equal samples have equal chances;
-        without ties nothing is.
-    neighbours: k, 1..n - 1; 5 in the released example. In a class of no more than k samples all are
-        joined.
-    gamma:      >= 0; smaller reaches further; .1 in the released example.
-    cutoff:     fraction of hardest samples removed first, by `difficulty` (default: `scores`; AUM
-                in the released example), or a name, as in keep_ccs. The example has .4 at r = .9; a
-                fraction above the prune ratio is refused.
-    labels (n,), per_class: None | "balanced" | "proportional": cutoff, graph and picks class by
-                class (the example cuts off over the whole set first). A class left with less than
-                its quota: as in keep_ccs.
-    Returns a Selection of exactly `keep` samples.
+        forward:  v_i = s_i + sum_j exp(-d_ij) s_j           mode="sum", the paper's
+                  v_i = s_i * sum_j exp(-d_ij) s_j           mode="product", in the released code
+        reverse:  pick p of highest v;  v_j -= exp(-gamma d_jp) v_p for its neighbours j;
+                  `keep` times, v_p as it now stands
+
+    Once all that is left has been lowered below 0 (a fifth to a half of the picks, when half the
+    set is kept), a pick lifts its neighbours: so does the released code.
+
+    Parameters
+    ----------
+    scores : s, Scores (n,); forgetting on CIFAR, AUM on ImageNet in the paper. An infinite one
+        counts as the largest (+inf: never learned) or smallest finite one left. If any is negative
+        all are raised until the lowest is 0.
+    keep : how many stay, 0..n.
+    features : (n, d) finite numbers, snapshot.features. Distances depend on their scale.
+    rng : seed or numpy Generator: ties are drawn, so equal samples have equal chances; without ties
+        nothing is.
+    neighbours : k, 1..n - 1; 5 in the released example. In a class of no more than k samples all
+        are joined.
+    gamma : >= 0; smaller reaches further; .1 in the released example.
+    mode : "sum" or "product", as above.
+    cutoff : fraction of hardest samples removed first, by `difficulty` (default: `scores`; AUM in
+        the released example), or a name, as in keep_ccs. The example has .4 at r = .9; a fraction
+        above the prune ratio is refused.
+    difficulty : Scores (n,), higher = harder (default: `scores`).
+    labels, per_class : (n,) and None | "balanced" | "proportional": cutoff, graph and picks class
+        by class (the example cuts off over the whole set first). A class left with less than its
+        quota: as in keep_ccs.
+
+    Returns
+    -------
+    Selection of exactly `keep` samples. O(n^2 d / 2) time for the graph, then O((n + keep) k log
+    n); memory O(n (d + k)), no n x n matrix.
+
+    Raises
+    ------
     ValueError for features that are not finite or not n rows, and for a cutoff that leaves fewer
-    than `keep`. O(n^2 d / 2) time for the graph, then O((n + keep) k log n); memory O(n (d + k)),
-    no n x n matrix. Its authors searched k, gamma and the cutoff for each ratio. With these
-    defaults at every ratio and CCS's cutoffs, as in dpkit.METHODS, it keeps easier samples of
-    CIFAR-10 than a random draw does (results/baselines-cifar10-small_cnn).
-    Source: the paper and its released code. The paper writes d^2, and gamma in the forward pass
-        too; the code does not.
+    than `keep`.
+
+    Notes
+    -----
+    Its authors searched k, gamma and the cutoff for each ratio. With these defaults at every ratio
+    and CCS's cutoffs, as in dpkit.METHODS, it keeps easier samples of CIFAR-10 than a random draw
+    does (results/baselines-cifar10-small_cnn).
+
+    References
+    ----------
+    Maharana et al., ICLR 2024, and its released code. The paper writes d^2, and gamma in the
+    forward pass too; the code does not.
+
+    Examples
+    --------
+    >>> scores = dpkit.Scores([1.0, 0.9, 0.8], name="mine")
+    >>> features = np.array([[0.0], [0.1], [10.0]])          # rows 0 and 1 are near twins
+    >>> dpkit.keep_d2(scores, 2, features=features, neighbours=1, rng=0).kept
+    array([0, 2])
     """
     require_kind(scores, Scores, "keep_d2")
     n = scores.num_samples
@@ -115,9 +141,7 @@ def keep_d2(
 
 
 def _graph(features, k):
-    """The symmetrised graph of k nearest neighbours by rows: starts (n + 1,), neighbours (edges,),
-    distances (edges,).
-    """
+    """The symmetrised kNN graph by rows: starts (n + 1,), neighbours and distances (edges,)."""
     n = len(features)
     to, distances = nearest(features, k)
     at = np.repeat(np.arange(n), k)

@@ -10,25 +10,43 @@ _ROUNDING = 2.0**-24
 def keep_herding(
     features, keep: int, *, labels, rng, per_class: str | None = "proportional"
 ) -> Selection:
-    """Match the mean of each class: pick, again and again, the sample that brings the picks' mean
-    closest to it (herding).
+    """Match the mean of each class: pick what brings the mean of the picks closest (herding).
 
-    Of the samples x of a class not picked yet, with mu the mean of them all and S the sum of the t
-        picked so far, take argmin_x |(S + x) / (t + 1) - mu|  =  argmin_x <S', x'> + |x'|^2 / 2,
-        x' = x - mu,  S' the sum of the picked x'.
-    Welling's update, argmax <w, x> and w += mu - x from w = mu, is the same without |x|^2 / 2: the
-    same picks where all features have one norm. With that term moving all features moves no pick.
+        next = argmin_x |(S + x) / (t + 1) - mu|  =  argmin_x <S', x'> + |x'|^2 / 2
 
-    features:  (n, d) finite numbers, snapshot.features.
-    labels:    (n,) whole numbers; not needed if per_class is None.
-    rng:       seed or numpy Generator: ties are drawn; without ties nothing is.
-    per_class: "proportional" | "balanced" | None: one mean over the whole set.
-    Returns a Selection of exactly `keep` samples. ValueError for features that are not finite, keep
-    outside 0..n. A pick costs O(n d) in a class of n: one product in float32, and the few it cannot
-    tell from the best in float64.
-    Source: Welling, "Herding dynamical weights to learn", ICML 2009; for the distance Chen, Welling
-    & Smola, UAI 2010. DeepCore's herding picks the FARTHEST; what Yang et al. (2023) call herding
-    is keep_nearest_to_centre.
+    among the samples x of a class that are not picked yet; mu is the mean of them all, S the sum of
+    the t picked so far, x' = x - mu, S' the sum of the picked x'. Welling's update, argmax <w, x>
+    and w += mu - x from w = mu, is the same without |x|^2 / 2: the same picks where all features
+    have one norm. With that term moving all features moves no pick.
+
+    Parameters
+    ----------
+    features : (n, d) finite numbers, snapshot.features.
+    keep : how many stay, 0..n.
+    labels : (n,) whole numbers; not needed if per_class is None.
+    rng : seed or numpy Generator: ties are drawn; without ties nothing is.
+    per_class : "proportional" | "balanced" | None: one mean over the whole set.
+
+    Returns
+    -------
+    Selection of exactly `keep` samples. A pick costs O(n d) in a class of n: one product in
+    float32, and the few it cannot tell from the best in float64.
+
+    Raises
+    ------
+    ValueError for features that are not finite, keep outside 0..n.
+
+    References
+    ----------
+    Welling, "Herding dynamical weights to learn", ICML 2009; for the distance Chen, Welling &
+    Smola, UAI 2010. DeepCore's herding picks the FARTHEST; what Yang et al. (2023) call herding is
+    keep_nearest_to_centre.
+
+    Examples
+    --------
+    >>> features = np.array([[4.0], [6.0], [7.0], [7.4]])    # mean 6.1; picks 6, 7, 4 of mean 5.67
+    >>> dpkit.keep_herding(features, 3, labels=[0, 0, 0, 0], rng=0).kept
+    array([0, 1, 2])
     """
     features = check_features(features)
     n = len(features)

@@ -8,20 +8,40 @@ from dpkit.selectors._neighbours import square_distance
 
 
 def keep_kcenter(features, keep: int, *, rng, labels=None, per_class=None) -> Selection:
-    """Cover the set: from a random sample on, pick the one farthest from all picked so far
-    (k-centre greedy).
+    """Cover the set: from a random start, pick what is farthest from all picks (k-centre greedy).
 
-        next = argmax_x min_{p picked} |x - p|,   Euclidean.
+        next = argmax_x min_{p picked} |x - p|,   Euclidean
+
     The largest distance from any sample to its nearest pick is at most twice the least possible
     with `keep` picks.
 
-    features:  (n, d) finite numbers, snapshot.features.
-    rng:       seed or numpy Generator: draws the first pick, and among samples equally far.
-    labels (n,), per_class: None | "balanced" | "proportional": every class covered by itself, from
-    a start of its own. Returns a Selection of exactly `keep` samples, different ones even where
-    features are the same. ValueError for features that are not finite, keep outside 0..n. At most
+    Parameters
+    ----------
+    features : (n, d) finite numbers, snapshot.features.
+    keep : how many stay, 0..n.
+    rng : seed or numpy Generator: draws the first pick, and among samples equally far.
+    labels, per_class : (n,) and None | "balanced" | "proportional": every class covered by itself,
+        from a start of its own.
+
+    Returns
+    -------
+    Selection of exactly `keep` samples, different ones even where features are the same. At most
     O(n d) a pick, mostly far less; memory O(n).
-    Source: Sener & Savarese, ICLR 2018, Algorithm 1; the bound is Gonzalez's (1985).
+
+    Raises
+    ------
+    ValueError for features that are not finite, keep outside 0..n.
+
+    References
+    ----------
+    Sener & Savarese, ICLR 2018, Algorithm 1; the bound is Gonzalez's (1985).
+
+    Examples
+    --------
+    >>> features = np.array([[0.0], [0.0], [5.0], [9.0], [9.0]])
+    >>> chosen = dpkit.keep_kcenter(features, 3, rng=0)
+    >>> features[chosen.kept, 0]                             # whichever is the first
+    array([0., 5., 9.])
     """
     features = check_features(features)
     n = len(features)

@@ -5,11 +5,29 @@ from dpkit.selectors._choose import by_class, check_keep, generator
 
 
 def keep_random(num_samples: int, keep: int, *, rng, labels=None, per_class=None) -> Selection:
-    """Keep `keep` samples drawn uniformly: the baseline nobody may skip.
+    """Keep `keep` samples drawn uniformly: the baseline that every comparison needs.
 
-    rng: seed or numpy Generator.   labels (n,), per_class: None | "balanced" | "proportional", as
-    in keep_top. Returns a Selection of exactly `keep` samples. ValueError unless keep is in
-    0..num_samples.
+    Parameters
+    ----------
+    num_samples : n, the set's size.
+    keep : how many stay, 0..n.
+    rng : seed or numpy Generator.
+    labels, per_class : (n,) and None | "balanced" | "proportional", as in keep_top.
+
+    Returns
+    -------
+    Selection of exactly `keep` samples.
+
+    Raises
+    ------
+    ValueError unless keep is in 0..num_samples.
+
+    Examples
+    --------
+    >>> labels = np.array([0, 0, 0, 0, 0, 0, 1, 1])
+    >>> chosen = dpkit.keep_random(8, 4, rng=0, labels=labels, per_class="proportional")
+    >>> np.bincount(labels[chosen.kept])                     # half of each class
+    array([3, 1])
     """
     keep = check_keep(keep, num_samples)
     rng, params = generator(rng)

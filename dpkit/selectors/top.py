@@ -11,14 +11,32 @@ def keep_top(
 ) -> Selection:
     """Keep the `keep` samples with the highest scores.
 
-    rng:         seed or numpy Generator; draws among samples tied at the edge.
-    labels:      (n,) whole numbers, needed with per_class.
-    per_class:   None | "balanced" (equal counts) | "proportional" (the set's shares).
-    protect_inf: never prune a sample scored +inf, even if the selection grows beyond `keep`; it
-                 then warns and records both counts. Otherwise, if more than `keep` are +inf, rng
-                 draws among them.
-    Returns a Selection of exactly `keep` samples (more only under protect_inf). ValueError unless
-    keep is in 0..n.
+    Parameters
+    ----------
+    scores : Scores (n,), higher = more worth keeping.
+    keep : how many stay, 0..n.
+    rng : seed or numpy Generator; draws among samples tied at the edge.
+    labels : (n,) whole numbers, needed with per_class.
+    per_class : None | "balanced" (equal counts) | "proportional" (the set's shares).
+    protect_inf : never prune a sample scored +inf, even if the selection grows beyond `keep`; it
+        then warns and records both counts. Otherwise, if more than `keep` are +inf, rng draws among
+        them.
+
+    Returns
+    -------
+    Selection of exactly `keep` samples (more only under protect_inf).
+
+    Raises
+    ------
+    ValueError unless keep is in 0..n.
+
+    Examples
+    --------
+    >>> scores = dpkit.Scores([0.1, 0.9, 0.5, 0.7], name="mine")
+    >>> dpkit.keep_top(scores, 2, rng=0).kept
+    array([1, 3])
+    >>> dpkit.keep_top(scores, 2, rng=0, labels=[0, 1, 0, 1], per_class="balanced").kept
+    array([1, 2])
     """
     require_kind(scores, Scores, "keep_top")
     n = scores.num_samples
@@ -49,8 +67,27 @@ def keep_top(
 def keep_above(scores: Scores, threshold: float) -> Selection:
     """Keep every sample with a score >= threshold, however many those are.
 
-    A rule of literal thresholds: EEPrune at confidence t, in [0, 1), is keep_above(eeprune(...), 1
-    - t). ValueError on NaN, and for a threshold that no confidence has.
+    A rule of literal thresholds: EEPrune at confidence t, in [0, 1), is
+    keep_above(eeprune(...), 1 - t).
+
+    Parameters
+    ----------
+    scores : Scores (n,), higher = more worth keeping.
+    threshold : in the unit of the scores.
+
+    Returns
+    -------
+    Selection of 0..n samples.
+
+    Raises
+    ------
+    ValueError on NaN, and for a threshold that no confidence has.
+
+    Examples
+    --------
+    >>> scores = dpkit.Scores([0.1, 0.9, 0.5, 0.7], name="mine")
+    >>> dpkit.keep_above(scores, 0.5).kept
+    array([1, 2, 3])
     """
     require_kind(scores, Scores, "keep_above")
     if np.isnan(threshold):

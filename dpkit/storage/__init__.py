@@ -1,6 +1,4 @@
-"""Whole files and folders, locks, hashes, arrays on disk; what code and which machine a result is
-from.
-"""
+"""Whole files and folders, locks, hashes, arrays on disk; what code and machine a result is of."""
 
 from dpkit.storage.files import (
     IGNORED_FILES,

@@ -5,9 +5,7 @@ from types import CodeType
 
 
 def names_read(code) -> tuple[set, set]:
-    """(names of globals, every name that may be an attribute) in code and in the functions made
-    inside it.
-    """
+    """(names of globals, names that may be attributes) in code and functions made inside it."""
     found, attributes = set(), set(code.co_names)
     for step in dis.get_instructions(code):
         if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):

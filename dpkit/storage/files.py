@@ -20,18 +20,14 @@ import numpy as np
 
 
 def cache_folder() -> Path:
-    """Where finished stages of experiments are kept: $DPKIT_CACHE, else the platform's user
-    cache.
-    """
+    """Where finished stages of experiments are kept: $DPKIT_CACHE, else the user's cache."""
     from platformdirs import user_cache_path
 
     return Path(os.environ.get("DPKIT_CACHE") or user_cache_path("dpkit") / "stages")
 
 
 def data_folder(folder=None) -> Path:
-    """Where image sets lie as <name>.npz: `folder`, else $DPKIT_DATA, else the platform's user
-    cache.
-    """
+    """Where image sets lie as <name>.npz: `folder`, else $DPKIT_DATA, else the user's cache."""
     from platformdirs import user_cache_path
 
     return Path(folder or os.environ.get("DPKIT_DATA") or user_cache_path("dpkit") / "data")
@@ -42,9 +38,7 @@ def data_folder(folder=None) -> Path:
 
 @contextmanager
 def whole_file(path):
-    """Open a binary file beside `path`; it becomes `path` when the block ends, and vanishes if the
-    block fails.
-    """
+    """Open a binary file beside `path`; it becomes `path` at the block's end, unless that fails."""
     path = Path(path)
     _make_parent(path)
     _tidy(path)

@@ -6,8 +6,9 @@ does may have changed.
                                  constants, defaults, values of closures, the plain values,
                                  functions, classes and objects that it finds by name, and so on
     what a library brings        its name and the library's version; what one's own code gave it is
-    followed anything else                cannot be known: Unknown. What was made by it must not be
-    taken from a cache
+                                 followed
+    anything else                cannot be known: Unknown. What was made by it must not be taken
+                                 from a cache
 
 Byte code, not source: comments and blank lines do not count, two lambdas on a line differ, and a
 notebook's cells have it too. It is the same in every process of one version of Python.
@@ -94,9 +95,7 @@ def is_own(found: str) -> bool:
 
 
 def known_or_new(function) -> str:
-    """The function's identity; where that is Unknown, words that are no other's, and a warning says
-    why, once.
-    """
+    """The function's identity; where Unknown, words that are no other's, and a warning, once."""
     try:
         return identity(function)
     except Unknown as error:
@@ -110,9 +109,7 @@ def warn_once(text: str) -> None:
 
 
 def own_classes(net) -> list[str]:
-    """The identities of the classes of a network's parts that are neither dpkit's nor a library's,
-    sorted.
-    """
+    """Identities, sorted, of the classes in a network that are not dpkit's or a library's."""
     kinds = {type(part) for part in net.modules()}
     return sorted(
         identity(kind)
@@ -273,9 +270,7 @@ class _Walk:
             self.see(getattr(value, name, None))
 
     def kind(self, kind):
-        """A class: by its name if it is a library's, else by its bases and all that stands in
-        it.
-        """
+        """A class: by its name if it is a library's, else by its bases and its members."""
         if self.again(kind, self.met):
             return
         module, name = kind.__module__, kind.__qualname__
@@ -399,9 +394,7 @@ _LOOKS = {
 
 
 def _parts(value):
-    """(how to make it, of what, its state, ...) as for pickle; or the name under which a module
-    holds it.
-    """
+    """(how to make it, of what, its state, ...) as for pickle; or its name in a module."""
     reduce = copyreg.dispatch_table.get(type(value))
     return reduce(value) if reduce else value.__reduce_ex__(4)
 
@@ -414,9 +407,7 @@ def _is_tensor(value) -> bool:
 
 
 def _full_names(level, base, names, space) -> list[str]:
-    """Names of the modules that an import statement may load, those of a library's own parts left
-    out.
-    """
+    """Names of modules that an import statement may load, without a library's own parts."""
     base = (
         importlib.util.resolve_name("." * level + base, space.get("__package__")) if level else base
     )
@@ -434,9 +425,7 @@ def _top(module) -> str:
 
 
 def _ours(module, space) -> bool:
-    """Whether these are the globals of one of dpkit's modules: a name alone can be copied, as
-    functools.wraps does.
-    """
+    """Whether these are the globals of one of dpkit's modules: a name alone can be copied."""
     return _top(module) == "dpkit" and vars(sys.modules.get(module, builtins)) is space
 
 

@@ -9,9 +9,7 @@ from collections import Counter
 
 
 def kind_of(row) -> str:
-    """The kind of processor that a row (a dict) was trained on, or the GPU; "" where the row does
-    not tell.
-    """
+    """The kind of processor, or the GPU, that a row (a dict) was trained on; "" if not told."""
     device, processor = (
         value if isinstance(value := row.get(name), str) else "" for name in ("device", "processor")
     )
@@ -38,11 +36,10 @@ def kind_text(kind: str) -> str:
 
 
 def sentence(rows) -> str:
-    """Which rows are from which kind of processor, for the top of a table; "" where all are from
-    one.
+    """Which rows are from which kind of processor, for the top of a table; "" if all from one.
 
     rows: dicts with method (as results.labelled names it), prune_ratio and seed, and device and
-        processor where they tell.
+          processor where they tell.
     """
     rows, found = [row for row in rows if not row.get("failed")], marks(rows)
     if len(found) < 2:
@@ -58,9 +55,7 @@ def sentence(rows) -> str:
 
 
 def _listed(rows, kind) -> str:
-    """ "random at 0, 30 and 50 %, dual at 30 % (seed 2)": the seeds, where the other seeds are of
-    another kind.
-    """
+    """ "random at 0, 30 and 50 %, dual at 30 % (seed 2)": seeds where others are of other kinds."""
     ratios = {}
     for row in sorted(rows, key=lambda row: row["prune_ratio"]):
         here, all_of = ratios.setdefault(row["method"], {}).setdefault(

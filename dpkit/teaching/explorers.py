@@ -1,5 +1,4 @@
-"""Explorers: a slider over a plot, for JupyterLab. In an executed report a note stands in their
-place.
+"""Explorers: a slider over a plot, for JupyterLab. In an executed report a note replaces them.
 
 Each draws with dpkit.plots, and in a lesson each stands after a static figure that says the same
 without a kernel.
@@ -32,9 +31,7 @@ def _explorer(draw, **sliders):
 
 
 def moon_explorer(dynamics: TrainingDynamics, *, rows=()):
-    """The moon plot as it grows: a slider over the epochs recorded. rows: samples to ring and
-    number.
-    """
+    """The moon plot as it grows: a slider over the epochs. rows: samples to ring and number."""
 
     def draw(epochs):
         _, ax = plt.subplots(figsize=(6, 4.5))

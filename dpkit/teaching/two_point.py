@@ -1,9 +1,11 @@
-"""The two-point theorem: DUAL turns to the point near the boundary before the standard deviation
-alone does.
+"""The two-point theorem: DUAL turns to the point near the boundary before std alone does.
 
-Two points x_1, x_2, both of label +1, and a linear model: z_i = <w, x_i>, p_i = sigma(z_i) = 1 / (1
-+ exp(-z_i)). In the window of the J steps t .. t + J - 1, S_i is the standard deviation of p_i (J -
-1 in the divisor), mu_i its mean:
+Two points x_1, x_2, both of label +1, and a linear model:
+
+    z_i = <w, x_i>,      p_i = sigma(z_i) = 1 / (1 + exp(-z_i))
+
+In the window of the J steps t .. t + J - 1, S_i is the standard deviation of p_i (J - 1 in the
+divisor), mu_i its mean:
 
     T_v  = first t with  S_1 > S_2                              the standard deviation prefers x_1
     T_vm = first t with  S_1 (1 - mu_1) > S_2 (1 - mu_2)        DUAL prefers x_1
@@ -18,10 +20,13 @@ losses,
 
     w <- w + eta (u_1 x_1 + u_2 x_2),      u_i = 1 - p_i = sigma(-z_i)
 
-(with the mean of the losses every time doubles). So the outputs obey z_1 += eta (a u_1 + b u_2),
-z_2 += eta (b u_1 + c u_2) with a = |x_1|^2, b = <x_1, x_2>, c = |x_2|^2, in any dimension. u has
-the standard deviation of p and does not saturate: p = 1 - 1e-20 is 1 to a computer, u = 1e-20 is
-not. All arithmetic here is on u.
+(with the mean of the losses every time doubles). So the outputs obey, in any dimension,
+
+    z_1 += eta (a u_1 + b u_2),   z_2 += eta (b u_1 + c u_2)
+    a = |x_1|^2,   b = <x_1, x_2>,   c = |x_2|^2
+
+u has the standard deviation of p and does not saturate: p = 1 - 1e-20 is 1 to a computer,
+u = 1e-20 is not. All arithmetic here is on u.
 """
 
 import math
@@ -36,9 +41,7 @@ _CHUNK = 4096  # steps looked at together
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Step:
-    """Where the descent stands after `step` steps.  w: (d,).   error: (u_1, u_2), that is 1 -
-    target_prob.
-    """
+    """The descent after `step` steps. w: (d,). error: (u_1, u_2), that is 1 - target_prob."""
 
     step: int
     w: np.ndarray
@@ -51,9 +54,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Windows:
-    """Of every window: std, mean of target_prob, and dual = std * (1 - mean). Each (...,
-    windows).
-    """
+    """Of every window: std, mean of target_prob, dual = std * (1 - mean); (..., windows)."""
 
     std: np.ndarray
     mean: np.ndarray
@@ -76,8 +77,9 @@ def descent(x1, x2, *, learning_rate: float) -> Iterator[Step]:
 def window_statistics(error, window: int) -> Windows:
     """Standard deviation, mean and DUAL of all sliding windows.
 
-    error: (..., steps), 1 - target_prob at each step.   window: J, 2..steps.   Two passes in
-        float64.
+    error: (..., steps), 1 - target_prob at each step.
+    window: J, 2..steps.
+    Two passes in float64.
     """
     error = np.asarray(error, dtype=np.float64)
     steps = error.shape[-1] if error.ndim else 0
@@ -106,7 +108,8 @@ def crossing_times(
     max_steps:     the last step of the last window looked at. A time not reached by then is None,
                    which says nothing about later steps: some pairs need very many.
     Scores that differ by less than float64 can tell (one part in 1e16) count as equal, so x1 is not
-    ahead. ValueError if the pair is not admissible, or a window does not fit.
+    ahead.
+    ValueError if the pair is not admissible, or a window does not fit.
     """
     x1, x2 = _points(x1, x2)
     a, b, c = _gram(x1, x2)
@@ -146,12 +149,12 @@ def crossing_times(
 
 
 def _ahead(error, rise, window):
-    """For each window, whether x1 is ahead by standard deviation, and by DUAL: two (windows,) of
-    bool.
+    """For each window, whether x1 is ahead by std, and by DUAL: two (windows,) of bool.
 
-    error: (2, steps).   rise: (2, steps), of z to the next step. Late steps change u by less than
-    float64 can see in u itself, so a window is followed by its falls relative to its first value: 1
-    - u_next / u = (1 - exp(-rise)) p_next.
+    error: (2, steps).
+    rise:  (2, steps), of z to the next step. Late steps change u by less than float64 can see in u
+           itself, so a window is followed by its falls relative to its first value: 1 - u_next / u
+           = (1 - exp(-rise)) p_next.
     """
     count = error.shape[1] - window + 1
     falls = -np.expm1(-rise[:, :-1]) * (1 - error[:, 1:])
@@ -169,12 +172,11 @@ def _ahead(error, rise, window):
 def random_pair(
     rng, *, premise: str = "printed", dimension: int = 2
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw two admissible points from a normal distribution (standard deviation 1.5), again until
-    they fit.
+    """Draw two admissible points: normal (standard deviation 1.5), again until they fit.
 
     rng:     seed or numpy Generator.
     premise: "printed": |x1| < <x1, x2> < |x2|, as in the theorem; "needed": |x1| < |x2| and <x1,
-        x2> > 0, as in its proof.
+             x2> > 0, as in its proof.
     """
     if premise not in ("printed", "needed"):
         raise ValueError(f'premise must be "printed" or "needed"; got {premise!r}')

@@ -1,6 +1,4 @@
-"""The length of each sample's loss gradient, over all parameters of a network: GraNd as the paper
-defines it.
-"""
+"""The length of each sample's loss gradient, over all parameters: GraNd as the paper defines it."""
 
 from contextlib import contextmanager
 
@@ -24,27 +22,42 @@ _SCRATCH = {"cpu": 2**19, "cuda": 2**26}  # floats of image patches at a time: a
 def gradient_norms(
     net, images: ImageSet, *, batch_size: int | None = None, precision: str = "fp32"
 ) -> Scores:
-    """Length of the loss gradient over all parameters (GraNd of the whole network; Paul et al.,
-    NeurIPS 2021).
+    """Length of the loss gradient over all parameters (GraNd of the whole network).
 
-    GraNd(x) = || d CE(net(x), y) / d theta ||_2,  theta all parameters, frozen ones too; of a net
-    with several exits the final one counts. Unit: nats per unit of weight, >= 0. Each sample has
-    the gradient of its own loss, whatever its batch. Clean images in eval mode: batch norm uses its
-    running statistics, as otherwise the gradient of one sample would depend on the others. One
-    network is a noisy estimate; the paper averages ten or more, a few epochs old.
+        GraNd(x) = || d CE(net(x), y) / d theta ||_2,   theta all parameters, frozen ones too
 
+    Of a net with several exits the final one counts. Each sample has the gradient of its own loss,
+    whatever its batch. Clean images in eval mode: batch norm uses its running statistics, as
+    otherwise the gradient of one sample would depend on the others. One network is a noisy
+    estimate; the paper averages ten or more, a few epochs old.
+
+    Parameters
+    ----------
+    net : net(x) -> logits (B, C).
+    images : the whole set; the score of row i is that of images.ids[i].
+    batch_size : images at a time; None takes as many, up to 64, as keep what is held of them below
+        about 512 MB.
+    precision : "fp32", "bf16" or "auto", as in take_snapshot.
+
+    Returns
+    -------
+    Scores (n,), in nats per unit of weight, >= 0; higher is more worth keeping. The net's mode is
+    put back afterwards.
+
+    Raises
+    ------
+    ValueError for a part of a set.
+
+    Notes
+    -----
     Convolutions, linear layers and batch norms give their samples' gradients from what one backward
     pass leaves at their ends; a net with parameters elsewhere, or used in other ways, goes through
     torch.func, sample by sample inside one call.
 
-    net: net(x) -> logits (B, C).   images: the whole set; the score of row i is that of
-        images.ids[i].
-    batch_size: images at a time; None takes as many, up to 64, as keep what is held of them below
-        about 512 MB.
-    precision: "fp32", "bf16" or "auto", as in take_snapshot.
-    Returns Scores (n,), higher = more worth keeping. The net's mode is put back afterwards.
-    ValueError for a part of a set.   Source: arXiv 2107.07075; a convolution's own way, Rochette et
-    al., arXiv 1912.06015.
+    References
+    ----------
+    Paul et al., NeurIPS 2021, arXiv 2107.07075; a convolution's own way, Rochette et al., arXiv
+    1912.06015.
     """
     if len(images) != images.total:
         raise ValueError(
@@ -107,9 +120,7 @@ def _by_layer(net, modules, x, y):
 
 
 def _squares(net, modules, x, y) -> dict:
-    """The squared length of each sample's gradient in every module that the loss depends on:
-    {module: (B,)}.
-    """
+    """Squared lengths of each sample's gradient by module that the loss uses: {module: (B,)}."""
     seen = []
     # the edge, not the output: a ReLU in place may change that before its gradient is asked for
     with _hooks(

@@ -14,8 +14,11 @@ from dpkit.records.set_facts import check_fits, made_for
 
 @dataclass(frozen=True)
 class Evaluation:
-    """accuracy in [0, 1] and mean cross-entropy (nats) of the final exit over num_samples
-    images.
+    """How good a network is on a set, as `evaluate` returns it.
+
+    accuracy:    in [0, 1], of the final exit.
+    loss:        mean cross-entropy of the final exit, in nats.
+    num_samples: how many images.
     """
 
     accuracy: float
@@ -28,8 +31,20 @@ def evaluate(
 ) -> Evaluation:
     """Accuracy and loss on clean images, in eval mode; the network's mode is put back afterwards.
 
-    ValueError for a set that does not fit the network: other classes, or normalised otherwise
-    (made_for.check_fits).
+    Parameters
+    ----------
+    net : net(x) -> logits (B, C).
+    images : the set, whole or a part.
+    batch_size : images at a time.
+    precision : "auto" | "fp32" | "bf16".
+
+    Returns
+    -------
+    Evaluation: accuracy in [0, 1], mean loss in nats, number of samples.
+
+    Raises
+    ------
+    ValueError for a set that does not fit the network: other classes, or normalised otherwise.
     """
     check_fits(made_for(net), images.facts, "evaluate")
     right, loss = 0, 0.0
@@ -47,10 +62,21 @@ def take_snapshot(
 ) -> Snapshot:
     """Look once at every image, clean, in eval mode: probabilities of every exit, features, labels.
 
-    net: a staged network (it has features_and_exits(x) -> features, exits).   images: row i of the
-    snapshot is images.ids[i], so take snapshots of whole sets. Returns Snapshot with probs (exits, n, C),
-    features (n, d), and params["set_facts"]: the set's classes and normalisation. ValueError for a
-    set that does not fit the network, as for evaluate.
+    Parameters
+    ----------
+    net : a staged network (it has features_and_exits(x)).
+    images : row i of the snapshot is images.ids[i], so take snapshots of whole sets.
+    batch_size : images at a time.
+    precision : "auto" | "fp32" | "bf16".
+
+    Returns
+    -------
+    Snapshot with probs (exits, n, C), features (n, d), labels (n,), and params["set_facts"]: the
+    set's classes and normalisation.
+
+    Raises
+    ------
+    ValueError for a part of a set, and for a set that does not fit the network, as for evaluate.
     """
     if len(images) != images.total:
         raise ValueError(
@@ -89,9 +115,7 @@ def _check_outputs(images, logits):
 
 
 def _passes(net, look, images, batch_size, precision):
-    """Yield (rows, features_and_exits(x)) batch by batch; the net's mode restored, gradients off
-    only while computing.
-    """
+    """Yield (rows, look(x)) by batch; the net's mode is restored, gradients off in computing."""
     with eval_mode(net):
         for start in range(0, len(images), batch_size):
             rows = slice(start, start + batch_size)
@@ -101,9 +125,7 @@ def _passes(net, look, images, batch_size, precision):
 
 
 def autocast(images: ImageSet, precision: str = "auto"):
-    """torch.autocast in bfloat16 if that is picked for these images on their device, else a context
-    that does nothing.
-    """
+    """torch.autocast in bfloat16 if that is picked for these images, else without effect."""
     return torch.autocast(
         images.device.type, torch.bfloat16, enabled=resolve_precision(images, precision) == "bf16"
     )
@@ -130,9 +152,7 @@ def resolve_precision(images: ImageSet, precision: str = "auto") -> str:
 
 @contextmanager
 def suited_threads(images: ImageSet):
-    """One thread for images below 16x16 on a CPU, where more only wait for each other; put back
-    afterwards.
-    """
+    """One thread for images below 16x16 on a CPU, where more would wait; put back afterwards."""
     before = torch.get_num_threads()
     if images.device.type == "cpu" and _tiny(images):
         torch.set_num_threads(1)

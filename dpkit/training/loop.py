@@ -1,6 +1,4 @@
-"""Training as a generator of epoch reports. The notebook's `for` is the callback; stopping early is
-`break`.
-"""
+"""Training as a generator of epoch reports. The notebook's `for` is the callback; `break` stops."""
 
 import math
 import os
@@ -38,13 +36,16 @@ from dpkit.training.recorder import (
 
 @dataclass(frozen=True, eq=False)
 class EpochReport:
-    """One pass over the set. The arrays are (total,), by original id: NaN and False for samples not
-    trained on.
+    """One pass over the set, as `train` yields it.
 
+    The arrays are (total,), by original id: NaN and False for samples that were not trained on.
     divergence is there with train(..., tdds=True), and NaN in the first epoch: it compares an epoch
     with the one before.
-    loss: mean training loss (nats).   lr: at the last step.   seconds: of this epoch.   steps:
-        batches so far.
+
+    loss:    mean training loss (nats).
+    lr:      at the last step.
+    seconds: of this epoch.
+    steps:   batches so far.
     """
 
     epoch: int
@@ -59,8 +60,9 @@ class EpochReport:
 
 
 def cross_entropy(net, x, y):
-    """The usual loss; what `loss` of train must look like: (net, x, y) -> (loss, logits of the
-    final exit).
+    """The usual loss, and the form that `loss` of train must have.
+
+    (net, x, y) -> (loss, logits of the final exit).
     """
     logits = net(x)
     return F.cross_entropy(logits.float(), y), logits
@@ -79,21 +81,36 @@ def train(
 ) -> Iterator[EpochReport]:
     """Train `net` in place; yield an EpochReport after every pass over `images`.
 
-    seed:       decides order, augmentation and dropout; global random state is left alone. The same
-                seed gives the same epochs, however many of them are run: to the last bit on a CPU,
-                up to rounding on a GPU.
-    loss:       (net, x, y) -> (loss, logits); early exits pass their own.
-    checkpoint: a folder. Finished epochs are kept there (every ten seconds at most, and at the
-                end); a killed training called again yields those first and goes on to the same
-                numbers. ValueError if it is another's: of other images, settings, or code, that of
-                `loss` and of the network's classes among it. Let it run as far as before: after
-                fewer epochs the network is still that of the last one kept.
-    record:     False leaves the reports' arrays None, for a training that nobody scores.
-    tdds:       also report the divergence that the TDDS score is made of; holds (total, classes)
-    float32 on the device. FloatingPointError if the loss is not finite; ValueError for a set of
-    other classes than make_net made the network for (net.made_for = None says that new ones are
-    meant). A set normalised otherwise is what it knows from then on.
+    Parameters
+    ----------
+    net : net(x) -> logits (B, C), as make_net makes it.
+    images : the samples that are trained on, n of `images.total`.
+    recipe : how; see Recipe.
+    seed : decides order, augmentation and dropout; global random state is left alone. The same seed
+        gives the same epochs, however many of them are run: to the last bit on a CPU, up to
+        rounding on a GPU.
+    loss : (net, x, y) -> (loss, logits); early exits pass their own.
+    checkpoint : a folder. Finished epochs are kept there (every ten seconds at most, and at the
+        end); a killed training called again yields those first and goes on to the same numbers. Let
+        it run as far as before: after fewer epochs the network is still that of the last one kept.
+    record : False leaves the reports' arrays None, for a training that nobody scores.
+    tdds : also report the divergence that the TDDS score is made of; holds (total, classes) float32
+        on the device.
 
+    Yields
+    ------
+    EpochReport, one an epoch; its arrays are (total,), by original id.
+
+    Raises
+    ------
+    FloatingPointError if the loss is not finite.
+    ValueError for a checkpoint that is another's: of other images, settings, or code, that of
+    `loss` and of the network's classes among it.
+    ValueError for a set of other classes than make_net made the network for (net.made_for = None
+    says that new ones are meant). A set normalised otherwise is what it knows from then on.
+
+    Notes
+    -----
     Under torchrun, once torch.distributed is initialised, its processes are one training: call this
     in each of them with the same arguments, the whole set too, and a `loss` that is a mean over its
     batch. Every batch is split among them; reports and network are the same everywhere, and process
@@ -257,9 +274,7 @@ _NORMS = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.GroupNorm, torch.nn.La
 
 
 def _checked(recipe, n, loss, record):
-    """The loss of this recipe, for n samples that it fits; what a person should know of it is
-    warned of.
-    """
+    """The loss of this recipe, for n samples that it fits; warns of what one should know."""
     recipe.check_warmup(recipe.total_steps(n))
     if recipe.batch_size > n:
         warnings.warn(
@@ -296,9 +311,7 @@ def _smoothed(smoothing):
 
 @cache
 def _compiled(loss, device):
-    """One compiled step for all networks of a kind: their weights are its inputs. A batch size is
-    compiled once.
-    """
+    """One compiled step for all networks of a kind (weights are inputs), once per batch size."""
     torch._dynamo.config.recompile_limit = max(
         64, torch._dynamo.config.recompile_limit
     )  # near-equal batches: two sizes a set
@@ -307,9 +320,7 @@ def _compiled(loss, device):
 
 @contextmanager
 def seeded(seed: int, device: torch.device):
-    """Random draws on the CPU and on `device` come from `seed` inside, and go on as before
-    afterwards.
-    """
+    """Inside, random draws on the CPU and on `device` come from `seed`; then they go on as before."""
     on_gpu = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_gpu else []):
         _reseed(seed, device)
@@ -341,9 +352,7 @@ def _draws(images, n, device):
 
 
 class _Step(torch.nn.Module):
-    """loss(net, x, y) as a forward pass, so that what `loss` asks the network for goes by
-    DistributedDataParallel.
-    """
+    """loss(net, x, y) as a forward pass, so that its calls go by DistributedDataParallel."""
 
     def __init__(self, net, loss):
         super().__init__()

@@ -1,84 +1,90 @@
 """Recipe: how a network is trained, as plain settings; which of them belong into keys and files."""
 
 import math
-from dataclasses import asdict, dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from dpkit.storage.validation import Number, Positive, checked, told
 
 
-@dataclass(frozen=True)
+@checked
 class Recipe:
-    """How to train: SGD with momentum on a cosine schedule. Defaults: the DUAL paper's on CIFAR
-    (methods differ by set).
+    """How to train: SGD with momentum on a schedule. Defaults: the DUAL paper's on CIFAR.
 
-    epochs:  the schedule's horizon with budget="epochs". Running fewer of them is
+    Methods differ by set.
+
+    Parameters
+    ----------
+    epochs : the schedule's horizon with budget="epochs". Running fewer of them is
         `islice(train(...), 30)`.
-    budget:  "epochs" passes over the set, or "steps" batches whatever the set's size; the two rank
-        methods differently.
-    steps:   the horizon with budget="steps".
-    augment: None | "own", the set's own shift and mirroring.   precision: "auto" | "fp32" | "bf16".
-    compile: torch.compile the step; on a GPU as CUDA graphs too. It takes a minute before the first
-             step of a process, which pays over hours of training on a GPU, not on a CPU, and needs
-             a C++ compiler. The numbers change by rounding.
-    schedule: "cosine" | "linear", from lr to 0.   warmup: steps before it, in which the rate rises
-        evenly to lr.
-    norm_bias_lr: times lr for the biases of normalisation layers (the weight decay that they feel
+    batch_size : samples in a step.
+    lr, momentum, nesterov, weight_decay : of SGD; lr is the highest rate of the schedule.
+    budget : "epochs", passes over the set, or "steps", batches whatever the set's size; the two
+        rank methods differently.
+    steps : the horizon with budget="steps".
+    augment : None | "own", the set's own shift and mirroring.
+    precision : "auto" | "fp32" | "bf16".
+    compile : torch.compile the step; on a GPU as CUDA graphs too. It takes a minute before the
+        first step of a process, which pays over hours of training on a GPU, not on a CPU, and needs
+        a C++ compiler. The numbers change by rounding.
+    schedule : "cosine" | "linear", from lr to 0.
+    warmup : steps before it, in which the rate rises evenly to lr.
+    norm_bias_lr : times lr for the biases of normalisation layers (the weight decay that they feel
         is as without).
-    label_smoothing: share of each label that is spread over all classes, in [0, 1). For retraining:
-             it distorts the probabilities that a recording is made of.
+    label_smoothing : share of each label that is spread over all classes, in [0, 1). For
+        retraining: it distorts the probabilities that a recording is made of.
+
+    Raises
+    ------
+    ValueError for a setting that is out of its range.
     """
 
-    epochs: int = 200
-    batch_size: int = 128
-    lr: float = 0.1
-    momentum: float = 0.9
+    epochs: Positive = 200
+    batch_size: Positive = 128
+    lr: Annotated[Number, Field(gt=0)] = 0.1
+    momentum: Annotated[Number, Field(ge=0)] = 0.9
     nesterov: bool = True
-    weight_decay: float = 5e-4
-    budget: str = "epochs"
-    steps: int | None = None
-    augment: str | None = "own"
-    precision: str = "auto"
+    weight_decay: Annotated[Number, Field(ge=0)] = 5e-4
+    budget: Literal["epochs", "steps"] = "epochs"
+    steps: Annotated[int | None, Field(ge=1)] = None
+    augment: Literal[None, "own"] = "own"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
-    schedule: str = "cosine"
-    warmup: int = 0
-    norm_bias_lr: float = 1.0
-    label_smoothing: float = 0.0
+    schedule: Literal["cosine", "linear"] = "cosine"
+    warmup: Annotated[int, Field(ge=0, description="a whole number of steps from 0")] = 0
+    norm_bias_lr: Annotated[Number, Field(gt=0, description="a factor of lr above 0")] = 1.0
+    label_smoothing: Annotated[Number, Field(ge=0, lt=1, description="a number in [0, 1)")] = 0.0
 
-    def __post_init__(self):
-        if self.budget not in ("epochs", "steps"):
-            raise ValueError(f'budget must be "epochs" or "steps"; got {self.budget!r}')
-        length = self.steps if self.budget == "steps" else self.epochs
-        if not isinstance(length, int) or length < 1:
+    @field_validator("nesterov")
+    @classmethod
+    def _has_momentum(cls, nesterov, info):
+        if nesterov and info.data.get("momentum") == 0:
             raise ValueError(
-                f"budget={self.budget!r} needs {self.budget}=, a whole number from 1; got "
-                f"{length!r}"
+                "nesterov needs a momentum above 0; got 0: with none, say nesterov: false"
             )
-        if self.batch_size < 1 or not self.lr > 0:
-            raise ValueError(
-                f"batch_size must be at least 1 and lr above 0; got {self.batch_size} and {self.lr}"
-            )
-        if self.augment not in (None, "own"):
-            raise ValueError(f'augment must be None or "own"; got {self.augment!r}')
-        if self.precision not in ("auto", "fp32", "bf16"):
-            raise ValueError(f'precision must be "auto", "fp32" or "bf16"; got {self.precision!r}')
-        if self.schedule not in ("cosine", "linear"):
-            raise ValueError(f'schedule must be "cosine" or "linear"; got {self.schedule!r}')
-        if type(self.warmup) is not int or self.warmup < 0:
-            raise ValueError(f"warmup must be a whole number of steps from 0; got {self.warmup!r}")
-        if not 0 < self.norm_bias_lr < math.inf:
-            raise ValueError(
-                f"norm_bias_lr, a factor of lr, must be above 0; got {self.norm_bias_lr!r}"
-            )
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be in [0, 1); got {self.label_smoothing!r}")
-        if self.budget == "steps":
-            self.check_warmup(self.steps)
+        return nesterov
+
+    @field_validator("steps")
+    @classmethod
+    def _suits_budget(cls, steps, info):
+        budget = info.data.get("budget")
+        if budget == "steps" and steps is None:
+            raise ValueError("budget='steps' needs steps=, a whole number from 1; got None")
+        if budget == "epochs" and steps is not None:
+            raise ValueError("steps are given, but the budget is epochs: add budget: steps")
+        return steps
+
+    @field_validator("warmup")
+    @classmethod
+    def _ends_in_time(cls, warmup, info):
+        if info.data.get("steps"):
+            _check_warmup(warmup, info.data["steps"])
+        return warmup
 
     def check_warmup(self, horizon: int) -> None:
         """ValueError for a schedule of so many steps that would end before the warm-up does."""
-        if self.warmup >= horizon:
-            raise ValueError(
-                f"warmup must be shorter than the schedule, {horizon} steps here; got "
-                f"{self.warmup}: warm up for fewer steps, or train longer"
-            )
+        _check_warmup(self.warmup, horizon)
 
     def rate(self, step: int, horizon: int) -> float:
         """The learning rate of a step (from 0) of `horizon`."""
@@ -92,19 +98,14 @@ class Recipe:
         )
 
     def plain(self) -> dict:
-        """All settings, for keys and files; those that came after 0.7 only where they say
-        something, so that keys stay.
+        """All settings, for keys and files.
+
+        Those that came after 0.7 only where they differ from the default, so that keys stay.
         """
-        return {
-            name: value
-            for name, value in asdict(self).items()
-            if name not in _LATER or value != _LATER[name]
-        }
+        return told(self, always=_FIRST)
 
     def settings(self) -> dict:
-        """What the numbers depend on, for hashes and files: plain(), and `compile` only where it is
-        on.
-        """
+        """What the numbers depend on, for hashes: plain(), and `compile` only where it is on."""
         return {name: value for name, value in self.plain().items() if name != "compile" or value}
 
     def batches(self, n: int) -> int:
@@ -134,18 +135,26 @@ class Recipe:
 
     def describe(self) -> str:
         """The length, and what else is not the default, in a line: "3900 steps batch_size=64"."""
-        usual = Recipe()
-        other = [
-            f"{name}={value}"
-            for name, value in asdict(self).items()
-            if name not in ("epochs", "budget", "steps") and value != getattr(usual, name)
-        ]
+        other = told(self, always=()).items()
+        other = [f"{name}={value}" for name, value in other if name not in _LENGTH]
         return " ".join([self.length, *other])
 
 
 def recipe_for(model, **settings) -> Recipe:
-    """A Recipe of these settings, the others as they suit the network: recipe_for("fast_cnn",
-    epochs=30).
+    """A Recipe of these settings, the others as they suit the network.
+
+    Parameters
+    ----------
+    model : a name in MODELS, or a builder of your own.
+    settings : fields of Recipe: recipe_for("fast_cnn", epochs=30).
+
+    Returns
+    -------
+    Recipe.
+
+    Raises
+    ------
+    ValueError for an unknown name, or a setting that is out of its range.
     """
     from dpkit.nets.builders import find_builder, suited  # loads torch
 
@@ -153,4 +162,16 @@ def recipe_for(model, **settings) -> Recipe:
     return Recipe(**(suited(model) | settings))
 
 
-_LATER = {"schedule": "cosine", "warmup": 0, "norm_bias_lr": 1.0, "label_smoothing": 0.0}
+def _check_warmup(warmup, horizon):
+    if warmup >= horizon:
+        raise ValueError(
+            f"warmup must be shorter than the schedule, {horizon} steps here; got {warmup}: warm "
+            "up for fewer steps, or train longer"
+        )
+
+
+_LENGTH = ("epochs", "budget", "steps")
+# settings of 0.7, which are in every key
+_FIRST = (
+    "epochs batch_size lr momentum nesterov weight_decay budget steps augment precision compile"
+).split()

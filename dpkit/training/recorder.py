@@ -20,8 +20,7 @@ _NO_LOGITS = (
 
 
 class Recorder:
-    """Collects target_prob, margin and correct of every sample, from the logits a training computes
-    anyway.
+    """Collects target_prob, margin and correct of every sample, from the logits of a training.
 
         recorder = Recorder(n, epochs, labels=dataset.targets)
         for epoch in range(epochs):
@@ -31,18 +30,30 @@ class Recorder:
                 ...
         dynamics = recorder.dynamics()
 
-    n: size of the original set.   epochs: how many will be recorded.   index: original ids to
-        expect (default: all n).
-    labels: (n,), the given label of every original sample, -1 where it is not known. A batch with
-    another one is refused at once: its ids are not the dataset's own, or its labels were changed.
-    Without, it is refused in the second epoch.
-    tdds: also record the divergence that the TDDS score is made of. It compares all probabilities
-    with those of the epoch before, so epochs must come in order, and the last logarithms, (n,
-    classes) float32, are held on the logits' device.
-    log_probs: those that another Recorder held after the epoch before this one's first (its
+    Parameters
+    ----------
+    n : size of the original set.
+    epochs : how many will be recorded.
+    index : original ids to expect (default: all n).
+    labels : (n,), the given label of every original sample, -1 where it is not known. A batch with
+        another one is refused at once: its ids are not the dataset's own, or its labels were
+        changed. Without, it is refused in the second epoch.
+    moment : "train" or "eval", as in TrainingDynamics.
+    tdds : also record the divergence that the TDDS score is made of. It compares all probabilities
+        with those of the epoch before, so epochs must come in order, and the last logarithms, (n,
+        classes) float32, are held on the logits' device.
+    log_probs : those that another Recorder held after the epoch before this one's first (its
         .log_probs), to go on from.
+
+    Raises
+    ------
+    ValueError for no samples or no epochs; update raises it for a batch that is wrong.
+
+    Notes
+    -----
     Memory: n * epochs of two float32 and a bool on the host, and one epoch's on the logits' device;
     without tdds never n * classes.
+
     Nothing waits for a GPU until an epoch is read: what is wrong with a batch is told while a later
     one is recorded, and at the latest then. A sample seen twice in an epoch, or never, is refused
     then. The rows of samples that are not expected are NaN, and have the label -1 unless labels=
@@ -92,11 +103,16 @@ class Recorder:
         self._epoch, self._done = None, set()
 
     def update(self, epoch: int, index, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Record one batch. index: (B,) original ids; logits: (B, C), before any softmax; labels:
-        (B,), the given ones.
+        """Record one batch.
 
-        index and labels are whole numbers; tensors, arrays and lists will do, and labels may be (B,
-        1).
+        Parameters
+        ----------
+        epoch : from 0.
+        index : (B,) original ids, whole numbers.
+        logits : (B, C), before any softmax.
+        labels : (B,) or (B, 1), the given ones, whole numbers.
+
+        index and labels may be tensors, arrays or lists.
         """
         if not 0 <= epoch < self.epochs:
             raise ValueError(
@@ -144,9 +160,7 @@ class Recorder:
             self._given[index] = labels
 
     def _moved(self, index, logits):
-        """(B,): how far the probabilities are from those last seen of the same samples, which they
-        replace.
-        """
+        """(B,): how far the probabilities are from the same samples' last ones; replaces them."""
         now = (
             logits.detach().float().log_softmax(1).clamp_min(-1e4)
         )  # a class that is masked out has -inf
@@ -246,9 +260,7 @@ class Recorder:
             self._questions.append((lambda: False, lambda: None, wrong, why))
 
     def _answers(self, wait=False):
-        """Raise what is wrong with earlier batches, as far as a GPU has come to them; `wait` for
-        all.
-        """
+        """Raise what is wrong with earlier batches, once the GPU is so far; `wait` for all."""
         while self._questions and (wait or self._questions[0][0]()):
             _, finish, answer, why = self._questions.popleft()
             finish()
@@ -257,8 +269,9 @@ class Recorder:
                 raise ValueError(why())
 
     def dynamics(self) -> TrainingDynamics:
-        """The record of all epochs. ValueError if an epoch is missing, or a sample was seen twice
-        in one, or never.
+        """The record of all epochs.
+
+        ValueError if an epoch is missing, or a sample was seen twice in one, or never.
         """
         self._close()
         missing = sorted(set(range(self.epochs)) - self._done)
@@ -278,8 +291,7 @@ class Recorder:
         )
 
     def epoch(self, epoch: int, *, partial: bool = False) -> tuple:
-        """(target_prob, margin, correct, divergence) of one finished epoch, each (n,), by original
-        id.
+        """(target_prob, margin, correct, divergence) of a finished epoch, (n,), by original id.
 
         divergence is from the epoch before to this one, NaN in the first; None without tdds.
         """
@@ -492,9 +504,7 @@ def _whole(values, logits, name):
 
 
 def per_sample_metrics(logits: torch.Tensor, labels: torch.Tensor):
-    """(target_prob, margin, correct), each (B,), of logits (B, C) for the given labels (B,). In
-    float32.
-    """
+    """(target_prob, margin, correct), each (B,), float32, of logits (B, C) and labels (B,)."""
     logits = logits.detach().float()
     at = labels[:, None]
     given = logits.gather(1, at)

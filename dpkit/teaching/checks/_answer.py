@@ -63,9 +63,7 @@ def _html(text) -> str:
 
 
 def examine(answer, look, done) -> Verdict:
-    """The verdict of `look(ask)`, which raises Wrong; `ask(*arguments)` calls the learner's
-    function safely.
-    """
+    """The verdict of `look(ask)`, which raises Wrong; `ask(*arguments)` calls the answer safely."""
     try:
         if not callable(answer):
             raise Wrong(
@@ -82,10 +80,10 @@ def judge(answer, cases, right, mistakes, done, *, whole=False, seconds=SECONDS)
     """Compare `answer` with `right` on all cases, and if they differ, with each mistake.
 
     cases:    tuples of arguments, small enough to print; together they tell every mistake from the
-        right answer.
+              right answer.
     right:    the function that was asked for. It gives a number, an array, or a tuple of these.
     mistakes: pairs of (a function that makes it, the sentence for whoever made it). The first that
-        fits is told.
+              fits is told.
     done:     the sentence for a right answer.
     whole:    the numbers index arrays later, so floats are sent back.
     """
@@ -121,9 +119,7 @@ def judge(answer, cases, right, mistakes, done, *, whole=False, seconds=SECONDS)
 
 
 def call(answer, arguments, seconds=SECONDS):
-    """The learner's function on copies of `arguments`: its result, or Wrong with the reason there
-    is none.
-    """
+    """The learner's function on copies of `arguments`: its result, or Wrong with the reason."""
     handed = copy.deepcopy(arguments)
     name = getattr(answer, "__name__", "your function")
     try:
@@ -156,9 +152,7 @@ def call(answer, arguments, seconds=SECONDS):
 
 @contextmanager
 def _limited(seconds):
-    """Raise _Late after so many seconds, where a timer can interrupt: in the main thread, and not
-    on Windows.
-    """
+    """Raise _Late after so many seconds, where a timer can: in the main thread, not on Windows."""
     if (
         not hasattr(signal, "setitimer")
         or threading.current_thread() is not threading.main_thread()

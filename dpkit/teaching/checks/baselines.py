@@ -48,7 +48,8 @@ def _grand(
 
 def grand(answer) -> Verdict:
     """The length of the last layer's gradient: `answer(probs, features, labels)` with probs (n, C),
-    features (n, d) and labels (n,) gives (n,)."""
+    features (n, d) and labels (n,) gives (n,).
+    """
     return judge(
         answer,
         [(PROBS, FEATURES, LABELS), (PROBS[:2], FEATURES[:2], LABELS[:2])],
@@ -133,9 +134,7 @@ def grand(answer) -> Verdict:
 
 
 def _deviations(moves, width, ddof=None):
-    """Of every window of `width` moves: the root of the summed squared deviations, or a std. (n,
-    windows)
-    """
+    """Of windows of `width` moves: root of the summed squared deviations, or std. (n, windows)"""
     inside = np.lib.stride_tricks.sliding_window_view(moves, width, axis=1)
     squares = (inside - inside.mean(2, keepdims=True)) ** 2
     return np.sqrt(squares.sum(2) / (1 if ddof is None else width - ddof))
@@ -256,9 +255,7 @@ def _softmax(logits):
 
 
 def area_under_margin(answer) -> Verdict:
-    """AUM: `answer(logits, labels)` with logits (n, T, C) and labels (n,) gives minus the mean
-    margin, (n,).
-    """
+    """AUM: `answer(logits (n, T, C), labels (n,))` gives minus the mean margin, (n,)."""
     return judge(
         answer,
         [(LOGITS, np.array([0, 2, 1, 1])), (LOGITS[:, :2], np.array([1, 2, 0, 2]))],

@@ -11,9 +11,7 @@ SEVEN = np.array([(0, 0), (1, 0), (0.4, 1.7), (5, 5), (5.5, 4.2), (7, 7.3), (-2,
 
 
 def _pour(counts, keep, order=np.argsort, share=lambda to_keep, left, keep: to_keep // left):
-    """Budgets by water-filling, or what becomes of them in another order, with another equal
-    share.
-    """
+    """Budgets by water-filling, or its result in another order or with another equal share."""
     budget, to_keep = np.zeros(len(counts)), keep
     for filled, k in enumerate(order(counts)):
         budget[k] = min(counts[k], share(to_keep, len(counts) - filled, keep))
@@ -226,9 +224,7 @@ def _away(x, kept):
 
 
 def cover_radius(answer) -> Verdict:
-    """k-centre's aim: `answer(features, kept)` with features (n, d) and the ids of the kept gives
-    one distance.
-    """
+    """k-centre's aim: `answer(features (n, d), ids of the kept)` gives one distance."""
     return judge(
         answer,
         [(FIVE, np.array([1, 3])), (SEVEN, np.array([0, 3, 6])), (SEVEN, np.array([4]))],

@@ -46,9 +46,7 @@ def _dual(factors=(_difficulty, _std), windows=_windows):
 
 
 def dual(answer) -> Verdict:
-    """DUAL by hand: `answer(target_prob, window)` with target_prob (n, T) and window J gives the
-    scores (n,).
-    """
+    """DUAL by hand: `answer(target_prob (n, T), window J)` gives the scores (n,)."""
     return judge(
         answer,
         [(PROBS, 2), (PROBS, 4), (PROBS[:, :5], 3)],

@@ -11,7 +11,7 @@ def same(found, expected, hint: str = "", *, rtol: float = 1e-6, atol: float = 1
 
     found:    what the learner's function gave: a number, a list, an array, or a tuple of these.
     expected: the same for the right answer. True and False must be found as bool, whole numbers as
-        whole numbers.
+              whole numbers.
     """
     told = _difference(found, expected, rtol, atol)
     if told:

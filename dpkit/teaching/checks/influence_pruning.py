@@ -41,9 +41,7 @@ def _mean_gradient(probs, features, labels):
 
 
 def _influence(error=_error, features=_bordered, pull=np.linalg.solve, centred=np.subtract):
-    """S of one sample, or what becomes of it with another error, features or centring, or without
-    the solve.
-    """
+    """S of one sample; or with another error, features or centring, or without the solve."""
 
     def influence(p, label, h, g_mean, H, n):
         g = centred(np.outer(error(p, label), features(h)), g_mean)
@@ -162,7 +160,8 @@ def _square(v):
 
 def swap_change(answer) -> Verdict:
     """One proposal of annealing: `answer(S, u, a, b)` with S (n, p) and u (p,), the sum over the
-    pruned; a leaves them and b joins them. Gives what is added to |u|²."""
+    pruned; a leaves them and b joins them. Gives what is added to |u|².
+    """
     cases = [
         (FOUR, FOUR[0] + FOUR[1], 0, 3),
         (FOUR, FOUR[2] + FOUR[1], 2, 0),

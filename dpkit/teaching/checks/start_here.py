@@ -17,9 +17,7 @@ CURVES = np.array(
 
 
 def how_many_stay(answer) -> Verdict:
-    """The count: `answer(n, ratio)` with n samples and the fraction REMOVED gives how many stay, a
-    whole number.
-    """
+    """The count: `answer(n, ratio)`, ratio the fraction REMOVED, gives how many stay."""
     cut = "The rest was cut off: 64.85 images became 64. `int` and `//` always go down; `round` goes to the nearest number."
     return judge(
         answer,

@@ -1,0 +1,58 @@
+"""What a result depends on besides its settings: the sets, the machine, functions of one's own."""
+
+import os
+from functools import lru_cache
+from importlib.metadata import version
+
+import torch
+
+from dpkit.data.image_set import ImageSet, auto_device, load
+from dpkit.methods.catalog import find_method
+from dpkit.nets import builders
+from dpkit.storage.identity import is_own, known_or_new
+from dpkit.storage.provenance import processor
+from dpkit.training.inference import resolve_precision
+from dpkit.training.recipe import Recipe
+
+
+def load_sets(dataset: str, num_samples: int = 0, device="auto") -> tuple[ImageSet, ImageSet]:
+    """(training images, test images) of a named set; the last two asked for are kept in memory."""
+    return _load_sets(dataset, num_samples, auto_device(device), os.environ.get("DPKIT_DATA"))
+
+
+@lru_cache(maxsize=2)
+def _load_sets(dataset, num_samples, device, _folder):
+    images, test = (
+        load(dataset, split=split, device=device, say=None) for split in ("train", "test")
+    )
+    return (images.first(num_samples) if num_samples else images), test
+
+
+def device_name(device: torch.device) -> str:
+    """ "cpu", or the GPU's name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def own_code(method, *models) -> str:
+    """What of a method's functions and of networks is not dpkit's, and what it does, in a line; ""
+    if all are dpkit's.
+    """
+    found = list(find_method(method).codes(known_or_new))
+    found += [known_or_new(builders.find_builder(model)) for model in models if model]
+    return "; ".join(code for code in found if code and is_own(code))
+
+
+def compute_environment(images: ImageSet, recipe: Recipe) -> dict:
+    """What a training's numbers depend on besides data and settings: the kind of processor or GPU,
+    precision, torch's version.
+
+    On another kind of processor the same seed gives nearly another seed's numbers: it is another
+    training.
+    """
+    device = images.device
+    return {
+        "device": device.type,
+        "processor": device_name(device) if device.type == "cuda" else processor(),
+        "precision": resolve_precision(images, recipe.precision),
+        "torch": version("torch"),
+    }

@@ -1,0 +1,104 @@
+"""The one way through: the stages of a trial in order, and what each leaves for the next.
+
+A stage is added by a line in STAGES and a function of its own. `prune` runs the first three of them,
+a trial all four, a sweep one at a time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dpkit.data.image_set import ImageSet
+from dpkit.experiments import stages
+from dpkit.experiments.costs import Cost
+from dpkit.methods.method import Method
+from dpkit.records import Scores, Selection
+
+
+@dataclass
+class Run:
+    """What the stages are asked, and what they have left so far.
+
+    images, test: the set, None where no stage looks at it.   labels: (n,), the given ones.
+    record, retrain: arguments of stages.record and stages.retrain besides the set, seed and cache.
+    keep: how many samples stay.   cache: folder of finished stages.
+    on_epoch: called as on_epoch(stage, report) after every epoch that is run or read.
+    evidence: may be given: then nothing is recorded.
+    costs, folders: by stage, of those that were run or found; folders of those that have one.
+    """
+
+    method: Method
+    options: dict
+    keep: int
+    seed: int
+    labels: np.ndarray
+    cache: Path
+    images: ImageSet | None = None
+    test: ImageSet | None = None
+    record: dict = field(default_factory=dict)
+    retrain: dict = field(default_factory=dict)
+    on_epoch: Callable | None = None
+    evidence: stages.Evidence | None = None
+    scores: Scores | None = None
+    selection: Selection | None = None
+    result: dict | None = None
+    costs: dict[str, Cost] = field(default_factory=dict)
+    folders: dict[str, Path] = field(default_factory=dict)
+
+    def until(self, stage: str) -> "Run":
+        """Run or find the stages up to this one, in order; returns itself."""
+        for name, run in STAGES.items():
+            run(self)
+            if name == stage:
+                return self
+        raise ValueError(f"there is no stage {stage!r}; there are {', '.join(STAGES)}")
+
+
+def _record(run: Run) -> None:
+    if run.method.reads and run.evidence is None:
+        parts = run.record.get("parts") or run.method.parts
+        run.evidence = stages.record(
+            run.images,
+            **run.record | {"parts": parts},
+            seed=run.seed,
+            cache=run.cache,
+            on_epoch=run.on_epoch,
+        )
+    run.costs["record"] = run.evidence.cost if run.evidence else Cost()
+
+
+def _score(run: Run) -> None:
+    run.scores, run.costs["score"], folder = stages.score(
+        run.method, run.evidence, options=run.options, cache=run.cache
+    )
+    run.folders |= {"score": folder} if folder else {}
+
+
+def _select(run: Run) -> None:
+    run.selection, run.costs["select"], run.folders["select"] = stages.select(
+        run.method,
+        run.evidence,
+        run.keep,
+        labels=run.labels,
+        seed=run.seed,
+        options=run.options,
+        cache=run.cache,
+        scored=(run.scores, run.costs["score"], run.folders.get("score")),
+    )
+
+
+def _retrain(run: Run) -> None:
+    run.result = stages.retrain(
+        run.images,
+        run.test,
+        run.selection,
+        **run.retrain,
+        seed=run.seed,
+        cache=run.cache,
+        on_epoch=run.on_epoch,
+    )
+
+
+STAGES = {"record": _record, "score": _score, "select": _select, "retrain": _retrain}

@@ -1,0 +1,3 @@
+from . import checks as checks
+from . import explorers as explorers
+from . import two_point as two_point
