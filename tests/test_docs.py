@@ -222,7 +222,7 @@ def shown_files() -> set[str]:
 def parsed(words):
     """The arguments of a dpkit command, read by its own parser; nothing is run."""
     seen, kept = [], {}
-    for command in (cli.prune, cli.sweep, cli.report, cli.assignments, cli.grade):
+    for command in (cli.lessons, cli.prune, cli.sweep, cli.report, cli.assignments, cli.grade):
         kept[command] = command.run
         command.run = lambda arguments: seen.append(arguments) or 0
     try:
@@ -238,15 +238,17 @@ def parsed(words):
 def why_not_dpkit(words) -> str | None:
     arguments = parsed(words[1:])
     if words[-1] == "--help" and len(words) == 3:
-        return None if words[1] in ("prune", "sweep", "report", "assignments", "grade") else "?"
+        return None if hasattr(cli, words[1]) else "?"
     if arguments is None:
         return "dpkit's parser refuses it"
     if words[1] == "report":
-        from dpkit.reports import parameters
+        from dpkit.reports import notebooks, parameters
 
         given = {name: parameters.Text(value) for name, value in arguments.parameters}
         try:
-            parameters.parameters_for(ROOT / arguments.notebook, arguments.preset, given)
+            path = ROOT / arguments.notebook
+            path = path if path.is_file() else notebooks.find(arguments.notebook)
+            parameters.parameters_for(path, arguments.preset, given)
         except (parameters.Refused, OSError) as error:
             return str(error)
     if words[1] == "prune":
