@@ -238,6 +238,17 @@ def run_of(trial: Trial, images, test, *, cache=None) -> Run:
     )
 
 
+def record_of(trial: Trial, images, *, cache=None, parts=None) -> stages.Evidence | None:
+    """The trial's watched training, run or read from the cache; None if nothing is watched.
+
+    parts: what to read of it, any of "dynamics", "snapshot" and "final" (default: what the method
+    reads).
+    """
+    run = run_of(trial, images, None, cache=cache)
+    run.record["parts"] = parts
+    return run.until("record").evidence
+
+
 def finished(trial: Trial, run: Run) -> Outcome:
     """The outcome of a trial whose stages have run."""
     images, selection, result = run.images, run.selection, run.result
