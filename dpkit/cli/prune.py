@@ -7,9 +7,16 @@ import sys
 from dpkit.cli._exit import FAILED, PASSED, REFUSED, tell
 
 
-def add_to(commands) -> None:
-    from dpkit.methods.catalog import METHODS
+class _MethodNames(str):
+    """A help text that is made when it is shown: METHODS takes seconds to load."""
 
+    def __mod__(self, values):
+        from dpkit.methods.catalog import METHODS
+
+        return f"{', '.join(METHODS)} (default: dual+beta)"
+
+
+def add_to(commands) -> None:
     prune = commands.add_parser(
         "prune",
         help="choose which images of a set to keep",
@@ -27,12 +34,7 @@ def add_to(commands) -> None:
         "--ratio", type=float, required=True, help="the fraction to REMOVE, from 0 up to 1"
     )
     prune.add_argument("--out", metavar="DIR", required=True, help="folder to write")
-    prune.add_argument(
-        "--method",
-        default="dual+beta",
-        metavar="NAME",
-        help=f"{', '.join(METHODS)} (default: dual+beta)",
-    )
+    prune.add_argument("--method", default="dual+beta", metavar="NAME", help=_MethodNames("%"))
     prune.add_argument(
         "--size",
         type=int,
