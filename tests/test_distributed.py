@@ -119,7 +119,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
-from dpkit import Recipe, Recorder, make_net, store
+from dpkit import Recipe, Recorder, make_net, storage
 from dpkit.models import StagedNet
 from dpkit.recorder import indexed
 from dpkit.training import loop, train
@@ -177,12 +177,12 @@ def unwritable(path):
     raise OSError(28, "No space left on device")
 
 def full_disk():
-    whole_file = store.whole_file
+    whole_file = storage.whole_file
     try:
         for _ in train(net_for(images), images, RECIPE, seed=1, checkpoint="full"):
-            store.whole_file = unwritable if rank == 0 else whole_file
+            storage.whole_file = unwritable if rank == 0 else whole_file
     finally:
-        store.whole_file = whole_file
+        storage.whole_file = whole_file
 
 def other_disk():
     recipe = Recipe(epochs=1)

@@ -100,7 +100,12 @@ def client():
 
 @pytest.fixture
 def place(tmp_path):
-    return {"out": tmp_path / "out", "cache": tmp_path / "cache", "device": "cpu", "watch": silent}
+    return {
+        "out": tmp_path / "out",
+        "cache": tmp_path / "cache",
+        "device": "cpu",
+        "on_progress": silent,
+    }
 
 
 @pytest.fixture
@@ -202,7 +207,7 @@ def test_a_table_can_be_read_while_its_sweep_is_running(client, place):
         assert len(table) >= progress.done and table.attrs["asked"] == progress.total == 3
         seen.append(progress.done)
 
-    sweep(QUICK, client, **place | {"watch": watch})
+    sweep(QUICK, client, **place | {"on_progress": watch})
     assert seen == sorted(seen) and seen[-1] == 3
 
 
@@ -483,7 +488,7 @@ def test_progress_counts_what_is_done_what_failed_and_what_was_there_before(
 
     trials = [*QUICK, replace(QUICK[0], retrain=replace(RETRAIN, lr=0.06))]
     sweep(trials[:2], client, **place)
-    sweep(trials, client, **place | {"watch": watch})
+    sweep(trials, client, **place | {"on_progress": watch})
     assert [last for _, last in told] == [False] * (len(told) - 1) + [True] and told[0][0].done >= 2
     done = [progress.done for progress, _ in told]
     assert done == sorted(done) and all(
@@ -491,7 +496,7 @@ def test_progress_counts_what_is_done_what_failed_and_what_was_there_before(
     )
     assert told[-1][0] == Progress(total=4, done=4, failed=1, running=0, seconds_left=0.0)
     told.clear()
-    sweep(trials, **place | {"watch": watch})
+    sweep(trials, **place | {"on_progress": watch})
     assert told == [(Progress(total=4, done=4, failed=1), True)]
 
 
@@ -592,7 +597,7 @@ def test_the_command_prints_the_table_and_exits_by_what_happened(
         (
             GRID | {"seed": -1, "model": "vgg"},
             [],
-            ["unknown model 'vgg'; there are small_cnn", "seed must be a whole number"],
+            ["seed must be a whole number", "unknown model 'vgg'; there are small_cnn"],
         ),
         (
             GRID | {"metod": 1, "prune_ratio": [1, 2]},
