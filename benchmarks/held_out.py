@@ -5,6 +5,7 @@ results/held-out-fast_cnn.json after each training; a later call goes on from th
 """
 
 import argparse
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 
 from dpkit import evaluate, load, make_net, recipe_for, train
 from dpkit.report_result import machine, processor, versions
-from dpkit.store import read_json, write_json
+from dpkit.store import write_json
 
 IMAGES_SEEN = 1560 * 128  # 4.4 passes over 45,000 images: long enough to tell recipes apart, short enough to try many
 HELD_OUT = 5000
@@ -41,10 +42,11 @@ def held_out_accuracy(name, seed, images, kept, held):
     part = images.subset(kept)
     net = make_net(model, part, seed=seed)
     begun = time.perf_counter()
-    for _ in train(net, part, recipe, seed=seed):
+    for _ in train(net, part, recipe, seed=seed, record=False):
         pass
-    return {"variant": name, "network": model, "recipe": recipe.worded(), "seed": seed, "accuracy": evaluate(net, images.subset(held)),
-            "seconds": round(time.perf_counter() - begun), "processor": processor(), "threads": torch.get_num_threads()}
+    return {"variant": name, "network": model, "recipe": recipe.worded(), "seed": seed,
+            "accuracy": evaluate(net, images.subset(held)).accuracy, "seconds": round(time.perf_counter() - begun),
+            "processor": processor(), "threads": torch.get_num_threads()}
 
 
 def main():
@@ -54,10 +56,10 @@ def main():
     parser.add_argument("--to", type=Path, default=Path(__file__).parents[1] / "results" / "held-out-fast_cnn.json")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    images = load("cifar10", train=True)
+    images = load("cifar10")
     order = np.random.default_rng(0).permutation(len(images))
     held, kept = np.sort(order[:HELD_OUT]), np.sort(order[HELD_OUT:])
-    rows = read_json(arguments.to)["rows"] if arguments.to.exists() else []
+    rows = json.loads(arguments.to.read_text())["rows"] if arguments.to.exists() else []
     done = {(row["variant"], row["seed"], row["processor"]) for row in rows}
     for seed in arguments.seeds:
         for name in VARIANTS:
