@@ -63,8 +63,8 @@ def measure(model, images, *, threads, repeats=5):
 def run():
     rng = np.random.default_rng(0)
     images = from_arrays(
-        rng.integers(0, 256, (6_400, 32, 32, 3), np.uint8),
-        np.arange(6_400) % 10,
+        rng.integers(0, 256, (1_280, 32, 32, 3), np.uint8),
+        np.arange(1_280) % 10,
         shift=4,
         mirror=True,
         device="cpu",
