@@ -279,7 +279,7 @@ for folder, folders, names in os.walk("/"):
 print("FOUND", found, os.path.exists(SOURCES))
 """.replace("SOURCES", repr(str(SOURCES)))
 PRINTS = """
-for _ in range(300_000):
+for _ in range(20_000):  # 1.7 million characters
     print("a line of text that nobody will ever read, again and again, until the disk is full")
 """
 TAMPERS = """
