@@ -151,7 +151,8 @@ def test_reordered_samples_are_kept_just_the_same(method):
 
 @pytest.mark.parametrize("method", catalog.METHODS)
 def test_equal_samples_have_equal_chances_whatever_their_place_and_class(method):
-    n, keep, times = 12, 4, 1500
+    n, keep = 12, 4
+    times = 400 if method == "influence" else 1500  # it inverts a matrix for each draw
     evidence = evidence_for(n, constant=True)
     scores, rng = catalog.find_method(method).score(evidence), np.random.default_rng(0)
     if scores is not None:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from dpkit.records import Scores, Selection
 
@@ -61,6 +60,8 @@ def rank_agreement(a, b, *, top: int | None = None) -> Agreement:
     >>> round(found.spearman, 2), round(found.kendall, 2), found.overlap
     (0.8, 0.67, 1.0)
     """
+    from scipy import stats  # a second of imports
+
     a, b = _numbers(a, "a"), _numbers(b, "b")
     if len(a) != len(b):
         raise ValueError(

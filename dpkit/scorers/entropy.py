@@ -1,5 +1,4 @@
 import numpy as np
-from scipy.special import entr
 
 from dpkit.records import Scores, Snapshot
 from dpkit.scorers._snapshots import exit_probs
@@ -38,6 +37,8 @@ def entropy(snapshot: Snapshot, *, exit: int = -1) -> Scores:
     >>> dpkit.entropy(snapshot).values.round(2)              # sure; log 2
     array([0.  , 0.69])
     """
+    from scipy.special import entr  # half a second of imports, for this score alone
+
     probs = exit_probs(snapshot, exit, "entropy")
     values = np.empty(len(probs))
     for rows in row_blocks(len(values), probs):

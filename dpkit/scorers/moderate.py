@@ -1,5 +1,4 @@
 import numpy as np
-from scipy.stats import rankdata
 
 from dpkit.records import Scores, Snapshot, require_kind
 from dpkit.scorers._snapshots import FEATURE_ROWS, require_features
@@ -42,6 +41,8 @@ def moderate(snapshot: Snapshot, *, ranked: str = "together") -> Scores:
     >>> dpkit.moderate(snapshot).values.round(2)             # ranks 3.5, 2, 1, 3.5, 5
     array([-0.1, -0.2, -0.4, -0.1, -0.4])
     """
+    from scipy.stats import rankdata  # a second of imports, for this score alone
+
     require_kind(snapshot, Snapshot, "moderate")
     if ranked not in ("together", "by_class"):
         raise ValueError(f'moderate\'s ranked must be "together" or "by_class"; got {ranked!r}')
