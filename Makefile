@@ -41,7 +41,7 @@ check: lint ## check style and run the fast tests, in about a minute
 	.venv/bin/python -m pytest -q -n 2 $(FAST:%=tests/test_%.py) $(ARGS)
 
 test: setup ## run all tests: make test ARGS="-k dual"
-	.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	.venv/bin/python -m pytest -n $(WORKERS) $(ARGS)
 
 soak: setup ## kill sweeps at random moments, SOAK times in every way: make soak SOAK=3 SEED=7
 	.venv/bin/python -m pytest tests/test_faults.py -k any_moment -s --soak $(SOAK) $(if $(SEED),--soak-seed $(SEED)) $(ARGS)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+SHARE_A_CLUSTER = ("test_faults", "test_sweeps")
 if "PYTEST_XDIST_WORKER" in os.environ:  # two processes on two cores: one thread each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -43,13 +44,24 @@ def pytest_collection_modifyitems(config, items):
         items=[item for item in items if "soaked" in item.fixturenames and not soaking]
     )
     items[:] = [item for item in items if "soaked" not in item.fixturenames or soaking]
-    for (
-        item
-    ) in items:  # with pytest-xdist: what shares a cluster, or what a file made once, together
-        group = "cluster" if "watched_cluster" in item.fixturenames else item.path.stem
-        if item.path.stem == "test_notebooks":
-            group = item.nodeid
-        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """What shares a cluster, or what a file made once, is run by one of pytest-xdist's processes.
+
+    By name, as the groups of `--dist loadgroup` are lost with pytest 9.2 (pytest-xdist 3.8).
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = Path(nodeid.split("::")[0]).stem
+            if file == "test_notebooks":
+                return nodeid
+            return "cluster" if file in SHARE_A_CLUSTER else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)
