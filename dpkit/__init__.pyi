@@ -13,9 +13,9 @@ from . import selectors as selectors
 from . import storage as storage
 from . import teaching as teaching
 from . import training as training
-from .data.image_set import DATASETS as DATASETS
 from .data.image_set import ImageSet as ImageSet
-from .data.image_set import load as load
+from .data.loading import DATASETS as DATASETS
+from .data.loading import load as load
 from .data.toys import toy_images as toy_images
 from .experiments import grids as grids
 from .experiments import publishing as publishing

@@ -1,6 +1,6 @@
-from .image_set import DATASETS as DATASETS
 from .image_set import ImageSet as ImageSet
-from .image_set import from_arrays as from_arrays
-from .image_set import load as load
 from .label_noise import flip_labels as flip_labels
+from .loading import DATASETS as DATASETS
+from .loading import from_arrays as from_arrays
+from .loading import load as load
 from .toys import toy_images as toy_images

@@ -4,7 +4,8 @@ can be checked.
 
 import numpy as np
 
-from dpkit.data.image_set import ImageSet, from_arrays
+from dpkit.data.image_set import ImageSet
+from dpkit.data.loading import from_arrays
 
 
 def toy_images(

@@ -1,6 +1,6 @@
 """dpkit.catalog of before 0.9: its names and functions. New code: METHODS[name].choose(...)."""
 
-from dpkit.data.image_set import DATASETS
+from dpkit.data.loading import DATASETS
 from dpkit.methods.catalog import METHODS, find_method
 from dpkit.methods.method import EXTRAS, Method
 from dpkit.nets.builders import MODELS, make_net

@@ -6,7 +6,8 @@ from importlib.metadata import version
 
 import torch
 
-from dpkit.data.image_set import ImageSet, auto_device, load
+from dpkit.data.image_set import ImageSet
+from dpkit.data.loading import auto_device, load
 from dpkit.methods.catalog import find_method
 from dpkit.nets import builders
 from dpkit.storage.identity import is_own, known_or_new

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from dpkit import plots, storage
-from dpkit.data.image_set import ImageSet, load
+from dpkit.data.image_set import ImageSet
+from dpkit.data.loading import load
 from dpkit.data.named_sets import known_before, set_name
 from dpkit.experiments.costs import Cost
 from dpkit.experiments.exit_checks import check_exits

@@ -1,0 +1,315 @@
+"""Image sets are made here: by name, of an .npz, of a folder of class folders, of arrays.
+
+A set of your own is one file <folder>/<name>.npz with uint8 arrays
+    train_images (n, H, W) or (n, H, W, 3) · train_labels (n,) whole numbers (or called images and
+    labels) and, if you like, test_images, test_labels, class_names (C,) str and human_labels_<kind>
+    (n,), other labels for the training rows.
+Labels without class_names may have gaps: the classes are then the training labels' numbers, in
+order. `load("<name>")` reads it; the named sets are downloaded through torchvision into the same
+format on first use.
+"""
+
+import os
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from dpkit.data.arrays import (
+    check_labels,
+    check_range,
+    check_shape_like,
+    checked,
+    classes_like,
+    numbered,
+    numbering_note,
+    numbers_in,
+    pixel_statistics,
+)
+from dpkit.data.class_folders import list_folder, read_pixels
+from dpkit.data.image_set import ImageSet
+from dpkit.data.named_sets import (
+    DATASETS,
+    arrays_of,
+    images_and_labels,
+    is_folder,
+    known_before,
+    named_classes,
+    other_labels,
+    set_name,
+)
+
+
+def auto_device(device="auto") -> torch.device:
+    """The requested device; "auto" is a GPU if there is one, else the CPU.
+
+    Under torchrun each process has a GPU of its own: "auto" is cuda:$LOCAL_RANK. ValueError for
+    other kinds of device: nothing is tested there.
+    """
+    if device != "auto":
+        try:
+            found = torch.device(device)
+        except RuntimeError:
+            found = None
+        if found is None or found.type not in ("cpu", "cuda"):
+            raise ValueError(f'device must be "auto", "cpu" or "cuda"; got {str(device)!r}')
+        if found.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(
+                f'device "auto" or "cpu" is needed here, as torch finds no GPU; got {str(device)!r}'
+            )
+        return found
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    local, found = os.environ.get("LOCAL_RANK"), torch.cuda.device_count()
+    if local and int(local) >= found:
+        raise ValueError(
+            f"process {local} of this machine has no GPU of its own, as torch finds {found}: start as many, "
+            'or load with device="cpu"'
+        )
+    return torch.device(f"cuda:{local}" if local else "cuda")
+
+
+def load(
+    name,
+    *,
+    split="train",
+    folder=None,
+    size=None,
+    labels="given",
+    device="auto",
+    on_progress=None,
+    like=None,
+    classes=None,
+    say="once",
+) -> ImageSet:
+    """An image set, whole, on the device.
+
+    Parameters
+    ----------
+    name : one of DATASETS; the <name> of an .npz of your own in the data folder (see this module's
+        docstring); the path of such an .npz; or the path of a folder of class folders, all of it
+        the training split.
+    split : "train" or "test".
+    folder : the data folder; default $DPKIT_DATA, else the user's cache.
+    size : resize to size x size pixels.
+    labels : "given", or the <kind> of human_labels_<kind> in the file.
+    device : "auto" is a GPU if there is one, else the CPU.
+    on_progress : called as on_progress(done, total) while the files of a folder are read for the
+        first time.
+    like : the training set that this one goes with, an ImageSet: classes are numbered as there, by
+        their names, and it is normalised by the same mean and std, at the same size unless size=
+        says otherwise.
+    classes : names of a folder's class folders, where not all of its folders are classes or load
+        takes them for splits.
+    say : called with what describe() returns; None for silence. Unless given, a set of one's own is
+        printed, once a process.
+
+    Returns
+    -------
+    ImageSet. A named set is downloaded on first use and cached as one .npz.
+
+    Raises
+    ------
+    ValueError for an unknown name or labels kind, for what is no set of classes, and for a class,
+    channels or a shape that `like` has not.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f'split must be "train" or "test"; got {split!r}')
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+        raise ValueError(f"size must be a whole number of pixels, at least 1; got {size!r}")
+    if like is not None and not isinstance(like, ImageSet):
+        raise TypeError(
+            f"like needs the training set, an ImageSet; got {type(like).__name__}: load that first"
+        )
+    if is_folder(name, folder):
+        images = _load_folder(name, split, size, labels, device, on_progress, like, classes)
+    elif classes is not None:
+        raise ValueError(
+            f"classes names the class folders of a folder of images, and {name} is none: leave "
+            "classes out"
+        )
+    else:
+        images = _load_arrays(name, split, folder, size, labels, device, like)
+    if say == "once":
+        say = None if name in DATASETS else _print_once
+    if say:
+        say(images.describe())
+    return images
+
+
+@cache
+def _print_once(text):
+    if os.environ.get("RANK", "0") == "0":  # of a torchrun's processes the first one speaks
+        print(text)
+
+
+def _load_arrays(name, split, folder, size, labels, device, like):
+    arrays = arrays_of(name, folder)
+    asked = checked(*images_and_labels(arrays, split, name), f"{split}_")
+    train = (
+        asked if split == "train" else checked(*images_and_labels(arrays, "train", name), "train_")
+    )
+    images, given = asked
+    if labels != "given":
+        given = other_labels(arrays, labels, name, split)
+        check_labels(given, len(images), f"human_labels_{labels}: ")
+    shift, mirror, _ = DATASETS.get(name, (_own_shift(size or min(images.shape[1:3])), False, None))
+    names, notes = named_classes(arrays, name), ()
+    if names is None:
+        numbers = numbers_in(train[1]) if like is None else np.unique(given)
+        given = numbered(
+            given,
+            numbers,
+            f"{split}_labels of {name}" if labels == "given" else f"the {labels} labels of {name}",
+        )
+        names, notes = (
+            [str(number) for number in numbers],
+            numbering_note(numbers) if like is None else (),
+        )
+    mean, std = (None, None) if like is not None else pixel_statistics(train[0])
+    found = from_arrays(
+        images,
+        given,
+        class_names=names,
+        name=set_name(name),
+        mean=mean,
+        std=std,
+        shift=shift,
+        mirror=mirror,
+        size=size,
+        device=device,
+        like=like,
+    )
+    return replace(found, source=str(name), split=split, notes=notes)
+
+
+def labels_of(name) -> tuple[np.ndarray, list | None]:
+    """The labels and paths of a training set as `load` would give them, reading no pixel.
+
+    (labels (n,) int64, paths or None).
+    """
+    known = known_before(name)
+    return known.labels, known.paths
+
+
+def _load_folder(name, split, size, labels, device, on_progress, like, classes):
+    if (split != "train" and like is None) or labels != "given":
+        raise ValueError(
+            f'a folder of images has the split "train" and the labels "given"; got {split!r} and {labels!r}: '
+            "load the folder of the other split like the training set, load(path, like=train)"
+        )
+    listing = list_folder(name, classes, like and like.class_names)
+    if like is not None:
+        size = size or _side(like)
+    pixels = read_pixels(listing, size, on_progress=on_progress)
+    images = from_arrays(
+        pixels,
+        listing.labels,
+        class_names=listing.class_names,
+        name=set_name(name),
+        size=size,
+        shift=_own_shift(min(pixels.shape[1:3])),
+        device=device,
+        like=like,
+    )
+    return replace(images, paths=listing.paths, source=str(name), notes=listing.notes)
+
+
+def _own_shift(pixels):
+    return (
+        pixels // 8
+    )  # CIFAR's share: 4 of 32. Mirroring is not for every set: digits and text would be spoilt
+
+
+def from_arrays(
+    images,
+    labels,
+    *,
+    class_names=None,
+    name="unnamed",
+    mean=None,
+    std=None,
+    shift=0,
+    mirror=False,
+    size=None,
+    device="auto",
+    like=None,
+) -> ImageSet:
+    """An ImageSet of your own arrays.
+
+    Parameters
+    ----------
+    images : (n, H, W) or (n, H, W, C) uint8.
+    labels : (n,) whole numbers.
+    class_names : in the order of the labels, from 0. Without them the classes are the numbers that
+        are there, in order.
+    name : of the set, for messages.
+    mean, std : (C,) in 0..1; default: of these pixels. Arrays of more than four channels need them,
+        as volumes look alike.
+    shift, mirror : the set's own augmentation.
+    size : resize to size x size pixels.
+    device : "auto" is a GPU if there is one, else the CPU.
+    like : the training set that this one goes with, as for load; labels without class_names are its
+        numbers.
+
+    Returns
+    -------
+    ImageSet.
+    """
+    known = mean if like is None else like.mean
+    images, labels = checked(images, labels, channels=None if known is None else len(known))
+    notes = ()
+    if class_names is None and like is None:
+        numbers = numbers_in(labels)
+        labels, notes = numbered(labels, numbers, "labels"), numbering_note(numbers)
+        class_names = [str(number) for number in numbers]
+    if class_names is not None:
+        check_range(labels, class_names)
+    if like is not None:
+        labels, class_names = classes_like(like.facts, labels, class_names, name), like.class_names
+        mean, std, shift, mirror, size = (
+            like.mean,
+            like.std,
+            like.shift,
+            like.mirror,
+            size or _side(like),
+        )
+        check_shape_like(like.name, like.images.shape, images.shape, size, name)
+    if mean is None:
+        mean, std = pixel_statistics(images)
+    device = auto_device(device)
+    pixels = torch.from_numpy(np.array(images, order="C")).permute(
+        0, 3, 1, 2
+    )  # a copy: the set stays as it is now
+    if size is not None and (size, size) != pixels.shape[2:]:
+        pixels = torch.cat(
+            [_resized(block, size) for block in pixels.split(1024)]
+        )  # not all as floats at once
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+    n = len(labels)
+    return ImageSet(
+        pixels.to(device),
+        torch.as_tensor(labels.astype(np.int64), device=device),
+        np.arange(n),
+        list(class_names),
+        n,
+        name,
+        tuple(mean),
+        tuple(std),
+        shift,
+        mirror,
+        notes=notes,
+    )
+
+
+def _side(like):
+    """The size that makes images as large as the training set's; None if those are not square."""
+    height, width = like.images.shape[2:]
+    return height if height == width else None
+
+
+def _resized(pixels, size):
+    resized = F.interpolate(pixels.float(), (size, size), mode="bilinear", antialias=True)
+    return resized.round().clamp(0, 255).to(torch.uint8)
