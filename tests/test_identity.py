@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from dpkit import scorers, storage
-from dpkit.experiments import exit_checks, stages, sweeps
+from dpkit.experiments import exit_checks, stages, sweep_plan, sweep_worker, sweeps
 from dpkit.experiments.parcels import pack
 from dpkit.experiments.trials import Trial, exits_of
 from dpkit.methods import catalog
@@ -541,7 +541,7 @@ def names(monkeypatch):
             cache="c",
             scored=(None, None, Path("score-of-it")),
         )
-        row = sweeps._cell(
+        row = sweep_plan.cell_of(
             trial, {"n": 10, "images": "pixels", "test": "test", "around": {"auto": AROUND}}
         )
         return [record, score, select, row.name, row.record]
@@ -641,7 +641,7 @@ def test_a_worker_with_another_method_makes_no_row(names, monkeypatch, tmp_path,
         catalog.METHODS, "mine", replace(catalog.METHODS["dual"], scorer=scorers.dyn_unc)
     )
     trial = replace(CELL, method="mine")
-    here["functions"] = sweeps._functions(trial)
+    here["functions"] = sweep_worker.functions_of(trial)
 
     def edited():
         monkeypatch.setitem(
@@ -652,7 +652,7 @@ def test_a_worker_with_another_method_makes_no_row(names, monkeypatch, tmp_path,
 
     edited()
     for stage in ("record", "score", "select", "retrain"):
-        found = sweeps._step(stage, pack(trial), None, str(tmp_path), "cpu", here)
+        found = sweep_worker.run_stage(stage, pack(trial), None, str(tmp_path), "cpu", here)
         assert (
             "has another mine or small_cnn than the process that asked" in found.reason
             and found.transient

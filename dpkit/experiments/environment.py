@@ -16,16 +16,26 @@ from dpkit.training.inference import resolve_precision
 from dpkit.training.recipe import Recipe
 
 
-def load_sets(dataset: str, num_samples: int = 0, device="auto") -> tuple[ImageSet, ImageSet]:
-    """(training images, test images) of a named set; the last two asked for are kept in memory."""
-    return _load_sets(dataset, num_samples, auto_device(device), os.environ.get("DPKIT_DATA"))
+def load_sets(
+    dataset: str | ImageSet, num_samples: int = 0, device="auto", test: ImageSet | None = None
+) -> tuple[ImageSet, ImageSet]:
+    """(training images, test images) of a named set, or of one that is given with its test set.
+
+    A subset counts as a set of its own, numbered from 0. num_samples: the first so many (0: all).
+    The last two asked for are kept in memory.
+    """
+    folder = os.environ.get("DPKIT_DATA")
+    return _load_sets(dataset, num_samples, auto_device(device), test, folder)
 
 
 @lru_cache(maxsize=2)
-def _load_sets(dataset, num_samples, device, _folder):
-    images, test = (
-        load(dataset, split=split, device=device, say=None) for split in ("train", "test")
-    )
+def _load_sets(dataset, num_samples, device, test, _folder):
+    if isinstance(dataset, str):
+        images, test = (
+            load(dataset, split=split, device=device, say=None) for split in ("train", "test")
+        )
+    else:
+        images, test = dataset.to(device).standalone(), test.to(device)
     return (images.first(num_samples) if num_samples else images), test
 
 

@@ -12,7 +12,8 @@
 
 Settings of a method stand under its name. A prune_ratio of 0 is the whole set. What a Recipe does
 not say is as suits the network. record_model, num_samples, snapshot_epoch, best_every, exits and
-exit_weights (one list each) are as in Trial. A list of such grids is all of their trials.
+exit_weights (one list each) are as in Trial. A list of such grids is all of their trials. In Python
+a dataset may be an ImageSet, {"dataset": images, "test": test_images, ...}.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,7 +34,7 @@ from dpkit.training.recipe import Recipe
 
 NEEDED = ("dataset", "method", "prune_ratio", "record", "retrain")
 AXES = "dataset model record_model num_samples seed retrain prune_ratio method".split()
-SINGLE = "record_epochs snapshot_epoch best_every exits exit_weights".split()
+SINGLE = "record_epochs snapshot_epoch best_every exits exit_weights test".split()
 
 
 def _listed(value) -> list:
@@ -70,6 +71,7 @@ class Grid:
     best_every: One = None
     exits: Any = None
     exit_weights: Any = None
+    test: Any = None
     retrain_at: Annotated[
         dict[Any, InstanceOf[Mapping]],
         Field(description="a table of settings for ratios, as in {0.9: {batch_size: 32}}"),
@@ -140,9 +142,13 @@ def _own(trial):
 
 
 def _names_twice(trials):
-    """Sentences for names that stand for two methods or networks: rows could not be told apart."""
+    """Sentences for names that stand for two sets, methods or networks: their rows would be alike."""
     found = {}
     for trial in trials:
+        images = trial.plain()
+        found.setdefault(("sets", trial.set_name), set()).add(
+            (images.get("fingerprint"), images.get("test"))
+        )
         found.setdefault(("methods", trial.how.name), set()).add(
             (trial.how.scorer, trial.how.selector)
         )

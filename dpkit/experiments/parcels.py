@@ -1,16 +1,20 @@
-"""A trial packed for a worker, with the methods and networks of one's own that it names."""
+"""A trial packed for a worker, with the methods, networks and image sets of one's own."""
 
+import copy
 import sys
 from contextlib import contextmanager
 
+from dpkit.data.image_set import ImageSet
+from dpkit.experiments.stored_sets import StoredSet
 from dpkit.methods.catalog import METHODS
 from dpkit.nets.builders import MODELS
 from dpkit.storage.identity import is_library
 
 
-def pack(trial) -> bytes:
+def pack(trial, sets=None) -> bytes:
     """The trial as bytes, functions that were typed in a notebook or a script included.
 
+    sets: what `store` returned for the trial's ImageSets: they are sent as that.
     ValueError if something of it cannot travel, such as a function that holds an open file.
     """
     import cloudpickle
@@ -22,16 +26,25 @@ def pack(trial) -> bytes:
         if model and isinstance(model, str):
             models[model] = MODELS[model]
     method = trial.how
+    sent = copy.copy(trial)  # not checked again: what stands for a set is none
+    vars(sent).update(
+        {name: sets[value] for name, value in own_sets(trial).items()} if sets else {}
+    )
     functions = [method.scorer, method.selector, *models.values(), trial.model, trial.record_model]
     try:
         with _by_value(functions):
-            return cloudpickle.dumps((trial, methods, models))
+            return cloudpickle.dumps((sent, methods, models))
     except Exception as error:  # whatever a function holds that pickle cannot take apart
         raise ValueError(
             f"{method.name} or its network cannot be sent to a worker: "
             f"{' '.join(str(error).split())}; let the function open files and devices when it is "
             "called, and hold none"
         ) from None
+
+
+def own_sets(trial) -> dict[str, ImageSet]:
+    """The image sets that the trial holds as objects, by the setting."""
+    return {name: value for name, value in vars(trial).items() if isinstance(value, ImageSet)}
 
 
 @contextmanager
@@ -42,6 +55,9 @@ def unpacked(parcel: bytes):
     trial, methods, models = cloudpickle.loads(
         parcel
     )  # made by `pack` in the process that asked, not read from a file
+    for name, value in vars(trial).items():
+        if isinstance(value, StoredSet):
+            vars(trial)[name] = value.load()
     before = [
         (table, name, table.get(name))
         for table, names in ((METHODS, methods), (MODELS, models))

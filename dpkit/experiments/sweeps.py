@@ -12,30 +12,18 @@ reach.
 import errno
 import json
 import math
-import socket
-import threading
 import time
 import uuid
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from dpkit import storage
-from dpkit.experiments import clusters, grids, results, stages, trials
-from dpkit.experiments.parcels import pack, unpacked
+from dpkit.experiments import clusters, grids, results
 from dpkit.experiments.progress import Clock, Line, Progress
-from dpkit.nets import builders
-from dpkit.nets.builders import model_name
+from dpkit.experiments.sweep_plan import cells_of, mistakes_of
+from dpkit.experiments.sweep_worker import Done, Failure, failure, run_stage
 from dpkit.records import keep_count
-from dpkit.storage.identity import identity
-
-TRANSIENT_ERRORS = (
-    "KilledWorker",
-    "MemoryError",
-    "OutOfMemoryError",
-    "OSError",
-    "CancelledError",
-)  # worth another try by themselves
 
 
 def sweep(
@@ -56,7 +44,8 @@ def sweep(
     Parameters
     ----------
     grid : a YAML file's path, a dict, a list of dicts or of Trials (see dpkit.experiments.grids).
-        Mistakes are refused, all at once, before the first training.
+        Mistakes are refused, all at once, before the first training. A dict's dataset may be an
+        ImageSet, with its test set as test.
     client : a distributed.Client of any Dask cluster; None: processes on this machine (workers,
         each with `threads`). A worker trains one network at a time; where workers declare a GPU
         resource, only they train.
@@ -64,8 +53,8 @@ def sweep(
         the same call goes on: rows that are there stay, and stages that are in the cache are not
         run again. Another grid over the same folder adds to it; the table is then that of the new
         grid.
-    cache : folder of the stages, reachable by all workers under this path; default
-        storage.cache_folder().
+    cache : folder of the stages, and of ImageSets that the grid holds, which so travel once;
+        reachable by all workers under this path; default storage.cache_folder().
     workers, threads : processes on this machine, and torch's threads in each.
     device : "auto" is a GPU if there is one, else the CPU.
     retry : also run those again that failed for a reason of their own, such as a loss that became
@@ -86,16 +75,15 @@ def sweep(
     nothing.
     """
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    cache = Path(cache or storage.cache_folder()).resolve()
     try:
         asked = grids.trials_of(grid)
     except grids.InvalidGrid as refused:
-        raise grids.InvalidGrid(
-            refused.mistakes + _facts_of(refused.trials, client, device)[1]
-        ) from None
-    cache = Path(cache or storage.cache_folder()).resolve()
+        more = mistakes_of(refused.trials, client, device, cache)
+        raise grids.InvalidGrid(refused.mistakes + more) from None
     out = Path(out or cache / "sweeps" / storage.key_hash([trial.plain() for trial in asked]))
     on_progress = on_progress or Line()
-    cells = _cells(asked, client, device)
+    cells = cells_of(asked, client, device, cache)
     _write(out, cells, cache)
     done = {
         cell.name: _failed(file)
@@ -107,169 +95,14 @@ def sweep(
     if todo:
         with clusters.connected(client, workers=workers, threads=threads, device=device) as own:
             suspects = _run(own, todo, out, cache, device, progress, on_progress, until)
-            for cell in (
-                suspects
-            ):  # one by one: who shared a worker with a trial that kills it is not to blame
+            # one by one: who shared a worker with a trial that kills it is not to blame
+            for cell in suspects:
                 _run(own, [cell], out, cache, device, progress, on_progress, until, alone=True)
     on_progress(progress, last=True)
     return results.results_table(out)
 
 
-@dataclass(frozen=True)
-class Done:
-    """A stage that a worker has run or found.   row: of the last stage, else None."""
-
-    row: dict | None
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a trial has no row.   transient: worth another try.   killed: its worker died."""
-
-    reason: str
-    transient: bool = False
-    killed: bool = False
-
-
-@dataclass
-class _Cell:
-    """A trial, the name of its row, and the names of the stages before it."""
-
-    trial: trials.Trial
-    name: str
-    record: str | None
-    num_samples: int
-    here: dict  # what a worker must find, or its row would be another's
-    parcel: bytes = b""  # the trial, as it is sent
-    versions: dict = field(default_factory=dict)
-
-
-# ---- before the first training -------------------------------------------------------------------
-
-
-def _cells(asked, client, device):
-    """The trials with their rows' names, which depend on the images and the kind of machine;
-    Refused if a set is unfit.
-    """
-    facts, mistakes = _facts_of(asked, client, device)
-    if mistakes:
-        raise grids.InvalidGrid(mistakes)
-    return [_cell(trial, facts[trial.dataset, trial.num_samples]) for trial in asked]
-
-
-def _facts_of(asked, client, device):
-    """({(dataset, num_samples): facts}, mistakes) of the sets of these trials."""
-    facts, mistakes, resources = {}, [], clusters.training_resources(client) if client else None
-    for trial in asked:
-        which = (trial.dataset, trial.num_samples)
-        if which not in facts:
-            found = (
-                client.submit(_facts, *which, device, pure=False, resources=resources).result()
-                if client
-                else _facts(*which, device)
-            )
-            facts[which] = found
-            mistakes += [found["mistake"]] if "mistake" in found else []
-        n = facts[which].get("n")
-        try:
-            _functions(trial)
-            if n:
-                for model in (trial.model, trial.watched):
-                    builders.check_pixels(model, *facts[which]["pixels"])
-            if n:
-                trial.how.check(trial.options, n, facts[which]["classes"], trial.prune_ratio)
-        except ValueError as error:
-            mistakes.append(str(error))
-        if n and keep_count(n, trial.prune_ratio) == 0:
-            mistakes.append(
-                f"prune_ratio {trial.prune_ratio} of {trial.dataset}'s {n} images leaves none to "
-                "train on"
-            )
-    return facts, mistakes
-
-
-def _facts(dataset, num_samples, device):
-    """What a trial's numbers depend on besides its settings, as the training machine sees it."""
-    from dpkit.training.loop import Recipe
-
-    try:
-        images, test = stages.load_sets(dataset, num_samples, device)
-    except (OSError, ValueError, RuntimeError) as error:
-        return {"mistake": f"the set {dataset} cannot be used: {error}"}
-    around = {
-        precision: stages.compute_environment(images, Recipe(precision=precision))
-        for precision in ("auto", "fp32", "bf16")
-    }
-    return {
-        "n": len(images),
-        "classes": images.num_classes,
-        "pixels": tuple(images.images.shape[2:]),
-        "images": images.fingerprint,
-        "test": test.fingerprint,
-        "around": around,
-    }
-
-
-def _cell(trial, facts):
-    method = trial.how
-    watched = method.evidence is not None
-    used = (
-        stages.VERSIONS
-        if watched
-        else {stage: stages.VERSIONS[stage] for stage in ("select", "retrain")}
-    )
-    seen = {
-        "images": facts["images"],
-        "around": facts["around"][trial.record.precision],
-        "version": stages.VERSIONS["record"],
-    }
-    record = {
-        name: getattr(trial, name) for name in ("record_epochs", "seed", "snapshot_epoch")
-    } | seen
-    functions = _functions(trial)
-    in_full = {
-        "options": method.options | trial.options,  # a changed default is another row
-        "reads": [method.evidence, *method.extras],
-    } | functions
-    exits = trials.exits_of(trial)
-    plain = {
-        name: value
-        for name, value in trial.plain().items()
-        if name not in ("exits", "exit_weights")
-    }
-    key = {
-        "trial": plain | exits | in_full,
-        "versions": used,
-        "images": facts["images"],
-        "test": facts["test"],
-        "around": facts["around"][trial.retrain.precision],
-    } | ({"record": seen} if watched else {})
-    name = storage.key_hash(key)
-    seen_by = functions.get("record_model", functions["model"])
-    shared = (
-        storage.key_hash(record | exits | {"recipe": trial.record.plain(), "model": seen_by})
-        if watched
-        else None
-    )
-    here = {
-        "images": facts["images"],
-        "test": facts["test"],
-        "around": facts["around"][trial.retrain.precision],
-        "functions": functions,
-    }
-    return _Cell(trial, name, shared, facts["n"], here, pack(trial), dict(used))
-
-
-def _functions(trial):
-    """What the trial's scorer, selector and network are, as this process has them."""
-    scorer, selector = trial.how.codes()
-    nets = {"model": trial.model} | (
-        {"record_model": trial.record_model} if trial.record_model else {}
-    )
-    return {"scorer": scorer, "selector": selector} | {
-        name: identity(builders.find_builder(model)) for name, model in nets.items()
-    }
+# ---- the folder ----------------------------------------------------------------------------------
 
 
 def _write(out, cells, cache):
@@ -356,7 +189,7 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
 
     def submit(stage, cell, before, name):
         return client.submit(
-            _step,
+            run_stage,
             stage,
             cell.parcel,
             before,
@@ -373,9 +206,8 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
         if cell.record:
             if cell.record not in records:
                 records[cell.record] = submit("record", cell, None, cell.record)
-            before = submit(
-                "score", cell, records[cell.record], cell.name
-            )  # a quick one: read, if another trial did it
+            # a quick one: read, if another trial did it
+            before = submit("score", cell, records[cell.record], cell.name)
         before = submit("select", cell, before, cell.name)
         rows[submit("retrain", cell, before, cell.name)] = cell
     waiting = as_completed([*records.values(), *rows], raise_errors=False)
@@ -400,9 +232,8 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
             progress.seconds_left = clock.left(workers)
             on_progress(progress)
     finally:
-        client.cancel(
-            [future for future in rows if not future.done()], force=True
-        )  # and with them what they waited for
+        # and with them what they waited for
+        client.cancel([future for future in rows if not future.done()], force=True)
     progress.running = 0
     return suspects
 
@@ -422,11 +253,9 @@ def _answer(future) -> Done | Failure:
         try:
             return future.result()
         except Exception as error:  # lost with its worker just now: run again, it is in the cache
-            return replace(_failure(error), transient=True, killed=True)
+            return replace(failure(error), transient=True, killed=True)
     error = future.exception() if future.status == "error" else None
-    return (
-        _failure(error) if error else Failure("cancelled: the cluster was closed", transient=True)
-    )
+    return failure(error) if error else Failure("cancelled: the cluster was closed", transient=True)
 
 
 def _busy(client):
@@ -458,65 +287,3 @@ def _write_row(out, cell, answer):
             f"could not write a row to {out} ({why}); free space, and the same sweep goes "
             "on: nothing that was trained is lost",
         ) from error
-
-
-# ---- on the workers ------------------------------------------------------------------------------
-
-# a worker may have many threads, but random state, thread counts and peak memory are the process's
-_ONE = threading.Lock()
-
-
-def _step(stage, parcel, before, cache, device, here) -> Done | Failure:
-    """One stage of a trial. Its mishap, or that of a stage before it, is handed on in words: it is
-    no other trial's.
-    """
-    if isinstance(before, Failure):
-        return before
-    begun = time.perf_counter()
-    try:
-        with _ONE, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "the subset of")  # the row's empty_classes says it
-            with unpacked(parcel) as trial:
-                row = _up_to(stage, trial, Path(cache), device, here)
-    except Exception as error:
-        return _failure(error)
-    return Done(row, time.perf_counter() - begun)
-
-
-def _up_to(stage, trial, cache, device, here):
-    """Do the stage, reading those before it from the cache; the row, if it is the last."""
-    images, test = stages.load_sets(trial.dataset, trial.num_samples, device)
-    functions = _functions(trial)
-    if functions != here["functions"]:
-        raise OSError(
-            f"the worker on {socket.gethostname()} has another {trial.how.name} or "
-            f"{model_name(trial.model)} than the process that asked: let it have the same Python, "
-            "the same dpkit and the same libraries"
-        )
-    found = {
-        "images": images.fingerprint,
-        "test": test.fingerprint,
-        "around": stages.compute_environment(images, trial.retrain),
-        "functions": functions,
-    }
-    if found != here:
-        other = ", ".join(name for name in here if found[name] != here[name])
-        raise OSError(
-            f"the worker on {socket.gethostname()} differs from the one that was asked first "
-            f"(other {other}): let all workers see the same data, and have the same kind of device "
-            "and the same torch"
-        )
-    run = trials.run_of(trial, images, test, cache=cache).until(stage)
-    return trials.finished(trial, run).row if run.result else None
-
-
-def _failure(error) -> Failure:
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    words = " ".join(str(error).split()) or type(error).__name__
-    if "KilledWorker" in kinds:
-        words = "the worker that ran it died, again and again: out of memory, or killed"
-    elif "OutOfMemoryError" in kinds:
-        words = f"the GPU's memory did not suffice: {words.split('. ')[0]}"
-    elif not isinstance(error, (ValueError, FloatingPointError, OSError)):
-        words = f"{type(error).__name__}: {words}"
-    return Failure(words, not kinds.isdisjoint(TRANSIENT_ERRORS), "KilledWorker" in kinds)

@@ -10,10 +10,12 @@ import numpy as np
 from pydantic import Field, InstanceOf, field_validator
 
 from dpkit import storage
+from dpkit.data.image_set import ImageSet
 from dpkit.experiments import exit_checks, stages
 from dpkit.experiments.costs import Cost
 from dpkit.experiments.environment import load_sets
 from dpkit.experiments.pipeline import STAGES, Run
+from dpkit.experiments.stored_sets import check_sets
 from dpkit.methods.catalog import find_method
 from dpkit.methods.method import Method, options_in_words
 from dpkit.methods.rehearsal import rehearse
@@ -33,6 +35,8 @@ _FIRST = (
 ).split()
 
 
+Images = Annotated[str | InstanceOf[ImageSet], Field(description="a name or an ImageSet")]
+TestImages = Annotated[InstanceOf[ImageSet] | None, Field(description="an ImageSet")]
 Named = Annotated[
     str | InstanceOf[Method], known_to(find_method), Field(description="a name or a Method")
 ]
@@ -52,7 +56,8 @@ class Trial:
 
     Parameters
     ----------
-    dataset : what load takes.
+    dataset : what load takes, or an ImageSet of your own, then with its test set. A subset counts
+        as a set of its own: sample i of the trial is its i-th image.
     method : the name of a method in METHODS, or a Method of your own.
     prune_ratio : the fraction REMOVED, in [0, 1).
     seed : of recording, selection and retraining, all different draws.
@@ -74,9 +79,10 @@ class Trial:
         CIFAR-100.
     record_model : the network that is watched, where it is another than the one that is retrained
         ("": the same).
+    test : the test set of a dataset that is given as an ImageSet.
     """
 
-    dataset: Annotated[str, Field(description="a name")]
+    dataset: Images
     method: Named
     prune_ratio: Ratio
     seed: Whole
@@ -91,6 +97,7 @@ class Trial:
     best_every: Whole = 0
     options: dict = field(default_factory=dict)
     record_model: Network = ""
+    test: TestImages = None
 
     @field_validator("record")
     @classmethod
@@ -120,7 +127,7 @@ class Trial:
         if "method" not in fine:
             return options
         method = find_method(fine["method"])
-        options = method.of_set.get(fine.get("dataset"), {}) | options
+        options = method.of_set.get(_plain(fine.get("dataset")), {}) | options
         names = [name for part in method.option_names for name in part]
         if others := [str(name) for name in options if name not in names]:
             raise ValueError(unknown(f"{method.name} has no setting", others, names))
@@ -146,10 +153,22 @@ class Trial:
             exit_checks.check_exits(method, watched, fine["exits"], fine["exit_weights"])
         return record_model
 
+    @field_validator("test")
+    @classmethod
+    def _suits_dataset(cls, test, info):
+        if "dataset" in info.data:
+            check_sets(info.data["dataset"], test)
+        return test
+
     @property
     def how(self) -> Method:
         """The method itself."""
         return find_method(self.method)
+
+    @property
+    def set_name(self) -> str:
+        """What the set is called in rows."""
+        return _plain(self.dataset)
 
     @property
     def watched(self) -> str | Callable:
@@ -158,15 +177,18 @@ class Trial:
 
     def plain(self) -> dict:
         """As a dict of plain values, for keys and files; settings that came after 0.7 only where
-        they differ from the default, so that keys stay.
+        they differ from the default, so that keys stay. Of an ImageSet its name and fingerprint.
         """
-        return {name: _plain(value) for name, value in told(self, always=_FIRST).items()}
+        found = {name: _plain(value) for name, value in told(self, always=_FIRST).items()}
+        if not isinstance(self.dataset, str):
+            found |= {"fingerprint": self.dataset.fingerprint, "test": self.test.fingerprint}
+        return found
 
 
 def _plain(value):
     if isinstance(value, Recipe):
         return value.plain()
-    if isinstance(value, Method):
+    if isinstance(value, (Method, ImageSet)):
         return value.name
     return model_name(value) if callable(value) else value
 
@@ -201,7 +223,7 @@ def run_trial(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> dict
     from_cache says whether the retraining was an earlier run's. accuracy, in [0, 1], is on the test
     set after the LAST step. scores and selection name the stages in the cache that hold them ("":
     no score). code is there if the method or the network is not dpkit's own: their names, and a
-    hash of what they do.
+    hash of what they do; fingerprint is there if the set was given as an ImageSet: its own.
     """
     return outcome_of(trial, cache=cache, device=device, on_epoch=on_epoch).row
 
@@ -210,7 +232,8 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> Out
     """As run_trial, with the scores and the selection beside the row: what a published table
     needs.
     """
-    run = run_of(trial, *load_sets(trial.dataset, trial.num_samples, device), cache=cache)
+    sets = load_sets(trial.dataset, trial.num_samples, device, trial.test)
+    run = run_of(trial, *sets, cache=cache)
     run.on_epoch = on_epoch
     return finished(trial, run.until("retrain"))
 
@@ -253,7 +276,8 @@ def finished(trial: Trial, run: Run) -> Outcome:
     """The outcome of a trial whose stages have run."""
     images, selection, result = run.images, run.selection, run.result
     row = {
-        "dataset": trial.dataset,
+        "dataset": trial.set_name,
+        **({} if isinstance(trial.dataset, str) else {"fingerprint": trial.dataset.fingerprint}),
         "num_samples": len(images),
         "model": model_name(trial.model),
         "method": trial.how.name,

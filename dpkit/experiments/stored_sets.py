@@ -1,0 +1,113 @@
+"""Image sets given as objects: each travels to the workers once, as a folder of the cache.
+
+<cache>/set-<hash of the fingerprint>/   pixels, labels and ids as .npy files with their SHA-256
+Tasks hold where that is, and what else is known of the set; workers map the files into memory.
+"""
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dpkit import storage
+from dpkit.data.image_set import ImageSet
+from dpkit.records.set_facts import check_fits
+
+KIND, SCHEMA = "ImageSet", 1
+
+
+def check_sets(dataset: str | ImageSet, test: ImageSet | None) -> None:
+    """ValueError unless `test` is what `dataset` needs: none for a name, a fitting set for a set."""
+    if isinstance(dataset, str):
+        if test is not None:
+            raise ValueError(
+                f"test goes with a set given as an ImageSet, and the name {dataset!r} brings its "
+                f"own test set: leave test out, or give dataset=load({dataset!r})"
+            )
+        return
+    if test is None:
+        raise ValueError(
+            f"the set {dataset.name} is given as an ImageSet, and accuracy is measured on a test "
+            "set: give one too, test=from_arrays(images, labels, like=dataset) or test=load(path, "
+            "like=dataset)"
+        )
+    for what, images in (("dataset", dataset), ("test", test)):
+        if len(images) == 0:
+            raise ValueError(f"{what} must hold at least one image; {images.name} holds none")
+    check_fits(dataset.facts, test.facts, "test")
+    if dataset.images.shape[2:] != test.images.shape[2:]:
+        trained, tested = ("x".join(map(str, s.images.shape[:1:-1])) for s in (dataset, test))
+        raise ValueError(
+            f"test must have images as large as those of {dataset.name}, {trained} pixels; got "
+            f"{tested}: load it with like=dataset"
+        )
+
+
+@dataclass(frozen=True)
+class StoredSet:
+    """An ImageSet as it is sent: where its arrays lie, and the rest of it, pickled."""
+
+    folder: Path
+    rest: bytes
+
+    def load(self) -> ImageSet:
+        """The set, read and held against its hashes once per process; OSError if it is not whole."""
+        return _loaded(self)
+
+
+def store(sets: Iterable[ImageSet], cache) -> dict[ImageSet, StoredSet]:
+    """Write each set into the cache, unless it lies there whole; how each is sent.
+
+    ValueError for a set whose arrays were changed since its fingerprint was taken.
+    """
+    return {images: _stored(images, Path(cache).resolve()) for images in dict.fromkeys(sets)}
+
+
+def _stored(images, cache):
+    import cloudpickle
+
+    if replace(images).fingerprint != images.fingerprint:
+        raise ValueError(
+            f"the set {images.name} was changed in place after it was first used, and what was "
+            "computed from it is another set's: make a new one, dataclasses.replace(images)"
+        )
+    folder = cache / f"set-{storage.key_hash(images.fingerprint)}"
+    with storage.locked(folder):
+        try:
+            storage.load_arrays(folder, kind=KIND, schema=SCHEMA)
+        except (OSError, ValueError):  # not there, or damaged since
+            shutil.rmtree(folder, ignore_errors=True)
+            arrays = {
+                "images": images.images.permute(0, 2, 3, 1).contiguous().cpu().numpy(),
+                "labels": images.labels.cpu().numpy(),
+                "ids": images.ids,
+            }
+            about = {"name": images.name, "fingerprint": images.fingerprint}
+            storage.save_arrays(folder, kind=KIND, schema=SCHEMA, arrays=arrays, params=about)
+    rest = replace(images, images=None, labels=None, ids=None, paths=None)
+    return StoredSet(folder, cloudpickle.dumps(rest))
+
+
+@lru_cache(maxsize=4)
+def _loaded(stored):
+    import cloudpickle
+
+    try:
+        storage.load_arrays(stored.folder, kind=KIND, schema=SCHEMA)
+    except ValueError as damaged:  # the next sweep writes it again
+        raise OSError(str(damaged)) from None
+    # mapped anew so that torch may have them: writing to them reaches no file
+    pixels, labels, ids = (
+        np.load(stored.folder / f"{name}.npy", mmap_mode="c")
+        for name in ("images", "labels", "ids")
+    )
+    return replace(
+        cloudpickle.loads(stored.rest),  # made by `store` in the process that asked
+        images=torch.from_numpy(pixels).permute(0, 3, 1, 2),
+        labels=torch.from_numpy(labels),
+        ids=np.array(ids),
+    )

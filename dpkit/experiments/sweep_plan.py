@@ -1,0 +1,141 @@
+"""Before a sweep's first training: what is unfit is refused, and each trial's row has its name."""
+
+from dataclasses import dataclass, field
+
+from dpkit import storage
+from dpkit.experiments import clusters, grids, stages, trials
+from dpkit.experiments.parcels import own_sets, pack
+from dpkit.experiments.stored_sets import store
+from dpkit.experiments.sweep_worker import facts_of, functions_of
+from dpkit.nets import builders
+from dpkit.records import keep_count
+
+
+@dataclass
+class Cell:
+    """A trial, the name of its row, and the names of the stages before it."""
+
+    trial: trials.Trial
+    name: str
+    record: str | None
+    num_samples: int
+    here: dict  # what a worker must find, or its row would be another's
+    parcel: bytes = b""  # the trial, as it is sent
+    versions: dict = field(default_factory=dict)
+
+
+def cells_of(asked, client, device, cache) -> list[Cell]:
+    """The trials with their rows' names, which depend on the images and the kind of machine.
+
+    InvalidGrid if a set is unfit, or a trial does not suit it.
+    """
+    facts, mistakes = _looked_at(asked, client, device, cache)
+    if mistakes:
+        raise grids.InvalidGrid(mistakes)
+    sets = _stored(asked, cache)
+    return [cell_of(trial, facts[_set_of(trial)], sets) for trial in asked]
+
+
+def mistakes_of(asked, client, device, cache) -> list[str]:
+    """A sentence for each set that is unfit, and each trial that does not suit its set."""
+    return _looked_at(asked, client, device, cache)[1]
+
+
+def _looked_at(asked, client, device, cache):
+    """({set: its facts}, mistakes) of these trials; on a cluster a worker looks at the sets."""
+    sets = _stored(asked, cache) if client else {}
+    resources = clusters.training_resources(client) if client else None
+    facts, mistakes = {}, []
+    for trial in asked:
+        which = _set_of(trial)
+        if which not in facts:
+            sent = [sets.get(part, part) for part in which]
+            facts[which] = (
+                client.submit(facts_of, *sent, device, pure=False, resources=resources).result()
+                if client
+                else facts_of(*which, device)
+            )
+            if "mistake" in facts[which]:
+                mistakes.append(
+                    f"the set {trial.set_name} cannot be used: {facts[which]['mistake']}"
+                )
+        mistakes += _mistakes_in(trial, facts[which])
+    return facts, mistakes
+
+
+def _mistakes_in(trial, facts) -> list[str]:
+    """Why the trial's functions cannot be known, or do not suit a set with these facts."""
+    mistakes, n = [], facts.get("n")
+    try:
+        functions_of(trial)
+        if n:
+            for model in (trial.model, trial.watched):
+                builders.check_pixels(model, *facts["pixels"])
+            trial.how.check(trial.options, n, facts["classes"], trial.prune_ratio)
+    except ValueError as error:
+        mistakes.append(str(error))
+    if n and keep_count(n, trial.prune_ratio) == 0:
+        mistakes.append(
+            f"prune_ratio {trial.prune_ratio} of {trial.set_name}'s {n} images leaves none to "
+            "train on"
+        )
+    return mistakes
+
+
+def _set_of(trial) -> tuple:
+    return trial.dataset, trial.num_samples, trial.test
+
+
+def _stored(asked, cache) -> dict:
+    return store((images for trial in asked for images in own_sets(trial).values()), cache)
+
+
+def cell_of(trial, facts, sets=None) -> Cell:
+    """The trial with the name of its row. sets: what `store` returned for its image sets."""
+    method = trial.how
+    watched = method.evidence is not None
+    used = (
+        stages.VERSIONS
+        if watched
+        else {stage: stages.VERSIONS[stage] for stage in ("select", "retrain")}
+    )
+    seen = {
+        "images": facts["images"],
+        "around": facts["around"][trial.record.precision],
+        "version": stages.VERSIONS["record"],
+    }
+    record = {
+        name: getattr(trial, name) for name in ("record_epochs", "seed", "snapshot_epoch")
+    } | seen
+    functions = functions_of(trial)
+    in_full = {
+        "options": method.options | trial.options,  # a changed default is another row
+        "reads": [method.evidence, *method.extras],
+    } | functions
+    exits = trials.exits_of(trial)
+    plain = {
+        name: value
+        for name, value in trial.plain().items()
+        if name not in ("exits", "exit_weights")
+    }
+    key = {
+        "trial": plain | exits | in_full,
+        "versions": used,
+        "images": facts["images"],
+        "test": facts["test"],
+        "around": facts["around"][trial.retrain.precision],
+    } | ({"record": seen} if watched else {})
+    name = storage.key_hash(key)
+    seen_by = functions.get("record_model", functions["model"])
+    shared = (
+        storage.key_hash(record | exits | {"recipe": trial.record.plain(), "model": seen_by})
+        if watched
+        else None
+    )
+    here = {
+        "images": facts["images"],
+        "test": facts["test"],
+        "around": facts["around"][trial.retrain.precision],
+        "functions": functions,
+    }
+    return Cell(trial, name, shared, facts["n"], here, pack(trial, sets), dict(used))
