@@ -11,7 +11,7 @@ import torch
 import dpkit
 from dpkit import Recipe, Trial, run_trial
 from dpkit.data import from_arrays, load
-from dpkit.experiments import clusters, grids, stages, stored_sets
+from dpkit.experiments import clusters, grids, stages, stored_sets, trials
 from dpkit.experiments.grids import InvalidGrid
 from dpkit.experiments.parcels import pack, unpacked
 
@@ -141,6 +141,84 @@ class Mine(ImageSet):
     mine = space["Mine"](**{name: getattr(sets["dataset"], name) for name in FIELDS})
     (row,) = swept(GRID | sets | {"dataset": mine, "method": "random"}, tmp_path, client=cluster)
     assert row["fingerprint"] == mine.fingerprint
+
+
+# ---- prune ---------------------------------------------------------------------------------------
+
+
+def pruned(data, tmp_path, name="pruned", **more):
+    settings = {"method": "dual", "prune_ratio": 0.5, "epochs": 10, "recipe": RECIPES["record"]}
+    settings |= {"cache": tmp_path / "cache", "device": "cpu", "say": lambda line: None}
+    return dpkit.prune(data, tmp_path / name, **settings | more)
+
+
+def test_prune_takes_it_and_keeps_what_a_trial_keeps(tmp_path, sets, monkeypatch):
+    outcome = trials.outcome_of(trial(sets), cache=tmp_path / "cache", device="cpu")
+    monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("a training was started"))
+    done = pruned(sets["dataset"], tmp_path)
+    assert dpkit.read_kept(tmp_path / "pruned")[0].tolist() == outcome.selection.kept.tolist()
+    assert done["set"] == "stripes" and done["request"]["data"] == sets["dataset"].fingerprint
+    again = []
+    pruned(sets["dataset"], tmp_path, say=again.append)
+    assert again[-1].endswith("holds this very run; nothing to do")
+
+
+@pytest.fixture(scope="module")
+def part(sets):
+    """Every second pair of the set, the last one first."""
+    return sets["dataset"].subset(np.arange(60)[::-1][np.arange(60) % 4 < 2])
+
+
+def test_prune_of_a_subset_keeps_the_numbers_of_the_whole_set(tmp_path, sets, part):
+    part = replace(part, paths=[f"{i}.png" for i in part.ids])
+    done = pruned(part, tmp_path)
+    kept, paths = dpkit.read_kept(tmp_path / "pruned")
+    outcome = trials.outcome_of(trial(sets | {"dataset": part}), cache=tmp_path / "cache")
+    assert kept.tolist() == sorted(part.ids[outcome.selection.kept].tolist())
+    assert paths == [f"{i}.png" for i in kept]
+    assert (done["keep"], done["num_samples"], done["no_record"]) == (15, 60, 30)
+    scores = dpkit.Scores.load(tmp_path / "pruned" / "scores").values
+    assert np.flatnonzero(np.isfinite(scores)).tolist() == sorted(part.ids.tolist())
+    assert scores[part.ids].tolist() == outcome.scores.values.tolist()
+
+
+def test_prune_of_a_subset_reads_the_record_of_the_whole_set(tmp_path, sets, part):
+    given = sets["dataset"].labels.numpy()
+    prob = np.random.default_rng(0).random((60, 10))
+    prob[part.ids[0]] = np.nan  # held out from that training
+    dynamics = dpkit.TrainingDynamics(prob, prob - 0.5, prob > 0.5, given)
+    dynamics.save(tmp_path / "record")
+    done = pruned(part, tmp_path, dynamics=tmp_path / "record")
+    rows = np.sort(part.ids[1:])
+    scores = dpkit.dual(
+        dpkit.TrainingDynamics(*(a[rows] for a in (prob, prob - 0.5, prob > 0.5, given)))
+    ).values
+    expected = np.sort(rows[np.argsort(-scores)[: done["keep"]]])
+    assert done["keep"] == 14 and done["no_record"] == 31
+    assert dpkit.read_kept(tmp_path / "pruned")[0].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("data", "more", "message"),
+    [
+        (np.zeros((4, 8, 8)), {}, "data must be a name, a path or an ImageSet; got ndarray"),
+        (made(8), {"size": 4}, "size must be left out, as the set stripes is loaded"),
+        (made(8), {"size": 9, "classes": ["a"]}, "size and classes must be left out"),
+        (replace(made(8), labels=torch.zeros(8).long()), {}, "stripes must hold at least two"),
+        (made(8), {"prune_ratio": 0.99}, "prune_ratio 0.99 would keep none of 8 samples"),
+    ],
+)
+def test_prune_refuses_what_is_wrong(tmp_path, data, more, message):
+    with pytest.raises(ValueError, match=message):
+        pruned(data, tmp_path, **more)
+    assert not (tmp_path / "pruned").exists()
+
+
+def test_the_folder_of_a_sets_files_is_not_written_into(tmp_path, sets):
+    (tmp_path / "photos").mkdir()
+    images = replace(sets["dataset"], source=str(tmp_path / "photos"))
+    with pytest.raises(FileExistsError, match="must lie apart"):
+        pruned(images, tmp_path, "photos/out")
 
 
 # ---- how it travels ------------------------------------------------------------------------------

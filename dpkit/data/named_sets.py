@@ -5,6 +5,7 @@ The format is told in dpkit.data; folders of image files are read in dpkit.image
 here knows of tensors or devices.
 """
 
+import os
 import shutil
 import zipfile
 import zlib
@@ -38,7 +39,9 @@ _TORCHVISION = {"fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100
 
 
 def set_name(name) -> str:
-    """What a set is called in rows and files: a path's last part, without .npz."""
+    """What a set is called in rows and files: a path's last part, without .npz; an ImageSet's name."""
+    if not isinstance(name, (str, os.PathLike)):
+        return name.name
     return name if name in DATASETS else Path(name).resolve().name.removesuffix(".npz")
 
 

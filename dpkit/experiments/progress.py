@@ -26,7 +26,7 @@ class Progress:
             ""
             if self.done == self.total
             else "  time left: "
-            + ("not known yet" if self.seconds_left is None else _clock(self.seconds_left))
+            + ("not known yet" if self.seconds_left is None else duration(self.seconds_left))
         )
         return f"{self.done}/{self.total} done, {self.running} running, {self.failed} failed{left}"
 
@@ -84,7 +84,8 @@ class Clock:
         return (self.records * mean[0] + self.rows * mean[1]) / workers
 
 
-def _clock(seconds):
+def duration(seconds) -> str:
+    """ "1 h 05 min", "2 min 10 s" or "40 s"."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return (

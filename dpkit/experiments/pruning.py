@@ -12,29 +12,25 @@ manifest.json  what was asked, what came, and with which versions
 import hashlib
 import json
 import os
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from dpkit import plots, storage
-from dpkit.data.image_set import ImageSet
-from dpkit.data.loading import load
-from dpkit.data.named_sets import known_before, set_name
-from dpkit.experiments.costs import Cost
+from dpkit import storage
+from dpkit.data.named_sets import set_name
+from dpkit.experiments import pruning_folder, pruning_source
 from dpkit.experiments.exit_checks import check_exits
 from dpkit.experiments.pipeline import Run
-from dpkit.experiments.stages import VERSIONS, Evidence, own_code, record_location
+from dpkit.experiments.progress import duration
+from dpkit.experiments.stages import VERSIONS, own_code, record_location
 from dpkit.methods.catalog import find_method
+from dpkit.methods.method import Method
 from dpkit.methods.rehearsal import rehearse
 from dpkit.nets import builders
-from dpkit.records import Scores, Selection, TrainingDynamics, keep_count, kept_list
-from dpkit.storage.provenance import machine, versions
+from dpkit.records import keep_count
 from dpkit.training.inference import resolve_precision
 from dpkit.training.recipe import recipe_for
-
-KIND = "Pruning"
 
 
 def prune(
@@ -63,7 +59,8 @@ def prune(
     Parameters
     ----------
     data : what dpkit.load takes: a name, an .npz, or a folder of class folders (then perhaps with
-        size=64).
+        size=64); or an ImageSet. Of a subset the numbers in kept.txt and the selection are those of
+        the whole set, and scores of the other samples are -inf.
     out : the folder to write.
     method, options : of the catalog, and its settings, e.g. {"c_d": 4.0}.
     prune_ratio : the fraction REMOVED, in [0, 1).
@@ -76,7 +73,7 @@ def prune(
         set, and scores of samples without a record are -inf.
     seed : of the watched training and the selection.
     epochs, recipe, model : of the watched training.
-    size : resize to size x size pixels.
+    size, classes : as load takes them: pixels to resize to, and names of a folder's class folders.
     mirror : mirror images left-right at random while training, for sets where that changes no
         class.
     exits : stages of the network after which it has early exits, for a method that reads them
@@ -86,7 +83,6 @@ def prune(
     cache : folder for finished stages; default storage.cache_folder().
     device : "auto" is a GPU if there is one, else the CPU.
     say : called with what the set is, before anything is trained, and with each line of progress.
-    classes : names of a folder's class folders, as load takes them.
 
     Returns
     -------
@@ -96,9 +92,9 @@ def prune(
     ------
     ValueError, or FileExistsError if `out` is taken. Nothing is written if something is wrong.
     """
+    pruning_source.check_given(data, size, classes)
     out, method = Path(os.path.abspath(out)), find_method(method)
     options = method.of_set.get(set_name(data), {}) | dict(options or {})
-    recorded = dynamics is None and method.evidence is not None
     keep_count(1, prune_ratio)
     training = {
         "model": model,
@@ -106,94 +102,102 @@ def prune(
         "epochs": epochs,
         "exits": tuple(exits) if "exits" in method.reads else (),
     }
-    _check_settings(method, options, prune_ratio, seed, training, recorded)
-    _check_free(out, data, overwrite)
-    advice = method.advice and method.advice(options)
-    if advice:
+    choice = _Choice(method, options, prune_ratio, seed)
+    recorded = dynamics is None and method.evidence is not None
+    choice.check_before(training if recorded else None)
+    pruning_folder.check_free(out, data, overwrite)
+    if advice := method.advice and method.advice(options):
         say(advice)
     if recorded:
-        images = _loaded(data, size, mirror, device, classes, say)
-        builders.check_pixels(model, *images.images.shape[2:])
-        method.check(options, len(images), images.num_classes, prune_ratio)
-        source = _Source(images.labels.cpu().numpy(), images.paths, images.class_names, images)
+        loading = {"size": size, "mirror": mirror, "classes": classes, "device": device}
+        source = pruning_source.with_pixels(data, **loading, say=say)
     else:
-        source = _unloaded(data, classes, dynamics, method, say)
-        if source.evidence:
-            length = source.evidence.dynamics.num_epochs
-            rehearse(method, options, epochs=length, prune_ratio=prune_ratio)
-    request = {
-        "method": method.name,
-        "prune_ratio": prune_ratio,
-        "options": method.options | options,
-        "seed": seed,
-        "version": VERSIONS,
-    } | _request_of(source, training)
+        source = pruning_source.without_pixels(data, classes, dynamics, method, say)
+    choice.check_with(source, model)
+    request = choice.request() | _request_of(source, training)
     code = own_code(method, model if recorded else None)
     request |= {"code": code} if code else {}
-    keep = keep_count(len(source.candidates), prune_ratio)
-    if keep == 0:
-        raise ValueError(
-            f"prune_ratio {prune_ratio:g} would keep none of {len(source.candidates):,} samples: "
-            "choose a smaller one"
-        )
-    if _finished(out, request, overwrite):
+    if pruning_folder.is_finished(out, request, overwrite):
         say(f"{out} holds this very run; nothing to do")
         return json.loads((out / "manifest.json").read_text())
-    run = Run(
-        method=method,
-        options=options,
-        keep=keep,
-        seed=seed,
-        labels=source.labels[source.candidates],
-        cache=Path(cache or storage.cache_folder()),
-        images=source.images,
-        evidence=_of(source.evidence, source.candidates),
-    )
+    run = choice.run(source, Path(cache or storage.cache_folder()))
     if recorded:
         _record(run, training, say)
-        source = replace(source, evidence=run.evidence)
-    held_out = len(source.labels) - len(source.candidates)
-    if held_out:
-        say(
-            f"{held_out:,} of {len(source.labels):,} samples have no record: the choice is among "
-            f"the other {len(source.candidates):,}"
-        )
+    _say_held_out(source, say)
     run.until("select")
-    title = f"{set_name(data)}: {method.name}, {100 * prune_ratio:g} % pruned"
-    return _write(out, run, source, {"request": request, "set": set_name(data)}, title, say)
+    if note := method.note(source.in_the_set(None, run.selection)[1]):
+        say(note)
+    manifest = pruning_folder.write(out, run, source, request, set_name(data))
+    _say_kept(manifest, source, out / "kept.txt", say)
+    return manifest
 
 
-@dataclass(frozen=True, eq=False)
-class _Source:
-    """What is pruned: labels (n,), paths and class_names where there are files; the images, if a
-    training is recorded here; else the evidence from elsewhere and what the manifest says of it.
-    """
+@dataclass(frozen=True)
+class _Choice:
+    """How samples are chosen."""
 
-    labels: np.ndarray
-    paths: list | None
-    class_names: list
-    images: ImageSet | None = None
-    evidence: Evidence | None = None
-    origin: dict | None = None
+    method: Method
+    options: dict
+    prune_ratio: float
+    seed: int
 
-    @property
-    def candidates(self) -> np.ndarray:
-        """Rows that can be kept: all, or those that the given record has."""
-        if self.images is not None or self.evidence is None:
-            return np.arange(len(self.labels))
-        return np.flatnonzero(self.evidence.dynamics.trained())
+    def request(self) -> dict:
+        """All of it, for the manifest."""
+        return {
+            "method": self.method.name,
+            "prune_ratio": self.prune_ratio,
+            "options": self.method.options | self.options,
+            "seed": self.seed,
+            "version": VERSIONS,
+        }
 
+    def check_before(self, training) -> None:
+        """ValueError for settings that would be refused after the training, or lead nowhere.
 
-def _unloaded(data, classes, dynamics, method, say) -> _Source:
-    """The source without its pixels: of a method that looks at nothing, or at a record from
-    elsewhere.
-    """
-    known = known_before(data, classes)
-    say(known.describe(data))
-    evidence, origin = (
-        (None, None) if dynamics is None else _recorded_elsewhere(dynamics, known, data, method)
-    )
-    return _Source(known.labels, known.paths, known.class_names, None, evidence, origin)
+        training: None where nothing is trained; a record that is given is judged once it is read.
+        """
+        seed = self.seed
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise ValueError(f"seed must be a whole number from 0; got {seed!r}")
+        if training is None:
+            if not self.method.reads:
+                self._rehearse(epochs=1)
+            return
+        epochs, recipe, exits = (training[name] for name in ("epochs", "recipe", "exits"))
+        check_exits(self.method, training["model"], exits, ())
+        if not (recipe.budget == "epochs" and 1 <= epochs <= recipe.epochs):
+            raise ValueError(f"epochs must be 1..{recipe.epochs} (the recipe's); got {epochs}")
+        self._rehearse(epochs=epochs, exits=len(exits))
+
+    def check_with(self, source, model) -> None:
+        """ValueError if this set does not suit the network, the method or the ratio."""
+        if source.images is not None:
+            images = source.images
+            builders.check_pixels(model, *images.images.shape[2:])
+            self.method.check(self.options, len(images), images.num_classes, self.prune_ratio)
+        elif source.evidence is not None:
+            self._rehearse(epochs=source.evidence.dynamics.num_epochs)
+        if keep_count(len(source.candidates), self.prune_ratio) == 0:
+            raise ValueError(
+                f"prune_ratio {self.prune_ratio:g} would keep none of {len(source.candidates):,} "
+                "samples: choose a smaller one"
+            )
+
+    def run(self, source, cache) -> Run:
+        """The stages, still to be run, over the candidates of the source."""
+        return Run(
+            method=self.method,
+            options=self.options,
+            keep=keep_count(len(source.candidates), self.prune_ratio),
+            seed=self.seed,
+            labels=source.labels[source.candidates],
+            cache=cache,
+            images=source.images,
+            evidence=source.candidates_evidence,
+        )
+
+    def _rehearse(self, **record):
+        rehearse(self.method, self.options, prune_ratio=self.prune_ratio, **record)
 
 
 def _request_of(source, training) -> dict:
@@ -219,102 +223,25 @@ def _request_of(source, training) -> dict:
     return found
 
 
-def _write(out, run, source, manifest, title, say) -> dict:
-    """Write the folder, whole or not at all, and tell what a user should know of the choice."""
-    n = len(source.labels)
-    scores, selection = _in_the_set(run.scores, run.selection, source.candidates, n)
-    note = run.method.note(selection)
-    if note:
-        say(note)
-    kept = selection.kept
-    lost = [int(c) for c in np.setdiff1d(source.labels, source.labels[kept])]
-    device = "cpu" if source.images is None else str(source.images.device)
-    origin = source.origin
-    if source.images is not None:
-        origin = source.evidence.dynamics.params | {"folder": str(source.evidence.folder)}
-    manifest = {
-        "kind": KIND,
-        "schema": 1,
-        **manifest,
-        "num_samples": n,
-        "keep": len(kept),
-        "no_record": n - len(source.candidates),
-        "record": origin,
-        "lost_classes": lost,
-        "machine": machine(device),
-        "versions": versions(),
-        "record_seconds": source.evidence.cost.seconds if source.evidence else 0.0,
-    }
-    with storage.whole_folder(out, kind=KIND) as part:
-        with storage.whole_file(part / kept_list.NAME) as file:
-            kept_list.write_kept(file, kept, source.paths)
-        selection.save(part / "selection")
-        if scores is not None:
-            scores.save(part / "scores")
-        if run.evidence:
-            _draw_moon(run.evidence.dynamics, run.selection, title, part)
-        manifest["sha256"] = {
-            str(file.relative_to(part)): storage.file_hash(file)
-            for file in sorted(part.rglob("*"))
-            if file.is_file()
-        }
-        storage.write_json(part / "manifest.json", manifest)
-    say(f"kept {len(kept):,} of {n:,} samples: {out / 'kept.txt'}")
-    if lost:
-        gone = ", ".join(str(source.class_names[c]) for c in lost)
-        recorded = np.isin(lost, source.labels[source.candidates]).all()
-        unseen = "" if recorded else ", or record a training on samples of all classes"
+def _say_held_out(source, say):
+    held_out = len(source.labels) - len(source.candidates)
+    if held_out:
         say(
-            f"careful: no sample of class {gone} is kept; prune less, or choose another "
-            f"method{unseen}"
+            f"{held_out:,} of {len(source.labels):,} samples have no record: the choice is among "
+            f"the other {len(source.candidates):,}"
         )
-    return manifest
 
 
-# ---- refused before any work ---------------------------------------------------------------------
-
-
-def _check_settings(method, options, prune_ratio, seed, training, recorded):
-    """ValueError for settings that would be refused after the training, or lead nowhere."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be a whole number from 0; got {seed!r}")
-    epochs, recipe, exits = (training[name] for name in ("epochs", "recipe", "exits"))
-    if not recorded:  # nothing is trained; a record that is given is judged once it is read
-        if not method.reads:
-            rehearse(method, options, epochs=1, prune_ratio=prune_ratio)
+def _say_kept(manifest, source, file, say):
+    """How many were kept; careful, if a class has lost all its samples."""
+    say(f"kept {manifest['keep']:,} of {len(source.labels):,} samples: {file}")
+    lost = manifest["lost_classes"]
+    if not lost:
         return
-    check_exits(method, training["model"], exits, ())
-    if not (recipe.budget == "epochs" and 1 <= epochs <= recipe.epochs):
-        raise ValueError(f"epochs must be 1..{recipe.epochs} (the recipe's); got {epochs}")
-    rehearse(method, options, epochs=epochs, prune_ratio=prune_ratio, exits=len(exits))
-
-
-# ---- evidence ------------------------------------------------------------------------------------
-
-
-def _loaded(data, size, mirror, device, classes, say):
-    told = [time.monotonic()]
-
-    def on_progress(done, total):
-        now = time.monotonic()
-        if done == total or now - told[-1] > 5:
-            told.append(now)
-            say(
-                f"read {done:,} of {total:,} images"
-                + (
-                    f", {_duration((now - told[0]) / done * (total - done))} left"
-                    if done < total
-                    else ""
-                )
-            )
-
-    images = load(data, size=size, device=device, on_progress=on_progress, classes=classes, say=say)
-    if len(images.labels.unique()) < 2:
-        raise ValueError(
-            f"{data} must hold at least two classes to tell apart; all {len(images)} labels are "
-            "the same: nothing can be learned, so nothing can be scored"
-        )
-    return replace(images, mirror=True) if mirror else images
+    gone = ", ".join(str(source.class_names[c]) for c in lost)
+    recorded = np.isin(lost, source.labels[source.candidates]).all()
+    unseen = "" if recorded else ", or record a training on samples of all classes"
+    say(f"careful: no sample of class {gone} is kept; prune less, or choose another method{unseen}")
 
 
 def _record(run, training, say) -> None:
@@ -328,7 +255,7 @@ def _record(run, training, say) -> None:
         left = np.mean(seconds[-5:]) * (epochs - len(seconds))
         say(
             f"epoch {len(seconds)}/{epochs}: training accuracy {100 * report.correct.mean():.1f} "
-            f"%, loss {report.loss:.3f}, {_duration(left)} left"
+            f"%, loss {report.loss:.3f}, {duration(left)} left"
         )
 
     if record_location(images, **training, seed=run.seed, cache=run.cache)[1].exists():
@@ -352,158 +279,3 @@ def _record(run, training, say) -> None:
             "scores mean little. Train longer (--epochs), in smaller batches (--batch-size), or "
             "with another --lr"
         )
-
-
-def _recorded_elsewhere(folder, known, data, method):
-    """(Evidence, what the manifest says of it) from a saved TrainingDynamics.
-
-    ValueError if it is another set's.
-    """
-    folder = Path(folder)
-    if not (folder / "manifest.json").exists() or (folder / "dynamics" / "manifest.json").exists():
-        folder = folder / "dynamics" if (folder / "dynamics").is_dir() else folder
-    origin = storage.read_manifest(folder)
-    if origin.get("kind") == KIND:
-        made_from = (origin.get("record") or {}).get("folder")
-        raise ValueError(
-            f"{folder} is a pruning, not a record"
-            + (
-                f"; the record it was made from is in {made_from}"
-                if made_from
-                else " of training dynamics"
-            )
-        )
-    dynamics, labels = TrainingDynamics.load(folder), known.labels
-    if not method.reads <= {"dynamics"}:
-        raise ValueError(
-            f"{method.name} looks at a snapshot, and {folder} is read for training dynamics only: "
-            "leave --dynamics out"
-        )
-    if dynamics.num_samples != len(labels):
-        raise ValueError(
-            f"the record in {folder} is of {dynamics.num_samples} samples, but {data} has "
-            f"{len(labels)}: it is of another set, or files were added or removed since"
-        )
-    trained = dynamics.trained()
-    if not trained.any():
-        raise ValueError(
-            f"the record in {folder} holds no sample that was trained on (all its rows are NaN): "
-            "name another"
-        )
-    if known.numbers is not None and np.array_equal(
-        dynamics.labels[trained], known.numbers[labels][trained]
-    ):
-        dynamics = replace(
-            dynamics, labels=labels
-        )  # recorded with the file's own numbers, gaps and all
-    differ = np.flatnonzero((dynamics.labels != labels) & trained)
-    if len(differ):
-        row = differ[0]
-        raise ValueError(
-            f"the record in {folder} has other labels than {data} in {len(differ)} of "
-            f"{len(labels)} rows (first: row {row}, {dynamics.labels[row]} there and {labels[row]} "
-            "here): it is of another set, or of this one in another order"
-        )
-    sha256 = json.loads((folder / "manifest.json").read_text())["sha256"]
-    seen = storage.key_hash([sha256, hashlib.sha256(dynamics.labels.tobytes()).hexdigest()])
-    evidence = Evidence(dynamics, None, Cost(), folder, name=f"given-{seen}")
-    return evidence, dynamics.params | {"folder": str(folder), "sha256": sha256}
-
-
-def _of(evidence, rows):
-    """The evidence of these rows alone, ascending."""
-    if evidence is None or len(rows) == evidence.dynamics.num_samples:
-        return evidence
-    whole = evidence.dynamics
-    moved = None if whole.divergence is None else whole.divergence[rows]
-    return replace(
-        evidence,
-        name=f"{evidence.name}-{storage.key_hash(rows.tolist())}",
-        dynamics=TrainingDynamics(
-            whole.target_prob[rows],
-            whole.margin[rows],
-            whole.correct[rows],
-            whole.labels[rows],
-            whole.moment,
-            whole.params,
-            moved,
-        ),
-    )
-
-
-def _in_the_set(scores, selection, rows, n):
-    """Scores and selection of these rows as those of all n samples: row i is sample i."""
-    if len(rows) == n:
-        return scores, selection
-    if scores is not None:
-        values = np.full(n, -np.inf)
-        values[rows] = scores.values
-        scores = Scores(values, scores.name, scores.params)
-    return scores, Selection(rows[selection.kept], n, selection.method, selection.params)
-
-
-# ---- the folder ----------------------------------------------------------------------------------
-
-
-def _check_free(out, data, overwrite):
-    """OSError, before anything is computed, if `out` cannot be made, or is not free for it."""
-    source = Path(data).resolve()
-    if source.is_dir() and (
-        out == source or source in out.resolve().parents or out.resolve() in source.parents
-    ):
-        raise FileExistsError(
-            f"{out} and the images in {source} must lie apart, or what is written would become "
-            "part of the set; name another folder"
-        )
-    above = next(folder for folder in out.absolute().parents if folder.exists())
-    if not above.is_dir():
-        raise NotADirectoryError(
-            f"{out} cannot be made, as {above} is no folder; name another folder"
-        )
-    storage.check_replaceable(out, kind=KIND)
-    if overwrite:
-        storage.check_nothing_foreign(out)
-
-
-def _finished(out, request, overwrite) -> bool:
-    """Whether `out` is this very run, whole. FileExistsError if it is another's that must stay."""
-    if overwrite or not (out / "manifest.json").exists():
-        return False
-    there = storage.read_manifest(out)
-    asked, found = json.loads(json.dumps(request, default=storage.plain)), there.get("request", {})
-    differing = sorted(name for name in {**asked, **found} if asked.get(name) != found.get(name))
-    if differing:
-        raise FileExistsError(
-            f"{out} holds another run (other {', '.join(differing)}); name another folder, or "
-            "replace it with --overwrite"
-        )
-    changed = [
-        name
-        for name, sha256 in there["sha256"].items()
-        if not (out / name).is_file() or storage.file_hash(out / name) != sha256
-    ]
-    if changed:
-        raise FileExistsError(
-            f"{out / changed[0]} was changed or removed since this run wrote it; name another "
-            "folder, or write it again with --overwrite"
-        )
-    return True
-
-
-def _draw_moon(dynamics, selection, title, folder):
-    from matplotlib.figure import Figure
-
-    if dynamics.num_epochs < 2:
-        return
-    figure = Figure(figsize=(6, 5), layout="constrained")
-    ax = plots.moon_plot(dynamics, ax=figure.subplots(), selection=selection)
-    ax.set_title(title)
-    figure.savefig(folder / "moon.png", dpi=150, metadata={"Software": None})
-
-
-def _duration(seconds) -> str:
-    """ "1 h 5 min", "2 min 10 s" or "40 s"."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

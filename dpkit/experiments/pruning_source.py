@@ -1,0 +1,238 @@
+"""What `prune` chooses from: a set with its pixels, or its labels and a record made elsewhere."""
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from dpkit import storage
+from dpkit.data.image_set import ImageSet
+from dpkit.data.loading import auto_device, load
+from dpkit.data.named_sets import known_before
+from dpkit.experiments.costs import Cost
+from dpkit.experiments.progress import duration
+from dpkit.experiments.pruning_folder import KIND
+from dpkit.experiments.stages import Evidence
+from dpkit.records import Scores, Selection, TrainingDynamics
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What is pruned.
+
+    labels : (n,), and class_names, by which they are numbered.
+    ids, total : (n,), the samples' numbers in the original set, and how many that has.
+    paths : of the original set's files, by number, where there are files.
+    images : if a training is recorded here; else
+    evidence, origin : from elsewhere, of these n samples, and what the manifest says of it.
+    """
+
+    labels: np.ndarray
+    class_names: list
+    ids: np.ndarray
+    total: int
+    paths: list | None = None
+    images: ImageSet | None = None
+    evidence: Evidence | None = None
+    origin: dict | None = None
+
+    @property
+    def candidates(self) -> np.ndarray:
+        """Rows that can be kept: all, or those that the given record has."""
+        if self.images is not None or self.evidence is None:
+            return np.arange(len(self.labels))
+        return np.flatnonzero(self.evidence.dynamics.trained())
+
+    @property
+    def candidates_evidence(self) -> Evidence | None:
+        """The evidence of the candidates alone."""
+        return _of(self.evidence, self.candidates)
+
+    def in_the_set(self, scores, selection) -> tuple[Scores | None, Selection]:
+        """Scores and selection of the candidates as those of the original set: row i is sample i."""
+        ids = self.ids[self.candidates]
+        if np.array_equal(ids, np.arange(self.total)):
+            return scores, selection
+        if scores is not None:
+            values = np.full(self.total, -np.inf)
+            values[ids] = scores.values
+            scores = Scores(values, scores.name, scores.params)
+        kept = np.sort(ids[selection.kept])
+        return scores, Selection(kept, self.total, selection.method, selection.params)
+
+
+def check_given(data, size, classes) -> None:
+    """ValueError for data that is no set, and for settings of loading with a set that is loaded."""
+    if not isinstance(data, (str, os.PathLike, ImageSet)):
+        raise ValueError(
+            f"data must be a name, a path or an ImageSet; got {type(data).__name__}: "
+            "dpkit.data.from_arrays makes a set of arrays"
+        )
+    given = [name for name, value in (("size", size), ("classes", classes)) if value is not None]
+    if given and isinstance(data, ImageSet):
+        raise ValueError(
+            f"{' and '.join(given)} must be left out, as the set {data.name} is loaded already: "
+            "load it with that"
+        )
+
+
+def with_pixels(data, *, size, mirror, classes, device, say) -> Source:
+    """A set that a network is to be watched on here, loaded unless it is an ImageSet."""
+    if isinstance(data, ImageSet):
+        say(data.describe())
+        images = data.to(auto_device(device))
+    else:
+        images = load(
+            data, size=size, device=device, on_progress=_reading(say), classes=classes, say=say
+        )
+    if len(images.labels.unique()) < 2:
+        raise ValueError(
+            f"{called(data)} must hold at least two classes to tell apart; all {len(images)} "
+            "labels are the same: nothing can be learned, so nothing can be scored"
+        )
+    images = replace(images, mirror=True) if mirror else images
+    return replace(_without_pixels(images), images=images.standalone())
+
+
+def without_pixels(data, classes, dynamics, method, say) -> Source:
+    """A set of which only the labels count: for a method that looks at nothing, or at a record from
+    elsewhere, in the folder `dynamics`.
+    """
+    if isinstance(data, ImageSet):
+        say(data.describe())
+        numbers, source = None, _without_pixels(data)
+    else:
+        known = known_before(data, classes)
+        say(known.describe(data))
+        n, numbers = len(known.labels), known.numbers
+        source = Source(known.labels, known.class_names, np.arange(n), n, known.paths)
+    if dynamics is None:
+        return source
+    evidence, origin = _recorded_elsewhere(dynamics, source, numbers, called(data), method)
+    return replace(source, evidence=evidence, origin=origin)
+
+
+def called(data) -> str:
+    """What the set is called in messages: as it was given."""
+    return data.name if isinstance(data, ImageSet) else str(data)
+
+
+def _without_pixels(images) -> Source:
+    paths = images.paths
+    if paths is not None and len(images) < images.total:
+        by_id = dict(zip(images.ids.tolist(), paths, strict=True))
+        paths = [by_id.get(i, "") for i in range(images.total)]
+    labels = images.labels.cpu().numpy()
+    return Source(labels, images.class_names, images.ids, images.total, paths)
+
+
+def _reading(say):
+    """on_progress for load: a line every five seconds, and the last one."""
+    begun = told = time.monotonic()
+
+    def on_progress(done, total):
+        nonlocal told
+        now = time.monotonic()
+        if done < total and now - told <= 5:
+            return
+        told = now
+        left = f", {duration((now - begun) / done * (total - done))} left" if done < total else ""
+        say(f"read {done:,} of {total:,} images{left}")
+
+    return on_progress
+
+
+# ---- a record made elsewhere ---------------------------------------------------------------------
+
+
+def _recorded_elsewhere(folder, source, numbers, name, method):
+    """(Evidence, what the manifest says of it) from a saved TrainingDynamics of the original set.
+
+    ValueError if it is another set's.
+    """
+    folder = _folder_of_record(Path(folder))
+    dynamics = TrainingDynamics.load(folder)
+    if not method.reads <= {"dynamics"}:
+        raise ValueError(
+            f"{method.name} looks at a snapshot, and {folder} is read for training dynamics only: "
+            "leave --dynamics out"
+        )
+    if dynamics.num_samples != source.total:
+        raise ValueError(
+            f"the record in {folder} is of {dynamics.num_samples} samples, but {name} has "
+            f"{source.total}: it is of another set, or files were added or removed since"
+        )
+    if not dynamics.trained()[source.ids].any():
+        raise ValueError(
+            f"the record in {folder} holds no sample that was trained on (all its rows are NaN): "
+            "name another"
+        )
+    dynamics = _with_labels(dynamics, source, numbers, folder, name)
+    sha256 = json.loads((folder / "manifest.json").read_text())["sha256"]
+    seen = storage.key_hash([sha256, hashlib.sha256(dynamics.labels.tobytes()).hexdigest()])
+    evidence = Evidence(dynamics, None, Cost(), folder, name=f"given-{seen}")
+    origin = dynamics.params | {"folder": str(folder), "sha256": sha256}
+    return _of(evidence, source.ids), origin
+
+
+def _folder_of_record(folder):
+    """The record in a folder, or in the cache's folder of a stage; ValueError for a pruning."""
+    if not (folder / "manifest.json").exists() or (folder / "dynamics" / "manifest.json").exists():
+        folder = folder / "dynamics" if (folder / "dynamics").is_dir() else folder
+    origin = storage.read_manifest(folder)
+    if origin.get("kind") != KIND:
+        return folder
+    made_from = (origin.get("record") or {}).get("folder")
+    raise ValueError(
+        f"{folder} is a pruning, not a record"
+        + (
+            f"; the record it was made from is in {made_from}"
+            if made_from
+            else " of training dynamics"
+        )
+    )
+
+
+def _with_labels(dynamics, source, numbers, folder, name):
+    """The record, which must have the set's labels.
+
+    numbers: what the file calls the classes, where those have gaps: a record may have them.
+    """
+    labels, rows = source.labels, source.ids
+    trained, theirs = dynamics.trained()[rows], dynamics.labels[rows]
+    if numbers is not None and np.array_equal(theirs[trained], numbers[labels][trained]):
+        return replace(dynamics, labels=labels)
+    differ = np.flatnonzero((theirs != labels) & trained)
+    if len(differ):
+        row = differ[0]
+        raise ValueError(
+            f"the record in {folder} has other labels than {name} in {len(differ)} of "
+            f"{len(labels)} rows (first: row {rows[row]}, {theirs[row]} there and {labels[row]} "
+            "here): it is of another set, or of this one in another order"
+        )
+    return dynamics
+
+
+def _of(evidence, rows):
+    """The evidence of these rows alone."""
+    if evidence is None or np.array_equal(rows, np.arange(evidence.dynamics.num_samples)):
+        return evidence
+    whole = evidence.dynamics
+    moved = None if whole.divergence is None else whole.divergence[rows]
+    return replace(
+        evidence,
+        name=f"{evidence.name}-{storage.key_hash(rows.tolist())}",
+        dynamics=TrainingDynamics(
+            whole.target_prob[rows],
+            whole.margin[rows],
+            whole.correct[rows],
+            whole.labels[rows],
+            whole.moment,
+            whole.params,
+            moved,
+        ),
+    )
