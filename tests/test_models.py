@@ -7,6 +7,7 @@ import torchvision
 
 from dpkit.nets import models
 from dpkit.nets.builders import MODELS
+from dpkit.nets.catalog import NETWORKS
 from dpkit.nets.fast import fast_cnn, fast_cnn_narrow, fast_cnn_wide
 
 SMALL = {"small_cnn": models.small_cnn, "resnet18": models.resnet18}
@@ -59,6 +60,8 @@ def test_logits_are_the_head_on_averaged_features(build, channels, side):
 def test_sizes_are_as_stated(name, parameters):
     count = sum(p.numel() for p in ALL[name](3, 10).parameters()) / 1e6
     assert count == pytest.approx(parameters, abs=0.006)
+    line = NETWORKS[name].split()[0]  # of the help: as many digits as it has
+    assert line == f"{count:.{len(line.partition('.')[2])}f}"
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50"])

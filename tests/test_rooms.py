@@ -14,7 +14,7 @@ import dpkit
 PACKAGE = Path(dpkit.__file__).parent
 # a room and those that it may import from, all of them further down
 ROOMS = {
-    "cli": "classroom reports experiments methods training storage",
+    "cli": "classroom reports experiments methods training nets storage",
     "classroom": "reports records storage",
     "teaching": "reports plots selectors scorers records",
     "experiments": "reports plots methods training nets data records storage",
@@ -119,6 +119,7 @@ def test_the_picture_names_every_room():
         ("import dpkit.cli", "torch numpy pandas matplotlib papermill pydantic"),
         ("import dpkit.reports", "torch pandas matplotlib papermill pydantic"),
         ("import dpkit.methods.catalog", "torch pandas matplotlib papermill pydantic"),
+        ("import dpkit.nets.catalog", "torch numpy pandas matplotlib papermill pydantic"),
         (
             "import dpkit.experiments.trials",
             "papermill jupyter_client nbconvert nbformat distributed dask matplotlib",

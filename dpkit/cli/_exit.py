@@ -1,19 +1,52 @@
-"""How a command ends: its exit code, and what it tells."""
+"""What commands share: how they end, what they say on the way, and an option of two of them."""
 
+import signal
 import sys
+import warnings
+from contextlib import contextmanager
 
-PASSED, FAILED, REFUSED, PARTIAL = (
-    0,
-    1,
-    2,
-    3,
-)  # exit codes; 128 + the signal's number after Ctrl-C or SIGTERM
+# exit codes; 128 + the signal's number after Ctrl-C or SIGTERM
+PASSED, FAILED, REFUSED, PARTIAL = 0, 1, 2, 3
 
 
 def tell(code, *lines) -> int:
+    """The exit code; lines are printed to stderr, as dpkit's."""
     for line in lines:
-        print(f"dpkit: {line}", file=sys.stderr)
+        say(f"dpkit: {line}")
     return code
+
+
+def interrupted(rest="the same command goes on from here") -> int:
+    """The exit code after Ctrl-C."""
+    return tell(128 + signal.SIGINT, f"interrupted; {rest}")
+
+
+def unwritten(error: OSError, where) -> int:
+    """The exit code where the error's file, or `where`, could not be written."""
+    return tell(FAILED, f"could not write {error.filename or where}: {error.strerror or error}")
+
+
+def say(line) -> None:
+    """Print to stderr at once: what a command says on its way."""
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def warnings_said():
+    """Warnings within are said in a line, without the place in the code."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *where, **more: say(f"careful: {message}")
+        yield
+
+
+def add_source(parser) -> None:
+    """The option --source of the commands for assignments."""
+    parser.add_argument(
+        "--source",
+        metavar="DIR",
+        help="folder of the source notebooks (default: notebooks/assignments, or, where there is "
+        "no such folder, those that come with dpkit)",
+    )
 
 
 PIP_NAMES = {"IPython": "ipython", "yaml": "pyyaml"}  # where it is not that of the module

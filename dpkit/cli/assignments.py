@@ -1,8 +1,6 @@
 """dpkit assignments: make the students' copies."""
 
-import signal
-
-from dpkit.cli._exit import FAILED, PASSED, REFUSED, missing, tell
+from dpkit.cli._exit import PASSED, REFUSED, add_source, interrupted, missing, tell, unwritten
 
 
 def add_to(commands) -> None:
@@ -16,12 +14,7 @@ def add_to(commands) -> None:
     assignments.add_argument(
         "--out", default="classroom", metavar="DIR", help="folder to write (default: classroom)"
     )
-    assignments.add_argument(
-        "--source",
-        metavar="DIR",
-        help="folder of the source notebooks (default: notebooks/assignments, or, where there is "
-        "no such folder, those that come with dpkit)",
-    )
+    add_source(assignments)
     assignments.set_defaults(run=run)
 
 
@@ -41,11 +34,9 @@ def run(arguments) -> int:
     except FileExistsError as error:
         return tell(REFUSED, str(error))
     except KeyboardInterrupt:
-        return tell(128 + signal.SIGINT, "interrupted; nothing was written")
+        return interrupted("nothing was written")
     except OSError as error:
-        return tell(
-            FAILED, f"could not write {error.filename or arguments.out}: {error.strerror or error}"
-        )
+        return unwritten(error, arguments.out)
     for stem in stems:
         print(f"{arguments.out}/handout/{stem}/{stem}.ipynb")
     print(f"solutions, for after the deadline: {arguments.out}/tutorials")

@@ -1,9 +1,16 @@
 """dpkit grade SUBMISSIONS: grade what students handed in."""
 
-import signal
-import sys
-
-from dpkit.cli._exit import FAILED, PASSED, REFUSED, missing, tell
+from dpkit.cli._exit import (
+    FAILED,
+    PASSED,
+    REFUSED,
+    add_source,
+    interrupted,
+    missing,
+    say,
+    tell,
+    unwritten,
+)
 
 
 def add_to(commands) -> None:
@@ -23,12 +30,7 @@ def add_to(commands) -> None:
     grade.add_argument(
         "--out", default="grades", metavar="DIR", help="folder to write (default: grades)"
     )
-    grade.add_argument(
-        "--source",
-        metavar="DIR",
-        help="folder of the source notebooks (default: notebooks/assignments, or, where there is "
-        "no such folder, those that come with dpkit)",
-    )
+    add_source(grade)
     grade.add_argument(
         "--student", metavar="NAME", help="grade this student again, and nobody else"
     )
@@ -82,7 +84,7 @@ def run(arguments) -> int:
         from dpkit.classroom.source import own_folder, source_folder
 
         if arguments.source is None and source_folder() == own_folder():
-            print("graded by the assignments that come with dpkit", file=sys.stderr)
+            say("graded by the assignments that come with dpkit")
         limits = sandbox.Limits(arguments.seconds, arguments.total, int(arguments.memory * 2**30))
         rows = grading.grade(
             arguments.submissions,
@@ -93,16 +95,14 @@ def run(arguments) -> int:
             workers=arguments.workers,
             trust=arguments.trust,
             limits=limits,
-            say=lambda line: print(line, file=sys.stderr, flush=True),
+            say=say,
         )
     except Refused as refused:
         return tell(REFUSED, *refused.mistakes)
     except KeyboardInterrupt:
-        return tell(128 + signal.SIGINT, "interrupted; the same command goes on from here")
+        return interrupted()
     except OSError as error:
-        return tell(
-            FAILED, f"could not write {error.filename or arguments.out}: {error.strerror or error}"
-        )
+        return unwritten(error, arguments.out)
     print(
         f"{len(rows)} rows in {arguments.out}/grades.csv, pages in {arguments.out}/feedback, "
         f"{arguments.out}/summary.html"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dpkit.cli._exit import FAILED, PASSED, REFUSED, tell
+from dpkit.cli._exit import PASSED, REFUSED, tell, unwritten
 
 
 def add_to(commands) -> None:
@@ -52,9 +52,7 @@ def run(arguments) -> int:
     except Refused as refused:
         return tell(REFUSED, *refused.mistakes)
     except OSError as error:
-        return tell(
-            FAILED, f"could not write {error.filename or target}: {error.strerror or error}"
-        )
+        return unwritten(error, target)
     print(f"{len(missing)} files written, {len(there)} were there already")
     return PASSED
 

@@ -1,10 +1,9 @@
 """dpkit prune DATA --ratio 0.9 --out DIR: choose which images of a set to keep."""
 
 import argparse
-import signal
-import sys
 
-from dpkit.cli._exit import FAILED, PASSED, REFUSED, tell
+from dpkit.cli._exit import FAILED, PASSED, REFUSED, interrupted, say, tell, warnings_said
+from dpkit.nets.catalog import NETWORKS
 
 
 class _MethodNames(str):
@@ -84,8 +83,8 @@ def add_to(commands) -> None:
         "--model",
         default="small_cnn",
         metavar="NAME",
-        help="network to watch: small_cnn (default), fast_cnn, "
-        "fast_cnn_narrow, fast_cnn_wide, resnet18, resnet34, resnet50, mobilenet_v3_small or mobilenet_v3_large",
+        help="network to watch (default: small_cnn): "
+        + "; ".join(f"{name}, {line}" for name, line in NETWORKS.items()),
     )
     prune.add_argument(
         "--exits",
@@ -133,14 +132,10 @@ def _setting(text):
 
 def run(arguments) -> int:
     import errno
-    import warnings
 
     from dpkit import storage
     from dpkit.experiments.pruning import prune
     from dpkit.training.recipe import recipe_for
-
-    def say(line):
-        print(line, file=sys.stderr, flush=True)
 
     named = [("c_d", arguments.c_d), ("window", arguments.window)]
     given = [(name, value) for name, value in named if value is not None] + arguments.settings
@@ -150,8 +145,7 @@ def run(arguments) -> int:
             REFUSED, f"every setting is named once; got {', '.join(name for name, _ in given)}"
         )
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *where, **more: say(f"careful: {message}")
+        with warnings_said():
             own = {"batch_size": arguments.batch_size, "lr": arguments.lr}
             recipe = recipe_for(
                 arguments.model,
@@ -178,7 +172,7 @@ def run(arguments) -> int:
                 classes=arguments.classes,
             )
     except KeyboardInterrupt:
-        return tell(128 + signal.SIGINT, "interrupted; the same command goes on from here")
+        return interrupted()
     except (
         ValueError,
         FileExistsError,

@@ -1,8 +1,6 @@
 """dpkit report NOTEBOOK: run a notebook as a report and judge it."""
 
-import signal
-
-from dpkit.cli._exit import FAILED, PASSED, REFUSED, tell
+from dpkit.cli._exit import FAILED, PASSED, REFUSED, interrupted, tell
 
 
 def add_to(commands) -> None:
@@ -60,7 +58,7 @@ def run(arguments) -> int:
     except reports.Interrupted as stop:
         return tell(128 + stop.signum, str(stop))
     except KeyboardInterrupt:
-        return tell(128 + signal.SIGINT, "interrupted; nothing was written")
+        return interrupted("nothing was written")
     except OSError as error:
         where = f" {error.filename}" if error.filename else " the report"
         return tell(

@@ -1,9 +1,15 @@
 """dpkit sweep GRID.yaml: run a grid of trials."""
 
-import signal
-import sys
-
-from dpkit.cli._exit import FAILED, PARTIAL, PASSED, REFUSED, missing, tell
+from dpkit.cli._exit import (
+    FAILED,
+    PARTIAL,
+    PASSED,
+    REFUSED,
+    interrupted,
+    missing,
+    tell,
+    warnings_said,
+)
 
 
 def add_to(commands) -> None:
@@ -55,7 +61,6 @@ def add_to(commands) -> None:
 
 
 def run(arguments) -> int:
-    import warnings
     from pathlib import Path
 
     lacking = missing("distributed", "yaml")
@@ -70,10 +75,7 @@ def run(arguments) -> int:
     try:
         if arguments.scheduler:
             client = distributed.Client(arguments.scheduler, timeout=30)
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *where, **more: print(
-                f"careful: {message}", file=sys.stderr
-            )
+        with warnings_said():
             rows = sweeps.sweep(
                 arguments.grid,
                 client,
@@ -85,7 +87,7 @@ def run(arguments) -> int:
                 minutes=arguments.minutes,
             )
     except KeyboardInterrupt:
-        return tell(128 + signal.SIGINT, "interrupted; the same command goes on from here")
+        return interrupted()
     except grids.InvalidGrid as refused:
         return tell(REFUSED, *refused.mistakes)
     except (ValueError, FileExistsError, TimeoutError) as error:

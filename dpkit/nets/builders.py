@@ -4,33 +4,14 @@ from collections.abc import Callable
 
 import torch
 
+from dpkit import nets
 from dpkit.data.image_set import ImageSet
+from dpkit.nets.catalog import NETWORKS
 from dpkit.nets.early_exits import EarlyExitNet
-from dpkit.nets.fast import fast_cnn, fast_cnn_narrow, fast_cnn_wide
-from dpkit.nets.models import (
-    mobilenet_v3_large,
-    mobilenet_v3_small,
-    resnet18,
-    resnet34,
-    resnet50,
-    small_cnn,
-)
 from dpkit.storage.lookup import find
 
-MODELS = {
-    build.__name__: build
-    for build in (
-        small_cnn,
-        fast_cnn,
-        fast_cnn_narrow,
-        fast_cnn_wide,
-        resnet18,
-        resnet34,
-        resnet50,
-        mobilenet_v3_small,
-        mobilenet_v3_large,
-    )
-}
+# the builders stand at the door under their names
+MODELS = {name: getattr(nets, name) for name in NETWORKS}
 
 
 def find_builder(model: str | Callable) -> Callable:
