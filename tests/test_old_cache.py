@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dpkit import Recipe, Trial, run_trial
-from dpkit.experiments import stages
+from dpkit.experiments import choosing, stages
 
 ARCHIVE = Path(__file__).parent / "data" / "cache-0.8.zip"
 # what it was told of the machine, as a processor is part of a record's name
@@ -37,8 +37,9 @@ def old(tmp_path, monkeypatch):
     """The folder with the cache and rows.json; whatever would be computed anew fails."""
     shutil.unpack_archive(ARCHIVE, tmp_path)
     monkeypatch.setattr(stages, "compute_environment", lambda images, recipe: AROUND)
-    for name in ("train", "measured"):  # which every stage that runs calls
-        monkeypatch.setattr(stages, name, lambda *a, **k: pytest.fail("a stage was run again"))
+    for module, name in ((stages, "train"), (stages, "measured"), (choosing, "measured")):
+        # which every stage that runs calls
+        monkeypatch.setattr(module, name, lambda *a, **k: pytest.fail("a stage was run again"))
     return tmp_path
 
 

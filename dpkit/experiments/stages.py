@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -22,12 +22,14 @@ import torch
 from dpkit import storage
 from dpkit.data.image_set import ImageSet
 from dpkit.experiments.cache import done_once, load_once, once, partial_of
+from dpkit.experiments.choosing import score, select
 from dpkit.experiments.costs import Cost, measured
 from dpkit.experiments.environment import compute_environment, device_name, load_sets, own_code
-from dpkit.methods.catalog import find_method
+from dpkit.experiments.evidence import Evidence
+from dpkit.experiments.stage_versions import VERSIONS, has_current_numbers, versions_text
 from dpkit.nets import builders
 from dpkit.nets.early_exits import exit_loss
-from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics
+from dpkit.records import Selection, Snapshot, TrainingDynamics
 from dpkit.records.set_facts import check_fits
 from dpkit.records.training_dynamics import MOST_PROBS
 from dpkit.storage.identity import known_or_new
@@ -39,7 +41,9 @@ __all__ = [
     "VERSIONS",
     "Evidence",
     "compute_environment",
+    "derived_seed",
     "device_name",
+    "has_current_numbers",
     "load_sets",
     "own_code",
     "record",
@@ -47,36 +51,8 @@ __all__ = [
     "retrain",
     "score",
     "select",
+    "versions_text",
 ]
-
-# Bump a stage's version when what it leaves changes (also in CHANGELOG.md): older results are then
-# left unused.
-VERSIONS = {"record": 2, "score": 1, "select": 1, "retrain": 1}
-# earlier versions whose numbers are today's: 1 lacked the final snapshot and the divergence
-COMPATIBLE_VERSIONS = {("record", 1)}
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """What one watched training left: dynamics, its cost, where it lies (None: nowhere), and two
-    looks at the network:
-
-    snapshot on the way, for early scores such as EL2N, and final after the last epoch, for features
-    and confidence. What was not asked for is None.
-    name: of what was seen, for keys of the stages after it; default: the folder's.
-    """
-
-    dynamics: TrainingDynamics | None
-    snapshot: Snapshot | None
-    cost: Cost
-    folder: Path | None = None
-    final: Snapshot | None = None
-    name: str = ""
-
-    def __post_init__(self):
-        if not self.name and self.folder is not None:
-            object.__setattr__(self, "name", self.folder.name)
-
 
 # ---- record --------------------------------------------------------------------------------------
 
@@ -106,88 +82,89 @@ def record(
     on_epoch:  called as on_epoch("record", report) after every epoch that is run or read from a
                checkpoint.
     """
-    snapshot_epoch = min(snapshot_epoch, epochs)
-    key, folder = record_location(
-        images,
-        model=model,
-        recipe=recipe,
-        epochs=epochs,
-        seed=seed,
-        cache=cache,
-        snapshot_epoch=snapshot_epoch,
-        exits=exits,
-        exit_weights=exit_weights,
-    )
-    partial = partial_of(folder)
+    training = {
+        "model": model,
+        "recipe": recipe,
+        "epochs": epochs,
+        "seed": seed,
+        "snapshot_epoch": min(snapshot_epoch, epochs),
+        "exits": exits,
+        "exit_weights": exit_weights,
+    }
+    key, folder = record_location(images, **training, cache=cache)
 
     def work(part):
-        net = builders.make_net(model, images, seed=derived_seed(seed, 0), exits=exits)
-        loss = exit_loss(exit_weights or None) if exits else cross_entropy
-        reports = []
-        looks = {
-            snapshot_epoch: partial / "snapshot",
-            epochs: partial / "final",
-        }  # one, if both are the same epoch
-        with measured(images.device) as cost:
-            tdds = len(images) * images.num_classes <= MOST_PROBS
-            for report in islice(
-                train(
-                    net,
-                    images,
-                    recipe,
-                    seed=derived_seed(seed, 1),
-                    loss=loss,
-                    checkpoint=partial,
-                    tdds=tdds,
-                ),
-                epochs,
-            ):
-                reports.append(report)
-                look = looks.get(report.epoch + 1)
-                if (
-                    look and not look.exists()
-                ):  # kept at once: a training that goes on from a checkpoint is past this network
-                    begun = time.perf_counter()
-                    take_snapshot(net, images, precision=recipe.precision).save(look)
-                    storage.write_json(look.with_suffix(".json"), time.perf_counter() - begun)
-                if on_epoch:
-                    on_epoch("record", report)
-        cost.seconds = sum(r.seconds for r in reports) + sum(
-            json.loads(look.with_suffix(".json").read_text())
-            for look in looks.values()
-            if look.with_suffix(".json").exists()
-        )
-        params = {
-            "seed": seed,
-            "model": builders.model_name(model),
-            "recipe": recipe.settings(),
-            "set": images.name,
-        }
-        TrainingDynamics.from_reports(reports, images.labels.cpu().numpy(), params=params).save(
-            part / "dynamics"
-        )
-        for look in looks.values():
-            shutil.copytree(look, part / look.name)
-        return cost
+        return _watch(images, part, partial_of(folder), on_epoch, **training)
 
     cost = done_once(folder, key, work)
     cost = replace(cost, epochs=epochs, samples=epochs * len(images))
-    once = snapshot_epoch == epochs  # then both looks are one
-    final = (
-        load_once(Snapshot, folder / "final")
-        if "final" in parts or (once and "snapshot" in parts)
-        else None
-    )
-    early = (
-        final if once else load_once(Snapshot, folder / "snapshot") if "snapshot" in parts else None
-    )
-    return Evidence(
-        load_once(TrainingDynamics, folder / "dynamics") if "dynamics" in parts else None,
-        early,
-        cost,
-        folder,
-        final,
-    )
+    return _evidence(folder, cost, parts, one_look=snapshot_epoch >= epochs)
+
+
+def _watch(
+    images,
+    part,
+    partial,
+    on_epoch,
+    *,
+    model,
+    recipe,
+    epochs,
+    seed,
+    snapshot_epoch,
+    exits,
+    exit_weights,
+) -> Cost:
+    """Train, and write dynamics and snapshots into the folder `part`; what it cost."""
+    net = builders.make_net(model, images, seed=derived_seed(seed, 0), exits=exits)
+    how = {
+        "seed": derived_seed(seed, 1),
+        "loss": exit_loss(exit_weights or None) if exits else cross_entropy,
+        "checkpoint": partial,
+        "tdds": len(images) * images.num_classes <= MOST_PROBS,
+    }
+    # one, if both are the same epoch
+    looks = {snapshot_epoch: partial / "snapshot", epochs: partial / "final"}
+    reports = []
+    with measured(images.device) as cost:
+        for report in islice(train(net, images, recipe, **how), epochs):
+            reports.append(report)
+            look = looks.get(report.epoch + 1)
+            # kept at once: a training that goes on from a checkpoint is past this network
+            if look and not look.exists():
+                begun = time.perf_counter()
+                take_snapshot(net, images, precision=recipe.precision).save(look)
+                storage.write_json(look.with_suffix(".json"), time.perf_counter() - begun)
+            if on_epoch:
+                on_epoch("record", report)
+    times = [look.with_suffix(".json") for look in looks.values()]
+    cost.seconds = sum(report.seconds for report in reports)
+    cost.seconds += sum(json.loads(file.read_text()) for file in times if file.exists())
+    params = {
+        "seed": seed,
+        "model": builders.model_name(model),
+        "recipe": recipe.settings(),
+        "set": images.name,
+    }
+    labels = images.labels.cpu().numpy()
+    TrainingDynamics.from_reports(reports, labels, params=params).save(part / "dynamics")
+    for look in looks.values():
+        shutil.copytree(look, part / look.name)
+    return cost
+
+
+def _evidence(folder, cost, parts, one_look) -> Evidence:
+    """What of a record is wanted, read. one_look: the early snapshot is the final one."""
+    dynamics = final = early = None
+    if "dynamics" in parts:
+        dynamics = load_once(TrainingDynamics, folder / "dynamics")
+    if "final" in parts or (one_look and "snapshot" in parts):
+        final = load_once(Snapshot, folder / "final")
+    if one_look:
+        early = final
+    elif "snapshot" in parts:
+        early = load_once(Snapshot, folder / "snapshot")
+    return Evidence(dynamics, early, cost, folder, final)
 
 
 def record_location(
@@ -210,111 +187,6 @@ def record_location(
     if exits:
         key |= {"exits": list(exits), "exit_weights": list(exit_weights)}
     return key, Path(cache) / f"record-{storage.key_hash(key)}"
-
-
-def versions_text() -> str:
-    """The stages' versions for a row: "record 2 score 1 select 1 retrain 1"."""
-    return " ".join(f"{stage} {number}" for stage, number in VERSIONS.items())
-
-
-def has_current_numbers(worded: str) -> bool:
-    """Whether stages of these versions have the numbers that today's would have."""
-    words = worded.split()
-    found = dict(zip(words[::2], map(int, words[1::2]), strict=True))
-    return all(
-        number == found.get(stage) or (stage, found.get(stage)) in COMPATIBLE_VERSIONS
-        for stage, number in VERSIONS.items()
-    )
-
-
-# ---- score and select ----------------------------------------------------------------------------
-
-
-def score(
-    method, evidence: Evidence | None, *, options: dict, cache
-) -> tuple[Scores | None, Cost, Path | None]:
-    """Method.score, kept in the cache: (scores, what they cost, where they lie); (None, no cost,
-    None) without a score.
-    """
-    method = find_method(method)
-    if method.scorer is None:
-        return None, Cost(), None
-    key = {
-        "stage": "score",
-        "version": VERSIONS["score"],
-        "evidence": evidence.name,
-        "of": method.evidence,
-        "scorer": method.codes(known_or_new)[0],
-        "options": _with_defaults(method, options, 0),
-    }
-    folder = Path(cache) / f"score-{storage.key_hash(key)}"
-
-    def work(part):
-        with measured() as cost:
-            found = method.score(evidence, **options)
-        found.save(part / "scores")
-        return cost
-
-    cost = done_once(folder, key, work)
-    return load_once(Scores, folder / "scores"), cost, folder
-
-
-def select(
-    method,
-    evidence: Evidence | None,
-    keep: int,
-    *,
-    labels,
-    seed: int,
-    options: dict,
-    cache,
-    scored=None,
-) -> tuple[Selection, Cost, Path]:
-    """Method.select from samples with these given labels (n,), kept: (selection, what selecting
-    cost, where it lies).
-
-    scored: what `score` returned for this method, where that is at hand.
-    """
-    method = find_method(method)
-    scores, _, scored = scored or score(method, evidence, options=options, cache=cache)
-    key = {
-        "stage": "select",
-        "version": VERSIONS["select"],
-        "evidence": evidence.name if evidence else None,
-        "scores": scored.name if scored else None,
-        "selector": method.codes(known_or_new)[1],
-        "reads": [method.evidence, *method.extras],
-        "options": _with_defaults(method, options, 1),
-        "num_samples": len(labels),
-        "keep": keep,
-        "seed": seed,
-        "labels": hashlib.sha256(labels.tobytes()).hexdigest(),
-    }
-    folder = Path(cache) / f"select-{storage.key_hash(key)}"
-
-    def work(part):
-        with measured() as cost:
-            found = method.select(
-                scores,
-                keep,
-                evidence=evidence,
-                num_samples=len(labels),
-                labels=labels,
-                rng=seed,
-                **options,
-            )
-        found.save(part / "selection")
-        return cost
-
-    cost = done_once(folder, key, work)
-    return load_once(Selection, folder / "selection"), cost, folder
-
-
-def _with_defaults(method, options, which):
-    """The scorer's (0) or selector's (1) settings with the usual ones filled in: a changed default
-    is another stage.
-    """
-    return method.split_options(method.options | options)[which]
 
 
 # ---- retrain -------------------------------------------------------------------------------------
@@ -351,13 +223,10 @@ def retrain(
 
     def train_and_test():
         kept = images.subset(selection)
-        net = builders.make_net(
-            model, kept, seed=derived_seed(seed, 2)
-        )  # nothing of it may come from what was pruned
-        seconds, tested = (
-            0.0,
-            _Tested(partial / "tested.json", net, test, recipe.precision, best_every),
-        )
+        # nothing of it may come from what was pruned
+        net = builders.make_net(model, kept, seed=derived_seed(seed, 2))
+        seconds = 0.0
+        tested = _Tested(partial / "tested.json", net, test, recipe.precision, best_every)
         with measured(images.device) as cost:
             for report in train(
                 net, kept, recipe, seed=derived_seed(seed, 3), checkpoint=partial, record=False
@@ -367,9 +236,8 @@ def retrain(
                 if on_epoch:
                     on_epoch("retrain", report)
         found = evaluate(net, test, precision=recipe.precision)
-        if not math.isfinite(
-            found.loss
-        ):  # the last step broke what the loss before it did not show
+        # the last step may break what the loss before it did not show
+        if not math.isfinite(found.loss):
             raise FloatingPointError(
                 f"the test loss is {found.loss} after the last step: the training diverged; use a "
                 f"smaller lr than {recipe.lr}"
@@ -402,13 +270,8 @@ class _Tested:
     """Test accuracies by epoch, in a file: a resumed training has lost its earlier networks."""
 
     def __init__(self, file, net, test, precision, every):
-        self.file, self.net, self.test, self.precision, self.every = (
-            file,
-            net,
-            test,
-            precision,
-            every,
-        )
+        self.file, self.net, self.test = file, net, test
+        self.precision, self.every = precision, every
         self.found = json.loads(file.read_text()) if file.exists() else {}
 
     def after(self, epoch):

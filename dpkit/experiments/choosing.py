@@ -1,0 +1,100 @@
+"""The stages between the trainings, kept in the cache: score and select."""
+
+import hashlib
+from pathlib import Path
+
+from dpkit import storage
+from dpkit.experiments.cache import done_once, load_once
+from dpkit.experiments.costs import Cost, measured
+from dpkit.experiments.evidence import Evidence
+from dpkit.experiments.stage_versions import VERSIONS
+from dpkit.methods.catalog import find_method
+from dpkit.records import Scores, Selection
+from dpkit.storage.identity import known_or_new
+
+
+def score(
+    method, evidence: Evidence | None, *, options: dict, cache
+) -> tuple[Scores | None, Cost, Path | None]:
+    """Method.score, kept in the cache: (scores, what they cost, where they lie); (None, no cost,
+    None) without a score.
+    """
+    method = find_method(method)
+    if method.scorer is None:
+        return None, Cost(), None
+    key = {
+        "stage": "score",
+        "version": VERSIONS["score"],
+        "evidence": evidence.name,
+        "of": method.evidence,
+        "scorer": method.codes(known_or_new)[0],
+        "options": _with_defaults(method, options, 0),
+    }
+    folder = Path(cache) / f"score-{storage.key_hash(key)}"
+
+    def work(part):
+        with measured() as cost:
+            found = method.score(evidence, **options)
+        found.save(part / "scores")
+        return cost
+
+    cost = done_once(folder, key, work)
+    return load_once(Scores, folder / "scores"), cost, folder
+
+
+def select(
+    method,
+    evidence: Evidence | None,
+    keep: int,
+    *,
+    labels,
+    seed: int,
+    options: dict,
+    cache,
+    scored=None,
+) -> tuple[Selection, Cost, Path]:
+    """Method.select from samples with these given labels (n,), kept: (selection, what selecting
+    cost, where it lies).
+
+    scored: what `score` returned for this method, where that is at hand.
+    """
+    method = find_method(method)
+    scores, _, scored = scored or score(method, evidence, options=options, cache=cache)
+    key = {
+        "stage": "select",
+        "version": VERSIONS["select"],
+        "evidence": evidence.name if evidence else None,
+        "scores": scored.name if scored else None,
+        "selector": method.codes(known_or_new)[1],
+        "reads": [method.evidence, *method.extras],
+        "options": _with_defaults(method, options, 1),
+        "num_samples": len(labels),
+        "keep": keep,
+        "seed": seed,
+        "labels": hashlib.sha256(labels.tobytes()).hexdigest(),
+    }
+    folder = Path(cache) / f"select-{storage.key_hash(key)}"
+
+    def work(part):
+        with measured() as cost:
+            found = method.select(
+                scores,
+                keep,
+                evidence=evidence,
+                num_samples=len(labels),
+                labels=labels,
+                rng=seed,
+                **options,
+            )
+        found.save(part / "selection")
+        return cost
+
+    cost = done_once(folder, key, work)
+    return load_once(Selection, folder / "selection"), cost, folder
+
+
+def _with_defaults(method, options, which):
+    """The scorer's (0) or selector's (1) settings with the usual ones filled in: a changed default
+    is another stage.
+    """
+    return method.split_options(method.options | options)[which]
