@@ -214,13 +214,11 @@ class ImageSet:
         _, height, width, _ = x.shape
         if self.shift:
             s = self.shift
-            windows = (
-                F.pad(x, (0, 0, s, s, s, s)).unfold(1, height, 1).unfold(2, width, 1)
-            )  # (B, 2s+1, 2s+1, C, H, W)
+            # (B, 2s+1, 2s+1, C, H, W)
+            windows = F.pad(x, (0, 0, s, s, s, s)).unfold(1, height, 1).unfold(2, width, 1)
             windows = windows.permute(0, 1, 2, 4, 5, 3)
-            x = windows[
-                torch.arange(len(x), device=x.device), offsets[0], offsets[1]
-            ]  # (B, H, W, C)
+            # (B, H, W, C)
+            x = windows[torch.arange(len(x), device=x.device), offsets[0], offsets[1]]
         if self.mirror:
             x = torch.where(mirrored[:, None, None, None], x.flip(2), x)
         return self._normalised(x)
@@ -232,9 +230,8 @@ class ImageSet:
     @cached_property
     def _statistics(self):
         """(255 mean, 1 / (255 std)), each (C,), made once: a copy a step would stop a GPU."""
-        return 255 * torch.tensor(self.mean, device=self.device), 1 / (
-            255 * torch.tensor(self.std, device=self.device)
-        )
+        mean, std = (torch.tensor(some, device=self.device) for some in (self.mean, self.std))
+        return 255 * mean, 1 / (255 * std)
 
 
 def __getattr__(name):

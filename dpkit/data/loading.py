@@ -65,8 +65,8 @@ def auto_device(device="auto") -> torch.device:
     local, found = os.environ.get("LOCAL_RANK"), torch.cuda.device_count()
     if local and int(local) >= found:
         raise ValueError(
-            f"process {local} of this machine has no GPU of its own, as torch finds {found}: start as many, "
-            'or load with device="cpu"'
+            f"process {local} of this machine has no GPU of its own, as torch finds {found}: start "
+            'as many, or load with device="cpu"'
         )
     return torch.device(f"cuda:{local}" if local else "cuda")
 
@@ -164,10 +164,8 @@ def _load_arrays(name, split, folder, size, labels, device, like):
             numbers,
             f"{split}_labels of {name}" if labels == "given" else f"the {labels} labels of {name}",
         )
-        names, notes = (
-            [str(number) for number in numbers],
-            numbering_note(numbers) if like is None else (),
-        )
+        names = [str(number) for number in numbers]
+        notes = numbering_note(numbers) if like is None else ()
     mean, std = (None, None) if like is not None else pixel_statistics(train[0])
     found = from_arrays(
         images,
@@ -218,9 +216,8 @@ def _load_folder(name, split, size, labels, device, on_progress, like, classes):
 
 
 def _own_shift(pixels):
-    return (
-        pixels // 8
-    )  # CIFAR's share: 4 of 32. Mirroring is not for every set: digits and text would be spoilt
+    # CIFAR's share: 4 of 32. Mirroring is not for every set: digits and text would be spoilt
+    return pixels // 8
 
 
 def from_arrays(
@@ -269,24 +266,17 @@ def from_arrays(
         check_range(labels, class_names)
     if like is not None:
         labels, class_names = classes_like(like.facts, labels, class_names, name), like.class_names
-        mean, std, shift, mirror, size = (
-            like.mean,
-            like.std,
-            like.shift,
-            like.mirror,
-            size or _side(like),
-        )
+        mean, std, shift, mirror = like.mean, like.std, like.shift, like.mirror
+        size = size or _side(like)
         check_shape_like(like.name, like.images.shape, images.shape, size, name)
     if mean is None:
         mean, std = pixel_statistics(images)
     device = auto_device(device)
-    pixels = torch.from_numpy(np.array(images, order="C")).permute(
-        0, 3, 1, 2
-    )  # a copy: the set stays as it is now
+    # a copy: the set stays as it is now
+    pixels = torch.from_numpy(np.array(images, order="C")).permute(0, 3, 1, 2)
     if size is not None and (size, size) != pixels.shape[2:]:
-        pixels = torch.cat(
-            [_resized(block, size) for block in pixels.split(1024)]
-        )  # not all as floats at once
+        # not all as floats at once
+        pixels = torch.cat([_resized(block, size) for block in pixels.split(1024)])
         pixels = pixels.contiguous(memory_format=torch.channels_last)
     n = len(labels)
     return ImageSet(

@@ -27,9 +27,8 @@ def pack(trial, sets=None) -> bytes:
             models[model] = MODELS[model]
     method = trial.how
     sent = copy.copy(trial)  # not checked again: what stands for a set is none
-    vars(sent).update(
-        {name: sets[value] for name, value in own_sets(trial).items()} if sets else {}
-    )
+    if sets:
+        vars(sent).update({name: sets[images] for name, images in own_sets(trial).items()})
     functions = [method.scorer, method.selector, *models.values(), trial.model, trial.record_model]
     try:
         with _by_value(functions):
@@ -52,9 +51,8 @@ def unpacked(parcel: bytes):
     """The trial; while the block runs, the names in it are known in this process."""
     import cloudpickle
 
-    trial, methods, models = cloudpickle.loads(
-        parcel
-    )  # made by `pack` in the process that asked, not read from a file
+    # made by `pack` in the process that asked, not read from a file
+    trial, methods, models = cloudpickle.loads(parcel)
     for name, value in vars(trial).items():
         if isinstance(value, StoredSet):
             vars(trial)[name] = value.load()
