@@ -182,6 +182,13 @@ def test_prune_of_a_subset_keeps_the_numbers_of_the_whole_set(tmp_path, sets, pa
     assert scores[part.ids].tolist() == outcome.scores.values.tolist()
 
 
+@pytest.mark.parametrize("method", ["random", "dual"])
+def test_the_same_images_under_other_numbers_are_another_run(tmp_path, part, method):
+    pruned(part, tmp_path, method=method)
+    with pytest.raises(FileExistsError, match="holds another run"):
+        pruned(replace(part, ids=part.ids[::-1].copy()), tmp_path, method=method)
+
+
 def test_prune_of_a_subset_reads_the_record_of_the_whole_set(tmp_path, sets, part):
     given = sets["dataset"].labels.numpy()
     prob = np.random.default_rng(0).random((60, 10))

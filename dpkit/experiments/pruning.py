@@ -218,6 +218,8 @@ def _request_of(source, training) -> dict:
         found["labels"] = hashlib.sha256(source.labels.tobytes()).hexdigest()
     if source.origin:
         found["dynamics"] = storage.key_hash(source.origin["sha256"])
+    if not source.is_whole:
+        found["ids"] = storage.key_hash([source.total, *source.ids.tolist()])
     if source.paths is not None:
         found["paths"] = storage.key_hash(source.paths)
     return found

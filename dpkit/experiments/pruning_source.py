@@ -52,6 +52,11 @@ class Source:
         """The evidence of the candidates alone."""
         return _of(self.evidence, self.candidates)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all samples of the original set, in its order."""
+        return np.array_equal(self.ids, np.arange(self.total))
+
     def in_the_set(self, scores, selection) -> tuple[Scores | None, Selection]:
         """Scores and selection of the candidates as those of the original set: row i is sample i."""
         ids = self.ids[self.candidates]
@@ -123,7 +128,7 @@ def called(data) -> str:
 
 def _without_pixels(images) -> Source:
     paths = images.paths
-    if paths is not None and len(images) < images.total:
+    if paths is not None and images.standalone() is not images:
         by_id = dict(zip(images.ids.tolist(), paths, strict=True))
         paths = [by_id.get(i, "") for i in range(images.total)]
     labels = images.labels.cpu().numpy()
