@@ -80,7 +80,7 @@ def unfinished(*folders):
 
 
 def dask_setup(worker):
-    from dpkit.experiments import stages
+    from dpkit.experiments import choosing, stages
     from dpkit.training import checkpoint
 
     folder = Path(os.environ[FOLDER])
@@ -127,9 +127,6 @@ def dask_setup(worker):
         keep(self, report, *arguments, **more)
         note("epoch", self.folder.name.removesuffix("-partial"), report.epoch)
 
-    stages.done_once, stages.train, checkpoint.Checkpoint.keep = (
-        noted_once,
-        noted_train,
-        noted_keep,
-    )
+    stages.done_once = choosing.done_once = noted_once
+    stages.train, checkpoint.Checkpoint.keep = noted_train, noted_keep
     checkpoint.Checkpoint.__init__.__defaults__ = (0.0,)
