@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from dpkit import scorers, storage
-from dpkit.experiments import exit_checks, stages, sweep_plan, sweep_worker, sweeps
+from dpkit.experiments import choosing, exit_checks, stages, sweep_plan, sweep_worker, sweeps
 from dpkit.experiments.parcels import pack
 from dpkit.experiments.trials import Trial, exits_of
 from dpkit.methods import catalog
@@ -515,7 +515,8 @@ def names(monkeypatch):
         except Named as named:
             return named.args[0]
 
-    monkeypatch.setattr(stages, "done_once", stop)
+    for module in (stages, choosing):
+        monkeypatch.setattr(module, "done_once", stop)
     monkeypatch.setattr(stages, "compute_environment", lambda images, recipe: AROUND)
     for stage, version in {"record": 2, "score": 1, "select": 1, "retrain": 1}.items():
         monkeypatch.setitem(stages.VERSIONS, stage, version)
