@@ -118,7 +118,7 @@ def _fill_max(rows, cells):
 def _mark_all(todo, mark, written, workers, say) -> dict:
     """{submission: row}; as many are marked at once as there are workers."""
     rows = {}
-    with ThreadPoolExecutor(max(1, workers)) as pool, _Running() as running:
+    with ThreadPoolExecutor(max(1, workers)) as pool, Running() as running:
         waiting = {pool.submit(mark, one, running=running): one for one in todo}
         for count, future in enumerate(as_completed(waiting), 1):
             one, (record, fresh) = waiting[future], future.result()
@@ -177,7 +177,7 @@ class Stopped(Exception):
     """The command is over: what is still at work stops."""
 
 
-class _Running:
+class Running:
     """The markers at work, so that none outlives the command."""
 
     def __init__(self):
@@ -254,7 +254,7 @@ def _marked(one, cells, sources, job, out, again, running) -> tuple[dict, bool]:
     if before and before.get("key") == key and not again:
         return before, False
     steps = merge(cells[one.assignment], theirs)
-    results, remark, final = _run_marker(steps, job, running)
+    results, remark, final = run_marker(steps, job, running)
     if running.over:  # it was ended by Ctrl-C: half a result must not take a whole one's place
         raise Stopped
     record = {"key": key if final else None, "steps": steps, "results": results, "remark": remark}
@@ -274,9 +274,13 @@ def _key(*parts) -> str:
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 
-def _run_marker(steps, job, running):
-    """Mark in a process of its own. Returns (step -> what the marker said, a remark or "", whether
-    that will stay so).
+def run_marker(steps, job, running):
+    """Mark in a process of its own.
+
+    steps:   as merging.merge returns them.
+    job:     {"limits", "trust", "hidden"}, for the marker.
+    running: Running, which ends the process with the command.
+    Returns (step -> what the marker said, a remark or "", whether that will stay so).
     """
     environment = {
         **os.environ,

@@ -119,7 +119,7 @@ def run_report(
 def _check_installed():
     from importlib.util import find_spec
 
-    missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
+    missing = [package for module, package in NEEDED.items() if not find_spec(module)]
     if missing:
         raise Refused(
             f"reports need packages that are not installed here: pip install {' '.join(missing)}"

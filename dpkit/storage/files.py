@@ -181,10 +181,11 @@ def _writer() -> str:
     """host-process-thread: two writers of one path never share a name, and a dead one's leftovers
     can be told.
     """
-    return f"{_host()}-{os.getpid()}-{threading.get_ident()}"
+    return f"{host_name()}-{os.getpid()}-{threading.get_ident()}"
 
 
-def _host() -> str:
+def host_name() -> str:
+    """This machine, as the leftovers of its writers name it."""
     return "".join(c for c in socket.gethostname() if c.isalnum()) or "here"
 
 
@@ -195,7 +196,7 @@ def _tidy(path) -> None:
     for left in path.parent.glob(f".{glob.escape(path.name)}.*-*-*-*"):
         stage, host, pid, thread = left.name.removeprefix(f".{path.name}.").split("-")[:4]
         if (
-            host != _host()
+            host != host_name()
             or not pid.isdigit()
             or not thread.isdigit()
             or _at_work(int(pid), int(thread))
