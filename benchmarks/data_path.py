@@ -10,7 +10,7 @@ from torchvision.transforms import functional
 
 from benchmarks._compare import compare
 from dpkit.data.image_set import from_arrays
-from dpkit.training.loop import _draws
+from dpkit.training.seeds import epoch_draws
 
 
 class PlainSet(torch.utils.data.Dataset):
@@ -63,7 +63,7 @@ def measure(size, channels, shift, *, n=12_800, repeats=7) -> dict:
     )
 
     def ours():
-        order, offsets, mirrored = _draws(images, n, images.device)
+        order, offsets, mirrored = epoch_draws(images, images.device)
         for start in range(0, n, 128):
             at = slice(start, start + 128)
             images.augmented(order[at], offsets[:, at], mirrored[at]), images.labels[order[at]]

@@ -15,7 +15,7 @@ from dpkit.influence.hessian import gradients, product_with, split_rows
 from dpkit.influence.last_layer import with_last_layer
 from dpkit.influence.solvers import conjugate_gradients, lissa
 from dpkit.records.vectors import factors, norms, sum_of
-from dpkit.selectors.anneal import _proposals, _swap
+from dpkit.selectors._swaps import Factors, Proposals, State, try_swaps
 
 N, D, C, DAMPING = (
     50_000,
@@ -41,7 +41,7 @@ class Chain:
         rng, n = np.random.default_rng(seed), len(vectors)
         rows, m = rng.permutation(n), n - round(keep * n)
         self.go, self.stay = rows[:m], rows[m:]
-        self.first, self.second = _proposals([(0, m, 0, n - m)], size, rng)
+        self.first, self.second = rng.integers(0, m, size), rng.integers(0, n - m, size)
         self.u = sum_of(vectors, self.go)
         self.square = norms(vectors) ** 2
         self.luck, self.temperature = rng.exponential(size=size), float(self.square.mean()) / 10
@@ -49,25 +49,11 @@ class Chain:
 
 def compiled(vectors, chain) -> float:
     """|u| after the chain, by the loop that anneal runs."""
-    left, right = factors(vectors)
-    u, go, stay = chain.u.copy(), chain.go.copy(), chain.stay.copy()
-    squared, *_ = _swap(
-        left,
-        right,
-        chain.square,
-        u,
-        u.astype(right.dtype),
-        go,
-        stay,
-        chain.first,
-        chain.second,
-        chain.luck,
-        chain.temperature,
-        chain.temperature,
-        float((u**2).sum()),
-        np.inf,
-        np.empty(len(chain.first), np.int32),
-    )
+    factored, u = Factors(*factors(vectors), chain.square), chain.u.copy()
+    state = State(chain.go.copy(), chain.stay.copy(), u, u.astype(factored.right.dtype))
+    proposals = Proposals(chain.first, chain.second, chain.luck)
+    hot = cold = chain.temperature
+    squared, *_ = try_swaps(factored, state, proposals, hot, cold, float((u**2).sum()), np.inf)
     return squared**0.5
 
 

@@ -11,7 +11,7 @@ from benchmarks.data_path import PlainSet, image_set
 from dpkit import Recipe, indexed, train
 from dpkit.nets.models import small_cnn
 from dpkit.training.inference import resolve_precision
-from dpkit.training.loop import _draws, _epoch_seed
+from dpkit.training.seeds import epoch_draws, epoch_seed
 
 
 def usual_epoch(net, dataset, n, *, lr=0.1, order=None):
@@ -65,8 +65,8 @@ def _agree(n=512):
     seen = next(
         train(fresh(), images, Recipe(epochs=1, augment=None, precision="fp32", lr=1e-3), seed=0)
     )
-    torch.manual_seed(_epoch_seed(0, 0))
-    order, _, _ = _draws(images, n, images.device)
+    torch.manual_seed(epoch_seed(0, 0))
+    order, _, _ = epoch_draws(images, images.device)
     dataset = PlainSet(pixels, labels, images)
     dataset.transform.transforms[:2] = []  # ToTensor and Normalize stay
     target_prob, margin, correct = usual_epoch(fresh(), dataset, n, lr=1e-3, order=order.tolist())

@@ -31,11 +31,11 @@ from .experiments.trials import Trial as Trial
 from .experiments.trials import run_trial as run_trial
 from .influence.estimates import influence_vectors as influence_vectors
 from .influence.estimates import outer_influence as outer_influence
-from .influence.estimates import plan_influence as plan_influence
 from .influence.generalization import bound as bound
 from .influence.generalization import predicted_shift as predicted_shift
 from .influence.last_layer import fit_last_layer as fit_last_layer
 from .influence.last_layer import with_last_layer as with_last_layer
+from .influence.plans import plan_influence as plan_influence
 from .methods.catalog import METHODS as METHODS
 from .methods.influence import influence_norm_scores as influence_norm_scores
 from .methods.influence import influence_selection as influence_selection

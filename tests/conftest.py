@@ -177,9 +177,9 @@ def steps_taken():
 @pytest.fixture
 def every_epoch(monkeypatch):
     """Checkpoints are written after every epoch, not every ten seconds."""
-    from dpkit.training import loop
+    from dpkit.training import checkpoint
 
-    monkeypatch.setattr(loop._Checkpoint.__init__, "__defaults__", (0.0,))
+    monkeypatch.setattr(checkpoint, "WRITE_EVERY", 0.0)
 
 
 @pytest.fixture(scope="session")

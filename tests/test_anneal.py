@@ -20,7 +20,7 @@ from dpkit import (
     predicted_shift,
 )
 from dpkit.records.vectors import norms, sum_of
-from dpkit.selectors.anneal import _state_at
+from dpkit.selectors._swaps import Proposals, State
 from tests.test_influence import made_up
 
 
@@ -118,12 +118,13 @@ def test_the_best_state_is_never_lost():
 
 
 def test_a_state_is_found_again_by_undoing_what_came_after():
-    go, stay = np.array([7, 3, 5]), np.array([0, 1])
-    first, second = np.array([0, 1, 0]), np.array([1, 0, 1])
-    after = go.copy(), stay.copy()
-    for a, b in zip(first, second, strict=True):
-        after[0][a], after[1][b] = after[1][b], after[0][a]
-    assert _state_at(*after, first, second, np.array([0, 1, 2])).tolist() == [3, 5, 7]
+    state = State(np.array([7, 3, 5]), np.array([0, 1]), np.zeros((1, 1)), np.zeros((1, 1)))
+    swaps = Proposals(np.array([0, 1, 0]), np.array([1, 0, 1]), np.ones(3))
+    for a, b in zip(swaps.first, swaps.second, strict=True):
+        state.pruned[a], state.kept[b] = state.kept[b], state.pruned[a]
+    assert state.pruned.tolist() == [7, 0, 5]
+    assert state.before(swaps, np.array([0, 1, 2])).tolist() == [3, 5, 7]
+    assert state.before(swaps, np.array([2])).tolist() == [0, 1, 5]
 
 
 def test_it_can_be_drawn_live_and_stopped_at_any_time():

@@ -43,7 +43,7 @@ def test_the_memory_of_all_processes_together_is_bounded_and_those_left_behind_a
     answers = worker(sandbox.Limits(seconds=60, total=100, memory=400 * 2**20))
     root = []
     answers.run("x = 3")
-    root.append(answers._process.pid)
+    root.append(answers.worker_pid())
     with pytest.raises(Lost, match="used more than 0.391 GB of memory and was ended"):
         answers.run(
             "import os, time\nfor _ in range(4):\n    if os.fork() == 0:\n        mine = b'1' * "

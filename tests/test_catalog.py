@@ -12,9 +12,10 @@ import torch
 import dpkit
 from dpkit.data.image_set import DATASETS
 from dpkit.methods import catalog
-from dpkit.methods import method as methods
+from dpkit.methods.method import Method
 from dpkit.nets import builders
-from dpkit.records import Scores, Snapshot, TrainingDynamics
+from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics
+from dpkit.scorers import aum
 from dpkit.storage.lookup import find
 
 
@@ -276,6 +277,13 @@ def test_only_labels_that_are_told_are_compared():
         Scores([4, 3, 2, 1], "mine"),
         Snapshot(np.full((1, 4, 4), 0.25), np.eye(4, 3), [0, 1, 2, 3]),
     )
+    seen = []
+
+    def notes_labels(scores, keep, *, rng, labels, mean_prob, features):
+        seen.append(labels)
+        return Selection([1, 3], 4, "mine")
+
+    with_labels = Method("dynamics", aum, notes_labels, extras=("mean_prob", "features"))
     for unseen in (-1, 0):  # today's, and version 0.6's
         record = TrainingDynamics(prob, prob, prob > 0.5, [0, 1, unseen, 3])
         kept = (
@@ -284,9 +292,9 @@ def test_only_labels_that_are_told_are_compared():
             .kept
         )
         assert len(kept) == 2
-        assert methods._one_set_of_labels(
-            "d2", {"dynamics": methods._labels_of(record), "final": final.labels}
-        ).tolist() == [0, 1, 2, 3]  # each where it is told
+        evidence = SimpleNamespace(dynamics=record, final=final)
+        assert with_labels.select(scores, 2, evidence=evidence, rng=0).kept.tolist() == [1, 3]
+        assert seen.pop().tolist() == [0, 1, 2, 3]  # each where it is told
         with pytest.raises(ValueError, match=r"differ in 1 of 4 rows \(first: row 3\)"):
             catalog.find_method("dual").select(
                 scores, 2, evidence=record, labels=[0, 1, 2, 2], rng=0

@@ -1,5 +1,6 @@
 """The command line answers quickly, exits with what happened, and cleans up when it is stopped."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -146,10 +147,10 @@ def test_a_stopped_run_leaves_no_kernel_and_no_file(tmp_path, signum, code, kern
 
 
 def test_missing_packages_are_all_named_as_pip_takes_them(tmp_path, capsys, monkeypatch):
-    from dpkit.reports import run
-
+    find = importlib.util.find_spec
+    absent = ("papermill", "yaml")
     with monkeypatch.context() as patch:
-        patch.setattr(run, "_installed", lambda module: module not in ("papermill", "yaml"))
+        patch.setattr(importlib.util, "find_spec", lambda name: name not in absent and find(name))
         assert main(["report", "00_start_here"]) == 2
     told = capsys.readouterr().err.splitlines()
     assert told == [

@@ -20,7 +20,7 @@ from torch import nn
 
 from dpkit.data.image_set import auto_device, load
 from dpkit.nets.models import StagedNet
-from dpkit.training import loop
+from dpkit.training import processes
 from dpkit.training.loop import Recipe, train
 from dpkit.training.recorder import Recorder
 
@@ -388,9 +388,9 @@ BEFORE = """
 import os, signal, sys
 from torch.distributed import get_rank
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from dpkit.training import loop
+from dpkit.training import checkpoint, loop
 
-loop._Checkpoint.__init__.__defaults__ = (0.0,)  # written after every epoch
+checkpoint.WRITE_EVERY = 0.0
 steps = []
 register_optimizer_step_post_hook(lambda *arguments: steps.append(1))
 def deadly(net, x, y):
@@ -473,7 +473,7 @@ def test_a_group_of_one_process_exchanges_nothing(tmp_path, small, monkeypatch):
     try:
         for name in ("all_reduce", "all_gather_object", "broadcast", "barrier"):
             monkeypatch.setattr(torch.distributed, name, None)
-        monkeypatch.setattr(loop, "DistributedDataParallel", None)
+        monkeypatch.setattr(processes, "DistributedDataParallel", None)
         found = list(train(net_for(small), small, RECIPE, seed=1, checkpoint=tmp_path / "c"))
         alone = record_of_own_loop(lambda batch: batch)
         with pytest.raises(

@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist
 from dpkit.records import Scores
 from dpkit.selectors import _neighbours, keep_d2, keep_herding, keep_kcenter, keep_nearest_to_centre
 from dpkit.selectors._neighbours import nearest
-from dpkit.selectors.herding import _herd
+from dpkit.selectors.herding import herding_picks
 
 INF = np.inf
 
@@ -43,10 +43,10 @@ def check_neighbours(features, k):
 
 def repeated(calls, monkeypatch):
     """Counts the rows that are searched again."""
-    again = _neighbours._repeat
+    again = _neighbours.search_again
     monkeypatch.setattr(
         _neighbours,
-        "_repeat",
+        "search_again",
         lambda x, rows, *out: (calls.append(len(rows)), again(x, rows, *out)),
     )
 
@@ -72,7 +72,7 @@ SETS = {
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("block", [16, 2048])
 def test_nearest_neighbours_are_those_of_the_whole_distance_matrix(name, block, monkeypatch):
-    monkeypatch.setattr(_neighbours, "_BLOCK", block)
+    monkeypatch.setattr(_neighbours, "BLOCK", block)
     for k in (1, 5, len(SETS[name]) - 1):
         check_neighbours(SETS[name], k)
 
@@ -325,7 +325,7 @@ def herded_by_definition(x, keep):
 def test_herding_tells_apart_what_float32_cannot():
     x = np.random.default_rng(0).normal(size=(60, 4))
     x = np.concatenate([x, x + 1e-9 * np.random.default_rng(1).normal(size=x.shape)])  # near twins
-    assert _herd(x, 30).tolist() == herded_by_definition(x, 30)
+    assert herding_picks(x, 30).tolist() == herded_by_definition(x, 30)
 
 
 @pytest.mark.parametrize(
@@ -334,9 +334,9 @@ def test_herding_tells_apart_what_float32_cannot():
 def test_herding_is_its_definition_pick_by_pick(n, keep):
     x = table(n) * [3, 1, 1, 0.1] + 50
     assert (
-        _herd(x, keep).tolist() == herded_by_definition(x, keep)
+        herding_picks(x, keep).tolist() == herded_by_definition(x, keep)
         if keep < n
-        else len(_herd(x, keep)) == n
+        else len(herding_picks(x, keep)) == n
     )
     if keep < n:
         assert keep_herding(x, keep, labels=None, rng=0, per_class=None).kept.tolist() == sorted(

@@ -286,9 +286,9 @@ def test_a_test_that_never_ends_is_ended_and_what_was_marked_before_it_counts(mo
         {"role": "test", "name": "a", "points": 1.0, "source": source}
         for source in ("0.5", "while True:\n    pass")
     ]
-    with grading._Running() as running:
+    with grading.Running() as running:
         job = {"limits": asdict(sandbox.Limits(total=8)), "trust": True, "hidden": []}
-        results, remark, final = grading._run_marker(steps, job, running)
+        results, remark, final = grading.run_marker(steps, job, running)
     assert list(results) == ["0"] and results["0"]["outputs"][0]["data"] == {"text/plain": "0.5"}
     assert remark == "the grading was ended after 8 seconds" and final
 

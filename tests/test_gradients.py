@@ -187,7 +187,7 @@ def test_each_norm_is_what_autograd_gives_for_that_sample_alone(images, name):
 
 @pytest.mark.parametrize("name", BY_LAYER | BY_SAMPLE)
 def test_only_what_the_rules_are_right_for_goes_layer_by_layer(images, name):
-    modules, _ = gradients._try_one(
+    modules, _ = gradients.try_one_image(
         made((BY_LAYER | BY_SAMPLE)[name]).eval(), images.clean(slice(0, 1))
     )
     assert (modules is not None) == (name in BY_LAYER)
@@ -256,18 +256,15 @@ def test_a_net_that_fails_is_put_back_too(images):
 
 
 def test_chunks_are_as_many_images_as_fit(images, monkeypatch):
-    sizes = []
-    monkeypatch.setattr(gradients, "_is_all", lambda *of: True)
-    monkeypatch.setattr(
-        gradients,
-        "_by_layer",
-        lambda net, modules, x, y: sizes.append(len(x)) or torch.ones(len(x)),
-    )
-    net = made(small_cnn, 1, 3)
-    gradient_norms(net, images)
-    monkeypatch.setattr(gradients, "_BYTES", 1)
-    gradient_norms(net, images)
-    assert sizes == [20] + [1] * 20
+    def chunks():
+        sizes, net = [], made(small_cnn, 1, 3)
+        net.register_forward_pre_hook(lambda net, given: sizes.append(len(given[0])))
+        gradient_norms(net, images)
+        return sizes
+
+    assert chunks()[-1] == 20 and chunks().count(20) == 1
+    monkeypatch.setattr(gradients, "CHUNK_BYTES", 1)
+    assert set(chunks()) == {1} and len(chunks()) >= 20
 
 
 def test_a_part_of_a_set_is_refused(images):

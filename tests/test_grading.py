@@ -212,10 +212,12 @@ def test_the_summary_names_messages_and_no_student(graded):
 
 
 def test_html_and_pictures_in_a_students_text_stay_text():
-    from dpkit.reports.page import _markdown
+    from nbformat.v4 import new_markdown_cell
+
+    from dpkit.reports.page import cell_html
 
     text = "a < b, <b>bold</b>\n\n<script>alert(1)</script>\n\n![x](/etc/hostname) ![y](https://example.org/y.png) `x<y>`"
-    shown = _markdown(text, ".", None, [], plain=True)
+    shown = cell_html(new_markdown_cell(text), ".", [], plain=True)
     assert (
         "<script" not in shown
         and "<b>" not in shown

@@ -162,7 +162,7 @@ import subprocess
 from dpkit.classroom import grading, sandbox
 inside = sandbox.LIBRARY + "/dpkit/notebooks"
 words = sandbox.command(["-c", f"import os; print(os.listdir({inside!r}), os.listdir({inside!r} + '/..'))"])
-print(words[words.index(inside) - 1], *[folder.name for folder in grading._beside_package()])
+print(words[words.index(inside) - 1], *[folder.name for folder in grading.answer_folders()])
 if sandbox.why_not() is None:
     print(subprocess.run(words, env=sandbox.environment(), capture_output=True, text=True).stdout)
 else:

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from dpkit import make_net, train
+from dpkit.training.batches import Doubts
 from dpkit.training.loop import Recipe, cross_entropy
 from dpkit.training.recorder import Recorder, indexed, per_sample_metrics
 
@@ -450,18 +451,18 @@ class Slow:
     def __init__(self):
         self.done, self.waited = False, 0
 
-    def put(self, recorder, wrong, why):
+    def refuse_if(self, doubts, wrong, why):
         def wait():
             self.waited += 1
 
-        recorder._questions.append((lambda: self.done, wait, wrong, why))
+        doubts.add(lambda: self.done, wait, wrong, why)
 
 
 def test_on_a_gpu_a_wrong_batch_is_refused_as_soon_as_the_answer_is_there_and_nothing_waits_for_it(
     monkeypatch,
 ):
     gpu = Slow()
-    monkeypatch.setattr(Recorder, "_refuse_if", lambda self, wrong, why: gpu.put(self, wrong, why))
+    monkeypatch.setattr(Doubts, "refuse_if", lambda *doubt: gpu.refuse_if(*doubt))
     for closing in (False, True):
         gpu.done = False
         recorder = Recorder(4, 1, labels=[0, 1, 2, 0])
@@ -648,6 +649,18 @@ def test_another_number_of_classes_is_another_training():
 # ---- memory --------------------------------------------------------------------------------------
 
 
+def bytes_in(value):
+    """Of all arrays and tensors that an object holds."""
+    if isinstance(value, (np.ndarray, torch.Tensor)):
+        return value.nbytes
+    parts = value if isinstance(value, list) else vars(value).values() if is_object(value) else ()
+    return sum(map(bytes_in, parts))
+
+
+def is_object(value):
+    return hasattr(value, "__dict__") and not isinstance(value, type)
+
+
 def test_memory_grows_with_samples_times_epochs_and_never_with_classes():
     n, epochs, classes = 20_000, 10, 100
     tracemalloc.start()
@@ -656,24 +669,17 @@ def test_memory_grows_with_samples_times_epochs_and_never_with_classes():
     for epoch in range(epochs):
         for rows in index.split(1000):
             recorder.update(epoch, rows, torch.zeros(len(rows), classes), labels[rows])
-    kept = [
-        part
-        for value in vars(recorder).values()
-        for part in (value if isinstance(value, list) else [value])
-    ]
-    held = sum(part.nbytes for part in kept if isinstance(part, (np.ndarray, torch.Tensor)))
+    held = bytes_in(recorder)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     record = n * epochs * (4 + 4 + 1)
-    assert (
-        record <= held <= record + n * 40
-    )  # besides: labels, the ids to expect, and the epoch under way
-    assert (
-        peak < record + n * 60
-    )  # an epoch's rows on their way; all logits would be n * 400 per epoch
+    # besides: labels, the ids to expect, and the epoch under way
+    assert record <= held <= record + n * 40
+    # an epoch's rows on their way; all logits would be n * 400 per epoch
+    assert peak < record + n * 60
     dynamics = recorder.dynamics()
     assert dynamics.target_prob.nbytes == n * epochs * 4 and np.shares_memory(
-        dynamics.target_prob, recorder._target_prob
+        dynamics.target_prob, recorder.epoch(0)[0]
     )
 
 

@@ -517,8 +517,8 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch, broken):
 def test_leftovers_of_killed_runs_are_cleared(tmp_path, monkeypatch):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    (tmp_path / f".out.building-{files._host()}-{gone.pid}-1").mkdir()
-    alive = tmp_path / f".out.building-{files._host()}-{os.getppid()}-1"  # another run
+    (tmp_path / f".out.building-{files.host_name()}-{gone.pid}-1").mkdir()
+    alive = tmp_path / f".out.building-{files.host_name()}-{os.getppid()}-1"  # another run
     alive.mkdir()
 
     def execute(notebook, target, *others):

@@ -23,7 +23,7 @@ def names(folder):
 
 def by(pid, thread=1, host=None):
     """How a writer's leftovers end: host-process-thread."""
-    return f"{host or files._host()}-{pid}-{thread}"
+    return f"{host or files.host_name()}-{pid}-{thread}"
 
 
 @pytest.fixture(scope="module")

@@ -410,13 +410,13 @@ def test_a_training_killed_in_the_middle_of_an_epoch_goes_on_to_the_same_numbers
 import os, signal, sys, torch
 torch.set_num_threads(int(sys.argv[1]))
 from dpkit import load
-from dpkit.training import loop
+from dpkit.training import checkpoint, loop
 from dpkit.models import StagedNet
 from torch import nn
 images = load("digits", device="cpu").first(200)
 torch.manual_seed(0)
 net = StagedNet([nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()), nn.Dropout(0.5)], nn.Linear(8, 10))
-loop._Checkpoint.__init__.__defaults__ = (0.0,)
+checkpoint.WRITE_EVERY = 0.0
 calls = []
 def kill(net, inputs, logits):
     calls.append(1)
@@ -648,9 +648,9 @@ def traced(monkeypatch):
         return compile(function, backend="aot_eager", dynamic=options["dynamic"])
 
     monkeypatch.setattr(torch, "compile", quick)
-    loop._compiled.cache_clear()
+    loop.compiled.cache_clear()
     yield made
-    loop._compiled.cache_clear()
+    loop.compiled.cache_clear()
 
 
 def test_a_compiled_training_has_the_same_numbers_up_to_rounding_and_is_compiled_once_for_all_networks(

@@ -74,6 +74,10 @@ class Answers:
         self._cells, self._starts, self._hangs, self._number = [], 0, {}, 0
         self._process = self._watch = None
 
+    def worker_pid(self) -> int | None:
+        """The process in which the student's code runs; None if there is none now."""
+        return None if self._process is None else self._process.pid
+
     # ---- cells and values
 
     def run(self, source, *, given=False) -> tuple[list, dict | None]:

@@ -68,52 +68,29 @@ def grade(
     cells = {stem: read_source(path) for stem, path in sources.items()}
     written, mistakes = tables.read_written(out / tables.WRITTEN, found, cells)
     (out / DONE).mkdir(parents=True, exist_ok=True)
-    hidden = [
-        str(path.resolve()) for path in (folder, out, source, *_beside_package()) if path.is_dir()
-    ]
-    job = {"limits": asdict(limits), "trust": trust, "hidden": hidden}
-    asked = [
-        one
-        for one in found
-        if assignment in (None, one.assignment) and student in (None, one.student)
-    ]
+    hidden = [path for path in (folder, out, source, *answer_folders()) if path.is_dir()]
+    job = {
+        "limits": asdict(limits),
+        "trust": trust,
+        "hidden": [str(path.resolve()) for path in hidden],
+    }
+    asked = _of(found, student, assignment)
     todo = [one for one in asked if not one.refused]
-    rows, count = {}, 0
-    with ThreadPoolExecutor(max(1, workers)) as pool, _Running() as running:
-        mark = partial(
-            _graded,
-            cells=cells,
-            sources=sources,
-            job=job,
-            out=out,
-            again=student is not None,
-            running=running,
-        )
-        for future in as_completed(waiting := {pool.submit(mark, one): one for one in todo}):
-            (record, fresh), one, count = future.result(), waiting[future], count + 1
-            rows[one] = _row(one, record, written)
-            say(
-                f"[{count}/{len(todo)}] {one.student}, {one.assignment}: "
-                f"{tables.in_words(rows[one])}" + ("" if fresh else " (graded before)")
-            )
+    mark = partial(
+        _graded, cells=cells, sources=sources, job=job, out=out, again=student is not None
+    )
+    rows = _mark_all(todo, mark, written, workers, say)
     for one in found:
         if one not in rows:
-            record = (
-                {"refused": one.refused}
-                if one.refused
-                else _before(out, one) or {"refused": "not graded yet"}
-            )
-            rows[one] = _row(one, record, written)
-            mistakes += (
-                [f"{one.student}, {one.assignment or 'nothing'}: {one.refused}"]
-                if one.refused
-                else []
-            )
-    for row in rows.values():
-        row["max"] = row["max"] or sum(cell.points for cell in cells.get(row["assignment"], ()))
-    tables.write_tables(
-        out, [rows[one] for one in found]
-    )  # before any page, which can take nothing from them then
+            rows[one] = _row(one, _unmarked(out, one), written)
+    _fill_max(rows, cells)
+    # before any page, which can take nothing from them then
+    tables.write_tables(out, [rows[one] for one in found])
+    mistakes += [
+        f"{one.student}, {one.assignment or 'nothing'}: {one.refused}"
+        for one in found
+        if one.refused
+    ]
     mistakes += _write_pages(out, rows, written)
     rows = [rows[one] for one in found]
     with storage.whole_file(out / "summary.html") as file:
@@ -123,8 +100,47 @@ def grade(
     return rows
 
 
-def _beside_package():
-    """Folders of dpkit that hold answers: its notebooks, and its tests in a source tree."""
+def _of(found, student, assignment) -> list:
+    """The submissions of this student and this assignment; None: of all."""
+    return [
+        one
+        for one in found
+        if assignment in (None, one.assignment) and student in (None, one.student)
+    ]
+
+
+def _fill_max(rows, cells):
+    """What there was to reach, in the rows of those that were not marked."""
+    for row in rows.values():
+        row["max"] = row["max"] or sum(cell.points for cell in cells.get(row["assignment"], ()))
+
+
+def _mark_all(todo, mark, written, workers, say) -> dict:
+    """{submission: row}; as many are marked at once as there are workers."""
+    rows = {}
+    with ThreadPoolExecutor(max(1, workers)) as pool, Running() as running:
+        waiting = {pool.submit(mark, one, running=running): one for one in todo}
+        for count, future in enumerate(as_completed(waiting), 1):
+            one, (record, fresh) = waiting[future], future.result()
+            rows[one] = _row(one, record, written)
+            say(
+                f"[{count}/{len(todo)}] {one.student}, {one.assignment}: "
+                f"{tables.in_words(rows[one])}" + ("" if fresh else " (graded before)")
+            )
+    return rows
+
+
+def _unmarked(out, one) -> dict:
+    """The record of a submission that is not marked now."""
+    if one.refused:
+        return {"refused": one.refused}
+    return _before(out, one) or {"refused": "not graded yet"}
+
+
+def answer_folders() -> list[Path]:
+    """Folders of dpkit that hold answers, hidden from students' code: its notebooks, and its tests
+    in a source tree.
+    """
     root = Path(__file__).resolve().parents[2]
     tests = [root / "tests"] if (root / "pyproject.toml").is_file() else []
     return [notebooks.folder(), *tests]
@@ -161,7 +177,7 @@ class Stopped(Exception):
     """The command is over: what is still at work stops."""
 
 
-class _Running:
+class Running:
     """The markers at work, so that none outlives the command."""
 
     def __init__(self):
@@ -238,7 +254,7 @@ def _marked(one, cells, sources, job, out, again, running) -> tuple[dict, bool]:
     if before and before.get("key") == key and not again:
         return before, False
     steps = merge(cells[one.assignment], theirs)
-    results, remark, final = _run_marker(steps, job, running)
+    results, remark, final = run_marker(steps, job, running)
     if running.over:  # it was ended by Ctrl-C: half a result must not take a whole one's place
         raise Stopped
     record = {"key": key if final else None, "steps": steps, "results": results, "remark": remark}
@@ -258,9 +274,13 @@ def _key(*parts) -> str:
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 
-def _run_marker(steps, job, running):
-    """Mark in a process of its own. Returns (step -> what the marker said, a remark or "", whether
-    that will stay so).
+def run_marker(steps, job, running):
+    """Mark in a process of its own.
+
+    steps:   as merging.merge returns them.
+    job:     {"limits", "trust", "hidden"}, for the marker.
+    running: Running, which ends the process with the command.
+    Returns (step -> what the marker said, a remark or "", whether that will stay so).
     """
     environment = {
         **os.environ,

@@ -123,40 +123,53 @@ def role_of(cell) -> str:
 
 def _mistakes(cell, role, marks):
     """What would go wrong later, in words for whoever writes the assignment."""
-    if role == "written" and cell["cell_type"] != "markdown":
-        yield "an answer that is read by the teacher must be a text cell; split code into an answer cell and a test cell"
-    if role in ("test", "written") and not (
-        isinstance(marks.get("points"), (int, float)) and marks["points"] > 0
-    ):
-        yield f"points must be a number above 0; got {marks.get('points')!r}"
+    yield from _wrong_marks(cell, role, marks)
     if role in ("setup", "test"):
         try:
             ast.parse(cell["source"])
         except SyntaxError as error:
             yield f"setup and test cells must be plain Python without magics; line {error.lineno}: {error.msg}"
+    yield from _given_away(cell["source"], role)
+
+
+def _wrong_marks(cell, role, marks):
+    """nbgrader's metadata, where it says what cannot be marked."""
+    if role == "written" and cell["cell_type"] != "markdown":
+        yield "an answer that is read by the teacher must be a text cell; split code into an answer cell and a test cell"
+    points = marks.get("points")
+    if role in ("test", "written") and not (isinstance(points, (int, float)) and points > 0):
+        yield f"points must be a number above 0; got {points!r}"
     if role == "test" and not marks.get("locked"):
         yield "a test cell must be locked"
-    if role != "test" and "BEGIN HIDDEN TESTS" in cell["source"]:
-        yield "hidden tests stand outside a test cell, where they would be given away"
-    if role not in ("answer", "written") and "BEGIN SOLUTION" in cell["source"]:
-        yield "a solution stands outside an answer cell, where it would be given away"
-    for number, line in enumerate(cell["source"].splitlines(), 1):
-        like = LIKE_MARKER.match(line)
-        marker = (
-            like
-            and f"{like[1].upper()} {'SOLUTION' if like[2].lower() == 'solution' else 'HIDDEN TESTS'}"
-        )
-        if like and marker not in line:
-            yield f"line {number} must be ### {marker}; after {line.strip()!r} all would be handed out"
-    for what in ("SOLUTION", "HIDDEN TESTS"):
-        if cell["source"].count(f"END {what}") > cell["source"].count(f"BEGIN {what}"):
-            yield f"there is an ### END {what} without its ### BEGIN, so what stands before it would be handed out"
-    if role == "plain" and re.search(r"\breport\.(check|figure|table|finish)\(", cell["source"]):
-        yield "a cell of the report needs the tag teacher, or it would be handed out"
     if marks.get("task"):
         yield "a task cell gets no points here; make it a manually graded answer"
     if marks and marks.get("schema_version") != 3:
         yield f"nbgrader's schema_version must be 3; got {marks.get('schema_version')!r}"
+
+
+def _given_away(source, role):
+    """What students would see and should not."""
+    if role != "test" and "BEGIN HIDDEN TESTS" in source:
+        yield "hidden tests stand outside a test cell, where they would be given away"
+    if role not in ("answer", "written") and "BEGIN SOLUTION" in source:
+        yield "a solution stands outside an answer cell, where it would be given away"
+    for number, line in enumerate(source.splitlines(), 1):
+        marker = _meant_marker(line)
+        if marker is not None and marker not in line:
+            yield f"line {number} must be ### {marker}; after {line.strip()!r} all would be handed out"
+    for what in ("SOLUTION", "HIDDEN TESTS"):
+        if source.count(f"END {what}") > source.count(f"BEGIN {what}"):
+            yield f"there is an ### END {what} without its ### BEGIN, so what stands before it would be handed out"
+    if role == "plain" and re.search(r"\breport\.(check|figure|table|finish)\(", source):
+        yield "a cell of the report needs the tag teacher, or it would be handed out"
+
+
+def _meant_marker(line):
+    """The marker that a line is, or is nearly; None for other lines."""
+    like = LIKE_MARKER.match(line)
+    if not like:
+        return None
+    return f"{like[1].upper()} {'SOLUTION' if like[2].lower() == 'solution' else 'HIDDEN TESTS'}"
 
 
 def handed(source, kind, role) -> str:

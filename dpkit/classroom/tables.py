@@ -173,16 +173,50 @@ def read_written(path, found, cells) -> tuple[dict, list[str]]:
     Raises Refused if the file as a whole cannot be read: without it all points on written answers
     would be gone.
     """
+    students, points, mistakes, said = {one.student for one in found}, {}, [], {}
+    worth = {
+        (stem, cell.key): cell.points
+        for stem, those in cells.items()
+        for cell in those
+        if cell.role == "written"
+    }
+    for number, line in enumerate(_written_lines(path), 2):
+        student, stem, name, mark = ((line[column] or "").strip() for column in READING[:4])
+        if not mark:  # not filled in yet
+            continue
+        place, most = (student, stem, name), worth.get((stem, name))
+        if student not in students or most is None:
+            mistakes.append(
+                f"{path.name}, line {number}: there is no student {student!r} with a written "
+                f"answer {name!r} in {stem!r}"
+            )
+            continue
+        got = _points_in(mark)
+        if not 0 <= got <= most:
+            mistakes.append(
+                f"{path.name}, line {number}: points must be a number in 0..{most:g}; got {mark!r}"
+            )
+            continue
+        if place in points:
+            mistakes.append(
+                f"{path.name}, lines {said[place]} and {number} are of one answer; the last counts"
+            )
+        said[place] = number
+        points[place] = got, (line["comment"] or "").strip()
+    return points, mistakes
+
+
+def _written_lines(path) -> list[dict]:
+    """The lines of written.csv by column, none if there is no such file."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        return {}, []
+        return []
     except (OSError, ValueError) as error:
         raise Refused(f"{path} cannot be read ({error}); save it as CSV in UTF-8") from None
     first = text.partition("\n")[0]
-    reader = csv.DictReader(
-        io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ","
-    )
+    delimiter = ";" if first.count(";") > first.count(",") else ","
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
     try:
         lines = list(reader)
     except csv.Error as error:
@@ -194,38 +228,12 @@ def read_written(path, found, cells) -> tuple[dict, list[str]]:
         raise Refused(
             f"{path} must have the columns {', '.join(READING)}; it lacks {', '.join(lacking)}"
         )
-    students, points, mistakes, said = {one.student for one in found}, {}, [], {}
-    worth = {
-        (stem, cell.key): cell.points
-        for stem, those in cells.items()
-        for cell in those
-        if cell.role == "written"
-    }
-    for number, line in enumerate(lines, 2):
-        student, stem, name, mark = ((line[column] or "").strip() for column in READING[:4])
-        if not any((student, stem, name, mark)) or not mark:  # a line not filled in yet
-            continue
-        most = worth.get((stem, name))
-        if student not in students or most is None:
-            mistakes.append(
-                f"{path.name}, line {number}: there is no student {student!r} with a written "
-                f"answer {name!r} in {stem!r}"
-            )
-            continue
-        try:
-            got = float(mark.replace(",", "."))
-        except ValueError:
-            got = math.nan
-        if not 0 <= got <= most:
-            mistakes.append(
-                f"{path.name}, line {number}: points must be a number in 0..{most:g}; got {mark!r}"
-            )
-            continue
-        if (student, stem, name) in points:
-            mistakes.append(
-                f"{path.name}, lines {said[student, stem, name]} and {number} are of one answer; "
-                "the last counts"
-            )
-        said[student, stem, name] = number
-        points[student, stem, name] = got, (line["comment"] or "").strip()
-    return points, mistakes
+    return lines
+
+
+def _points_in(mark) -> float:
+    """The number a teacher wrote, with a decimal point or comma; NaN if it is none."""
+    try:
+        return float(mark.replace(",", "."))
+    except ValueError:
+        return math.nan

@@ -69,24 +69,12 @@ def encode(value, blobs: list, *, handle=None, depth=0):
 
     if value is None or isinstance(value, (bool, str)):
         return str(value) if isinstance(value, str) else value
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic):  # before numbers: np.float64 is a float, too
         return {"scalar": _blob(np.asarray(value), blobs)}
-    if isinstance(value, int):
-        if value.bit_length() > 4096:
-            raise Unsendable("a whole number of more than 4096 bits")
-        return int(value)
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, complex):
-        return {"complex": [value.real, value.imag]}
-    if isinstance(value, (list, range)):
-        return {"list": [inner(part) for part in value]}
-    if isinstance(value, tuple):
-        return {"tuple": [inner(part) for part in value]}
-    if isinstance(value, (set, frozenset)):
-        return {"set": [inner(part) for part in value]}
-    if isinstance(value, dict):
-        return {"dict": [[inner(key), inner(part)] for key, part in value.items()]}
+    if isinstance(value, (int, float, complex)):
+        return _number(value)
+    if isinstance(value, (list, range, tuple, set, frozenset, dict)):
+        return _container(value, inner)
     if isinstance(value, np.ndarray):
         return {"array": _blob(np.asarray(value), blobs)}
     if isinstance(value, np.random.Generator):
@@ -99,15 +87,37 @@ def encode(value, blobs: list, *, handle=None, depth=0):
         }
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
-        try:
-            return {"tensor": _blob(value.detach().cpu().numpy(), blobs)}
-        except TypeError:
-            raise Unsendable(f"a tensor of {value.dtype}") from None
+        return {"tensor": _blob(_array_of(value), blobs)}
     if type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "to_numpy"):
         return inner(value.to_numpy())
     if handle is not None and callable(value) and not isinstance(value, type):
         return handle(value)
     raise Unsendable(f"a {kind}")
+
+
+def _number(value):
+    if isinstance(value, complex):
+        return {"complex": [value.real, value.imag]}
+    if isinstance(value, float):
+        return float(value)
+    if value.bit_length() > 4096:
+        raise Unsendable("a whole number of more than 4096 bits")
+    return int(value)
+
+
+def _container(value, inner):
+    if isinstance(value, dict):
+        return {"dict": [[inner(key), inner(part)] for key, part in value.items()]}
+    kinds = {"list": (list, range), "tuple": tuple, "set": (set, frozenset)}
+    [kind] = [kind for kind, types in kinds.items() if isinstance(value, types)]
+    return {kind: [inner(part) for part in value]}
+
+
+def _array_of(tensor):
+    try:
+        return tensor.detach().cpu().numpy()
+    except TypeError:
+        raise Unsendable(f"a tensor of {tensor.dtype}") from None
 
 
 def _blob(array, blobs):

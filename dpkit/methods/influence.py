@@ -2,7 +2,8 @@
 
 import warnings
 
-from dpkit.influence.estimates import influence_vectors, outer_influence, plan_influence
+from dpkit.influence.estimates import influence_vectors, outer_influence
+from dpkit.influence.plans import plan_influence
 from dpkit.records import Scores, Selection, Snapshot
 from dpkit.scorers.influence_norm import influence_norm
 from dpkit.selectors.anneal import anneal

@@ -252,63 +252,30 @@ def accuracy_against_cost(rows, *, ax, unit="samples"):
     }
     if unit not in units:
         raise ValueError(f"unit must be {' or '.join(units)}; got {unit!r}")
-    marked, points = (
-        marks(rows),
-        {},
-    )  # ((method, kind), ratio): (cost, accuracy, spread); the whole set has the method ""
-    for row in rows:
-        at = (row["method"] if row["prune_ratio"] else "", kind_of(row)), row["prune_ratio"]
-        cost = sum(row[f"{stage}_{unit}"] for stage in ("record", "score", "select", "retrain"))
-        points.setdefault(at, []).append((cost, 100 * row["accuracy"]))
-    points = {
-        at: (*np.mean(found, axis=0), np.std(found, axis=0, ddof=1)[1] if len(found) > 1 else 0.0)
-        for at, found in sorted(points.items(), key=lambda point: point[0][1])
-    }
+    marked, points = marks(rows), _cost_points(rows, unit)
     costs, accuracies, spreads = np.transpose([*points.values()])
     low, high = (accuracies - spreads).min(), (accuracies + spreads).max()
     room = max(1.0, 0.08 * (high - low))
     ax.set(
         xscale="log", xlim=(costs.min() / 1.4, costs.max() * 1.4), ylim=(low - room, high + room)
     )
-    names = list(
-        dict.fromkeys(method for method, _ in points)
-    )  # the whole set first, if it is there
-    usual = {
-        name: np.log(
-            [cost for (method, _), (cost, _, _) in points.items() if method == name]
-        ).mean()
-        for name in names
-    }
     labels = []
-    for name in names:
-        equal = [other for other in names if abs(usual[other] - usual[name]) < 0.1]
-        place = equal.index(name) - (0 if equal[0][0] == "" else (len(equal) - 1) / 2)
+    for name, place in _places(points).items():
+        method, mark = name[0], marked[name[1]]
         beside = offset_copy(ax.transData, ax.figure, x=9 * place, units="points")
         line = {ratio: point for (method, ratio), point in points.items() if method == name}
-        method, mark = name[0], marked[name[1]]
-        style = (
-            _style_of(method, mark)
-            if method
-            else {"color": "black", "marker": "*", "markersize": 11, "linestyle": "none"}
-        )
-        ax.errorbar(
-            *zip(*line.values()),
-            **{
-                "label": (method or "nothing pruned") + mark,
-                "capsize": 2,
-                "markersize": 5,
-                "linewidth": 1,
-                "transform": beside,
-            }
-            | style,
-        )
+        style = {"capsize": 2, "markersize": 5, "linewidth": 1, "transform": beside}
+        if method:
+            style |= _style_of(method, mark)
+        else:
+            style |= {"color": "black", "marker": "*", "markersize": 11, "linestyle": "none"}
+            for cost, _, _ in line.values():
+                ax.axvline(cost, color="0.6", linestyle=":", zorder=0)
+        ax.errorbar(*zip(*line.values()), label=(method or "nothing pruned") + mark, **style)
         labels += [
             (f"{100 * ratio:g}" if ratio else "", point, beside, style["color"])
             for ratio, point in line.items()
         ]
-    for ((method, _), _), (cost, _, _) in points.items():
-        if not method:
-            ax.axvline(cost, color="0.6", linestyle=":", zorder=0)
     _write_beside(labels, ax=ax)
     plain = EngFormatter() if unit == "samples" else "{x:,g}"  # 2 M images, 1,000 seconds
     ax.xaxis.set(
@@ -325,6 +292,38 @@ def accuracy_against_cost(rows, *, ax, unit="samples"):
         title=_meaning(marked),
     )
     return ax
+
+
+def _cost_points(rows, unit) -> dict:
+    """{((method, kind), ratio): (cost, accuracy, spread)}, means over the seeds, by method; the
+    whole set has the method "".
+    """
+    found = {}
+    for row in rows:
+        at = (row["method"] if row["prune_ratio"] else "", kind_of(row)), row["prune_ratio"]
+        cost = sum(row[f"{stage}_{unit}"] for stage in ("record", "score", "select", "retrain"))
+        found.setdefault(at, []).append((cost, 100 * row["accuracy"]))
+    return {
+        at: (*np.mean(seeds, axis=0), np.std(seeds, axis=0, ddof=1)[1] if len(seeds) > 1 else 0.0)
+        for at, seeds in sorted(found.items(), key=lambda point: point[0][1])
+    }
+
+
+def _places(points) -> dict:
+    """{(method, kind): how far to the right}: methods of equal cost side by side, the whole set,
+    which comes first, where it is.
+    """
+    names = list(dict.fromkeys(name for name, _ in points))
+    usual = {
+        name: np.log([cost for (other, _), (cost, _, _) in points.items() if other == name]).mean()
+        for name in names
+    }
+    places = {}
+    for name in names:
+        equal = [other for other in names if abs(usual[other] - usual[name]) < 0.1]
+        middle = 0 if equal[0][0] == "" else (len(equal) - 1) / 2
+        places[name] = equal.index(name) - middle
+    return places
 
 
 def _write_beside(labels, *, ax, size=7):

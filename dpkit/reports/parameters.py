@@ -65,12 +65,8 @@ def read_notebook(path) -> dict:
     path = Path(path)
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
-        if notebook["nbformat"] < 4:
-            raise Refused(
-                f"{path} must be in notebook format 4; it is in format {notebook['nbformat']}: "
-                "open it in JupyterLab and save it"
-            )
-        for cell in notebook["cells"]:
+        old = notebook["nbformat"] < 4
+        for cell in [] if old else notebook["cells"]:
             cell["source"] = "".join(cell["source"])
             cell.setdefault("metadata", {})
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -83,10 +79,13 @@ def read_notebook(path) -> dict:
                 else "; give the path of a file that ends in .ipynb"
             )
         ) from None
-    except Refused:
-        raise
     except (ValueError, KeyError, TypeError):
         raise Refused(f"{path} is not a whole notebook; fetch or save it again") from None
+    if old:
+        raise Refused(
+            f"{path} must be in notebook format 4; it is in format {notebook['nbformat']}: "
+            "open it in JupyterLab and save it"
+        )
     return notebook
 
 
@@ -110,15 +109,14 @@ def read_defaults(path) -> dict:
     defaults, mistakes = {}, []
     for statement in statements:
         line = ast.unparse(statement).partition("\n")[0]
-        try:
-            (target,) = statement.targets
-            name, value = target.id, ast.literal_eval(statement.value)
-        except (AttributeError, ValueError, TypeError):
+        found = _assignment(statement)
+        if found is None:
             mistakes.append(
                 "the parameters cell may only hold lines like `name = literal`; it holds "
                 f"`{line}`: move it to the next cell"
             )
             continue
+        name, value = found
         if name in defaults or name.startswith("_"):
             mistakes.append(
                 "each parameter is named once and without a leading underscore; the cell holds "
@@ -133,6 +131,17 @@ def read_defaults(path) -> dict:
     if mistakes:
         raise Refused(*mistakes)
     return defaults
+
+
+def _assignment(statement):
+    """(name, value) of a statement `name = literal`, or None for another one."""
+    if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+        return None
+    target = statement.targets[0]
+    try:
+        return (target.id, ast.literal_eval(statement.value)) if type(target) is ast.Name else None
+    except (ValueError, TypeError):
+        return None
 
 
 def is_flat(value, lists=True) -> bool:
@@ -194,35 +203,35 @@ def _fit(name, value, defaults):
     default = defaults[name]
     kind = type(default)
     read = _read(value, kind) if isinstance(value, Text) else value
-    kinds = (
-        list(dict.fromkeys(map(type, default))) or [str, bool, int, float] if kind is list else []
+    kinds = []
+    if kind is list:
+        kinds = list(dict.fromkeys(map(type, default))) or [str, bool, int, float]
+    if kind is list and type(read) is list and all(_is_one_of(item, kinds) for item in read):
+        return [_as_one_of(item, kinds) for item in read]
+    if kind is not list and _is_one_of(read, [kind]):
+        return _as_one_of(read, [kind])
+    each = f" of {' or '.join(KINDS[k] for k in kinds)} each" if kinds and default else ""
+    raise ValueError(
+        f"parameter {name!r} must be {KINDS[kind]}{each}, like {default!r}; got "
+        f"{_shown(value)}{_hint(value, kind)}"
     )
-    try:
-        whole = _as_one_of(read, [kind])
-        return [_as_one_of(item, kinds) for item in whole] if kind is list else whole
-    except TypeError:
-        wanted = KINDS[kind] + (
-            f" of {' or '.join(KINDS[k] for k in kinds)} each" if kinds and default else ""
-        )
-        hint = ""
-        if kind is float and type(value) is str and type(_read(value, float)) is float:
-            hint = f" (YAML reads {value} as text: write {float(value)})"
-        raise ValueError(
-            f"parameter {name!r} must be {wanted}, like {default!r}; got {_shown(value)}{hint}"
-        ) from None
+
+
+def _hint(value, kind) -> str:
+    if kind is float and type(value) is str and type(_read(value, float)) is float:
+        return f" (YAML reads {value} as text: write {float(value)})"
+    return ""
+
+
+def _is_one_of(value, kinds) -> bool:
+    """Whether its type is exactly one of `kinds`; a whole number may stand for a finite float."""
+    if type(value) is float and not math.isfinite(value):
+        return False
+    return type(value) in kinds or (type(value) is int and float in kinds)
 
 
 def _as_one_of(value, kinds):
-    """`value` if its type is exactly one of `kinds` (a whole number may stand for a float);
-    TypeError if not.
-    """
-    if type(value) is float and not math.isfinite(value):
-        raise TypeError
-    if type(value) in kinds:
-        return value
-    if type(value) is int and float in kinds:
-        return float(value)
-    raise TypeError
+    return value if type(value) in kinds else float(value)
 
 
 def _read(text, kind):

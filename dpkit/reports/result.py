@@ -120,9 +120,8 @@ class Report:
             from IPython.display import Image, display
 
             data = path.read_bytes()
-            width = int.from_bytes(
-                data[16:20], "big"
-            )  # from the PNG header; shown at 100 dots per inch, sharp
+            # from the PNG header; shown at 100 dots per inch, sharp
+            width = int.from_bytes(data[16:20], "big")
             display(Image(data=data, width=width * 2 // 3, alt=name.replace("_", " ")))
 
     def table(self, name: str, rows) -> None:
@@ -206,13 +205,23 @@ def _scalar(value, where):
 
 def read_result(folder, *, notebook, parameters) -> tuple[dict | None, list[str]]:
     """Read result.json and check what must be true of it. Returns (result or None, mistakes)."""
-    from dpkit.storage.files import file_hash
-
     folder = Path(folder)
+    result, unread = _load(folder / RESULT)
+    if unread:
+        return None, unread
+    failed = [name for name, passed in result["checks"].items() if passed is not True]
+    return result, [
+        *_of_another_run(result, notebook, parameters),
+        *(f"the check {name!r} failed" for name in failed),
+        *_wrong_figures(result["figures"], folder),
+        *_wrong_tables(result["tables"]),
+    ]
+
+
+def _load(file) -> tuple[dict | None, list[str]]:
+    """result.json with all fields, each of its type; else None and why."""
     try:
-        result = json.loads(
-            (folder / RESULT).read_text(encoding="utf-8"), parse_constant=_no_constant
-        )
+        result = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_constant)
     except FileNotFoundError:
         return None, [
             "the notebook wrote no result.json; its last cell must call report.finish(...)"
@@ -223,13 +232,16 @@ def read_result(folder, *, notebook, parameters) -> tuple[dict | None, list[str]
         fields = set(result) if isinstance(result, dict) else set()
         odd = ", ".join(sorted(set(FIELDS) ^ fields))
         return None, [f"result.json must hold exactly {', '.join(FIELDS)}; missing or extra: {odd}"]
-    wrong = [
+    return result, [
         f"result.json: {name} has the wrong type ({type(result[name]).__name__})"
         for name, kind in FIELDS.items()
         if not isinstance(result[name], kind) or isinstance(result[name], bool)
     ]
-    if wrong:
-        return None, wrong
+
+
+def _of_another_run(result, notebook, parameters) -> list[str]:
+    """Where the result says another schema, notebook or parameter than this run's."""
+    wrong = []
     if result["schema"] != SCHEMA:
         wrong.append(f"result.json has schema {result['schema']}; this dpkit reads schema {SCHEMA}")
     if result["notebook"] != notebook:
@@ -244,12 +256,14 @@ def read_result(folder, *, notebook, parameters) -> tuple[dict | None, list[str]
         )
         if ours != theirs:
             wrong.append(f"parameter {name!r} was given as {ours}, but result.json says {theirs}")
-    wrong += [
-        f"the check {name!r} failed"
-        for name, passed in result["checks"].items()
-        if passed is not True
-    ]
-    for figure in result["figures"]:
+    return wrong
+
+
+def _wrong_figures(figures, folder) -> list[str]:
+    from dpkit.storage.files import file_hash
+
+    wrong = []
+    for figure in figures:
         file = figure.get("file", "") if isinstance(figure, dict) else ""
         if not re.fullmatch(r"figures/[A-Za-z0-9_-]+\.png", file):
             wrong.append(
@@ -260,12 +274,17 @@ def read_result(folder, *, notebook, parameters) -> tuple[dict | None, list[str]
             wrong.append(f"{file} is missing")
         elif file_hash(folder / file) != figure.get("sha256"):
             wrong.append(f"{file} is not the picture that the notebook saved (its SHA-256 differs)")
-    for name, rows in result["tables"].items():
+    return wrong
+
+
+def _wrong_tables(tables) -> list[str]:
+    wrong = []
+    for name, rows in tables.items():
         if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
             wrong.append(f"table {name!r} must be a list of rows")
         elif all(value is None for row in rows for value in row.values()):
             wrong.append(f"table {name!r} holds no value at all: every entry is null")
-    return result, wrong
+    return wrong
 
 
 def _no_constant(name):

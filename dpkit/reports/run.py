@@ -84,11 +84,7 @@ def run_report(
     """
     from dpkit import storage
 
-    missing = [package for module, package in NEEDED.items() if not _installed(module)]
-    if missing:
-        raise Refused(
-            f"reports need packages that are not installed here: pip install {' '.join(missing)}"
-        )
+    _check_installed()
     notebook = find(notebook)
     every, given = parameters_for(notebook, preset, parameters)
     if not 0 < timeout < threading.TIMEOUT_MAX:
@@ -100,54 +96,63 @@ def run_report(
 
     watch = Watch(timeout, progress or (lambda line: print(line, file=sys.stderr, flush=True)))
     if before not in (None, every):
-        changed = ", ".join(
-            f"{name} {value!r}" for name, value in before.items() if every.get(name) != value
-        )
-        watch.progress(
-            f"[note] {out} holds this notebook's report with other parameters "
-            f"({changed or 'fewer'}); it is replaced if this one passes"
-        )
-    with suppress(_Failed), signals(watch), storage.whole_folder(out, replaces=RESULT) as part:
-        raised = execute(
-            notebook,
-            part / NOTEBOOK,
-            given,
-            every,
-            watch,
-            _command(notebook, preset, parameters, timeout),
-        )
+        watch.progress(_replacing(out, before, every))
+    with signals(watch), storage.building_folder(out, replaces=RESULT) as part:
+        command = _command(notebook, preset, parameters, timeout)
+        raised = execute(notebook, part / NOTEBOOK, given, every, watch, command)
         watch.raise_if_interrupted()
         watch.progress(f"[done] {watch.elapsed()} making the page")
         executed = _tidied(part / NOTEBOOK, notebook)
         result, reasons = _judge(executed, raised, watch, part, notebook.stem, every)
         reasons += _write_page(executed, notebook, part, watch, reasons, every, result)
         watch.raise_if_interrupted()
-        verdict = Verdict(
-            not reasons,
-            tuple(reasons),
-            failed if reasons else out,
-            result,
-            round(watch.seconds(), 1),
-        )
-        if reasons:
-            with storage.whole_folder(failed, replaces=VERDICT) as kept:
-                (part / RESULT).unlink(missing_ok=True)
-                for path in part.iterdir():
-                    shutil.move(path, kept)
-                storage.write_json(
-                    kept / VERDICT,
-                    {
-                        "passed": False,
-                        "notebook": notebook.stem,
-                        "parameters": every,
-                        "reasons": reasons,
-                        "seconds": verdict.seconds,
-                    },
-                )
-            raise _Failed  # leaves whole_folder, so that a good older report stays
-    if verdict.passed:
+        passed, seconds = not reasons, round(watch.seconds(), 1)
+        if passed:
+            storage.swap_in(part, out)
+        else:  # a good older report stays
+            _keep_failed(part, failed, notebook.stem, every, reasons, seconds)
+    if passed:
         shutil.rmtree(failed, ignore_errors=True)  # it told of an earlier run
-    return verdict
+    return Verdict(passed, tuple(reasons), out if passed else failed, result, seconds)
+
+
+def _check_installed():
+    from importlib.util import find_spec
+
+    missing = [package for module, package in NEEDED.items() if not find_spec(module)]
+    if missing:
+        raise Refused(
+            f"reports need packages that are not installed here: pip install {' '.join(missing)}"
+        )
+
+
+def _replacing(out, before, every) -> str:
+    """The note that a report with the parameters `before` will be replaced."""
+    changed = ", ".join(
+        f"{name} {value!r}" for name, value in before.items() if every.get(name) != value
+    )
+    return (
+        f"[note] {out} holds this notebook's report with other parameters ({changed or 'fewer'}); "
+        "it is replaced if this one passes"
+    )
+
+
+def _keep_failed(part, failed, stem, parameters, reasons, seconds):
+    """Write the folder of a report that did not pass, with verdict.json and without result.json."""
+    from dpkit import storage
+
+    verdict = {
+        "passed": False,
+        "notebook": stem,
+        "parameters": parameters,
+        "reasons": reasons,
+        "seconds": seconds,
+    }
+    with storage.whole_folder(failed, replaces=VERDICT) as kept:
+        (part / RESULT).unlink(missing_ok=True)
+        for path in part.iterdir():
+            shutil.move(path, kept)
+        storage.write_json(kept / VERDICT, verdict)
 
 
 def _command(notebook, preset, parameters, timeout) -> str:
@@ -160,16 +165,6 @@ def _command(notebook, preset, parameters, timeout) -> str:
         words += ["-p", name, str(value)]
     words += ["--timeout", f"{timeout:g}"] if timeout != TIMEOUT else []
     return shlex.join(words)
-
-
-class _Failed(Exception):
-    pass
-
-
-def _installed(name) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(name) is not None
 
 
 def _check_ours(folder, mark, stem) -> dict | None:
@@ -244,38 +239,16 @@ def _tidied(path, source):
 def _judge(notebook, raised, watch, part, stem, parameters):
     """Check the executed notebook and result.json. Returns (result or None, reasons)."""
     code = code_cells(notebook)
-
-    def called(i):
-        number, heading = cell_names(notebook)[i]
-        return f"cell {number.replace('/', ' of ')}" + (f" ({heading!r})" if heading else "")
-
-    here = f" in {called(watch.current)}" if watch.current is not None else " before its first cell"
-    reasons = []
-    if watch.past_limit:
-        reasons.append(f"the notebook ran past its limit of {watch.limit:g} s{here}")
-    elif raised is not None and "Kernel died" in str(raised):
-        ended = watch.kernel.poll() if watch.kernel else None
-        how = {
-            None: "",
-            0: " (it ended by itself: this cell or the one before called exit)",
-            -9: " (signal 9: killed from outside, often because memory ran out)",
-        }.get(ended, f" (exit code {ended})")
-        reasons.append(f"the kernel died{here}{how}")
+    names = [_cell_name(*name) for name in cell_names(notebook)]
+    at = watch.current
+    here = f" in {names[at]}" if at is not None else " before its first cell"
+    reasons = _stopped(raised, watch, here)
     for i in code:
-        cell = notebook.cells[i]
+        cell, last = notebook.cells[i], i == code[-1]
         errors = [output for output in cell.outputs if output.output_type == "error"]
-        for error in errors:
-            last = error.evalue.strip().splitlines()[0] if error.evalue.strip() else ""
-            if error.ename == "SystemExit":
-                where = "in" if i == code[-1] else "before"
-                reasons.append(
-                    f"the notebook stopped {where} its last cell: {called(i)} called "
-                    f"sys.exit({last})"
-                )
-            else:
-                reasons.append(f"{called(i)} raised {error.ename}" + (f": {last}" if last else ""))
         if not errors and not reasons and cell.metadata.get("papermill", {}).get("exception"):
-            reasons.append(f"{called(i)} failed without saying why")
+            reasons.append(f"{names[i]} failed without saying why")
+        reasons += [_raised(error, names[i], last) for error in errors]
     if raised is not None and not reasons:
         reasons.append(f"the notebook could not be run{here}: {type(raised).__name__}: {raised}")
     if notebook.metadata.get("papermill", {}).get("exception") and not reasons:
@@ -284,12 +257,40 @@ def _judge(notebook, raised, watch, part, stem, parameters):
     if unrun:
         reasons.append(
             f"{len(unrun)} of {len(code)} code cells did not run, the first of them "
-            f"{called(unrun[0])}"
+            f"{names[unrun[0]]}"
         )
     result, wrong = read_result(part, notebook=stem, parameters=parameters)
     if not reasons:  # a stopped notebook has no result; that needs no second sentence
         reasons += wrong
     return (None if wrong else result), reasons
+
+
+def _cell_name(number, heading) -> str:
+    return f"cell {number.replace('/', ' of ')}" + (f" ({heading!r})" if heading else "")
+
+
+def _stopped(raised, watch, here) -> list[str]:
+    """Why the whole run ended early, where the clock or the kernel's death is the reason."""
+    if watch.past_limit:
+        return [f"the notebook ran past its limit of {watch.limit:g} s{here}"]
+    if raised is None or "Kernel died" not in str(raised):
+        return []
+    ended = watch.kernel.poll() if watch.kernel else None
+    how = {
+        None: "",
+        0: " (it ended by itself: this cell or the one before called exit)",
+        -9: " (signal 9: killed from outside, often because memory ran out)",
+    }.get(ended, f" (exit code {ended})")
+    return [f"the kernel died{here}{how}"]
+
+
+def _raised(error, name, last) -> str:
+    """The sentence for an error that a cell shows; `last`: of the notebook's last cell."""
+    said = error.evalue.strip().partition("\n")[0]
+    if error.ename == "SystemExit":
+        where = "in" if last else "before"
+        return f"the notebook stopped {where} its last cell: {name} called sys.exit({said})"
+    return f"{name} raised {error.ename}" + (f": {said}" if said else "")
 
 
 def _write_page(notebook, source, part, watch, reasons, parameters, result) -> list[str]:

@@ -6,7 +6,7 @@ from numba import njit
 from dpkit.selectors._choose import check_features
 from dpkit.storage.blocks import row_blocks
 
-_BLOCK = 1024  # rows: the inner products of a pair of blocks are 4 MB
+BLOCK = 1024  # rows: the inner products of a pair of blocks are 4 MB
 _SPARE = 4  # candidates beyond k that the float32 pass holds on to
 _CHUNK = 64  # inner products looked at together before any of them is looked at alone
 _ROUNDING = 2.0**-24
@@ -44,18 +44,18 @@ def nearest(features, k: int) -> tuple[np.ndarray, np.ndarray]:
         radius = np.sqrt(squares[:, -1]) / scale
         error = (d + 16) * _ROUNDING * (np.sqrt(2 * half) + radius) ** 2
         doubtful = np.flatnonzero((radius > 0) & ~(radius**2 / 2 <= half + worst - error))
-        _repeat(features, doubtful, indices, squares)
+        search_again(features, doubtful, indices, squares)
     return indices, np.sqrt(squares, out=squares)
 
 
 def _centred(features):
     """(features - mean) / scale, float32; half squared norms, float64; scale, the largest norm."""
     mean, norms = features.mean(axis=0, dtype=np.float64), np.empty(len(features))
-    for rows in row_blocks(len(features), size=_BLOCK):
+    for rows in row_blocks(len(features), size=BLOCK):
         norms[rows] = np.linalg.norm(features[rows] - mean, axis=1)
     scale = norms.max() or 1.0
     x, half = np.empty(features.shape, np.float32), np.empty(len(features))
-    for rows in row_blocks(len(features), size=_BLOCK):
+    for rows in row_blocks(len(features), size=BLOCK):
         x[rows] = (features[rows] - mean) / scale
         half[rows] = np.square(x[rows], dtype=np.float64).sum(axis=1) / 2
     return x, half, scale
@@ -68,8 +68,8 @@ def _search(x, half, held):
     n = len(x)
     values, found = np.full((n, held), np.inf, np.float32), np.empty((n, held), np.int32)
     worst = np.full(n, np.inf, np.float32)
-    room = np.empty((_BLOCK, _BLOCK), np.float32)
-    blocks = list(row_blocks(n, size=_BLOCK))
+    room = np.empty((BLOCK, BLOCK), np.float32)
+    blocks = list(row_blocks(n, size=BLOCK))
     for a, rows in enumerate(blocks):
         for columns in blocks[a:]:
             inner = (
@@ -142,7 +142,7 @@ def _measure(features, found, indices, squares):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-def _repeat(features, rows, indices, squares):
+def search_again(features, rows, indices, squares):
     """The same among all other rows, for the rows named."""
     for i in rows:
         squares[i] = np.inf

@@ -14,13 +14,14 @@ mean |change| of a random proposal at the start.
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from numba import njit
 
 from dpkit.records import Selection, require_kind
 from dpkit.records.vectors import check_vectors, factors, norms, squares, sum_of
 from dpkit.selectors._choose import by_class, check_keep, check_labels, generator, take_top
+from dpkit.selectors._swaps import Factors, Proposals, State, mean_change, try_swaps
 from dpkit.storage.blocks import by_label
 
 _CHUNK = 8192  # proposals between two reports, fewer where a proposal is long
@@ -207,9 +208,9 @@ def annealing(
     labels = np.zeros(n, np.int64) if per_class is None else check_labels(labels, n, per_class)
     rng, _ = generator(rng)
     steps = _usual_steps(n, steps, seconds)
-    return _annealing(
-        vectors, keep, rng, labels, per_class, steps, seconds, restarts, hottest, coldest, start
-    )
+    search = _Search(steps, seconds, restarts, hottest, coldest)
+    first_state = partial(_first_state, n, keep, rng, labels, per_class, start)
+    return _annealing(vectors, search, first_state, rng)
 
 
 def _first_and_last(reports):
@@ -246,114 +247,90 @@ def _shortest(vectors, keep, rng, labels, per_class):
 # ---- one annealing -------------------------------------------------------------------------------
 
 
-def _annealing(
-    vectors, keep, rng, labels, per_class, steps, seconds, restarts, hottest, coldest, start
-):
-    left, right = factors(vectors)
-    n, begun = len(left), time.monotonic()
-    square = squares(vectors)  # a swap changes the sum by S_b - S_a, in which a centre cancels
-    chunk = int(np.clip(2**26 // (left.shape[1] * right.shape[1]), 256, _CHUNK))
-    chunk = min(chunk, max(steps // 20, 64)) if steps else chunk
-    best, chosen = np.inf, None
-    for restart in range(restarts):
-        go, stay, pools = _first_state(n, keep, rng, labels, per_class, start)
-        u = sum_of(vectors, go)
-        carried = u.astype(right.dtype)
+@dataclass(frozen=True)
+class _Search:
+    """How long to search, and how hot: the settings of `annealing` under the same names."""
+
+    steps: int | None
+    seconds: float | None
+    restarts: int
+    hottest: float
+    coldest: float
+
+    def chunk(self, vectors) -> int:
+        """Proposals between two reports."""
+        width = vectors.left.shape[1] * vectors.right.shape[1]
+        chunk = int(np.clip(2**26 // width, 256, _CHUNK))
+        return min(chunk, max(self.steps // 20, 64)) if self.steps else chunk
+
+    def progress(self, step, seconds) -> float:
+        """What part of a restart is over, by the limit that is nearer."""
+        by_steps = step / self.steps if self.steps else 0
+        by_clock = seconds / (self.seconds / self.restarts) if self.seconds else 0
+        return min(max(by_steps, by_clock), 1)
+
+    def temperature(self, unit, done) -> float:
+        """When `done` of the way is gone."""
+        cooled = (self.coldest / self.hottest) ** done if self.hottest else 0.0
+        return self.hottest * unit * cooled
+
+
+def _annealing(vectors, search, first_state, rng):
+    factored = Factors(*factors(vectors), squares(vectors))
+    begun, chunk, best, chosen = time.monotonic(), search.chunk(factored), np.inf, None
+    for restart in range(search.restarts):
+        pruned, kept, pools = first_state()
+        u = sum_of(vectors, pruned)
+        # a swap changes the sum by S_b - S_a, in which a centre cancels
+        state = State(pruned, kept, u, u.astype(factored.right.dtype))
         objective = float((u**2).sum())
         if objective < best:
-            best, chosen = objective, np.sort(go)
-        movable = len(pools) > 0
-        unit = (
-            _mean_change(left, right, square, carried, go, stay, *_proposals(pools, _SAMPLED, rng))
-            if movable
-            else 0.0
-        )
-        yield Annealed(
-            0,
-            restart,
-            hottest * unit,
-            0.0,
-            objective**0.5,
-            best**0.5,
-            chosen,
-            time.monotonic() - begun,
-        )
-        step, done, start_of = 0, 0.0, time.monotonic()
-        while movable and done < 1:
-            size = min(chunk, steps - step) if steps else chunk
-            hot = hottest * unit * _cooled(hottest, coldest, done)
-            done = _progress(
-                step + size, steps, time.monotonic() - start_of, seconds and seconds / restarts
-            )
-            cold = hottest * unit * _cooled(hottest, coldest, done)
-            first, second = _proposals(pools, size, rng)
-            swaps = np.empty(size, np.int32)
-            objective, lowest, at, taken = _swap(
-                left,
-                right,
-                square,
-                u,
-                carried,
-                go,
-                stay,
-                first,
-                second,
-                rng.exponential(size=size),
-                hot,
-                cold,
-                objective,
-                best,
-                swaps,
+            best, chosen = objective, np.sort(pruned)
+        unit = mean_change(factored, state, *_places(pools, _SAMPLED, rng)) if pools else 0.0
+        step, done, accepted, cold = 0, 0.0, 0.0, search.temperature(unit, 0.0)
+        started = time.monotonic()
+        while True:
+            lengths, now = (objective**0.5, best**0.5), time.monotonic() - begun
+            yield Annealed(step, restart, cold, accepted, *lengths, chosen, now)
+            if done >= 1 or not pools:
+                break
+            size = min(chunk, search.steps - step) if search.steps else chunk
+            step += size
+            done = search.progress(step, time.monotonic() - started)
+            hot, cold = cold, search.temperature(unit, done)
+            proposals = Proposals(*_places(pools, size, rng), rng.exponential(size=size))
+            objective, lowest, swaps, at = try_swaps(
+                factored, state, proposals, hot, cold, objective, best
             )
             if at >= 0:
-                best, chosen = lowest, _state_at(go, stay, first, second, swaps[at:taken])
-            step += size
-            yield Annealed(
-                step,
-                restart,
-                cold,
-                taken / size,
-                objective**0.5,
-                best**0.5,
-                chosen,
-                time.monotonic() - begun,
-            )
+                best, chosen = lowest, state.before(proposals, swaps[at:])
+            accepted = len(swaps) / size
 
 
 def _first_state(n, keep, rng, labels, per_class, start):
     """(pruned, kept, pools): the rows of both class by class, and of each class that can swap where
     its rows stand.
     """
+
+    def drawn(rows, count):
+        return rng.choice(rows, count, replace=False)
+
     if start is None:
-        kept, _ = by_class(
-            labels,
-            n,
-            keep,
-            per_class,
-            rng,
-            lambda rows, count: rng.choice(rows, count, replace=False),
-        )
+        kept, _ = by_class(labels, n, keep, per_class, rng, drawn)
     else:
         kept = start.kept
     stays = np.zeros(n, bool)
     stays[kept] = True
     order = np.argsort(labels, kind="stable")
-    go, stay = order[~stays[order]], order[stays[order]]
-    places = [
-        {label: (rows[0], len(rows)) for label, rows in by_label(labels[part])}
-        for part in (go, stay)
-    ]
-    return (
-        go,
-        stay,
-        [
-            (*places[0][label], *places[1][label])
-            for label in sorted(places[0].keys() & places[1].keys())
-        ],
+    parts = order[~stays[order]], order[stays[order]]
+    # of each part {label: (its first place, how many)}
+    pruned, kept = (
+        {label: (rows[0], len(rows)) for label, rows in by_label(labels[part])} for part in parts
     )
+    return *parts, [(*pruned[label], *kept[label]) for label in sorted(pruned.keys() & kept.keys())]
 
 
-def _proposals(pools, size, rng):
+def _places(pools, size, rng):
     """Places among the pruned and the kept, uniform within a class; classes by the rows they have.
     Two (size,) int64.
     """
@@ -365,101 +342,6 @@ def _proposals(pools, size, rng):
         else np.broadcast_to(pools[0], (size, 4))
     )
     return pool[:, 0] + rng.integers(0, pool[:, 1]), pool[:, 2] + rng.integers(0, pool[:, 3])
-
-
-def _cooled(hottest, coldest, done):
-    """What fraction of the hottest temperature is left when `done` of the way is gone."""
-    return (coldest / hottest) ** done if hottest else 0.0
-
-
-def _progress(step, steps, seconds, limit):
-    return min(max(step / steps if steps else 0, seconds / limit if limit else 0), 1)
-
-
-def _state_at(go, stay, first, second, later):
-    """The pruned rows as they were before the swaps `later`, ascending."""
-    go, stay = go.copy(), stay.copy()
-    for t in later[::-1]:
-        go[first[t]], stay[second[t]] = stay[second[t]], go[first[t]]
-    return np.sort(go)
-
-
-@njit(
-    cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"reassoc", "contract"}
-)
-def _change(left, right, square, carried, a, b):
-    """By how much |u|^2 rises when a, which is pruned, and b, which is kept, are swapped."""
-    ra, rb, row, la, lb = right[a], right[b], carried[0], left[a, 0], left[b, 0]
-    inner, alike, both = right.dtype.type(0), right.dtype.type(0), right.dtype.type(0)
-    for k in range(
-        right.shape[1]
-    ):  # one pass over the two rows: fetching them is what takes the time
-        inner += ra[k] * rb[k]
-        both += row[k] * (lb * rb[k] - la * ra[k])
-    for c in range(1, left.shape[1]):
-        row, la, lb = carried[c], left[a, c], left[b, c]
-        for k in range(right.shape[1]):
-            both += row[k] * (lb * rb[k] - la * ra[k])
-    for c in range(left.shape[1]):
-        alike += left[a, c] * left[b, c]
-    return square[a] + square[b] - 2.0 * inner * alike + 2.0 * both
-
-
-@njit(
-    cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"reassoc", "contract"}
-)
-def _mean_change(left, right, square, carried, go, stay, first, second):
-    """Mean |change| of these proposals: the unit of the temperatures."""
-    total = 0.0
-    for t in range(len(first)):
-        total += abs(_change(left, right, square, carried, go[first[t]], stay[second[t]]))
-    return total / len(first)
-
-
-@njit(
-    cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"reassoc", "contract"}
-)
-def _swap(
-    left,
-    right,
-    square,
-    u,
-    carried,
-    go,
-    stay,
-    first,
-    second,
-    luck,
-    hot,
-    cold,
-    objective,
-    best,
-    swaps,
-):
-    """Proposals one after another; go, stay, u, carried change in place. (|u|^2, best, swaps taken
-    until it or -1, taken).
-    """
-    size, parts, width = len(first), left.shape[1], right.shape[1]
-    temperature, falls = hot, (cold / hot) ** (1 / size) if hot > 0 and cold > 0 else 1.0
-    taken, at = 0, -1
-    for t in range(size):
-        a, b = go[first[t]], stay[second[t]]
-        if _change(left, right, square, carried, a, b) < temperature * luck[t]:
-            ra, rb = right[a], right[b]
-            objective = 0.0
-            for c in range(parts):
-                la, lb = left[a, c], left[b, c]
-                for k in range(width):
-                    u[c, k] += np.float64(lb) * rb[k] - np.float64(la) * ra[k]
-                    carried[c, k] = u[c, k]
-                    objective += u[c, k] * u[c, k]
-            go[first[t]], stay[second[t]] = b, a
-            swaps[taken] = t
-            taken += 1
-            if objective < best:
-                best, at = objective, taken
-        temperature *= falls
-    return objective, best, at, taken
 
 
 # ---- what is refused, what is returned -----------------------------------------------------------

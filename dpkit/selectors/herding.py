@@ -55,13 +55,13 @@ def keep_herding(
 
     def choose(rows, count):
         rows = rng.permutation(rows)  # ties go by place, which is now a matter of chance
-        return rows[_herd(features[rows], count)]
+        return rows[herding_picks(features[rows], count)]
 
     kept, note = by_class(labels, n, keep, per_class, rng, choose)
     return Selection(np.sort(kept), n, "herding", params | {"per_class": per_class, **note})
 
 
-def _herd(features, count):
+def herding_picks(features, count):
     """Places of the picks, in their order; of equally good ones the first."""
     n = len(features)
     if count in (0, n):

@@ -2,6 +2,7 @@
 
 from dpkit.storage.files import (
     IGNORED_FILES,
+    building_folder,
     cache_folder,
     check_nothing_foreign,
     check_replaceable,
@@ -21,6 +22,7 @@ from dpkit.storage.files import (
 
 __all__ = [
     "IGNORED_FILES",
+    "building_folder",
     "cache_folder",
     "check_nothing_foreign",
     "check_replaceable",

@@ -87,6 +87,16 @@ def whole_folder(path, *, replaces="manifest.json", kind=None):
     kind:     of that file, a manifest; a folder with a manifest of another kind is refused too, and
               one with a file that its manifest does not list: somebody else put it there.
     """
+    with building_folder(path, replaces=replaces, kind=kind) as part:
+        yield part
+        swap_in(part, path)
+
+
+@contextmanager
+def building_folder(path, *, replaces="manifest.json", kind=None):
+    """Yield an empty folder beside `path`, as whole_folder does, which vanishes when the block ends
+    unless swap_in(part, path) makes it `path`.
+    """
     path = Path(path)
     _make_parent(path)
     _tidy(path)
@@ -97,11 +107,6 @@ def whole_folder(path, *, replaces="manifest.json", kind=None):
     part.mkdir()
     try:
         yield part
-        for file in part.rglob("*"):
-            if file.is_file():
-                with open(file, "rb") as handle:
-                    os.fsync(handle.fileno())
-        swap_in(part, path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -145,8 +150,14 @@ def check_nothing_foreign(path) -> None:
 
 
 def swap_in(part, path) -> None:
-    """Rename the finished folder `part` to `path`, removing the folder that lay there."""
+    """Flush the finished folder `part` to the disk and rename it to `path`, removing the folder that
+    lay there.
+    """
     part, path = Path(part), Path(path)
+    for file in part.rglob("*"):
+        if file.is_file():
+            with open(file, "rb") as handle:
+                os.fsync(handle.fileno())
     old = path.with_name(f".{path.name}.replaced-{_writer()}")
     if path.exists():
         os.rename(path, old)
@@ -170,10 +181,11 @@ def _writer() -> str:
     """host-process-thread: two writers of one path never share a name, and a dead one's leftovers
     can be told.
     """
-    return f"{_host()}-{os.getpid()}-{threading.get_ident()}"
+    return f"{host_name()}-{os.getpid()}-{threading.get_ident()}"
 
 
-def _host() -> str:
+def host_name() -> str:
+    """This machine, as the leftovers of its writers name it."""
     return "".join(c for c in socket.gethostname() if c.isalnum()) or "here"
 
 
@@ -184,7 +196,7 @@ def _tidy(path) -> None:
     for left in path.parent.glob(f".{glob.escape(path.name)}.*-*-*-*"):
         stage, host, pid, thread = left.name.removeprefix(f".{path.name}.").split("-")[:4]
         if (
-            host != _host()
+            host != host_name()
             or not pid.isdigit()
             or not thread.isdigit()
             or _at_work(int(pid), int(thread))

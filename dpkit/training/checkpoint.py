@@ -14,7 +14,6 @@ import torch
 from dpkit import storage
 from dpkit.storage.identity import identity, is_own, own_classes
 from dpkit.training.inference import resolve_precision
-from dpkit.training.recorder import gather_objects, raise_on_all, rank_and_world_size
 
 
 def code_of(net, loss) -> dict:
@@ -41,20 +40,23 @@ def training_identity(net, images, recipe, seed) -> dict:
     }
 
 
+WRITE_EVERY = 10.0  # seconds between two writings, at least; 0 writes every epoch
+
+
 class Checkpoint:
     """A folder with one file per finished epoch and the newest state of network and optimizer.
 
-    Of several processes the first one writes and all of them read; all call the same methods, at
-    the same points.
+    Of several processes (`peers`) the first one writes and all of them read; all call the same
+    methods, at the same points.
     """
 
-    def __init__(self, folder, owner, device, every=10.0):
-        self.folder, self.device, self.every = Path(folder), device, every
+    def __init__(self, folder, owner, device, peers):
+        self.folder, self.device, self.peers = Path(folder), device, peers
         self.pending, self.written, self.log_probs = [], time.monotonic(), None
-        self.rank, self.world = rank_and_world_size()
-        with raise_on_all(device):
-            if self.rank == 0:
-                self._claim(owner | ({"world_size": self.world} if self.world > 1 else {}))
+        world = peers.world_size
+        with peers.raise_on_all():
+            if peers.rank == 0:
+                self._claim(owner | ({"world_size": world} if world > 1 else {}))
 
     def _claim(self, owner):
         file = self.folder / "training.json"
@@ -70,10 +72,10 @@ class Checkpoint:
                 f"{', '.join(differing)}): name another folder or remove it"
             )
         before = found.get("world_size", 1)
-        if before != self.world:
+        if before != self.peers.world_size:
             raise ValueError(
                 f"{self.folder} holds the checkpoint of a training by {before} processes, and this "
-                f"one has {self.world}, which gives other numbers: start {before}, name another "
+                f"one has {self.peers.world_size}, which gives other numbers: start {before}, name another "
                 "folder or remove it"
             )
         storage.write_json(file, owner)
@@ -84,16 +86,17 @@ class Checkpoint:
 
         log_probs is then what the Recorder held after the last of them (None without tdds).
         """
-        with raise_on_all(self.device):
+        with self.peers.raise_on_all():
             epochs = self._restore(net, optimizer)
-        if self.world > 1 and len(set(seen := gather_objects(epochs, self.device))) > 1:
+        seen = self.peers.gather(epochs)
+        if len(set(seen)) > 1:
             raise ValueError(
                 f"the processes see different checkpoints in {self.folder} ({seen} epochs): name a "
                 "folder that all of them share"
             )
         for epoch in range(epochs):
             with (
-                raise_on_all(self.device),
+                self.peers.raise_on_all(),
                 _undamaged(self._file(epoch)) as name,
                 np.load(name, allow_pickle=False) as file,
             ):
@@ -115,11 +118,12 @@ class Checkpoint:
             return saved["epochs"]
 
     def keep(self, report, net, optimizer, log_probs, last):
-        """Remember an epoch; write what is pending if the last writing is `every` seconds ago."""
-        with raise_on_all(self.device):
-            if self.rank == 0:
+        """Remember an epoch; write what is pending if the last writing is WRITE_EVERY seconds
+        ago."""
+        with self.peers.raise_on_all():
+            if self.peers.rank == 0:
                 self.pending.append(report)
-                if last or time.monotonic() - self.written >= self.every:
+                if last or time.monotonic() - self.written >= WRITE_EVERY:
                     self._write(net, optimizer, log_probs)
 
     def _write(self, net, optimizer, log_probs):

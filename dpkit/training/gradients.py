@@ -14,8 +14,10 @@ from dpkit.records import Scores
 from dpkit.records.set_facts import check_fits, made_for
 from dpkit.training.inference import autocast, eval_mode
 
-_BYTES = 512 * 2**20  # what a chunk may hold: activations and gradients of its samples, roughly
-_LARGEST = 64  # images in a chunk; more gain nothing
+CHUNK_BYTES = (
+    512 * 2**20
+)  # what a chunk may hold: activations and gradients of its samples, roughly
+LARGEST_CHUNK = 64  # images in a chunk; more gain nothing
 _SCRATCH = {"cpu": 2**19, "cuda": 2**26}  # floats of image patches at a time: a CPU's fit its cache
 
 
@@ -67,10 +69,10 @@ def gradient_norms(
     check_fits(made_for(net), images.facts, "gradient_norms")
     found = []
     with eval_mode(net), torch.enable_grad():
-        modules, floats = _try_one(net, images.clean(slice(0, 1)))
+        modules, floats = try_one_image(net, images.clean(slice(0, 1)))
         if batch_size is None:
             floats += 0 if modules else sum(p.numel() for p in net.parameters())
-            batch_size = min(_LARGEST, max(1, _BYTES // (4 * floats)))
+            batch_size = min(LARGEST_CHUNK, max(1, CHUNK_BYTES // (4 * floats)))
         for start in range(0, len(images), batch_size):
             rows = slice(start, start + batch_size)
             x, y = images.clean(rows), images.labels[rows]
@@ -193,7 +195,7 @@ def _batch_norm(norm, x, g):
 _RULES = {nn.Conv2d: _conv2d, nn.Linear: _linear, nn.BatchNorm2d: _batch_norm}
 
 
-def _try_one(net, x):
+def try_one_image(net, x):
     """(the modules that hold parameters, or None if one is beyond the rules above; floats held for
     one image, roughly).
     """

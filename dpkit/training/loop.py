@@ -1,37 +1,26 @@
 """Training as a generator of epoch reports. The notebook's `for` is the callback; `break` stops."""
 
 import math
-import os
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.nn.parallel import DistributedDataParallel
 
 from dpkit.data.image_set import ImageSet
 from dpkit.records import NO_LABEL
 from dpkit.records.set_facts import check_classes, made_for
 from dpkit.storage.identity import Unknown, warn_once
-from dpkit.training.checkpoint import Checkpoint as _Checkpoint
-from dpkit.training.checkpoint import code_of, training_identity
+from dpkit.training.checkpoint import Checkpoint, code_of, training_identity
 from dpkit.training.inference import autocast, suited_threads
+from dpkit.training.processes import processes
 from dpkit.training.recipe import Recipe
-from dpkit.training.recorder import (
-    PROCESS_LOST,
-    Recorder,
-    explain_lost_process,
-    gather_objects,
-    rank_and_world_size,
-    sum_over_processes,
-)
+from dpkit.training.recorder import Recorder
+from dpkit.training.seeds import epoch_draws, epoch_seed, seeded
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,122 +107,117 @@ def train(
     uses each share's own statistics (the running ones are process 0's) and dropout draws for each
     share. Let an error end its process: the others then say so, and do not wait for it.
     """
-    n, device, (rank, world) = len(images), images.device, rank_and_world_size()
-    owner, code = {}, {}
-    if checkpoint is not None:
-        try:
-            code = code_of(
-                net, loss
-            )  # of several processes the first one's: a loss may read its rank
-        except Unknown as error:
-            warn_once(f"{error}: this training goes on from no checkpoint, and keeps none")
-            checkpoint = None
-    if world > 1 or checkpoint is not None:
+    n, device, peers = len(images), images.device, processes(images.device)
+    code = _known_code(net, loss) if checkpoint is not None else None
+    owner = {}
+    if peers.world_size > 1 or code is not None:
         owner = training_identity(net, images, recipe, seed) | ({"tdds": True} if tdds else {})
-    if world > 1:
-        _check_alike(
-            owner | {"tdds": tdds, "record": record, "checkpoint": checkpoint is not None}, device
-        )
+    peers.check_alike(owner | {"tdds": tdds, "record": record, "checkpoint": code is not None})
     if n == 0:
         raise ValueError("train needs at least one sample; this set is empty: keep more")
     _fit_to(net, images)
     net.to(device, memory_format=torch.channels_last)
-    horizon, per_epoch = recipe.total_steps(n), recipe.batches(n)
     loss = _checked(recipe, n, loss, record)
-    if world > 1 and n // per_epoch < 2 * world:
-        raise ValueError(
-            f"{world} processes need batches of at least {2 * world} samples, 2 for each; the "
-            f"smallest has {n // per_epoch}: use a larger batch_size, a larger set or fewer "
-            "processes"
-        )
-    if world > 1 and recipe.compile:
-        raise ValueError("compile=True is for one process; this training has several: leave it out")
-    groups = _parameter_groups(net, recipe)
-    optimizer = torch.optim.SGD(
-        [{"params": some, "weight_decay": recipe.weight_decay / factor} for some, factor in groups],
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        fused=device.type in ("cpu", "cuda"),
-    )
-    saved = _Checkpoint(checkpoint, owner | code, device) if checkpoint is not None else None
+    peers.check_batches(n // recipe.batches(n), recipe)
+    if recipe.compile:
+        loss = compiled(loss, device.type)
+    passes = _Passes(net, images, recipe, seed, loss, peers)
+    saved = Checkpoint(checkpoint, owner | code, device, peers) if code is not None else None
     start, log_probs = 0, None
-    given = np.full(images.total, NO_LABEL)
-    given[images.ids] = images.labels.cpu().numpy()
     if saved:
-        for fields in saved.reports(net, optimizer):
+        for fields in saved.reports(net, passes.optimizer):
             start += 1
             yield EpochReport(**fields)
         log_probs = saved.log_probs
-    for epoch in range(start, math.ceil(horizon / per_epoch)):
-        with _among_peers(device):
-            begun = time.perf_counter()
-            net.train()
-            done = epoch * per_epoch
-            steps = min(per_epoch, horizon - done)
-            recorder = (
-                Recorder(
-                    images.total, 1, index=images.ids, labels=given, tdds=tdds, log_probs=log_probs
-                )
-                if record
-                else None
-            )
-            total = torch.zeros((), device=device)
-            ids = torch.from_numpy(images.ids).to(device)
-            # every draw of the epoch comes from (seed, epoch): prefixes and restarts give the same
-            # numbers
-            with seeded(_epoch_seed(seed, epoch), device), suited_threads(images):
-                order, offsets, mirrored = _draws(images, n, device)
-                step = partial(_compiled(loss, device.type) if recipe.compile else loss, net)
-                if world > 1:
-                    # anew in every epoch: it sums in another order once it has seen a step, and a
-                    # restart has seen none
-                    step = DistributedDataParallel(_Step(net, loss))
-                    _reseed(
-                        _epoch_seed(seed, epoch, 1 + rank), device
-                    )  # dropout: each share draws its own
-                # near-equal batches: a last batch of one or two samples would upset batch norm
-                batches = torch.tensor_split(torch.arange(n), per_epoch)[:steps]
-                for k, batch in enumerate(batches):
-                    lr = recipe.rate(done + k, horizon)
-                    for group, (_, factor) in zip(optimizer.param_groups, groups):
-                        group["lr"] = lr * factor
-                    at = slice(int(batch[0]) + rank, int(batch[-1]) + 1, world)
-                    rows = order[at]
-                    x = (
-                        images.augmented(rows, offsets[:, at], mirrored[at])
-                        if recipe.augment
-                        else images.clean(rows)
-                    )
-                    y = images.labels[rows]
-                    optimizer.zero_grad(set_to_none=True)
-                    with autocast(images, recipe.precision):
-                        value, logits = step(x, y)
-                    if recorder:
-                        recorder.update(0, ids[rows], logits, y)
-                    (
-                        value * (world * len(rows) / len(batch))
-                    ).backward()  # shares may differ by a sample
-                    if world > 1:
-                        _check_reached(net)
-                    optimizer.step()
-                    total += value.detach() * len(rows)
-            if world > 1:
-                total = _merged(net, total)
-            mean_loss = float(total) / (int(batches[-1][-1]) + 1)
-            if not math.isfinite(mean_loss):
-                raise FloatingPointError(
-                    f"the loss became {mean_loss} in epoch {epoch}: the training diverged; use a "
-                    f"smaller lr than {recipe.lr}"
-                )
-            seen = recorder.epoch(0, partial=steps < per_epoch) if recorder else (None, None, None)
+    given = np.full(images.total, NO_LABEL)
+    given[images.ids] = images.labels.cpu().numpy()
+    seen = {"index": images.ids, "labels": given, "tdds": tdds}
+    for epoch in range(start, math.ceil(passes.horizon / passes.per_epoch)):
+        with peers.training():
+            recorder = Recorder(images.total, 1, **seen, log_probs=log_probs) if record else None
+            report = passes.report(epoch, recorder)
             log_probs = recorder.log_probs if recorder else None
-            report = EpochReport(
-                epoch, mean_loss, lr, time.perf_counter() - begun, done + steps, *seen
-            )
             if saved:
-                saved.keep(report, net, optimizer, log_probs, last=report.steps == horizon)
+                last = report.steps == passes.horizon
+                saved.keep(report, net, passes.optimizer, log_probs, last=last)
         yield report
+
+
+def _known_code(net, loss):
+    """What the loss and the network do, or None, with a warning, where that cannot be known. Of
+    several processes the first one's counts: a loss may read its rank.
+    """
+    try:
+        return code_of(net, loss)
+    except Unknown as error:
+        warn_once(f"{error}: this training goes on from no checkpoint, and keeps none")
+
+
+class _Passes:
+    """The passes of one training over its set: what every epoch needs, and nothing that it leaves
+    behind but the network's and the optimizer's state.
+    """
+
+    def __init__(self, net, images, recipe, seed, loss, peers):
+        self.net, self.images, self.recipe, self.seed = net, images, recipe, seed
+        self.loss, self.peers, self.device, n = loss, peers, images.device, len(images)
+        self.groups = _parameter_groups(net, recipe)
+        self.optimizer = _optimizer(self.groups, recipe, self.device)
+        self.horizon, self.per_epoch = recipe.total_steps(n), recipe.batches(n)
+        # near-equal batches: a last batch of one or two samples would upset batch norm
+        self.batches = torch.tensor_split(torch.arange(n), self.per_epoch)
+
+    def report(self, epoch, recorder) -> EpochReport:
+        """Train for one epoch, or for what the budget leaves of it."""
+        begun, done = time.perf_counter(), epoch * self.per_epoch
+        batches = self.batches[: self.horizon - done]
+        self.net.train()
+        # every draw of the epoch comes from (seed, epoch): prefixes and restarts give the same
+        # numbers
+        with seeded(epoch_seed(self.seed, epoch), self.device), suited_threads(self.images):
+            total, lr = self._steps(epoch, done, batches, recorder)
+        self.peers.share_buffers(self.net)
+        mean_loss = float(self.peers.sum(total)) / (int(batches[-1][-1]) + 1)
+        if not math.isfinite(mean_loss):
+            raise FloatingPointError(
+                f"the loss became {mean_loss} in epoch {epoch}: the training diverged; use a "
+                f"smaller lr than {self.recipe.lr}"
+            )
+        partial = len(batches) < self.per_epoch
+        seen = recorder.epoch(0, partial=partial) if recorder else (None, None, None)
+        seconds = time.perf_counter() - begun
+        return EpochReport(epoch, mean_loss, lr, seconds, done + len(batches), *seen)
+
+    def _steps(self, epoch, done, batches, recorder):
+        """(the losses' sum over this process's samples, the last learning rate)."""
+        images, peers, optimizer = self.images, self.peers, self.optimizer
+        order, offsets, mirrored = epoch_draws(images, self.device)
+        ids = torch.from_numpy(images.ids).to(self.device)
+        total = torch.zeros((), device=self.device)
+        step = peers.step(self.loss, self.net)
+        peers.draw_own(self.seed, epoch)
+        for k, batch in enumerate(batches):
+            lr = self.recipe.rate(done + k, self.horizon)
+            for group, (_, factor) in zip(optimizer.param_groups, self.groups):
+                group["lr"] = lr * factor
+            at = slice(int(batch[0]) + peers.rank, int(batch[-1]) + 1, peers.world_size)
+            rows = order[at]
+            if self.recipe.augment:
+                x = images.augmented(rows, offsets[:, at], mirrored[at])
+            else:
+                x = images.clean(rows)
+            y = images.labels[rows]
+            optimizer.zero_grad(set_to_none=True)
+            with autocast(images, self.recipe.precision):
+                value, logits = step(x, y)
+            if recorder:
+                recorder.update(0, ids[rows], logits, y)
+            # the shares of a batch may differ by a sample
+            (value * (peers.world_size * len(rows) / len(batch))).backward()
+            peers.check_reached(self.net)
+            optimizer.step()
+            total += value.detach() * len(rows)
+        return total, lr
 
 
 def _fit_to(net, images):
@@ -268,6 +252,17 @@ def _parameter_groups(net, recipe):
         ([p for p in net.parameters() if id(p) not in fast], 1.0),
         (biases, recipe.norm_bias_lr),
     ]
+
+
+def _optimizer(groups, recipe, device):
+    """SGD; weight decay, which torch multiplies by the rate, is the same for both groups."""
+    return torch.optim.SGD(
+        [{"params": some, "weight_decay": recipe.weight_decay / factor} for some, factor in groups],
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        fused=device.type in ("cpu", "cuda"),
+    )
 
 
 _NORMS = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.GroupNorm, torch.nn.LayerNorm)
@@ -310,121 +305,10 @@ def _smoothed(smoothing):
 
 
 @cache
-def _compiled(loss, device):
-    """One compiled step for all networks of a kind (weights are inputs), once per batch size."""
-    torch._dynamo.config.recompile_limit = max(
-        64, torch._dynamo.config.recompile_limit
-    )  # near-equal batches: two sizes a set
+def compiled(loss, device: str):
+    """The loss as torch.compile makes it for "cpu" or "cuda": one for all networks of a kind
+    (weights are inputs), compiled once per batch size. `compiled.cache_clear()` forgets all.
+    """
+    # near-equal batches: two sizes a set
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
     return torch.compile(loss, mode="reduce-overhead" if device == "cuda" else None, dynamic=False)
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device):
-    """Inside, random draws on the CPU and on `device` come from `seed`; then they go on as before."""
-    on_gpu = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if on_gpu else []):
-        _reseed(seed, device)
-        yield
-
-
-def _reseed(seed, device):
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every GPU
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
-
-
-def _epoch_seed(seed, epoch, *share):
-    return int(np.random.SeedSequence([seed, epoch, *share]).generate_state(1)[0])
-
-
-def _draws(images, n, device):
-    """An epoch's order (n,), crop offsets (2, n) and mirroring (n,): drawn on the CPU, so every
-    device sees the same.
-    """
-    order = torch.randperm(n)
-    offsets = torch.randint(0, 2 * images.shift + 1, (2, n))
-    mirrored = torch.rand(n) < 0.5
-    return order.to(device), offsets.to(device), mirrored.to(device)
-
-
-# ---- several processes ---------------------------------------------------------------------------
-
-
-class _Step(torch.nn.Module):
-    """loss(net, x, y) as a forward pass, so that its calls go by DistributedDataParallel."""
-
-    def __init__(self, net, loss):
-        super().__init__()
-        self.net, self.loss = net, loss
-
-    def forward(self, x, y):
-        return self.loss(self.net, x, y)
-
-
-def _check_alike(arguments, device):
-    """ValueError in all processes if they were not given one training."""
-    everyone = gather_objects(arguments, device)
-    differing = [
-        name for name in arguments if any(other[name] != everyone[0][name] for other in everyone)
-    ]
-    if differing:
-        raise ValueError(
-            "the processes of one training need the same arguments; they differ in "
-            f"{', '.join(differing)}: give each the whole set, train splits every batch"
-        )
-
-
-def _check_reached(net):
-    idle = [
-        name for name, value in net.named_parameters() if value.requires_grad and value.grad is None
-    ]
-    if idle:  # then no gradient was summed over the processes
-        raise ValueError(
-            f"over several processes the loss must reach every parameter; {len(idle)} got no "
-            f"gradient (first: {idle[0]}): use them, or freeze them with requires_grad_(False)"
-        )
-
-
-def _merged(net, total):
-    """The summed loss of all processes; process 0's buffers become everyone's."""
-    for buffer in net.buffers():
-        torch.distributed.broadcast(buffer, 0)
-    return sum_over_processes(total)
-
-
-@contextmanager
-def _among_peers(device):
-    """Whoever ends while another process still trains leaves that one a sentence to say, not half
-    an hour of waiting.
-    """
-    if rank_and_world_size()[1] == 1:
-        yield
-        return
-    catch = (
-        device.type == "cpu"
-        and threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    )
-    # torchrun ends the others within 0.1 s, often before they have noticed. On a GPU the wait would
-    # hold this up
-    if catch:
-        signal.signal(signal.SIGTERM, _say_why)
-    try:
-        with explain_lost_process():
-            yield
-    except RuntimeError:
-        catch = False  # torchrun may be faster than the traceback
-        raise
-    finally:
-        if catch:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _say_why(number, frame):
-    os.write(
-        2,
-        f"dpkit: ended by SIGTERM, which is how torchrun ends a training when {PROCESS_LOST}\n".encode(),
-    )
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)

@@ -3,14 +3,14 @@ several of one training.
 """
 
 import zlib
-from collections import deque
-from collections.abc import Mapping
-from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
 
 from dpkit.records import NO_LABEL, TrainingDynamics, whole_labels
+from dpkit.training.batches import Doubts, as_logits, look_like_probabilities, whole_numbers
+from dpkit.training.processes import processes
+from dpkit.training.shards import Shard
 
 _NO_LOGITS = (
     "logits must be what comes before the softmax; these are from 0 and every row sums to 1, as "
@@ -89,18 +89,17 @@ class Recorder:
         self._divergence = np.full((epochs, n), np.nan, np.float32) if tdds else None
         # (n, classes): as last seen; NaN before that. `train` hands them on from epoch to epoch
         self.log_probs = log_probs
-        told = (
-            np.full(n, NO_LABEL)
-            if labels is None
-            else whole_labels(_on_host(labels), n, least=NO_LABEL)
-        )
-        self._told = None if labels is None else told
-        self._given = torch.from_numpy(
-            told.copy()
-        )  # (n,): the label of every sample as far as it was told or seen
+        self._told = None
+        if labels is not None:
+            labels = labels.cpu() if isinstance(labels, torch.Tensor) else labels
+            self._told = whole_labels(labels, n, least=NO_LABEL)
+        # (n,): the label of every sample as far as it was told or seen
+        self._given = torch.full((n,), NO_LABEL)
+        if self._told is not None:
+            self._given = torch.from_numpy(self._told.copy())
         self._classes, self._looked_at = None, 0
-        self._questions = deque()  # what is not known to be right yet, as a GPU is still at it
-        self._epoch, self._done = None, set()
+        self._doubts = Doubts()
+        self._shard, self._done = None, set()
 
     def update(self, epoch: int, index, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Record one batch.
@@ -121,42 +120,38 @@ class Recorder:
             )
         if epoch in self._done:
             raise ValueError(f"epoch {epoch} was already recorded; count epochs upwards from 0")
-        fault, device = None, self._given.device
+        fault, batch, device = None, None, self._given.device
         try:
-            index, logits, labels = self._checked(index, logits, labels)
-            device = logits.device
+            batch = self._checked(index, logits, labels)
+            device = batch[1].device
         except ValueError as error:
-            if rank_and_world_size()[1] == 1:
-                raise
-            fault = str(
-                error
-            )  # told to all processes when the epoch closes: if this one stopped here, they would wait
-        if epoch != self._epoch:
-            self._close()
-            if self._divergence is not None and epoch != len(self._done):
-                raise ValueError(
-                    "tdds compares an epoch with the one before, so they are recorded in order; "
-                    f"got epoch {epoch} after {len(self._done)} epochs"
-                )
+            fault = processes(device).hold(error)
+        if self._shard is None or epoch != self._shard.epoch:
             self._open(epoch, device)
         try:
-            if fault is None:
-                index, labels = self._judged(index, logits, labels)
+            if batch is not None:
+                self._put(*batch)
         except ValueError as error:
-            if rank_and_world_size()[1] == 1:
-                raise
-            fault = str(error)
-        if fault:
-            self._fault = self._fault or fault
-            return
+            fault = processes(device).hold(error)
+        self._shard.fault = self._shard.fault or fault
+
+    def _open(self, epoch, device):
+        self._close()
+        if self._divergence is not None and epoch != len(self._done):
+            raise ValueError(
+                "tdds compares an epoch with the one before, so they are recorded in order; "
+                f"got epoch {epoch} after {len(self._done)} epochs"
+            )
+        self._shard = Shard(epoch, self.n, device, tdds=self._divergence is not None)
+        self._given = self._given.to(device)
+
+    def _put(self, index, logits, labels):
+        index, labels = self._judged(index, logits, labels)
         with torch.no_grad():
-            target_prob, margin, correct = per_sample_metrics(logits, labels)
-            self._now[0][index] = target_prob
-            self._now[1][index] = margin
-            self._now[2][index] = correct
+            values = per_sample_metrics(logits, labels)
             if self._divergence is not None:
-                self._now[3][index] = self._moved(index, logits)
-            self._seen.index_add_(0, index, torch.ones_like(index, dtype=torch.int32))
+                values += (self._moved(index, logits),)
+            self._shard.put(index, values)
             self._given[index] = labels
 
     def _moved(self, index, logits):
@@ -174,7 +169,10 @@ class Recorder:
         and, on a CPU, ids.
         """
         logits = as_logits(logits)
-        index, labels = _whole(index, logits, "index"), _whole(labels, logits, "labels")
+        index, labels = (
+            whole_numbers(index, logits, "index"),
+            whole_numbers(labels, logits, "labels"),
+        )
         if (
             index.device.type == "cpu"
             and len(index)
@@ -204,19 +202,18 @@ class Recorder:
             at, valid = index.clamp(0, self.n - 1), labels.clamp(0, self._classes - 1)
             known = self._given[at]
             wrong = (at != index) | (valid != labels) | ((known != labels) & (known != NO_LABEL))
-            self._refuse_if(
+            self._doubts.refuse_if(
                 wrong.any(),
                 lambda: self._why(*(value.cpu().numpy() for value in (index, labels, known))),
             )
-            if (
-                self._looked_at < 8
-            ):  # so many rows will do: fewer may look like probabilities by chance
+            # so many rows will do: fewer may look like probabilities by chance
+            if self._looked_at < 8:
                 alike = look_like_probabilities(logits)
                 self._alike = self._alike & alike if self._looked_at else alike
                 self._looked_at += len(logits)
                 if self._looked_at >= 8:
-                    self._refuse_if(self._alike, lambda: _NO_LOGITS)
-        self._answers()
+                    self._doubts.refuse_if(self._alike, lambda: _NO_LOGITS)
+        self._doubts.settle()
         return at, valid
 
     def _why(self, index, labels, known):
@@ -241,32 +238,6 @@ class Recorder:
             "must be the dataset's own, not places in a shuffled order (use "
             "dpkit.indexed(dataset)), and labels the given ones, not mixed or changed on the way"
         )
-
-    def _refuse_if(self, wrong, why):
-        """ValueError(why()) if `wrong`, a bool on the device: now on a CPU, else once the answer is
-        there without waiting.
-        """
-        if wrong.device.type == "cpu":
-            if wrong:
-                raise ValueError(why())
-        elif wrong.device.type == "cuda":
-            answer = torch.empty((), dtype=torch.bool, pin_memory=True).copy_(
-                wrong, non_blocking=True
-            )
-            done = torch.cuda.Event()
-            done.record(torch.cuda.current_stream(wrong.device))
-            self._questions.append((done.query, done.synchronize, answer, why))
-        else:
-            self._questions.append((lambda: False, lambda: None, wrong, why))
-
-    def _answers(self, wait=False):
-        """Raise what is wrong with earlier batches, once the GPU is so far; `wait` for all."""
-        while self._questions and (wait or self._questions[0][0]()):
-            _, finish, answer, why = self._questions.popleft()
-            finish()
-            if answer:
-                self._questions.clear()
-                raise ValueError(why())
 
     def dynamics(self) -> TrainingDynamics:
         """The record of all epochs.
@@ -295,7 +266,7 @@ class Recorder:
 
         divergence is from the epoch before to this one, NaN in the first; None without tdds.
         """
-        if epoch == self._epoch:
+        if self._shard is not None and epoch == self._shard.epoch:
             self._close(partial)
         if epoch not in self._done:
             raise ValueError(
@@ -304,203 +275,32 @@ class Recorder:
         moved = None if self._divergence is None else self._divergence[epoch]
         return self._target_prob[epoch], self._margin[epoch], self._correct[epoch], moved
 
-    def _open(self, epoch, device):
-        self._epoch = epoch
-        floats = [torch.full((self.n,), torch.nan, device=device) for _ in range(2)]
-        self._now = [*floats, torch.zeros(self.n, dtype=torch.bool, device=device)]
-        if self._divergence is not None:
-            self._now.append(torch.full((self.n,), torch.nan, device=device))
-        self._seen = torch.zeros(self.n, dtype=torch.int32, device=device)
-        self._given = self._given.to(device)
-        self._fault = None
-
-    def _merge(self, epoch):
-        """Make what each process saw of the epoch what all of them saw; every sample has one shard,
-        so sums are exact.
-        """
-        device, mine = self._seen.device, self._seen > 0
-        with explain_lost_process(
-            f"; if none failed, one never closed epoch {epoch}: call epoch() or dynamics() on "
-            "every process"
-        ):
-            made = (
-                self.n,
-                self.epochs,
-                zlib.crc32(self.expected.tobytes()),
-                epoch,
-                self._divergence is not None,
-                None if self._told is None else zlib.crc32(self._told.tobytes()),
-            )
-            told = gather_objects((made, self._fault), device)
-            for rank, (other, fault) in enumerate(told):
-                if fault:
-                    raise ValueError(f"{fault} (in process {rank} of {len(told)}, epoch {epoch})")
-                if other != told[0][0]:
-                    raise ValueError(
-                        "every process must make the same Recorder (the whole set's n, epochs, "
-                        f"index, labels, tdds) and record every epoch; process {rank} differs from "
-                        f"process 0 in epoch {epoch}"
-                    )
-            # the others' samples are NaN here
-            floats = torch.stack(
-                [torch.where(mine, value, 0) for value in (*self._now[:2], *self._now[3:])]
-            )
-            whole = torch.stack(
-                [self._seen, torch.where(mine, self._given, 0).int(), self._now[2].int()]
-            )
-            floats, (self._seen, given, correct) = (
-                sum_over_processes(floats),
-                sum_over_processes(whole),
-            )
-            if self.log_probs is not None:  # in the next epoch another process may have the sample
-                probs = sum_over_processes(torch.where(mine[:, None], self.log_probs, 0))
-                self.log_probs = torch.where((self._seen > 0)[:, None], probs, self.log_probs)
-        self._given = torch.where(self._seen > 0, given.long(), self._given)
-        floats = [value.masked_fill(self._seen == 0, torch.nan) for value in floats]
-        self._now = [*floats[:2], correct > 0, *floats[2:]]
-
     def _close(self, partial=False):
-        if self._epoch is None:
+        if self._shard is None:
             return
-        epoch, self._epoch = self._epoch, None
-        world = rank_and_world_size()[1]
+        shard, self._shard = self._shard, None
+        peers = processes(self._given.device)
         try:
-            self._answers(wait=True)
+            self._doubts.settle(wait=True)
         except ValueError as error:
-            if world == 1:
-                raise
-            self._fault = self._fault or str(error)
-        if world > 1:
-            self._merge(epoch)
-        seen = self._seen.cpu().numpy()
-        wanted = np.zeros(self.n, np.int32)
-        wanted[self.expected] = 1
-        for wrong, what in ((seen > wanted, "more often than expected"), (seen < wanted, "never")):
-            if wrong.any() and not (partial and what == "never"):
-                shared = (
-                    "; over several processes DistributedSampler pads with repeated samples: let "
-                    "process r take order[r::world]"
-                    if world > 1
-                    else ""
-                )
-                raise ValueError(
-                    f"every expected sample must be seen once per epoch; in epoch {epoch} "
-                    f"{wrong.sum()} were seen {what} (first: id {np.flatnonzero(wrong)[0]}): "
-                    "sample without replacement and with drop_last=False, and pass index= if part "
-                    f"of the set is trained on{shared}"
-                )
-        lost = (self._seen > 0) & (self._now[0].isnan() | self._now[1].isnan())
-        if lost.any():
-            raise ValueError(
-                f"{int(lost.sum())} samples got logits that are not numbers in epoch {epoch} "
-                f"(first: id {int(lost.nonzero()[0, 0])}): the training diverged; use a smaller "
-                "learning rate"
+            shard.fault = shard.fault or peers.hold(error)
+        if peers.world_size > 1:
+            self._given, self.log_probs = shard.merge(
+                peers, self._made(), self._given, self.log_probs
             )
-        hosts = [
-            self._target_prob,
-            self._margin,
-            self._correct,
-            *([] if self._divergence is None else [self._divergence]),
-        ]
-        for host, device in zip(hosts, self._now, strict=True):
-            host[epoch] = device.cpu().numpy()
-        self._done.add(epoch)
+        shard.check_whole(self.expected, partial, several=peers.world_size > 1)
+        hosts = [self._target_prob, self._margin, self._correct]
+        if self._divergence is not None:
+            hosts.append(self._divergence)
+        for host, values in zip(hosts, shard.values, strict=True):
+            host[shard.epoch] = values.cpu().numpy()
+        self._done.add(shard.epoch)
 
-
-def as_logits(logits) -> torch.Tensor:
-    """logits as a (B, C) tensor of floats, or one sentence that says what to pass."""
-    wanted = "logits must be one tensor (B, C), a row of class logits per sample"
-    if hasattr(logits, "logits"):
-        raise ValueError(
-            f"{wanted}; got {type(logits).__name__}, which holds them: pass output.logits"
-        )
-    if isinstance(logits, (tuple, list)):
-        raise ValueError(
-            f"{wanted}; got a {type(logits).__name__} of {len(logits)}, as networks with several "
-            "outputs return: pass the one that classifies, e.g. output[0]"
-        )
-    if isinstance(logits, Mapping):
-        raise ValueError(
-            f"{wanted}; got a {type(logits).__name__} with "
-            f"{', '.join(map(repr, logits)) or 'nothing'}: pass the entry that holds them"
-        )
-    if isinstance(logits, np.ndarray):
-        logits = torch.from_numpy(np.array(logits, dtype=logits.dtype.newbyteorder("=")))
-    if not isinstance(logits, torch.Tensor):
-        raise ValueError(f"{wanted}; got {type(logits).__name__}: pass what the network returns")
-    shape = tuple(logits.shape)
-    advice = {
-        0: "pass the whole batch's",
-        1: "of one output z per sample pass torch.stack([0 * z, z], 1)",
-        3: "a Recorder keeps one answer per sample: pool over the sequence first, e.g. logits.mean(1)",
-        4: "a Recorder keeps one answer per sample, not one per pixel: pool first, e.g. logits.mean((2, 3))",
-    }
-    if logits.ndim != 2:
-        raise ValueError(
-            f"{wanted}; got shape {shape}: "
-            f"{advice.get(logits.ndim, 'pool the other dimensions first')}"
-        )
-    if shape[1] < 2:
-        raise ValueError(
-            f"{wanted}, with at least two classes; got shape {shape}: of one output z per sample "
-            "pass torch.cat([0 * z, z], 1)"
-        )
-    if not logits.is_floating_point():
-        raise ValueError(
-            f"{wanted}, in floating point; got {logits.dtype}: pass the network's output, not its "
-            "answers"
-        )
-    return logits
-
-
-def look_like_probabilities(logits) -> torch.Tensor:
-    """Whether every row is from 0 and sums to 1 within rounding, as a bool on the device."""
-    wide = logits.detach().float()
-    near = 1e-3 if logits.dtype in (torch.float32, torch.float64) else 2e-2
-    return ((wide >= 0).all(1) & ((wide.sum(1) - 1).abs() < near)).all()
-
-
-def _on_host(values):
-    return values.cpu() if isinstance(values, torch.Tensor) else values
-
-
-def _whole(values, logits, name):
-    """One whole number per row of logits, as int64; labels may be a column."""
-    wanted = f"{name} must be ({len(logits)},) whole numbers, one per row of logits"
-    if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
-        values = np.array(
-            values, dtype=np.int64 if name == "labels" or values.dtype != np.uint8 else np.uint8
-        )
-    try:
-        values = torch.as_tensor(values)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(
-            f"{wanted}; got a {type(values).__name__} that holds something else: pass the "
-            "dataset's own row numbers, as dpkit.indexed(dataset) yields them, and class numbers"
-        ) from None
-    if name == "labels" and values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if name == "labels" and values.shape == logits.shape:
-        what = (
-            "soft labels, such as mixup and label smoothing make"
-            if values.is_floating_point()
-            else "one-hot labels"
-        )
-        raise ValueError(
-            f"{wanted}, the given ones; got {values.dtype} of shape {tuple(values.shape)}, {what}: "
-            "pass the labels that the dataset gives, and of one-hot labels labels.argmax(1)"
-        )
-    no_ids = (
-        values.dtype == torch.uint8 and name == "index"
-    )  # a mask, or ids that were cut off at 255
-    if (
-        values.dtype == torch.bool
-        or no_ids
-        or values.is_floating_point()
-        or values.shape != logits.shape[:1]
-    ):
-        raise ValueError(f"{wanted}; got {values.dtype} of shape {tuple(values.shape)}")
-    return values.long()
+    def _made(self):
+        """How this Recorder was made, for comparison with those of other processes."""
+        told = None if self._told is None else zlib.crc32(self._told.tobytes())
+        expected = zlib.crc32(self.expected.tobytes())
+        return self.n, self.epochs, expected, self._divergence is not None, told
 
 
 def per_sample_metrics(logits: torch.Tensor, labels: torch.Tensor):
@@ -524,79 +324,3 @@ class indexed(torch.utils.data.Dataset):
 
     def __getitem__(self, i):
         return i, self.dataset[i]
-
-
-# ---- several processes of one training -----------------------------------------------------------
-
-
-def rank_and_world_size() -> tuple[int, int]:
-    """(this process's rank, number of processes) under torch.distributed; (0, 1) without, and then
-    nothing is exchanged.
-    """
-    distributed = torch.distributed
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return 0, 1
-    return distributed.get_rank(), distributed.get_world_size()
-
-
-def gather_objects(value, device) -> list:
-    """Every process's `value` (plain Python), by rank."""
-    found = [None] * rank_and_world_size()[1]
-    with (
-        explain_lost_process(),
-        torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
-    ):  # nccl: by way of the current GPU
-        torch.distributed.all_gather_object(found, value)
-    return found
-
-
-def sum_over_processes(tensor) -> torch.Tensor:
-    """The sum of every process's `tensor`, the same bits on each: with nccl alone by way of the
-    GPU, else of the CPU.
-    """
-    carried = tensor.clone() if torch.distributed.get_backend() == "nccl" else tensor.cpu().clone()
-    with explain_lost_process():
-        torch.distributed.all_reduce(carried)
-    return carried.to(tensor.device)
-
-
-@contextmanager
-def raise_on_all(device):
-    """What one process raises inside is raised on all of them, and nobody leaves before all have
-    come to the end.
-
-    Inside, nothing may wait for another process. Does nothing if there is one.
-    """
-    if rank_and_world_size()[1] == 1:
-        yield
-        return
-    mine = None
-    try:
-        yield
-    except Exception as error:
-        mine = error
-    told = gather_objects(
-        mine and (isinstance(mine, ValueError), str(mine) or type(mine).__name__), device
-    )
-    if mine:
-        raise mine
-    for refused, sentence in filter(None, told):
-        raise (ValueError if refused else RuntimeError)(sentence)
-
-
-PROCESS_LOST = (
-    "another process of this training ended (rank unknown; its own message says why): start the "
-    "same command again, it goes on from the checkpoint if it has one"
-)
-
-
-@contextmanager
-def explain_lost_process(hint=""):
-    """Say in one sentence what torch raises inside when another process has ended."""
-    try:
-        yield
-    except RuntimeError as error:
-        lost = isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
-        if not lost and not (hint and str(error) == PROCESS_LOST):
-            raise
-        raise RuntimeError(PROCESS_LOST + hint) from (error if lost else error.__cause__)

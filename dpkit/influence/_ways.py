@@ -1,0 +1,121 @@
+"""The ways to S = H^-1 (g - centre) / n of some rows of a snapshot; see `influence_vectors`."""
+
+import warnings
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from dpkit.influence.hessian import (
+    blocks_of,
+    errors,
+    gradients,
+    inputs,
+    joined_rows,
+    lower_hessian,
+    product_with,
+    shape_of,
+)
+from dpkit.influence.solvers import conjugate_gradients, lissa
+from dpkit.storage.blocks import row_blocks
+
+ROWS_AT_ONCE = 2048  # samples looked at together
+RIGHT_SIDES = 64  # right-hand sides that cg and lissa solve for together
+
+
+def exact(snapshot, damping, rows, centre):
+    n, classes, width = shape_of(snapshot)
+    try:
+        factor = cho_factor(
+            lower_hessian(snapshot, damping), lower=True, overwrite_a=True, check_finite=False
+        )
+    except LinAlgError:
+        raise ValueError(
+            f"the Hessian is singular to working precision with damping {damping:g}, as a softmax "
+            "Hessian is without damping: take more, e.g. the weight decay of the training, 5e-4"
+        ) from None
+    found = np.empty((len(rows), classes * width), np.float32)
+    centre = joined_rows(centre[None])[0] if np.ndim(centre) else centre
+    for block in row_blocks(len(rows), snapshot.features, snapshot.probs, size=ROWS_AT_ONCE):
+        right = gradients(snapshot, rows[block]) - centre
+        found[block] = cho_solve(factor, right.T, overwrite_b=True, check_finite=False).T / n
+    return found
+
+
+def kronecker_factors(snapshot, damping):
+    """(A + ..., B + ...): the two factors, each with its part of the damping."""
+    n, classes, width = shape_of(snapshot)
+    first, second = np.zeros((classes, classes)), np.zeros((width, width))
+    for rows in blocks_of(snapshot):
+        x, p = inputs(snapshot, rows), snapshot.probs[-1][rows].astype(np.float64)
+        first += np.diag(p.sum(0)) - p.T @ p
+        second += x.T @ x
+    first, second = first / n, second / n
+    balance = np.sqrt(
+        np.trace(second) / width / max(np.trace(first) / classes, np.finfo(float).tiny)
+    )
+    first += np.sqrt(damping) / balance * np.eye(classes)
+    second += np.sqrt(damping) * balance * np.eye(width)
+    return first, second
+
+
+def _iterated(snapshot, rows, centre, solve):
+    """S of these samples, block by block of right-hand sides: solve((k, C, d + 1)) -> the same."""
+    n, classes, width = shape_of(snapshot)
+    found = np.empty((len(rows), classes * width), np.float32)
+    for block in row_blocks(len(rows), size=RIGHT_SIDES):
+        right = (
+            errors(snapshot, rows[block])[:, :, None] * inputs(snapshot, rows[block])[:, None, :]
+        )
+        found[block] = joined_rows(solve(right - centre)) / n
+    return found
+
+
+def by_cg(snapshot, damping, rows, centre, tolerance):
+    first, second = (np.linalg.inv(factor) for factor in kronecker_factors(snapshot, damping))
+    return _iterated(
+        snapshot,
+        rows,
+        centre,
+        lambda right: conjugate_gradients(
+            lambda v: product_with(snapshot, v) + damping * v,
+            right,
+            precondition=lambda v: first @ v @ second,
+            tolerance=tolerance,
+        ),
+    )
+
+
+def by_lissa(snapshot, damping, rows, centre, depth, batch_size, scale, rng):
+    if rng is None:
+        raise ValueError('method="lissa" draws batches: pass rng=, a seed or a numpy Generator')
+    rng, n = np.random.default_rng(rng), snapshot.num_samples
+    if scale is None:  # diag p - p p^T has no eigenvalue above 1/2
+        longest = max((inputs(snapshot, part) ** 2).sum(1).max() for part in blocks_of(snapshot))
+        scale = longest / 2 + damping
+
+    def solve(right):
+        batches = (rng.integers(0, n, batch_size) for _ in range(depth))
+        with np.errstate(over="ignore", invalid="ignore"):
+            x = lissa(
+                lambda v, batch: product_with(snapshot, v, batch) + damping * v,
+                right,
+                batches=batches,
+                scale=scale,
+            )
+        left_over = right[:8] - product_with(snapshot, x[:8]) - damping * x[:8]
+        far.append(np.linalg.norm(left_over) / max(np.linalg.norm(right[:8]), np.finfo(float).tiny))
+        return x
+
+    far = []
+    found = _iterated(snapshot, rows, centre, solve)
+    if not np.isfinite(far).all():
+        raise ArithmeticError(
+            f"lissa diverged with scale {scale:g}: leave scale out, or take a larger one"
+        )
+    if max(far, default=0) > 0.1:
+        warnings.warn(
+            f"lissa left a residual of {max(far):.0%} of g after {depth} steps; it needs some {scale / damping:,.0f} "
+            '(scale / damping) and more, or method="exact" or "cg"',
+            stacklevel=3,
+        )
+    return found
