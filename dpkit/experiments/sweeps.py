@@ -10,7 +10,6 @@ reach.
 """
 
 import errno
-import json
 import math
 import socket
 import threading
@@ -24,6 +23,7 @@ from dpkit import storage
 from dpkit.experiments import clusters, grids, results, stages, trials
 from dpkit.experiments.parcels import pack, unpacked
 from dpkit.experiments.progress import Clock, Line, Progress
+from dpkit.experiments.rows import Failure, Row, read_answer, write_answer
 from dpkit.nets import builders
 from dpkit.nets.builders import model_name
 from dpkit.records import keep_count
@@ -119,17 +119,8 @@ def sweep(
 class Done:
     """A stage that a worker has run or found.   row: of the last stage, else None."""
 
-    row: dict | None
+    row: Row | None
     seconds: float
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a trial has no row.   transient: worth another try.   killed: its worker died."""
-
-    reason: str
-    transient: bool = False
-    killed: bool = False
 
 
 @dataclass
@@ -328,16 +319,16 @@ def _finished(file, cache, retry):
     """Whether this row is there, with its scores and selection; on `retry`, no failed one."""
     if not file.exists():
         return False
-    if _failed(file):
-        if retry:
-            file.unlink()
-        return not retry
-    row = json.loads(file.read_text())["row"]
-    return all((cache / row[stage]).exists() for stage in ("scores", "selection"))
+    answer = read_answer(file)
+    if isinstance(answer, Row):
+        return all((cache / stage).exists() for stage in (answer.scores, answer.selection))
+    if retry and not answer.newer:
+        file.unlink()
+    return answer.newer or not retry
 
 
 def _failed(file):
-    return bool(json.loads(file.read_text()).get("failed"))
+    return isinstance(read_answer(file), Failure)
 
 
 # ---- the graph -----------------------------------------------------------------------------------
@@ -442,15 +433,8 @@ def _write_row(out, cell, answer):
     else:
         results.row_file(out, cell.name, passing=True).unlink(missing_ok=True)
     try:
-        storage.write_json(
-            file,
-            {
-                "kind": "Row",
-                "versions": cell.versions,
-                "trial": cell.trial.plain(),
-                **({"failed": answer.reason} if failed else {"row": answer.row}),
-            },
-        )
+        about = {"versions": cell.versions, "trial": cell.trial.plain()}
+        write_answer(file, answer if failed else answer.row, **about)
     except OSError as error:
         why = "no space left" if error.errno == errno.ENOSPC else str(error)
         raise OSError(
