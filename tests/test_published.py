@@ -258,3 +258,17 @@ def test_outcomes_come_in_the_order_of_their_trials(done, few, held_out):
         assert [one.row.method for one in ordered] == [trial.method for trial in trials]
     assert [one.row.method for one in publishing.in_order(there, [EARLY])] == ["el2n", "dual"]
     assert publishing.in_order([], [TRIAL]) == []
+
+
+def test_a_method_object_of_ones_own_is_known_by_what_it_does(few, held_out, tmp_path):
+    def mine(dynamics):
+        return Scores(dynamics.mean_prob(), "mine")
+
+    def other(dynamics):
+        return Scores(-dynamics.mean_prob(), "mine")
+
+    trial = replace(TRIAL, method=Method("dynamics", mine, dpkit.keep_top, name="own"))
+    table = publish(tmp_path / "own", [finished(trial, few)], few)
+    assert len(publishing.published([trial], [table], few, held_out)[0]) == 1
+    edited = replace(trial, method=Method("dynamics", other, dpkit.keep_top, name="own"))
+    assert publishing.published([edited], [table], few, held_out) == ([], [edited])

@@ -3,7 +3,8 @@
 import textwrap
 
 from dpkit import plots
-from dpkit.experiments.tables import accuracy_table, kinds_of, label, labelled, summary
+from dpkit.experiments.comparisons import summary
+from dpkit.experiments.tables import accuracy_table, kinds_of, label, labelled
 from dpkit.methods.catalog import METHODS
 from dpkit.methods.method import options_in_words
 from dpkit.reports.result import count

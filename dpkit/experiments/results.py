@@ -1,8 +1,8 @@
 """Finished trials read back from a folder: their rows, scores and kept sets.
 
 A folder is that of a sweep (dpkit.experiments.sweeps), which may still be running, or a published
-table (dpkit.experiments.publishing). What is made of rows is in dpkit.experiments.tables, and can
-be called from here as well.
+table (dpkit.experiments.publishing). What is made of rows is in dpkit.experiments.tables and
+.comparisons, and can be called from here as well.
 """
 
 import json
@@ -15,16 +15,9 @@ import numpy as np
 
 from dpkit import storage
 from dpkit.experiments import stages
+from dpkit.experiments.comparisons import summary
 from dpkit.experiments.rows import Failure, Row, read_answer, read_table
-from dpkit.experiments.tables import (
-    accuracy_table,
-    cost_table,
-    kinds_of,
-    label,
-    labelled,
-    overview,
-    summary,
-)
+from dpkit.experiments.tables import accuracy_table, cost_table, kinds_of, label, labelled, overview
 from dpkit.experiments.trials import Outcome
 from dpkit.methods.catalog import METHODS
 from dpkit.records import Scores, Selection

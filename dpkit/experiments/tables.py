@@ -1,4 +1,4 @@
-"""Tables and comparisons of finished trials: accuracies, differences with their intervals, costs.
+"""Tables of finished trials: accuracies and costs, a method a column or a line.
 
 Rows are Rows, the dicts that run_trial returns, or a results_table: whatever has the columns that a
 table reads.
@@ -7,7 +7,6 @@ table reads.
 import numpy as np
 
 from dpkit.experiments.rows import Row, options_from
-from dpkit.experiments.welch import holm, welch
 from dpkit.methods.catalog import METHODS
 from dpkit.methods.method import option_words
 from dpkit.records import keep_count
@@ -39,7 +38,7 @@ def labelled(rows) -> list[dict]:
     Where a method chose from recordings of several lengths, the shorter ones are named too:
     "eeprune, T=5".
     """
-    return [row for row in _all_labelled(rows) if not row.get("failed")]
+    return [row for row in all_labelled(rows) if not row.get("failed")]
 
 
 def _as_dicts(rows) -> list[dict]:
@@ -48,7 +47,8 @@ def _as_dicts(rows) -> list[dict]:
     return [row.flat() if isinstance(row, Row) else row for row in rows]
 
 
-def _all_labelled(rows) -> list[dict]:
+def all_labelled(rows) -> list[dict]:
+    """labelled, with the rows that failed."""
     found, most = [], {}
     for row in _as_dicts(rows):
         count, kind = row.get("record_epochs"), (row.get("dataset"), row.get("model"), label(row))
@@ -84,32 +84,27 @@ def accuracy_table(rows, *, seeds: int | None = None) -> list[dict]:
     A list of dicts.
     """
     rows = labelled(rows)
-    methods = list(dict.fromkeys(row["method"] for row in rows if row["prune_ratio"] > 0)) or [
-        "random"
-    ]
-    wanted, least, table, marked = (
-        seeds or len({row["seed"] for row in rows}),
-        1 if seeds else 2,
-        [],
-        marks(rows),
-    )
+    pruned = [row["method"] for row in rows if row["prune_ratio"] > 0]
+    methods, marked, table = list(dict.fromkeys(pruned)) or ["random"], marks(rows), []
+    wanted, least = seeds or len({row["seed"] for row in rows}), 1 if seeds else 2
     for ratio in sorted({row["prune_ratio"] for row in rows}):
         here = [row for row in rows if row["prune_ratio"] == ratio]
         line = {"pruned": f"{100 * ratio:g} %" if ratio else "nothing", "kept": here[0]["keep"]}
         for method in methods if ratio else methods[:1]:
-            texts = []
-            for kind, mark in marked.items():
-                cell = [
-                    row
-                    for row in here
-                    if (row["method"] == method or not ratio) and kind_of(row) == kind
-                ]
-                found = [*_by_seed(cell).values()]
-                few = f" ({len(found)} of {wanted})" if least <= len(found) < wanted else ""
-                texts += [_mean_and_spread(found) + few + _short_of(cell) + mark] if found else []
+            some = [row for row in here if row["method"] == method or not ratio]
+            cells = {mark: of_kind(some, kind) for kind, mark in marked.items()}
+            texts = [_cell(cell, wanted, least) + mark for mark, cell in cells.items() if cell]
             line[method] = ", ".join(texts)
         table.append(line)
     return table
+
+
+def _cell(rows, wanted, least) -> str:
+    """ "75.1 ± 0.3 (2 of 3)" of the rows of one method, ratio and kind of processor."""
+    found = [*accuracy_by_seed(rows).values()]
+    few = f" ({len(found)} of {wanted})" if least <= len(found) < wanted else ""
+    bar = f" ± {spread_of(found):.1f}" if len(found) > 1 else ""
+    return f"{mean_of(found):.1f}{bar}{few}{_short_of(rows)}"
 
 
 def kinds_of(rows) -> str:
@@ -119,113 +114,16 @@ def kinds_of(rows) -> str:
     return sentence(labelled(rows))
 
 
-def summary(rows, *, to: str = "random", confidence: float = 0.95):
-    """Means over the seeds: a line per set, network, recipe, prune ratio, method and processor.
-
-    Parameters
-    ----------
-    rows : as run_trial returns them, or a results_table.
-    to : the method that all others are compared with.
-    confidence : of the intervals and of Holm's correction, in (0, 1).
-
-    Returns
-    -------
-    pandas.DataFrame with the columns
-
-    accuracy, spread : mean and standard deviation in percent after the last step (spread NaN for
-        one seed).
-    seeds : how many.
-    best_accuracy : mean of the best epochs on the TEST set, where that was requested: optimistic,
-        never to be quoted alone.
-    difference : accuracy minus that of the method `to`, in points, of the same kind of processor:
-        on another kind the same seed is nearly another seed.
-    error, low, high, p : its standard error, Welch's interval and p.
-    detectable : half the interval, the least difference that the seeds could have shown (see
-        dpkit.experiments.welch).
-    pairs : the smaller of the two sides' numbers of seeds; 0: there is no difference.
-    holm : "ahead" or "behind", where the difference survives Holm's correction over all differences
-        of this table; else "".
-    reason : why there is no difference, or no interval; else "".
-    processor : the kind, "" where rows do not tell it.
-    failed : trials without an accuracy, on whatever kind.
-    """
-    import pandas
-
-    every = _all_labelled(rows)
-    names = ("dataset", "num_samples", "model", "budget", "retrain", "prune_ratio")
-    shared = [name for name in names if every and name in every[0]]
-    cells = {}
-    for row in every:
-        at = tuple(row[name] if row[name] == row[name] else None for name in shared)
-        cells.setdefault((at, row["method"]), []).append(row)
-    table = []
-    for (at, method), here in cells.items():
-        failed, reference = (
-            sum(bool(row.get("failed")) for row in here),
-            cells.get((at, to), []) if method != to else None,
-        )
-        for kind in dict.fromkeys(kind_of(row) for row in here if not row.get("failed")) or [""]:
-            some = _of_kind(here, kind)
-            good, others = (
-                [*_by_seed(one).values()] for one in (some, _of_kind(reference or [], kind))
-            )
-            pairs = min(len(good), len(others))
-            best = [
-                100 * row["best_accuracy"] for row in some if pandas.notna(row.get("best_accuracy"))
-            ]
-            found = welch(good if pairs else [], others, confidence=confidence)
-            table.append(
-                dict(zip(shared, at, strict=True))
-                | {
-                    "method": method,
-                    "accuracy": _mean(good),
-                    "spread": _spread(good),
-                    "seeds": len(good),
-                    "best_accuracy": _mean(best),
-                    **found,
-                    "pairs": pairs,
-                    "holm": "",
-                    "processor": kind,
-                    "failed": failed,
-                    "reason": _reason(good, others, reference, to, found["error"]),
-                }
-            )
-            failed = 0  # said once
-    if not table:
-        return pandas.DataFrame()
-    table = pandas.DataFrame(table)
-    sure = holm(table["p"]) < 1 - confidence
-    table.loc[sure, "holm"] = np.where(table["difference"][sure] > 0, "ahead", "behind")
-    return table.sort_values(shared, kind="stable", ignore_index=True)
-
-
-def _of_kind(rows, kind) -> list:
-    return [row for row in rows if kind_of(row) == kind]
-
-
-def _reason(good, others, reference, to, error) -> str:
-    """Why a line of the summary has no difference to `to`, or no interval of it."""
-    if reference is None or not good or error == error:  # not NaN
-        return ""
-    if not others:
-        elsewhere = any(not row.get("failed") for row in reference)
-        return f"no row of {to}{' from this kind of processor' if elsewhere else ''}"
-    return "one seed" if min(len(good), len(others)) == 1 else "no spread"
-
-
 def overview(rows) -> str:
     """The accuracy tables of a results_table as text, one for each set, network and budget."""
-    blocks = {}
-    for row in rows.to_dict("records"):
-        if not row["failed"]:
-            blocks.setdefault(
-                (row["dataset"], row["model"], row["num_samples"], row["budget"]), []
-            ).append(row)
+    names = ["dataset", "model", "num_samples", "budget"]
     return "\n\n".join(
         f"{dataset}, {n:,.0f} images, {model}, retrained for {budget}; accuracy in %, last epoch\n"
         + "".join(f"{words}\n" for words in [kinds_of(some)] if words)
         + _text(some)
-        for (dataset, model, n, budget), some in blocks.items()
+        for (dataset, model, n, budget), some in rows[rows["failed"] == ""].groupby(
+            names, sort=False
+        )
     )
 
 
@@ -274,44 +172,36 @@ def cost_table(rows) -> list[dict]:
         )
     whole, marked, table = [row for row in rows if not row["prune_ratio"]], marks(rows), []
     for ratio in sorted({row["prune_ratio"] for row in rows} - {0}):
-        for method, kind in dict.fromkeys(
-            (row["method"], kind_of(row)) for row in rows if row["prune_ratio"] == ratio
-        ):
-            here = [
-                row
-                for row in _of_kind(rows, kind)
-                if row["prune_ratio"] == ratio and row["method"] == method
-            ]
-            accuracy = _mean([100 * row["accuracy"] for row in here])
-            line = {
-                "pruned": f"{100 * ratio:g} %",
-                "method": method + marked[kind],
-                "accuracy": accuracy,
-            }
-            for unit, ending in (("samples", ""), ("seconds", "_seconds")):
-                before = _mean(
-                    [
-                        sum(row[f"{stage}_{unit}"] for stage in ("record", "score", "select"))
-                        for row in here
-                    ]
-                )
-                alike = _of_kind(whole, kind) if unit == "seconds" else whole
-                each, full = (
-                    _mean([row[f"retrain_{unit}"] for row in some]) for some in (here, alike)
-                )
-                even = float(np.ceil(before / (full - each))) if full - each > full / 20 else None
-                line |= {
-                    f"before{ending}": before,
-                    f"each{ending}": each,
-                    f"whole{ending}": full,
-                    f"share{ending}": 100 * before / full,
-                    f"break_even{ending}": even,
+        some = [row for row in rows if row["prune_ratio"] == ratio]
+        for method, kind in dict.fromkeys((row["method"], kind_of(row)) for row in some):
+            here = [row for row in of_kind(some, kind) if row["method"] == method]
+            alike = of_kind(whole, kind)
+            table.append(
+                {
+                    "pruned": f"{100 * ratio:g} %",
+                    "method": method + marked[kind],
+                    "accuracy": mean_of([100 * row["accuracy"] for row in here]),
+                    **_costs(here, whole, "samples"),
+                    **{f"{name}_seconds": n for name, n in _costs(here, alike, "seconds").items()},
                 }
-            table.append(line)
+            )
     return table
 
 
-def _by_seed(rows) -> dict:
+def _costs(rows, whole, unit) -> dict:
+    first = [f"{stage}_{unit}" for stage in ("record", "score", "select")]
+    before = mean_of([sum(row[name] for name in first) for row in rows])
+    each, full = (mean_of([row[f"retrain_{unit}"] for row in some]) for some in (rows, whole))
+    return {
+        "before": before,
+        "each": each,
+        "whole": full,
+        "share": 100 * before / full,
+        "break_even": (float(np.ceil(before / (full - each))) if full - each > full / 20 else None),
+    }
+
+
+def accuracy_by_seed(rows) -> dict:
     """Accuracy in percent by seed, of the rows that did not fail. ValueError for two of a seed:
     whatever else they differ in, their spread is not that of the seeds.
     """
@@ -336,16 +226,18 @@ def _short_of(rows) -> str:
         for row in rows
     ):
         return ""
-    return f" (pruned {100 * _mean([1 - row['keep'] / row['num_samples'] for row in rows]):.0f} %)"
+    return (
+        f" (pruned {100 * mean_of([1 - row['keep'] / row['num_samples'] for row in rows]):.0f} %)"
+    )
 
 
-def _mean(values):
+def mean_of(values):
     return float(np.mean(values)) if len(values) else np.nan
 
 
-def _spread(values):
+def spread_of(values):
     return float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
 
 
-def _mean_and_spread(values):
-    return f"{_mean(values):.1f}" + (f" ± {_spread(values):.1f}" if len(values) > 1 else "")
+def of_kind(rows, kind) -> list:
+    return [row for row in rows if kind_of(row) == kind]
