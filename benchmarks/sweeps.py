@@ -2,7 +2,6 @@
 About a quarter of an hour.
 """
 
-import json
 import os
 import tempfile
 import time
@@ -15,6 +14,8 @@ import numpy as np
 from dpkit import Recipe, Trial, storage, sweep
 from dpkit.experiments import results
 from dpkit.experiments.clusters import connected
+from dpkit.experiments.rows import Row, write_answer
+from dpkit.experiments.trials import settings_in_row
 
 WAIT, TRIALS = 30.0, 20
 ONE_STEP = Recipe(budget="steps", steps=1, batch_size=20)
@@ -86,18 +87,12 @@ def collected(count):
     """Seconds to read a sweep's folder of so many rows."""
     with tempfile.TemporaryDirectory() as folder:
         trial, folder = grid(1)[0], Path(folder)
-        row = {
-            "dataset": "digits",
-            "method": "random",
-            "options": "",
-            **{name: 0.5 for name in "abcdefghijklmnopqrstuvwxyz"},
-        }
+        row = Row(**settings_in_row(trial, 60), keep=30, accuracy=0.5)
         asked = [{"name": f"{k:020}", "versions": {}, **asdict(trial)} for k in range(count)]
         storage.write_json(folder / results.SWEEP, {"kind": "Sweep", "cache": "", "trials": asked})
         (folder / "rows").mkdir()
         for one in asked:
-            text = json.dumps({"kind": "Row", "versions": {}, "trial": asdict(trial), "row": row})
-            results.row_file(folder, one["name"]).write_text(text)
+            write_answer(results.row_file(folder, one["name"]), row, trial=asdict(trial))
         times = []
         for _ in range(5):
             begun = time.perf_counter()

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas
 import pytest
+from hand_rows import as_row
 
 from dpkit import plots
 from dpkit.experiments import publishing, results
@@ -220,7 +221,9 @@ def test_the_text_of_a_sweep_says_it_above_its_table():
 
 
 def test_a_published_page_says_it_at_its_top_and_what_is_missing(tmp_path):
-    outcomes = [Outcome(one, Selection(np.arange(one["keep"]), 10, "top"), None) for one in MIXED]
+    outcomes = [
+        Outcome(as_row(one), Selection(np.arange(one["keep"]), 10, "top"), None) for one in MIXED
+    ]
     folder = publishing.publish(
         tmp_path / "t", outcomes, title="Mine", command="dpkit report mine.ipynb"
     )

@@ -9,6 +9,7 @@ import pytest
 
 from dpkit import Recipe, Trial, run_trial
 from dpkit.experiments import choosing, stages
+from dpkit.experiments.rows import read_answer
 
 ARCHIVE = Path(__file__).parent / "data" / "cache-0.8.zip"
 # what it was told of the machine, as a processor is part of a record's name
@@ -46,9 +47,15 @@ def old(tmp_path, monkeypatch):
 @pytest.mark.parametrize("k", range(len(TRIALS)), ids=[trial.method for trial in TRIALS])
 def test_every_stage_of_an_older_cache_is_found_and_its_row_is_the_same(old, k):
     expected = json.loads((old / "rows.json").read_text())[k]
+    file = old / "row.json"  # as a sweep of 0.8 wrote it
+    file.write_text(json.dumps({"kind": "Row", "versions": {}, "trial": {}, "row": expected}))
     found = run_trial(TRIALS[k], cache=old / "cache", device="cpu")
     assert found["from_cache"]
-    assert {**found, "from_cache": False} == expected
+    assert {**found, "from_cache": False} == read_answer(file).flat()
+    assert {**found, "from_cache": False, "options": expected["options"]} == expected | {
+        "code": "",
+        "record_model": "",
+    }
 
 
 def test_another_setting_is_not_found(old):

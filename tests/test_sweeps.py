@@ -2,6 +2,7 @@
 is a row that says why.
 """
 
+import json
 import os
 import re
 import signal
@@ -20,7 +21,7 @@ import torch
 import yaml
 
 from dpkit.cli import main
-from dpkit.experiments import clusters, publishing, results, stages
+from dpkit.experiments import clusters, publishing, results, rows, stages
 from dpkit.experiments.progress import Line, Progress
 from dpkit.experiments.sweeps import sweep
 from dpkit.experiments.trials import Trial, run_trial
@@ -392,6 +393,24 @@ def test_rows_of_an_older_stage_are_left_out_and_said_so_and_run_again(
             )
         ]
         assert len(begun) == {"record": 1, "retrain": 3}[stage]
+
+
+def test_rows_of_a_newer_or_older_dpkit_are_named_or_read_and_left_alone(client, place, trainings):
+    begun, _ = trainings
+    sweep(QUICK[:2], client, **place)
+    newer, older = sorted((place["out"] / "rows").iterdir())
+    said = json.loads(newer.read_text())
+    newer.write_text(json.dumps(said | {"schema": 1000, "row": {"unknown": 1}}))
+    row = rows.read_answer(older).flat() | {"options": "per_class=None"}  # the words of 0.8
+    older.write_text(json.dumps({**json.loads(older.read_text()), "schema": 1, "row": row}))
+    before = newer.read_text(), older.read_text()
+    begun.clear()
+    for retry in (False, True):
+        table = sweep(QUICK[:2], client, retry=retry, **place)
+        reason = f"{newer} was written by a newer dpkit: update dpkit to read it"
+        assert sorted(table.failed) == ["", reason]
+        assert set(table.options) == {"{}", '{"per_class": null}'}
+        assert (newer.read_text(), older.read_text()) == before and begun == []
 
 
 # ---- who does it ---------------------------------------------------------------------------------

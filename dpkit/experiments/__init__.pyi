@@ -1,6 +1,7 @@
 from . import grids as grids
 from . import publishing as publishing
 from . import results as results
+from . import rows as rows
 from . import stages as stages
 from . import sweeps as sweeps
 from . import trials as trials

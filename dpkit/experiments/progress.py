@@ -70,8 +70,8 @@ class Clock:
     def row(self, answer):
         """answer: Done or Failure, of a sweep's task."""
         self.rows -= 1
-        row = getattr(answer, "row", None) or {}
-        if not row.get("from_cache"):  # which say nothing about those to come
+        row = getattr(answer, "row", None)
+        if row is None or not row.from_cache:  # which say nothing about those to come
             self.row_seconds.append(getattr(answer, "seconds", 0.0))
 
     def left(self, workers):

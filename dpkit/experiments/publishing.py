@@ -10,40 +10,24 @@ accuracy.png   the same as a picture
 manifest.json  command, seeds, machine, versions, notes, and the SHA-256 of every file
 """
 
-import ast
-import csv
 import json
 import shutil
-import textwrap
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from dpkit import plots, storage
+from dpkit import storage
 from dpkit.experiments import stages
-from dpkit.experiments.results import (
-    KIND,
-    accuracy_table,
-    kinds_of,
-    label,
-    labelled,
-    load_outcomes,
-    results_table,
-    summary,
-)
-from dpkit.experiments.trials import Outcome, Trial, exits_text, own_code_of, settings_of
-from dpkit.methods.catalog import METHODS
-from dpkit.methods.method import options_in_words
-from dpkit.nets.builders import model_name
-from dpkit.reports.result import count
-from dpkit.storage.processors import kind_of, listed
+from dpkit.experiments.page import configurations, write_page
+from dpkit.experiments.results import KIND, load_outcomes
+from dpkit.experiments.rows import SCHEMA, Row, write_table
+from dpkit.experiments.trials import Outcome, Trial, identity_of, settings_in_row
+from dpkit.storage.processors import kind_of
 from dpkit.storage.provenance import machine, versions
-from dpkit.training.loop import Recipe
+from dpkit.training.recipe import Recipe
 
-SCHEMA = 1
-# what made the rows that do not tell their stages' versions
-_BEFORE = "record 1 score 1 select 1 retrain 1"
+__all__ = ["configurations", "in_order", "publish", "published", "rewrite"]
 
 
 def publish(
@@ -92,24 +76,16 @@ def publish(
     with storage.whole_folder(folder, kind=KIND) as part:
         rows, masks, known = [], [], {}
         (part / "scores").mkdir()
-        for k, outcome in enumerate(outcomes):
+        for outcome in outcomes:
             masks.append(np.packbits(outcome.selection.mask()))
-            row = {
-                name: value for name, value in outcome.row.items() if name != "from_cache"
-            }  # of no interest elsewhere
-            rows.append(row | {"kept": k, "scores": _write_scores(part, outcome, known)})
+            scores = _write_scores(part, outcome, known)
+            rows.append(replace(outcome.row, scores=scores, from_cache=None))
         np.save(part / "kept.npy", np.stack(masks), allow_pickle=False)
-        with open(part / "rows.csv", "w", newline="", encoding="utf-8") as file:
-            columns = list(
-                dict.fromkeys(name for row in rows for name in row)
-            )  # an older result lacks some
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_table(part / "rows.csv", rows)
         tables = json.loads(
             json.dumps(tables or {}, default=storage.plain)
         )  # numpy's numbers become Python's
-        _write_page(part, rows, title, command, notes, tables)
+        write_page(part, [row.flat() for row in rows], title, command, notes, tables)
         files = sorted(path for path in part.rglob("*") if path.is_file())
         storage.write_json(
             part / "manifest.json",
@@ -119,7 +95,7 @@ def publish(
                 "title": title,
                 "command": command,
                 "settings": settings or {},
-                "seeds": sorted({row["seed"] for row in rows}),
+                "seeds": sorted({row.seed for row in rows}),
                 "notes": list(notes),
                 "tables": tables,
                 "machine": machine(device),
@@ -133,29 +109,26 @@ def publish(
 
 
 def rewrite(folder) -> Path:
-    """Write table.md and accuracy.png of a published table again from its own rows.
+    """Write rows.csv, table.md and accuracy.png of a published table again, as this dpkit does.
 
-    For a table that an older dpkit wrote. Rows, scores, kept sets and what the manifest says of
-    them stay; only the hashes of the two files change.
+    For a table that an older one wrote. What the rows, scores, kept sets and the manifest say stays;
+    only the hashes of the three files change.
 
     Raises
     ------
     ValueError if the folder is no published table, or its rows are not the published ones.
     """
     folder = Path(folder)
-    rows, manifest = results_table(folder).to_dict("records"), storage.read_manifest(folder)
+    rows, manifest = [one.row for one in load_outcomes(folder)], storage.read_manifest(folder)
+    about = [manifest.get(name, {}) for name in ("title", "command", "notes", "tables")]
     with storage.whole_folder(folder, kind=KIND) as part:
         shutil.copytree(folder, part, dirs_exist_ok=True)
-        _write_page(
-            part,
-            rows,
-            manifest["title"],
-            manifest["command"],
-            manifest["notes"],
-            manifest.get("tables", {}),
-        )
+        write_table(part / "rows.csv", rows)
+        write_page(part, [row.flat() for row in rows], *about)
+        manifest["schema"] = SCHEMA
         manifest["sha256"] |= {
-            name: storage.file_hash(part / name) for name in ("table.md", "accuracy.png")
+            name: storage.file_hash(part / name)
+            for name in ("rows.csv", "table.md", "accuracy.png")
         }
         storage.write_json(part / "manifest.json", manifest)
     return folder
@@ -178,93 +151,67 @@ def published(
              fit, the first counts.
     test:    the ImageSet that they are tested on; the first tables did not tell theirs.
     """
-    found, others, here = {}, {}, stages.compute_environment(images, Recipe())["processor"]
-    for folder in filter(lambda folder: (Path(folder) / "manifest.json").exists(), folders):
-        said = storage.read_manifest(folder).get("settings", {})
-        if (
-            said.get("data") == images.fingerprint
-            and said.get("test", test.fingerprint) == test.fingerprint
-        ):
-            for outcome in load_outcomes(folder):
-                told = {
-                    name: value for name, value in outcome.row.items() if value not in (None, "")
-                }
-                row = (
-                    {"versions": _BEFORE, "options": "", "code": "", "record_model": ""}
-                    | said
-                    | told
-                )
-                if row["method"] in METHODS and stages.has_current_numbers(row["versions"]):
-                    (found if kind_of(row) == here else others).setdefault(
-                        _what_was_run(row), outcome
-                    )
-    found = others | found if other_kinds else found
+    here = stages.compute_environment(images, Recipe())["processor"]
+    known = [outcome for folder in folders for outcome in _comparable(folder, images, test)]
+    if other_kinds:  # where both are there, those of this kind
+        known.sort(key=lambda outcome: kind_of(outcome.row.flat()) != here)
+    else:
+        known = [outcome for outcome in known if kind_of(outcome.row.flat()) == here]
     there, left = [], []
     for trial in trials:
-        own = {
-            "snapshot_epoch": trial.snapshot_epoch,
-            "best_every": trial.best_every,
-            "settings": settings_of(trial),
-            "exits": exits_text(trial),
-        }
-        code = own_code_of(trial)
-        what = _what_was_run(
-            trial.plain()
-            | {"record_model": model_name(trial.record_model)}
-            | own
-            | {
-                "code": code,
-                "num_samples": trial.num_samples or len(images),
-                "record": trial.record.describe(),
-                "retrain": trial.retrain.describe(),
-            }
-        )
-        if what in found:
-            told = {
-                name: value for name, value in found[what].row.items() if value not in (None, "")
-            }
-            # what the row itself tells stays; an older one lacks some
-            there.append(
-                replace(found[what], row=found[what].row | {"versions": _BEFORE} | own | told)
-            )
-        else:
+        own = identity_of(trial, trial.num_samples or len(images))
+        found = next((outcome for outcome in known if _is_of(outcome.row, own)), None)
+        if found is None:
             left.append(trial)
+        else:
+            there.append(replace(found, row=_completed(found.row, trial)))
     return there, left
 
 
-def _what_was_run(row) -> tuple:
-    method = METHODS.get(row["method"])
-    needed = method.reads if method else frozenset(["dynamics", "snapshot", "final", "exits"])
-    names = [
-        "dataset",
-        "num_samples",
-        "model",
-        "method",
-        "prune_ratio",
-        "seed",
-        "retrain",
-        "best_every",
-        "code",
+def in_order(outcomes, trials) -> list[Outcome]:
+    """The outcomes in the order of the trials of one set that they are of, others last.
+
+    Parameters
+    ----------
+    outcomes : of published and load_outcomes.
+    trials : as grids.trials_of gives them.
+    """
+    if not outcomes:
+        return []
+    owns = [identity_of(trial, outcomes[0].row.num_samples) for trial in trials]
+
+    def place(outcome):
+        return [*(_is_of(outcome.row, own) for own in owns), True].index(True)
+
+    return sorted(outcomes, key=place)
+
+
+def _comparable(folder, images, test) -> list[Outcome]:
+    """The outcomes of a published table that is of these sets, by stages with today's numbers."""
+    manifest = storage.read_manifest(folder)
+    said = manifest.get("settings", {})
+    if not manifest or said.get("data") != images.fingerprint:
+        return []
+    if said.get("test", test.fingerprint) != test.fingerprint:
+        return []
+    return [
+        outcome
+        for outcome in load_outcomes(folder)
+        if stages.has_current_numbers(outcome.row.versions)
     ]
-    names += ["record", "record_epochs", "record_model"] * bool(needed) + ["snapshot_epoch"] * (
-        "snapshot" in needed
-    )
-    names += ["exits"] * ("exits" in needed)
-    if "settings" in row:
-        settings = json.loads(row["settings"])
-    else:  # what was given, and the usual ones
-        settings = (method.options if method else {}) | {
-            name: _plain(value)
-            for name, _, value in (word.partition("=") for word in row["options"].split())
-        }
-    return (*(row.get(name, f"{name} is not told") for name in names), *sorted(settings.items()))
 
 
-def _plain(word):
-    try:
-        return ast.literal_eval(word)
-    except (ValueError, SyntaxError):
-        return word
+def _is_of(row: Row, own: dict) -> bool:
+    return all(getattr(row, name) == value for name, value in own.items())
+
+
+def _completed(row: Row, trial: Trial) -> Row:
+    """The row with what an older one does not tell, and this trial of it does."""
+    own = settings_in_row(trial, row.num_samples)
+    names = [
+        name for name in ("snapshot_epoch", "best_every", "exits") if getattr(row, name) is None
+    ]
+    return replace(row, **{name: own[name] for name in names})
 
 
 # ---- the folder ----------------------------------------------------------------------------------
@@ -277,9 +224,9 @@ def _write_scores(part, outcome, known) -> str:
     if outcome.scores is None:
         return ""
     values = outcome.scores.values.astype(np.float32)
-    key = storage.key_hash([outcome.scores.name, outcome.row["seed"], values.tobytes().hex()])
+    key = storage.key_hash([outcome.scores.name, outcome.row.seed, values.tobytes().hex()])
     if key not in known:
-        stem, taken = f"{outcome.scores.name}-seed{outcome.row['seed']}", set(known.values())
+        stem, taken = f"{outcome.scores.name}-seed{outcome.row.seed}", set(known.values())
         names = [
             f"scores/{stem}{more}.npy"
             for more in ["", *(f"-{i}" for i in range(2, 2 + len(taken)))]
@@ -287,160 +234,3 @@ def _write_scores(part, outcome, known) -> str:
         known[key] = next(name for name in names if name not in taken)
         np.save(part / known[key], values, allow_pickle=False)
     return known[key]
-
-
-def _write_page(part, rows, title, command, notes, tables):
-    (part / "table.md").write_text(_page(rows, title, command, notes, tables), encoding="utf-8")
-    _draw(rows, title, part / "accuracy.png")
-
-
-def _page(rows, title, command, notes, tables) -> str:
-    seeds = sorted({row["seed"] for row in rows})
-    cells = [
-        f"# {title}",
-        f"`{command}`",
-        *filter(None, [kinds_of(rows)]),
-        "Test accuracy in percent after the last step, mean ± standard deviation over "
-        f"{len(seeds)} seeds of recording, selection and retraining.",
-    ]
-    for name, some in (parts := configurations(rows)).items():
-        cells += [f"Trained: {name}"] * (len(parts) > 1) + [
-            _markdown(accuracy_table(some, seeds=len(seeds)))
-        ]
-    lines = summary(rows)
-    if len(parts) > 1:
-        lines["trained"] = lines["model"] + ", " + lines["retrain"]
-    cells += _differences(lines[(lines["pairs"] > 0) | (lines["reason"] != "")])
-    for name, table in tables.items():
-        cells += [
-            f"{name[:1].upper()}{name[1:]}:",
-            _markdown(
-                [
-                    {
-                        key: f"{value:.3g}" if isinstance(value, float) else value
-                        for key, value in line.items()
-                    }
-                    for line in table
-                ]
-            ),
-        ]
-    varied = {row["method"] for row in rows if label(row) != row["method"]} & {
-        label(row) for row in rows
-    }
-    usual = [
-        f"`{method}` with no setting named has the usual "
-        f"{options_in_words(METHODS[method].defaults)}."
-        for method in sorted(varied)
-        if method in METHODS and METHODS[method].defaults
-    ]
-    return "\n\n".join([*cells, *usual, *notes]) + "\n"
-
-
-def configurations(rows) -> dict[str, list]:
-    """The rows by what was trained, {"fast_cnn, 3900 steps": rows}: by network, and by recipe where
-    one seed has several.
-
-    (Where the recipe differs only between ratios, as in a paper with smaller batches at higher
-    ones, it is one.)
-    """
-    parts = {}
-    for row in rows:
-        parts.setdefault(row["model"], []).append(row)
-    for model, some in list(parts.items()):
-        cells = {(label(row), row["prune_ratio"], row["seed"], kind_of(row)) for row in some}
-        if len(cells) < len(
-            {
-                (label(row), row["prune_ratio"], row["seed"], kind_of(row), row.get("retrain"))
-                for row in some
-            }
-        ):
-            del parts[model]
-            for row in some:
-                parts.setdefault(f"{model}, {row['retrain']}", []).append(row)
-    return parts
-
-
-def _differences(lines) -> list[str]:
-    """The lines of results.summary with a difference, or a reason for none, as paragraphs."""
-    given, rest, words = (
-        lines[lines["pairs"] > 0],
-        lines[lines["pairs"] == 0],
-        "Difference to random, in points",
-    )
-    cells = [f"{words}:"] if len(given) else []
-    if tests := given["p"].notna().sum():
-        cells = [
-            f"{words}: of the means over the seeds, with Welch's 95 % interval. What survives "
-            f"Holm's correction over this table's {count(range(tests), 'interval')} is called "
-            "ahead or behind; of the others these seeds cannot tell. Detectable: the least "
-            "difference that an interval of such spreads tells from 0, before the correction."
-        ]
-    if len(given):
-        cells.append(_markdown([_difference(line) for line in given.itertuples()]))
-    for kind, some in rest.groupby("processor", sort=False):
-        methods = [
-            f"{method} at {listed(f'{100 * ratio:g}' for ratio in here['prune_ratio'])} %"
-            for method, here in some.groupby("method", sort=False)
-        ]
-        ratios = listed(f"{100 * ratio:g}" for ratio in some["prune_ratio"].unique())
-        cells.append(
-            f"No difference to random is given for {listed(methods)}: there are no rows of random "
-            f"at {ratios} %" + f"{f' from {kind}' if kind else ''}."
-        )
-    return cells
-
-
-def _difference(line) -> dict:
-    gap = f"{line.difference:+.1f}" + (
-        f" [{line.low:+.1f}, {line.high:+.1f}]" if line.error == line.error else ""
-    )  # not NaN
-    trained = {"trained": line.trained} if hasattr(line, "trained") else {}
-    return trained | {
-        "pruned": f"{100 * line.prune_ratio:g} %",
-        "method": line.method,
-        "minus random": gap,
-        "after Holm": line.holm or line.reason,
-        "detectable": f"{line.detectable:.1f}" if line.error == line.error else "",
-    }
-
-
-def _markdown(table) -> str:
-    columns = list(dict.fromkeys(name for line in table for name in line))
-    lines = [
-        columns,
-        ["---"] * len(columns),
-        *([line.get(name, "") for name in columns] for line in table),
-    ]
-    return "\n".join(
-        "| "
-        + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in line)
-        + " |"
-        for line in lines
-    )
-
-
-def _draw(rows, title, path):
-    from matplotlib.figure import Figure
-
-    parts = configurations(rows)
-    many = (
-        len({(row["method"], kind_of(row)) for row in labelled(rows) if row["prune_ratio"]})
-        > plots.accuracy.MANY
-    )
-    columns = min(2, len(parts))
-    lines = -(-len(parts) // columns)
-    figure = Figure(figsize=((10 if many else 7.5) * columns, 4.5 * lines), layout="constrained")
-    axes = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
-    for ax, (name, some) in zip(axes, parts.items()):
-        whole = [row for row in some if row["prune_ratio"] == 0]
-        plots.accuracy_against_ratio(
-            [row for row in labelled(some) if row["prune_ratio"]], ax=ax, whole=whole or None
-        )
-        ax.set_title(
-            textwrap.fill(name if len(parts) > 1 else title, 80)
-        )  # a longer line would be cut off
-    for ax in axes[len(parts) :]:
-        ax.remove()
-    if len(parts) > 1:
-        figure.suptitle(textwrap.fill(title, 80 * columns))
-    figure.savefig(path, dpi=150, metadata={"Software": None})

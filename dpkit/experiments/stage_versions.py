@@ -7,16 +7,9 @@ VERSIONS = {"record": 2, "score": 1, "select": 1, "retrain": 1}
 COMPATIBLE_VERSIONS = {("record", 1)}
 
 
-def versions_text() -> str:
-    """The stages' versions for a row: "record 2 score 1 select 1 retrain 1"."""
-    return " ".join(f"{stage} {number}" for stage, number in VERSIONS.items())
-
-
-def has_current_numbers(worded: str) -> bool:
+def has_current_numbers(versions: dict) -> bool:
     """Whether stages of these versions have the numbers that today's would have."""
-    words = worded.split()
-    found = dict(zip(words[::2], map(int, words[1::2]), strict=True))
     return all(
-        number == found.get(stage) or (stage, found.get(stage)) in COMPATIBLE_VERSIONS
+        number == versions.get(stage) or (stage, versions.get(stage)) in COMPATIBLE_VERSIONS
         for stage, number in VERSIONS.items()
     )

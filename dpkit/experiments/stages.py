@@ -26,7 +26,7 @@ from dpkit.experiments.choosing import score, select
 from dpkit.experiments.costs import Cost, measured
 from dpkit.experiments.environment import compute_environment, device_name, load_sets, own_code
 from dpkit.experiments.evidence import Evidence
-from dpkit.experiments.stage_versions import VERSIONS, has_current_numbers, versions_text
+from dpkit.experiments.stage_versions import VERSIONS, has_current_numbers
 from dpkit.nets import builders
 from dpkit.nets.early_exits import exit_loss
 from dpkit.records import Selection, Snapshot, TrainingDynamics
@@ -51,7 +51,6 @@ __all__ = [
     "retrain",
     "score",
     "select",
-    "versions_text",
 ]
 
 # ---- record --------------------------------------------------------------------------------------

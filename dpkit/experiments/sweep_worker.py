@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dpkit.experiments import stages, trials
 from dpkit.experiments.parcels import unpacked
+from dpkit.experiments.rows import Failure, Row
 from dpkit.experiments.stored_sets import StoredSet
 from dpkit.nets import builders
 from dpkit.nets.builders import model_name
@@ -23,17 +24,8 @@ TRANSIENT_ERRORS = ("KilledWorker", "MemoryError", "OutOfMemoryError", "OSError"
 class Done:
     """A stage that a worker has run or found.   row: of the last stage, else None."""
 
-    row: dict | None
+    row: Row | None
     seconds: float
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a trial has no row.   transient: worth another try.   killed: its worker died."""
-
-    reason: str
-    transient: bool = False
-    killed: bool = False
 
 
 # a worker may have many threads, but random state, thread counts and peak memory are the process's

@@ -10,7 +10,6 @@ reach.
 """
 
 import errno
-import json
 import math
 import time
 import uuid
@@ -21,8 +20,9 @@ from pathlib import Path
 from dpkit import storage
 from dpkit.experiments import clusters, grids, results
 from dpkit.experiments.progress import Clock, Line, Progress
+from dpkit.experiments.rows import Failure, Row, read_answer, write_answer
 from dpkit.experiments.sweep_plan import cells_of, mistakes_of
-from dpkit.experiments.sweep_worker import Done, Failure, failure, run_stage
+from dpkit.experiments.sweep_worker import Done, failure, run_stage
 from dpkit.records import keep_count
 
 
@@ -161,16 +161,16 @@ def _finished(file, cache, retry):
     """Whether this row is there, with its scores and selection; on `retry`, no failed one."""
     if not file.exists():
         return False
-    if _failed(file):
-        if retry:
-            file.unlink()
-        return not retry
-    row = json.loads(file.read_text())["row"]
-    return all((cache / row[stage]).exists() for stage in ("scores", "selection"))
+    answer = read_answer(file)
+    if isinstance(answer, Row):
+        return all((cache / stage).exists() for stage in (answer.scores, answer.selection))
+    if retry and not answer.newer:
+        file.unlink()
+    return answer.newer or not retry
 
 
 def _failed(file):
-    return bool(json.loads(file.read_text()).get("failed"))
+    return isinstance(read_answer(file), Failure)
 
 
 # ---- the graph -----------------------------------------------------------------------------------
@@ -271,15 +271,8 @@ def _write_row(out, cell, answer):
     else:
         results.row_file(out, cell.name, passing=True).unlink(missing_ok=True)
     try:
-        storage.write_json(
-            file,
-            {
-                "kind": "Row",
-                "versions": cell.versions,
-                "trial": cell.trial.plain(),
-                **({"failed": answer.reason} if failed else {"row": answer.row}),
-            },
-        )
+        about = {"versions": cell.versions, "trial": cell.trial.plain()}
+        write_answer(file, answer if failed else answer.row, **about)
     except OSError as error:
         why = "no space left" if error.errno == errno.ENOSPC else str(error)
         raise OSError(

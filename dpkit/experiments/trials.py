@@ -15,9 +15,10 @@ from dpkit.experiments import exit_checks, stages
 from dpkit.experiments.costs import Cost
 from dpkit.experiments.environment import load_sets
 from dpkit.experiments.pipeline import STAGES, Run
+from dpkit.experiments.rows import Row
 from dpkit.experiments.stored_sets import check_sets
 from dpkit.methods.catalog import find_method
-from dpkit.methods.method import Method, options_in_words
+from dpkit.methods.method import Method
 from dpkit.methods.rehearsal import rehearse
 from dpkit.nets import builders
 from dpkit.nets.builders import model_name
@@ -197,10 +198,10 @@ def _plain(value):
 class Outcome:
     """A finished trial: its row, the selection it trained on, and the scores behind it.
 
-    row: a flat dict; scores: None where there is no score.
+    scores: None where there is no score.
     """
 
-    row: dict
+    row: Row
     selection: Selection
     scores: Scores | None
 
@@ -218,14 +219,15 @@ def run_trial(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> dict
 
     Returns
     -------
-    The row, a flat dict. Its costs (LEDGER: seconds, epochs, samples and peak_memory of each stage)
-    are those of the run that did the work; a shared recording is charged in full, to el2n too.
+    The row as Row.flat() gives it, a dict for tables and figures. Its costs (LEDGER: seconds,
+    epochs, samples and peak_memory of each stage) are those of the run that did the work; a shared
+    recording is charged in full, to el2n too.
     from_cache says whether the retraining was an earlier run's. accuracy, in [0, 1], is on the test
     set after the LAST step. scores and selection name the stages in the cache that hold them ("":
-    no score). code is there if the method or the network is not dpkit's own: their names, and a
-    hash of what they do; fingerprint is there if the set was given as an ImageSet: its own.
+    no score). code is not empty if the method or the network is not dpkit's own: their names, and
+    a hash of what they do. fingerprint is not empty if the set was given as an ImageSet: its own.
     """
-    return outcome_of(trial, cache=cache, device=device, on_epoch=on_epoch).row
+    return outcome_of(trial, cache=cache, device=device, on_epoch=on_epoch).row.flat()
 
 
 def outcome_of(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> Outcome:
@@ -274,47 +276,67 @@ def record_of(trial: Trial, images, *, cache=None, parts=None) -> stages.Evidenc
 
 def finished(trial: Trial, run: Run) -> Outcome:
     """The outcome of a trial whose stages have run."""
-    images, selection, result = run.images, run.selection, run.result
-    row = {
-        "dataset": trial.set_name,
-        **({} if isinstance(trial.dataset, str) else {"fingerprint": trial.dataset.fingerprint}),
-        "num_samples": len(images),
-        "model": model_name(trial.model),
-        "method": trial.how.name,
-        "options": options_in_words(trial.how.defaults | trial.options),
-        "prune_ratio": trial.prune_ratio,
-        "keep": len(selection.kept),
-        "empty_classes": _empty_classes(images, selection),
-        "seed": trial.seed,
-        "budget": trial.retrain.length,
-        "snapshot_epoch": trial.snapshot_epoch,
-        "exits": exits_text(trial),
-        "best_every": trial.best_every,
-        "settings": settings_of(trial),
-        "versions": stages.versions_text(),
-        **({"record_model": model_name(trial.record_model)} if trial.record_model else {}),
-        **({"code": code} if (code := own_code_of(trial)) else {}),
-        "accuracy": result["accuracy"],
-        "best_accuracy": None,
-        "test_loss": result["test_loss"],
-        **{
-            f"{stage}_{what.name}": getattr(cost, what.name)
-            for stage, cost in run.costs.items()
-            for what in fields(Cost)
-        },
-        "retrain_peak_memory": None,
-        **result,
-        "record": trial.record.describe(),
-        "retrain": trial.retrain.describe(),
-        "scores": run.folders["score"].name if "score" in run.folders else "",
-        "selection": run.folders["select"].name,
+    images, selection = run.images, run.selection
+    costs = {
+        f"{stage}_{what.name}": getattr(cost, what.name)
+        for stage, cost in run.costs.items()
+        for what in fields(Cost)
     }
+    row = Row(
+        **settings_in_row(trial, len(images)),
+        **costs | run.result,
+        keep=len(selection.kept),
+        empty_classes=_empty_classes(images, selection),
+        versions=stages.VERSIONS,
+        scores=run.folders["score"].name if "score" in run.folders else "",
+        selection=run.folders["select"].name,
+    )
     return Outcome(row, selection, run.scores)
 
 
-def settings_of(trial: Trial) -> str:
-    """All settings of the trial's method as JSON, the usual ones too, as those may change."""
-    return json.dumps(trial.how.options | trial.options, sort_keys=True)
+def settings_in_row(trial: Trial, num_samples: int) -> dict:
+    """The fields of a Row that are known before the trial is run, on a set of so many samples."""
+    exits = {"after": trial.exits, "weights": trial.exit_weights} if exits_of(trial) else {}
+    return {
+        "dataset": trial.set_name,
+        "fingerprint": "" if isinstance(trial.dataset, str) else trial.dataset.fingerprint,
+        "num_samples": num_samples,
+        "model": model_name(trial.model),
+        "method": trial.how.name,
+        "options": _as_json(trial.how.defaults | trial.options),
+        "settings": _as_json(trial.how.options | trial.options),
+        "prune_ratio": trial.prune_ratio,
+        "seed": trial.seed,
+        "record": trial.record,
+        "retrain": trial.retrain,
+        "snapshot_epoch": trial.snapshot_epoch,
+        "exits": _as_json({name: value for name, value in exits.items() if value}),
+        "best_every": trial.best_every,
+        "record_model": model_name(trial.record_model),
+        "code": own_code_of(trial),
+    }
+
+
+def identity_of(trial: Trial, num_samples: int) -> dict:
+    """The fields of a Row by which it is known as this trial's: those that its numbers depend on.
+
+    The data, the versions of the stages and the machine are not the trial's to tell.
+    """
+    reads = trial.how.reads
+    found = settings_in_row(trial, num_samples) | {"record_epochs": trial.record_epochs}
+    unread = {"options"}  # settings says them all
+    if not reads:
+        unread |= {"record", "record_epochs", "record_model"}
+    if "snapshot" not in reads:
+        unread.add("snapshot_epoch")
+    if "exits" not in reads:
+        unread.add("exits")
+    return {name: value for name, value in found.items() if name not in unread}
+
+
+def _as_json(value):
+    """As it is read back from a file: lists for tuples, numbers for numpy's."""
+    return json.loads(json.dumps(value, default=storage.plain))
 
 
 def own_code_of(trial: Trial) -> str:
@@ -330,21 +352,6 @@ def exits_of(trial: Trial) -> dict:
         {"exits": trial.exits, "exit_weights": trial.exit_weights}
         if "exits" in trial.how.reads
         else {}
-    )
-
-
-def exits_text(trial: Trial) -> str:
-    """Where the watched network had exits and how they were weighted: "after 0 1 weights 1 1 2"; ""
-    if it had none.
-    """
-    found = exits_of(trial)
-    words = ["after", *found["exits"]] if found else []
-    return " ".join(
-        map(
-            str,
-            words
-            + (["weights", *found["exit_weights"]] if found and found["exit_weights"] else []),
-        )
     )
 
 

@@ -274,11 +274,15 @@ class Method:
 
 def options_in_words(options: dict) -> str:
     """Options as a line of text, in the order of their names: "c_d=5.5 window=10"."""
-    plain = {
-        name: f"{value:g}" if type(value) in (int, float) else str(value)
-        for name, value in options.items()
-    }
-    return " ".join(f"{name}={value}" for name, value in sorted(plain.items()))
+    return " ".join(option_words(options))
+
+
+def option_words(options: dict) -> list[str]:
+    """The same as a list: ["c_d=5.5", "window=10"]."""
+    return [
+        f"{name}={value:g}" if type(value) in (int, float) else f"{name}={value}"
+        for name, value in sorted(options.items())
+    ]
 
 
 # ---- evidence ------------------------------------------------------------------------------------

@@ -1,0 +1,142 @@
+"""A row is the same after it was written and read, in a sweep's file and in a table's; what an
+older dpkit wrote is read, and what a newer one wrote is left alone.
+"""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hand_rows import as_before_0_9, outcome, row
+
+from dpkit.experiments import publishing, results
+from dpkit.experiments.rows import (
+    SCHEMA,
+    Failure,
+    Row,
+    read_answer,
+    read_table,
+    write_answer,
+    write_table,
+)
+from dpkit.training.recipe import Recipe
+
+WHOLE = Row(
+    dataset="digits",
+    num_samples=60,
+    model="small_cnn",
+    method="dual+beta",
+    prune_ratio=0.5,
+    keep=30,
+    seed=1,
+    accuracy=0.1 + 0.2,  # 0.30000000000000004, to the last digit
+    record=Recipe(epochs=12, lr=0.05),
+    retrain=Recipe(budget="steps", steps=6, batch_size=16, augment=None, schedule="linear"),
+    options={"c_d": 5.5, "cutoff": "a b=c", "window": [1, 2]},
+    settings={"c_d": 5.5, "per_class": None, "protect_inf": True},
+    exits={"after": [0, 1], "weights": [1, 1.5, 2]},
+    versions={"record": 2, "score": 1},
+    code='mine, and "quoted"',
+    best_accuracy=None,
+    retrain_peak_memory=2**40,
+    record_epochs=0,
+    torch="2.10",
+)
+# a line of 0.8: numbers as CSV has them, the rest in words
+WORDS = row("dual+beta", 0.5, 1, 0.75, "c_d=5.5 window=10") | {
+    "record": "12 epochs batch_size=32 nesterov=False",
+    "retrain": "6 steps augment=None schedule=linear",
+    "budget": "6 steps",
+    "exits": "after 0 1 weights 1 1.5 2",
+    "settings": '{"c_d": 5.5, "convention": "paper", "per_class": null, "window": 10.0}',
+    "versions": "record 2 score 1 select 1 retrain 1",
+    "threads": "2.0",
+    "best_accuracy": "",
+    "test_loss": "0.5",
+    "torch": "2.10",
+}
+
+
+def test_a_row_is_the_same_after_it_was_written_and_read(tmp_path):
+    write_answer(tmp_path / "row.json", WHOLE, versions={}, trial={})
+    assert read_answer(tmp_path / "row.json") == WHOLE
+    rows = [WHOLE, replace(WHOLE, exits=None, options={}, best_accuracy=0.5, code="")]
+    write_table(tmp_path / "rows.csv", rows)
+    assert read_table(tmp_path / "rows.csv", SCHEMA, {}) == rows
+
+
+def test_a_failure_is_read_back_with_its_reason(tmp_path):
+    write_answer(tmp_path / "row.json", Failure("it diverged"), versions={})
+    assert read_answer(tmp_path / "row.json") == Failure("it diverged")
+
+
+def test_a_flat_row_is_in_words_but_for_the_options():
+    flat = WHOLE.flat()
+    assert flat["record"] == "12 epochs lr=0.05" and flat["budget"] == "6 steps"
+    assert flat["retrain"] == "6 steps batch_size=16 augment=None schedule=linear"
+    assert flat["exits"] == "after 0 1 weights 1 1.5 2"
+    assert flat["versions"] == "record 2 score 1"
+    assert json.loads(flat["options"]) == WHOLE.options
+    assert json.loads(flat["settings"]) == WHOLE.settings
+    assert "from_cache" not in flat and replace(WHOLE, from_cache=True).flat()["from_cache"]
+    assert replace(WHOLE, exits=None).flat()["exits"] == ""
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"keep": 3.5}, "keep must be a whole number from 0; got 3.5"),
+        ({"accuracy": "0.5"}, "accuracy must be a number; got '0.5'"),
+        ({"options": "c_d=5.5"}, "options must be a table; got 'c_d=5.5'"),
+        ({"record": "12 epochs"}, "record must be a Recipe; got '12 epochs'"),
+        ({"mine": 1}, "a row has no 'mine'"),
+    ],
+)
+def test_a_row_of_other_kinds_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Row(**vars(WHOLE) | wrong)
+
+
+def test_words_of_an_older_dpkit_become_what_they_said(tmp_path):
+    (tmp_path / "row.json").write_text(json.dumps({"kind": "Row", "row": WORDS}))
+    found = read_answer(tmp_path / "row.json")
+    assert found.record == Recipe(epochs=12, batch_size=32, nesterov=False)
+    assert found.retrain == Recipe(budget="steps", steps=6, augment=None, schedule="linear")
+    assert found.options == {"c_d": 5.5, "window": 10} and found.settings["convention"] == "paper"
+    assert found.exits == {"after": [0, 1], "weights": [1, 1.5, 2]}
+    assert found.versions == {"record": 2, "score": 1, "select": 1, "retrain": 1}
+    assert (found.threads, found.best_accuracy, found.test_loss) == (2, None, 0.5)
+    assert (found.torch, found.from_cache, found.record_model) == ("2.10", True, "")
+    said = {name: value for name, value in found.flat().items() if name in WORDS}
+    assert said == WORDS | {
+        "options": '{"c_d": 5.5, "window": 10.0}',
+        "threads": 2,
+        "best_accuracy": None,
+        "test_loss": 0.5,
+    }
+
+
+@pytest.fixture
+def table(tmp_path):
+    one = outcome(row("dual", 0.5, 0, 0.5))
+    return publishing.publish(tmp_path / "table", [one], title="Mine", command="-")
+
+
+def test_a_table_of_an_older_dpkit_is_read_and_written_anew(table):
+    as_before_0_9(table, [{n: v for n, v in WORDS.items() if n not in ("settings", "from_cache")}])
+    before = results.results_table(table)
+    assert json.loads(before.settings[0])["convention"] == "paper"  # the usual one
+    assert json.loads(before.settings[0])["c_d"] == 5.5
+    publishing.rewrite(table)
+    assert json.loads((table / "manifest.json").read_text())["schema"] == SCHEMA
+    assert results.results_table(table).equals(before)
+
+
+def test_what_a_newer_dpkit_wrote_is_named(table, tmp_path):
+    (tmp_path / "row.json").write_text(json.dumps({"schema": SCHEMA + 1, "row": {"new": 1}}))
+    failure = read_answer(tmp_path / "row.json")
+    assert failure.newer and "row.json was written by a newer dpkit: update" in failure.reason
+    manifest = json.loads((table / "manifest.json").read_text()) | {"schema": SCHEMA + 1}
+    (table / "manifest.json").write_text(json.dumps(manifest))
+    for read in (results.results_table, results.load_outcomes, publishing.rewrite):
+        with pytest.raises(ValueError, match=r"rows.csv was written by a newer dpkit \(schema 3"):
+            read(table)
