@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,7 +39,9 @@ class Listing:
     notes: tuple = ()
 
 
-def list_folder(folder, classes=None, known=None) -> Listing:
+def list_folder(
+    folder: str | Path, classes: Sequence[str] | None = None, known: Sequence[str] | None = None
+) -> Listing:
     """Find the image files and their classes; no file is opened. ValueError says what lacks.
 
     classes: names of the class folders, where it is for the caller to say; all others are left out.
@@ -139,7 +142,12 @@ def _check_classes(folder, root, chosen, certain, few):
         )
 
 
-def read_pixels(listing: Listing, size=None, *, on_progress=None) -> np.ndarray:
+def read_pixels(
+    listing: Listing,
+    size: int | None = None,
+    *,
+    on_progress: Callable[[int, int], object] | None = None,
+) -> np.ndarray:
     """(n, H, W, 3) uint8, each image squeezed to size x size; read-only, from the cache folder if
     nothing has changed.
 

@@ -8,6 +8,7 @@ themselves: by their names, or as their own folders repeat names that are found 
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,7 +87,7 @@ class Branch:
             name: branch for name, branch in self.folders.items() if branch.files or branch.inner
         }
 
-    def walk(self):
+    def walk(self) -> "Iterator[Branch]":
         yield self
         for branch in self.folders.values():
             yield from branch.walk()
@@ -106,7 +107,7 @@ class Walk:
     others: list = field(default_factory=list)
     dropped: bool = False
 
-    def notes(self, loose=(), others=()) -> tuple:
+    def notes(self, loose: Sequence[str] = (), others: Sequence[str] = ()) -> tuple:
         """A sentence for each kind of thing that was left out, images outside the class folders and
         other folders too.
         """
@@ -130,7 +131,7 @@ class Walk:
         return tuple(found)
 
 
-def read_tree(folder, endings) -> Walk:
+def read_tree(folder: str | Path, endings: tuple[str, ...]) -> Walk:
     """Everything in the folder, links followed as ImageFolder does, but not those into itself."""
     found = Walk(Branch(""))
     root = os.path.realpath(folder)
@@ -195,7 +196,7 @@ def _read_anyway(real, root):
 # ---- are these the classes? ----------------------------------------------------------------------
 
 
-def fault_of(folder, branch: Branch) -> str | None:
+def fault_of(folder: str | Path, branch: Branch) -> str | None:
     """One sentence on why the folders in this branch are not the classes, and what to give instead;
     None if they may be.
 

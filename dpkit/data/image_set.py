@@ -12,12 +12,15 @@ format on first use.
 import hashlib
 import os
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 
 from dpkit.data.arrays import (
     check_labels,
@@ -97,7 +100,7 @@ class ImageSet:
 
     __repr__ = describe
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
     @property
@@ -129,8 +132,8 @@ class ImageSet:
 
         Pixels, labels, ids, classes, normalisation and augmentation.
         """
-        digest = hashlib.sha256(self.images.permute(0, 2, 3, 1).contiguous().cpu().numpy())
-        digest.update(self.labels.cpu().numpy())
+        digest = hashlib.sha256(self.images.permute(0, 2, 3, 1).contiguous().cpu().numpy().data)
+        digest.update(self.labels.cpu().numpy().data)
         digest.update(self.ids.tobytes())
         digest.update(
             repr(
@@ -147,12 +150,12 @@ class ImageSet:
         )
         return digest.hexdigest()
 
-    def to(self, device) -> "ImageSet":
+    def to(self, device: str | torch.device) -> "ImageSet":
         """The same set on another device."""
 
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
-    def subset(self, selection) -> "ImageSet":
+    def subset(self, selection: Selection | ArrayLike) -> "ImageSet":
         """The kept samples, with their original ids.
 
         Parameters
@@ -213,11 +216,13 @@ class ImageSet:
 
     # ---- batches ----
 
-    def clean(self, rows) -> torch.Tensor:
+    def clean(self, rows: slice | torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) float32, normalised, not augmented. rows: slice or index tensor."""
         return self._normalised(self.images.permute(0, 2, 3, 1)[rows])
 
-    def augmented(self, rows, offsets, mirrored) -> torch.Tensor:
+    def augmented(
+        self, rows: torch.Tensor, offsets: torch.Tensor, mirrored: torch.Tensor
+    ) -> torch.Tensor:
         """A batch as it is trained on: shifted by zero-padded crops, some mirrored, normalised.
 
         One gather for the batch. Equal to torchvision's RandomCrop(padding=shift) and
@@ -260,7 +265,7 @@ class ImageSet:
         )
 
 
-def auto_device(device="auto") -> torch.device:
+def auto_device(device: str | torch.device = "auto") -> torch.device:
     """The requested device; "auto" is a GPU if there is one, else the CPU.
 
     Under torchrun each process has a GPU of its own: "auto" is cuda:$LOCAL_RANK. ValueError for
@@ -290,17 +295,17 @@ def auto_device(device="auto") -> torch.device:
 
 
 def load(
-    name,
+    name: str | Path,
     *,
-    split="train",
-    folder=None,
-    size=None,
-    labels="given",
-    device="auto",
-    on_progress=None,
-    like=None,
-    classes=None,
-    say="once",
+    split: str = "train",
+    folder: str | Path | None = None,
+    size: int | None = None,
+    labels: str = "given",
+    device: str | torch.device = "auto",
+    on_progress: Callable[[int, int], object] | None = None,
+    like: ImageSet | None = None,
+    classes: Sequence[str] | None = None,
+    say: Callable[[str], object] | str | None = "once",
 ) -> ImageSet:
     """An image set, whole, on the device.
 
@@ -352,7 +357,7 @@ def load(
         images = _load_arrays(name, split, folder, size, labels, device, like)
     if say == "once":
         say = None if name in DATASETS else _print_once
-    if say:
+    if callable(say):
         say(images.describe())
     return images
 
@@ -403,7 +408,7 @@ def _load_arrays(name, split, folder, size, labels, device, like):
     return replace(found, source=str(name), split=split, notes=notes)
 
 
-def labels_of(name) -> tuple[np.ndarray, list | None]:
+def labels_of(name: str | Path) -> tuple[np.ndarray, list | None]:
     """The labels and paths of a training set as `load` would give them, reading no pixel.
 
     (labels (n,) int64, paths or None).
@@ -442,18 +447,18 @@ def _own_shift(pixels):
 
 
 def from_arrays(
-    images,
-    labels,
+    images: ArrayLike,
+    labels: ArrayLike,
     *,
-    class_names=None,
-    name="unnamed",
-    mean=None,
-    std=None,
-    shift=0,
-    mirror=False,
-    size=None,
-    device="auto",
-    like=None,
+    class_names: Sequence[str] | None = None,
+    name: str = "unnamed",
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    shift: int = 0,
+    mirror: bool = False,
+    size: int | None = None,
+    device: str | torch.device = "auto",
+    like: ImageSet | None = None,
 ) -> ImageSet:
     """An ImageSet of your own arrays.
 
@@ -476,16 +481,23 @@ def from_arrays(
     -------
     ImageSet.
     """
+    if (mean is None) != (std is None):
+        raise ValueError(
+            f"mean and std go together; got mean={mean!r} and std={std!r}: give both, or neither "
+            "to have those of these pixels"
+        )
     known = mean if like is None else like.mean
     images, labels = checked(images, labels, channels=None if known is None else len(known))
     notes = ()
-    if class_names is None and like is None:
-        numbers = numbers_in(labels)
-        labels, notes = numbered(labels, numbers, "labels"), numbering_note(numbers)
-        class_names = [str(number) for number in numbers]
-    if class_names is not None:
+    if like is None:
+        if class_names is None:
+            numbers = numbers_in(labels)
+            labels, notes = numbered(labels, numbers, "labels"), numbering_note(numbers)
+            class_names = [str(number) for number in numbers]
         check_range(labels, class_names)
-    if like is not None:
+    else:
+        if class_names is not None:
+            check_range(labels, class_names)
         labels, class_names = classes_like(like.facts, labels, class_names, name), like.class_names
         mean, std, shift, mirror, size = (
             like.mean,
@@ -495,7 +507,7 @@ def from_arrays(
             size or _side(like),
         )
         check_shape_like(like.name, like.images.shape, images.shape, size, name)
-    if mean is None:
+    if mean is None or std is None:
         mean, std = pixel_statistics(images)
     device = auto_device(device)
     pixels = torch.from_numpy(np.array(images, order="C")).permute(

@@ -3,12 +3,19 @@ can be checked.
 """
 
 import numpy as np
+import torch
 
 from dpkit.data.image_set import ImageSet, from_arrays
 
 
 def toy_images(
-    n=600, *, hard=0.2, mislabelled=0.05, seed=0, size=12, device="auto"
+    n: int = 600,
+    *,
+    hard: float = 0.2,
+    mislabelled: float = 0.05,
+    seed: int = 0,
+    size: int = 12,
+    device: str | torch.device = "auto",
 ) -> tuple[ImageSet, np.ndarray]:
     """Bars that are upright, level or slanted, in noise: easy, hard and mislabelled are known.
 

@@ -72,7 +72,7 @@ class Plan:
     needed: dict
     memory: float
 
-    def __str__(self):
+    def __str__(self) -> str:
         needs = ", ".join(f"{name} {_size(count)}" for name, count in self.needed.items())
         return f"{self.method}: {self.parameters:,} parameters in {_size(self.memory)} of memory (needed: {needs})"
 
@@ -117,12 +117,12 @@ def influence_vectors(
     of: str = "mean",
     method: str = "auto",
     memory: float = 8e9,
-    rows=None,
+    rows: np.ndarray | None = None,
     tolerance: float = 1e-6,
     depth: int = 2000,
     batch_size: int = 128,
     scale: float | None = None,
-    rng=None,
+    rng: int | np.random.Generator | None = None,
 ) -> np.ndarray:
     """What taking each sample away adds to the last layer's parameters (influence).
 

@@ -2,6 +2,9 @@
 
 import warnings
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from dpkit.influence.estimates import influence_vectors, outer_influence, plan_influence
 from dpkit.records import Scores, Selection, Snapshot
 from dpkit.scorers.influence_norm import influence_norm
@@ -46,8 +49,8 @@ def influence_selection(
     snapshot: Snapshot,
     keep: int,
     *,
-    rng,
-    labels=None,
+    rng: int | np.random.Generator,
+    labels: ArrayLike | None = None,
     per_class: str | None = None,
     damping: float = 5e-4,
     of: str = "mean",

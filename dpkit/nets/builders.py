@@ -1,6 +1,6 @@
 """MODELS: every network by name, and a fresh one for a set of images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -57,7 +57,9 @@ def model_name(model: str | Callable) -> str:
     return model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__)
 
 
-def make_net(model: str | Callable, images: ImageSet, *, seed: int, exits=()) -> torch.nn.Module:
+def make_net(
+    model: str | Callable, images: ImageSet, *, seed: int, exits: Sequence[int] = ()
+) -> torch.nn.Module:
     """A fresh network for these images, its weights decided by seed alone.
 
     Global random state is left alone. The network knows the set's classes and normalisation

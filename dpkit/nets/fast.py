@@ -7,10 +7,14 @@ family: Page, How to train your ResNet (2018); tysam, hlb-CIFAR10 (2023); Jordan
         3.29 Seconds on a Single GPU (2024, arXiv 2404.00498).
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dpkit.data.image_set import ImageSet
 from dpkit.nets.models import StagedNet
 
 # looked at for whitening, evenly spread over the set: 4.8 million patches of CIFAR say what 48 do
@@ -31,7 +35,7 @@ class FastCNN(StagedNet):
     and the head has a bias.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, widths):
+    def __init__(self, in_channels: int, num_classes: int, widths: Sequence[int]) -> None:
         filters = (
             8 * in_channels
         )  # both signs of the 4 C directions of a 2x2 patch, as GELU passes only one
@@ -41,7 +45,7 @@ class FastCNN(StagedNet):
                 f"before a stage of {widths[0]}); these images have {in_channels}: choose another "
                 "network"
             )
-        whitening = nn.Conv2d(in_channels, filters, 2)
+        whitening: Any = nn.Conv2d(in_channels, filters, 2)
         whitening.weight.requires_grad_(False)
         nn.init.zeros_(whitening.bias)
         sides = (filters, *widths)
@@ -52,7 +56,7 @@ class FastCNN(StagedNet):
         stages[-1] = nn.Sequential(stages[-1], nn.AdaptiveMaxPool2d(1), _Ninth())
         super().__init__(stages, nn.Linear(widths[-1], num_classes))
 
-    def see_images(self, images) -> None:
+    def see_images(self, images: ImageSet) -> None:
         """Set the whitening from these training images (an ImageSet): the directions of their 2x2
         patches, at variance 1.
 
@@ -61,10 +65,11 @@ class FastCNN(StagedNet):
         """
         n = len(images)
         rows = torch.arange(min(n, _IMAGES), device=images.device) * n // min(n, _IMAGES)
-        self.stages[0][0].weight.data.copy_(whitening_filters(images.clean(rows)))
+        whitening: Any = self.stages[0]
+        whitening[0].weight.data.copy_(whitening_filters(images.clean(rows)))
 
 
-def whitening_filters(x) -> torch.Tensor:
+def whitening_filters(x: torch.Tensor) -> torch.Tensor:
     """The filters (8 C, C, 2, 2) whose outputs over the 2x2 patches of x (B, C, H, W) have second
     moment 1, uncorrelated.
 
@@ -153,6 +158,7 @@ def fast_cnn_narrow(in_channels: int, num_classes: int) -> FastCNN:
     return FastCNN(in_channels, num_classes, (32, 64, 64))
 
 
+_build: Any
 for _build in (fast_cnn, fast_cnn_wide, fast_cnn_narrow):
     _build.smallest = 8  # pixels of an image's shorter side
     _build.recipe = {

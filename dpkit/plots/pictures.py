@@ -1,9 +1,25 @@
 """Images side by side."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
-def image_grid(pictures, *, ax, columns=10, title=None, names=None):
+def image_grid(
+    pictures: ArrayLike,
+    *,
+    ax: Axes,
+    columns: int = 10,
+    title: str | None = None,
+    names: Sequence[str] | None = None,
+) -> Axes:
     """Small pictures, (k, H, W) or (k, H, W, C) uint8, side by side; names: a text under each."""
     pictures = np.asarray(pictures)
     if pictures.ndim == 3:

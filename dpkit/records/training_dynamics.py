@@ -1,8 +1,10 @@
 """TrainingDynamics: what was seen of every sample in every epoch."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.records._checks import NO_LABEL, whole_labels
 from dpkit.records._saved import Saved
@@ -62,7 +64,7 @@ class TrainingDynamics(Saved):
     _optional = ("divergence",)
     _plain = ("moment",)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         prob = np.asarray(self.target_prob)
         if prob.ndim != 2 or prob.shape[1] == 0:
             raise ValueError(
@@ -171,7 +173,9 @@ class TrainingDynamics(Saved):
             )
 
     @classmethod
-    def from_reports(cls, reports, labels, *, params=None) -> "TrainingDynamics":
+    def from_reports(
+        cls, reports: Iterable, labels: ArrayLike, *, params: dict | None = None
+    ) -> "TrainingDynamics":
         """Stack the epoch reports that `train` yields.
 
         Parameters

@@ -1,15 +1,16 @@
 """What the selection rules share: seeds, ranking with fair ties, class quotas, draws, checks."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.records import whole_labels
 from dpkit.storage.blocks import by_label, unfit_rows
 
 
-def generator(rng) -> tuple[np.random.Generator, dict]:
+def generator(rng: int | np.random.Generator) -> tuple[np.random.Generator, dict]:
     """(Generator, what to record of it). A seed is recorded; a Generator is used as it is."""
     if isinstance(rng, np.random.Generator):
         return rng, {}
@@ -18,7 +19,7 @@ def generator(rng) -> tuple[np.random.Generator, dict]:
     raise TypeError(f"rng must be a seed (a whole number from 0) or a numpy Generator; got {rng!r}")
 
 
-def check_keep(keep, n: int) -> int:
+def check_keep(keep: int, n: int) -> int:
     """keep as an int, or one clear sentence."""
     if isinstance(keep, (bool, np.bool_)) or not isinstance(keep, (int, np.integer)):
         raise ValueError(
@@ -117,7 +118,14 @@ def _water_level(sizes, keep):
 
 
 def by_class(
-    labels, n: int, keep: int, per_class, rng, choose, *, left=None
+    labels: ArrayLike | None,
+    n: int,
+    keep: int,
+    per_class: str | None,
+    rng: np.random.Generator,
+    choose: Callable[[np.ndarray, int], np.ndarray],
+    *,
+    left: np.ndarray | None = None,
 ) -> tuple[np.ndarray, dict]:
     """(rows, note): rows chosen by `choose(rows, count)`, of the whole set or class by class.
 
@@ -145,7 +153,9 @@ def by_class(
     return kept, {"short": {str(c): places for c, places in short.items()}} if short else {}
 
 
-def _places(labels, rows, keep, per_class, rng) -> tuple[dict, dict]:
+def _places(
+    labels: np.ndarray, rows: np.ndarray, keep: int, per_class: str, rng: np.random.Generator
+) -> tuple[dict, dict]:
     """({class: places}, {class: places that others fill}) when only `rows` may be kept."""
     classes = np.unique(labels).tolist()
     present, counts = np.unique(labels[rows], return_counts=True)
@@ -163,7 +173,7 @@ def _places(labels, rows, keep, per_class, rng) -> tuple[dict, dict]:
     return quotas, {c: due[c] - have[c] for c in classes if have[c] < due[c]}
 
 
-def check_labels(labels, n: int, per_class) -> np.ndarray:
+def check_labels(labels: ArrayLike | None, n: int, per_class: str | None) -> np.ndarray:
     """labels as an (n,) array, or one clear sentence."""
     if labels is None:
         raise ValueError(
@@ -175,7 +185,7 @@ def check_labels(labels, n: int, per_class) -> np.ndarray:
 # ---- features ------------------------------------------------------------------------------------
 
 
-def check_features(features, n: int | None = None) -> np.ndarray:
+def check_features(features: ArrayLike, n: int | None = None) -> np.ndarray:
     """features as (n, d) finite numbers, float32 or float64, or one clear sentence."""
     if not hasattr(features, "__len__"):
         raise ValueError(

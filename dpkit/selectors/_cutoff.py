@@ -1,6 +1,7 @@
 """The hardest go first: what CCS and D2 share."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.records import Scores, keep_count, require_kind
 from dpkit.selectors._choose import by_class, check_labels, take_top
@@ -30,7 +31,13 @@ def published_cutoff(name: str, prune_ratio: float) -> float:
 
 
 def cut(
-    scores: Scores, difficulty: Scores | None, cutoff, keep: int, labels, per_class, rng
+    scores: Scores,
+    difficulty: Scores | None,
+    cutoff: float | str,
+    keep: int,
+    labels: ArrayLike | None,
+    per_class: str | None,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, dict]:
     """(rows left when the hardest go, ascending; what to record).
 

@@ -14,12 +14,14 @@ mean |change| of a random proposal at the start.
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
+from numpy.typing import ArrayLike
 
 from dpkit.records import Selection, require_kind
-from dpkit.records.vectors import check_vectors, factors, norms, squares, sum_of
+from dpkit.records.vectors import OuterVectors, check_vectors, factors, norms, squares, sum_of
 from dpkit.selectors._choose import by_class, check_keep, check_labels, generator, take_top
 from dpkit.storage.blocks import by_label
 
@@ -51,11 +53,11 @@ class Annealed:
 
 
 def anneal(
-    vectors,
+    vectors: np.ndarray | OuterVectors,
     keep: int,
     *,
-    rng,
-    labels=None,
+    rng: int | np.random.Generator,
+    labels: ArrayLike | None = None,
     per_class: str | None = None,
     steps: int | None = None,
     seconds: float | None = None,
@@ -121,7 +123,7 @@ def anneal(
     check_limits(steps, seconds, restarts, hottest, coldest)
     steps = _usual_steps(n, steps, seconds)
     main, rest = (1, 0) if start is not None else (0.8, 0.2)
-    common = {"rng": rng, "labels": labels, "per_class": per_class}
+    common: dict[str, Any] = {"rng": rng, "labels": labels, "per_class": per_class}
     first, last = _first_and_last(
         annealing(
             vectors,
@@ -162,11 +164,11 @@ def anneal(
 
 
 def annealing(
-    vectors,
+    vectors: np.ndarray | OuterVectors,
     keep: int,
     *,
-    rng,
-    labels=None,
+    rng: int | np.random.Generator,
+    labels: ArrayLike | None = None,
     per_class: str | None = None,
     steps: int | None = None,
     seconds: float | None = None,
@@ -224,7 +226,7 @@ def _usual_steps(n, steps, seconds):
     return max(50 * n, _LEAST) if steps is None and seconds is None else steps
 
 
-def _share(part, steps, seconds):
+def _share(part: float, steps: int | None, seconds: float | None) -> dict[str, Any]:
     """The limits of a part of the search."""
     return {"steps": steps and max(round(part * steps), 1), "seconds": seconds and part * seconds}
 
@@ -465,7 +467,9 @@ def _swap(
 # ---- what is refused, what is returned -----------------------------------------------------------
 
 
-def check_limits(steps, seconds, restarts, hottest, coldest) -> None:
+def check_limits(
+    steps: int | None, seconds: float | None, restarts: int, hottest: float, coldest: float
+) -> None:
     """ValueError for limits or temperatures that no annealing can have."""
     for name, value in (("steps", steps), ("restarts", restarts)):
         if value is not None and (
@@ -481,7 +485,7 @@ def check_limits(steps, seconds, restarts, hottest, coldest) -> None:
         )
 
 
-def without(pruned, n, method, params) -> Selection:
+def without(pruned: np.ndarray, n: int, method: str, params: dict) -> Selection:
     """The Selection of all n samples but the pruned."""
     kept = np.ones(n, bool)
     kept[pruned] = False

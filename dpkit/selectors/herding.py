@@ -1,4 +1,5 @@
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.records import Selection
 from dpkit.selectors._choose import by_class, check_features, check_keep, generator
@@ -8,7 +9,12 @@ _ROUNDING = 2.0**-24
 
 
 def keep_herding(
-    features, keep: int, *, labels, rng, per_class: str | None = "proportional"
+    features: np.ndarray,
+    keep: int,
+    *,
+    labels: ArrayLike,
+    rng: int | np.random.Generator,
+    per_class: str | None = "proportional",
 ) -> Selection:
     """Match the mean of each class: pick what brings the mean of the picks closest (herding).
 

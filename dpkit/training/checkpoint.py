@@ -2,28 +2,36 @@
 
 import json
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from torch import nn
 
 from dpkit import storage
+from dpkit.data.image_set import ImageSet
 from dpkit.storage.identity import identity, is_own, own_classes
 from dpkit.training.inference import resolve_precision
+from dpkit.training.recipe import Recipe
 from dpkit.training.recorder import gather_objects, raise_on_all, rank_and_world_size
 
+if TYPE_CHECKING:
+    from dpkit.training.loop import EpochReport
 
-def code_of(net, loss) -> dict:
+
+def code_of(net: nn.Module, loss: Callable) -> dict:
     """What the loss and the network do, for the owner too; Unknown where that cannot be known."""
     own = own_classes(net)
     return {"loss": identity(loss)} | ({"code": own} if own else {})
 
 
-def training_identity(net, images, recipe, seed) -> dict:
+def training_identity(net: nn.Module, images: ImageSet, recipe: Recipe, seed: int) -> dict:
     """Everything that the numbers of a training depend on but the code, short enough to compare."""
     return {
         "recipe": recipe.settings(),
@@ -48,9 +56,12 @@ class Checkpoint:
     the same points.
     """
 
-    def __init__(self, folder, owner, device, every=10.0):
+    def __init__(
+        self, folder: str | Path, owner: dict, device: torch.device, every: float = 10.0
+    ) -> None:
         self.folder, self.device, self.every = Path(folder), device, every
-        self.pending, self.written, self.log_probs = [], time.monotonic(), None
+        self.pending: list[EpochReport] = []
+        self.written, self.log_probs = time.monotonic(), None
         self.rank, self.world = rank_and_world_size()
         with raise_on_all(device):
             if self.rank == 0:
@@ -78,7 +89,7 @@ class Checkpoint:
             )
         storage.write_json(file, owner)
 
-    def reports(self, net, optimizer):
+    def reports(self, net: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[dict]:
         """Put the saved state into net and optimizer, and yield the finished epochs, each as a dict
         of its fields.
 
@@ -114,7 +125,14 @@ class Checkpoint:
             )
             return saved["epochs"]
 
-    def keep(self, report, net, optimizer, log_probs, last):
+    def keep(
+        self,
+        report: "EpochReport",
+        net: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        log_probs: torch.Tensor | None,
+        last: bool,
+    ) -> None:
         """Remember an epoch; write what is pending if the last writing is `every` seconds ago."""
         with raise_on_all(self.device):
             if self.rank == 0:

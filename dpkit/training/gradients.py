@@ -1,5 +1,6 @@
 """The length of each sample's loss gradient, over all parameters: GraNd as the paper defines it."""
 
+from collections.abc import Iterable
 from contextlib import contextmanager
 
 import numpy as np
@@ -20,7 +21,7 @@ _SCRATCH = {"cpu": 2**19, "cuda": 2**26}  # floats of image patches at a time: a
 
 
 def gradient_norms(
-    net, images: ImageSet, *, batch_size: int | None = None, precision: str = "fp32"
+    net: nn.Module, images: ImageSet, *, batch_size: int | None = None, precision: str = "fp32"
 ) -> Scores:
     """Length of the loss gradient over all parameters (GraNd of the whole network).
 
@@ -119,7 +120,9 @@ def _by_layer(net, modules, x, y):
     return sum(_squares(net, modules, x, y).values(), torch.zeros(len(x), device=x.device)).sqrt()
 
 
-def _squares(net, modules, x, y) -> dict:
+def _squares(
+    net: nn.Module, modules: Iterable[nn.Module], x: torch.Tensor, y: torch.Tensor
+) -> dict:
     """Squared lengths of each sample's gradient by module that the loss uses: {module: (B,)}."""
     seen = []
     # the edge, not the output: a ReLU in place may change that before its gradient is asked for

@@ -6,14 +6,16 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dpkit.data.image_set import ImageSet
@@ -59,7 +61,9 @@ class EpochReport:
     divergence: np.ndarray | None = None
 
 
-def cross_entropy(net, x, y):
+def cross_entropy(
+    net: nn.Module, x: torch.Tensor, y: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The usual loss, and the form that `loss` of train must have.
 
     (net, x, y) -> (loss, logits of the final exit).
@@ -69,13 +73,13 @@ def cross_entropy(net, x, y):
 
 
 def train(
-    net,
+    net: nn.Module,
     images: ImageSet,
     recipe: Recipe,
     *,
     seed: int,
-    loss=cross_entropy,
-    checkpoint=None,
+    loss: Callable = cross_entropy,
+    checkpoint: str | Path | None = None,
     record: bool = True,
     tdds: bool = False,
 ) -> Iterator[EpochReport]:
@@ -137,7 +141,7 @@ def train(
     if n == 0:
         raise ValueError("train needs at least one sample; this set is empty: keep more")
     _fit_to(net, images)
-    net.to(device, memory_format=torch.channels_last)
+    net.to(device).to(memory_format=torch.channels_last)
     horizon, per_epoch = recipe.total_steps(n), recipe.batches(n)
     loss = _checked(recipe, n, loss, record)
     if world > 1 and n // per_epoch < 2 * world:
@@ -319,7 +323,7 @@ def _compiled(loss, device):
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device):
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Inside, random draws on the CPU and on `device` come from `seed`; then they go on as before."""
     on_gpu = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_gpu else []):

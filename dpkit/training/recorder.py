@@ -4,11 +4,13 @@ several of one training.
 
 import zlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from dpkit.records import NO_LABEL, TrainingDynamics, whole_labels
 
@@ -70,12 +72,12 @@ class Recorder:
         n: int,
         epochs: int,
         *,
-        index=None,
-        labels=None,
+        index: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
         moment: str = "train",
         tdds: bool = False,
-        log_probs=None,
-    ):
+        log_probs: torch.Tensor | None = None,
+    ) -> None:
         if n < 1 or epochs < 1:
             raise ValueError(
                 f"Recorder needs at least one sample and one epoch; got n={n}, epochs={epochs}"
@@ -99,10 +101,14 @@ class Recorder:
             told.copy()
         )  # (n,): the label of every sample as far as it was told or seen
         self._classes, self._looked_at = None, 0
-        self._questions = deque()  # what is not known to be right yet, as a GPU is still at it
-        self._epoch, self._done = None, set()
+        self._questions: deque = (
+            deque()
+        )  # what is not known to be right yet, as a GPU is still at it
+        self._epoch: int | None = None
+        self._done: set[int] = set()
+        self._fault: str | None = None
 
-    def update(self, epoch: int, index, logits: torch.Tensor, labels: torch.Tensor) -> None:
+    def update(self, epoch: int, index: Any, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Record one batch.
 
         Parameters
@@ -407,7 +413,7 @@ class Recorder:
         self._done.add(epoch)
 
 
-def as_logits(logits) -> torch.Tensor:
+def as_logits(logits: Any) -> torch.Tensor:
     """logits as a (B, C) tensor of floats, or one sentence that says what to pass."""
     wanted = "logits must be one tensor (B, C), a row of class logits per sample"
     if hasattr(logits, "logits"):
@@ -453,7 +459,7 @@ def as_logits(logits) -> torch.Tensor:
     return logits
 
 
-def look_like_probabilities(logits) -> torch.Tensor:
+def look_like_probabilities(logits: torch.Tensor) -> torch.Tensor:
     """Whether every row is from 0 and sums to 1 within rounding, as a bool on the device."""
     wide = logits.detach().float()
     near = 1e-3 if logits.dtype in (torch.float32, torch.float64) else 2e-2
@@ -503,7 +509,9 @@ def _whole(values, logits, name):
     return values.long()
 
 
-def per_sample_metrics(logits: torch.Tensor, labels: torch.Tensor):
+def per_sample_metrics(
+    logits: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(target_prob, margin, correct), each (B,), float32, of logits (B, C) and labels (B,)."""
     logits = logits.detach().float()
     at = labels[:, None]
@@ -516,13 +524,13 @@ def per_sample_metrics(logits: torch.Tensor, labels: torch.Tensor):
 class indexed(torch.utils.data.Dataset):
     """A dataset that yields (index, item): indexed(dataset)[i] == (i, dataset[i])."""
 
-    def __init__(self, dataset):
+    def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int) -> tuple[int, Any]:
         return i, self.dataset[i]
 
 
@@ -539,7 +547,7 @@ def rank_and_world_size() -> tuple[int, int]:
     return distributed.get_rank(), distributed.get_world_size()
 
 
-def gather_objects(value, device) -> list:
+def gather_objects(value: Any, device: torch.device) -> list:
     """Every process's `value` (plain Python), by rank."""
     found = [None] * rank_and_world_size()[1]
     with (
@@ -550,7 +558,7 @@ def gather_objects(value, device) -> list:
     return found
 
 
-def sum_over_processes(tensor) -> torch.Tensor:
+def sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
     """The sum of every process's `tensor`, the same bits on each: with nccl alone by way of the
     GPU, else of the CPU.
     """
@@ -561,7 +569,7 @@ def sum_over_processes(tensor) -> torch.Tensor:
 
 
 @contextmanager
-def raise_on_all(device):
+def raise_on_all(device: torch.device) -> Iterator[None]:
     """What one process raises inside is raised on all of them, and nobody leaves before all have
     come to the end.
 
@@ -591,7 +599,7 @@ PROCESS_LOST = (
 
 
 @contextmanager
-def explain_lost_process(hint=""):
+def explain_lost_process(hint: str = "") -> Iterator[None]:
     """Say in one sentence what torch raises inside when another process has ended."""
     try:
         yield
