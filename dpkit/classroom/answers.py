@@ -10,9 +10,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from dpkit.classroom import sandbox, wire
+from dpkit.classroom.sandbox import Limits
 
 SENDABLE = "plain number, a list, a numpy array or one of dpkit's records"
 RESTARTS = 20  # of one submission; its time in all ends it sooner as a rule
@@ -42,7 +44,7 @@ PASSED_ON = (
 class AnswerError(Exception):
     """What the student's code did instead of answering, as a sentence to the student."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
 
 
@@ -68,15 +70,24 @@ class Answers:
             (marker.adopt).
     """
 
-    def __init__(self, limits, *, trust=False, hidden=(), alone=False):
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        trust: bool = False,
+        hidden: Sequence[str] = (),
+        alone: bool = False,
+    ) -> None:
         self.limits, self.trust, self.hidden, self.alone = limits, trust, hidden, alone
         self.end = time.monotonic() + limits.total
-        self._cells, self._starts, self._hangs, self._number = [], 0, {}, 0
+        self._starts, self._number = 0, 0
+        self._cells: list = []
+        self._hangs: dict = {}
         self._process = self._watch = None
 
     # ---- cells and values
 
-    def run(self, source, *, given=False) -> tuple[list, dict | None]:
+    def run(self, source: str, *, given: bool = False) -> tuple[list, dict | None]:
         """Run a cell. Returns (its outputs, what it raised or None). Raises Lost; the cell is then
         never run again.
 
@@ -88,7 +99,7 @@ class Answers:
         self._cells.append((source, given))
         return _plain_outputs(reply.get("outputs")), _plain_raised(reply.get("raised"))
 
-    def fetch(self, names) -> dict:
+    def fetch(self, names: Iterable[str]) -> dict:
         """name -> value or proxy, of those names that the student's code has set. Raises
         AnswerError if one cannot be sent.
         """
@@ -278,7 +289,7 @@ class Answers:
             os.getpid() if self.trust and self.alone else self._process.pid, self.limits
         )
 
-    def close(self):
+    def close(self) -> None:
         """End the worker and everything it started."""
         if self._process is not None:
             process, watch, self._process, self._watch = self._process, self._watch, None, None
@@ -330,7 +341,8 @@ def _plain_outputs(outputs) -> list:
     """Outputs as nbformat wants them, whatever came: text, errors and pictures, nothing else, and
     not too much.
     """
-    kept, room = [], 400_000
+    kept: list[dict] = []
+    room = 400_000
     for output in outputs if isinstance(outputs, list) else []:
         if not isinstance(output, dict) or room <= 0:
             continue

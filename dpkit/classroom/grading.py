@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict
@@ -24,6 +25,7 @@ from dpkit import storage
 from dpkit.classroom import sandbox, tables
 from dpkit.classroom.merging import Unusable, merge, read_submission
 from dpkit.classroom.pages import summary_page, write_feedback
+from dpkit.classroom.sandbox import Limits
 from dpkit.classroom.source import find_sources, read_source, source_folder
 from dpkit.classroom.submissions import DONE, find_submissions, loose_notebooks
 from dpkit.reports import notebooks
@@ -34,16 +36,16 @@ VERSION = 2  # of the marking; raised by hand when the same file would get other
 
 
 def grade(
-    submissions,
+    submissions: str | Path,
     *,
-    out="grades",
-    source=None,
-    student=None,
-    assignment=None,
-    workers=1,
-    trust=False,
-    limits=None,
-    say=print,
+    out: str | Path = "grades",
+    source: str | Path | None = None,
+    student: str | None = None,
+    assignment: str | None = None,
+    workers: int = 1,
+    trust: bool = False,
+    limits: Limits | None = None,
+    say: Callable[[str], object] = print,
 ) -> list[dict]:
     """Grade what lies in `submissions` and write grades.csv, to_read.csv, feedback/ and
     summary.html into `out`.

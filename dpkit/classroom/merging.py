@@ -20,7 +20,7 @@ class Unusable(ValueError):
     """A file that cannot be marked; the sentence becomes the remark in its row."""
 
 
-def read_submission(path) -> tuple[list[dict], bytes]:
+def read_submission(path: str | Path) -> tuple[list[dict], bytes]:
     """A student's cells as {"kind", "id", "key", "source"}, and the file's bytes, or Unusable."""
     path = Path(path)
     try:
@@ -100,7 +100,8 @@ def merge(cells: list[Cell], student: list[dict]) -> list[dict]:
     answered: of an answer: whether the student changed what was handed out.
     """
     places = {cell.key: cell for cell in cells}
-    own, added = {}, {}
+    own: dict[str, str | None] = {}
+    added: dict[str | None, list] = {}
     behind = None
     for theirs in student:
         key = (

@@ -6,7 +6,9 @@ import os
 import signal
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 from dpkit import storage
 from dpkit.classroom.marker import headline
@@ -18,7 +20,9 @@ SECONDS = 60  # that a feedback page may take: some texts take a parser hours
 FULL = 3  # exit code of the process that makes a page: the disk is full, or may not be written to
 
 
-def write_feedback(path, row, steps, results, comments) -> str | None:
+def write_feedback(
+    path: str | Path, row: dict, steps: Sequence[dict], results: dict, comments: dict
+) -> str | None:
     """Write a student's page, in its own process. Returns None; or why it holds points alone.
 
     Raises OSError if the disk is full. The arguments are feedback_page's.
@@ -68,7 +72,7 @@ def _write(path, text):
         file.write(text.encode(errors="replace"))
 
 
-def feedback_page(row, steps, results, comments) -> str:
+def feedback_page(row: dict, steps: Sequence[dict], results: dict, comments: dict) -> str:
     """What one student gets back.
 
     row: the student's row.
@@ -78,7 +82,8 @@ def feedback_page(row, steps, results, comments) -> str:
     """
     from nbformat.v4 import new_code_cell, new_markdown_cell
 
-    body, headings = [], []
+    body = []
+    headings: list[tuple] = []
     for number, step in enumerate(steps):
         done = results.get(str(number))
         if step["kind"] == "code":
@@ -137,7 +142,7 @@ def _head(row) -> str:
 # ---- the summary ---------------------------------------------------------------------------------
 
 
-def summary_page(rows) -> str:
+def summary_page(rows: Sequence[dict]) -> str:
     """For each assignment: how many handed in, the mean of every question, common messages."""
     stems = list(dict.fromkeys(row["assignment"] for row in rows if row["questions"]))
     body, headings = [], []

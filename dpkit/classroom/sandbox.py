@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ def _site_packages():
     ]
 
 
-def command(arguments, hidden=()) -> list[str]:
+def command(arguments: Sequence[str], hidden: Sequence[str] = ()) -> list[str]:
     """The command line that runs Python with these arguments in a sandbox.
 
     hidden: folders that must not be seen even where they lie under something Python needs, e.g.
@@ -184,13 +185,13 @@ class Watch(threading.Thread):
     verdict: why they were ended, as what the student's code did; None so far.
     """
 
-    def __init__(self, root: int, limits: Limits):
+    def __init__(self, root: int, limits: Limits) -> None:
         super().__init__(daemon=True)
         self.root, self.limits, self.verdict = root, limits, None
         self._over = threading.Event()
         self.start()
 
-    def run(self):
+    def run(self) -> None:
         while not self._over.wait(0.2):
             found = below(self.root)
             threads = sum(process.threads for process in found)
@@ -209,7 +210,7 @@ class Watch(threading.Thread):
             self.verdict = verdict
             kill_below(self.root)
 
-    def stop(self):
+    def stop(self) -> None:
         self._over.set()
 
 
@@ -222,7 +223,8 @@ class Process:
 
 def below(root: int) -> list[Process]:
     """Every living process whose ancestor is `root`."""
-    children, found = {}, {}
+    children: dict[int, list[int]] = {}
+    found = {}
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with suppress(OSError, ValueError):
@@ -248,9 +250,10 @@ def _shared_out(processes) -> int:
     for process in processes:
         try:
             text = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
-            total += 1024 * int(re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)[1])
-        except (OSError, TypeError):
-            total += process.resident
+        except OSError:
+            text = ""
+        shared = re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)
+        total += 1024 * int(shared[1]) if shared else process.resident
     return total
 
 

@@ -2,6 +2,7 @@
 
 import os
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ class Submission:
     refused: str = ""
 
 
-def find_submissions(folder, known) -> list[Submission]:
+def find_submissions(folder: str | Path, known: Collection[str]) -> list[Submission]:
     """Every submission in `folder`, by student and assignment. known: the stems that there are.
     Grades are passed over.
 
@@ -55,7 +56,7 @@ def find_submissions(folder, known) -> list[Submission]:
     return _judged(found, known, folder)
 
 
-def loose_notebooks(folder) -> list[str]:
+def loose_notebooks(folder: str | Path) -> list[str]:
     """A sentence for each notebook that lies in no student's folder."""
     return [
         f"{path.name} lies in no student's folder and was not graded"
@@ -86,7 +87,7 @@ def _linked(path, place) -> str:
 
 
 def _judged(found, known, folder) -> list[Submission]:
-    together = {}
+    together: dict[tuple, list[Submission]] = {}
     for one in found:
         together.setdefault((_same(one.student), one.assignment), []).append(one)
     judged = []

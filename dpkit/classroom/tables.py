@@ -5,6 +5,8 @@ written.csv, which the teacher does.
 import csv
 import io
 import math
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from dpkit import storage
 from dpkit.classroom.marker import headline
@@ -17,7 +19,7 @@ ENDED = ("Ended", "Lost")  # what a cell or a test says when the student's proce
 READING = ("student", "assignment", "question", "points", "comment")
 
 
-def points_of(step, done, written) -> float | None:
+def points_of(step: dict, done: dict | None, written: tuple | None) -> float | None:
     """The points of a test or a written answer, by nbgrader's rules; None while it is not read.
 
     done: what the marker said of a test, None if it did not get there.
@@ -41,7 +43,7 @@ def points_of(step, done, written) -> float | None:
     return float(determine_grade(cell)[0])
 
 
-def add_points(row, step, done, empty) -> None:
+def add_points(row: dict, step: dict, done: dict | None, empty: Collection[str]) -> None:
     """Enter a step's points into the student's row. empty: names of the answers that are as they
     were handed out.
     """
@@ -62,7 +64,7 @@ def add_points(row, step, done, empty) -> None:
         row["messages"].append((name, "not answered" if stub else headline(done["failed"])))
 
 
-def remarks_on(steps, results, remark) -> list[str]:
+def remarks_on(steps: Sequence[dict], results: dict, remark: str) -> list[str]:
     """What a teacher should know besides the points. results: step -> what the marker said; remark:
     of the marking itself.
     """
@@ -85,7 +87,7 @@ def remarks_on(steps, results, remark) -> list[str]:
     return found + ended[:1]
 
 
-def in_words(row) -> str:
+def in_words(row: dict) -> str:
     remark = "".join(
         letter if letter.isprintable() else " " for letter in row["remark"]
     )  # a terminal obeys some of them
@@ -95,7 +97,7 @@ def in_words(row) -> str:
     return f"{row['total']:g} of {row['max']:g}{still}" + (f"; {remark}" if remark else "")
 
 
-def write_tables(out, rows) -> None:
+def write_tables(out: Path, rows: Sequence[dict]) -> None:
     """grades.csv, one row for each student and assignment, and to_read.csv, a line for each answer
     still to be read.
     """
@@ -146,7 +148,7 @@ def _write(path, lines):
         )  # or Excel takes it for another encoding
 
 
-def lost_rows(path, found) -> list[tuple[str, str]]:
+def lost_rows(path: Path, found: Collection) -> list[tuple[str, str]]:
     """(student, assignment) of the rows with points in an earlier grades.csv that none of the
     submissions found is of.
     """
@@ -164,7 +166,7 @@ def lost_rows(path, found) -> list[tuple[str, str]]:
     return [row for row in rows if row not in there]
 
 
-def read_written(path, found, cells) -> tuple[dict, list[str]]:
+def read_written(path: Path, found: Collection, cells: dict) -> tuple[dict, list[str]]:
     """The teacher's points on written answers.
 
     cells: stem -> the source's cells.
@@ -194,7 +196,8 @@ def read_written(path, found, cells) -> tuple[dict, list[str]]:
         raise Refused(
             f"{path} must have the columns {', '.join(READING)}; it lacks {', '.join(lacking)}"
         )
-    students, points, mistakes, said = {one.student for one in found}, {}, [], {}
+    students, points, mistakes = {one.student for one in found}, {}, []
+    said: dict[tuple, int] = {}
     worth = {
         (stem, cell.key): cell.points
         for stem, those in cells.items()

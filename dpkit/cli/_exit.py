@@ -10,7 +10,7 @@ PASSED, FAILED, REFUSED, PARTIAL = (
 )  # exit codes; 128 + the signal's number after Ctrl-C or SIGTERM
 
 
-def tell(code, *lines) -> int:
+def tell(code: int, *lines: str) -> int:
     for line in lines:
         print(f"dpkit: {line}", file=sys.stderr)
     return code
@@ -19,7 +19,7 @@ def tell(code, *lines) -> int:
 PIP_NAMES = {"IPython": "ipython", "yaml": "pyyaml"}  # where it is not that of the module
 
 
-def missing(*modules) -> str | None:
+def missing(*modules: str) -> str | None:
     """Which of these modules a command lacks, and how to install them, in one sentence; None if
     all are there.
     """

@@ -1,11 +1,13 @@
 """dpkit assignments: make the students' copies."""
 
 import signal
+from argparse import Namespace
+from typing import Any
 
 from dpkit.cli._exit import FAILED, PASSED, REFUSED, missing, tell
 
 
-def add_to(commands) -> None:
+def add_to(commands: Any) -> None:
     assignments = commands.add_parser(
         "assignments",
         help="make the students' copies of the assignments",
@@ -25,7 +27,7 @@ def add_to(commands) -> None:
     assignments.set_defaults(run=run)
 
 
-def run(arguments) -> int:
+def run(arguments: Namespace) -> int:
     from dpkit.reports.parameters import Refused
 
     lacking = missing("nbgrader")

@@ -2,11 +2,13 @@
 
 import signal
 import sys
+from argparse import Namespace
+from typing import Any
 
 from dpkit.cli._exit import FAILED, PASSED, REFUSED, missing, tell
 
 
-def add_to(commands) -> None:
+def add_to(commands: Any) -> None:
     grade = commands.add_parser(
         "grade",
         help="grade what students handed in",
@@ -66,7 +68,7 @@ def add_to(commands) -> None:
     grade.set_defaults(run=run)
 
 
-def run(arguments) -> int:
+def run(arguments: Namespace) -> int:
     from dpkit.reports.parameters import Refused
 
     lacking = missing("nbgrader", "nbconvert", "latex2mathml", "IPython")

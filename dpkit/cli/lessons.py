@@ -1,11 +1,13 @@
 """dpkit lessons [--to DIR]: list the notebooks that come with dpkit, or copy them."""
 
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from dpkit.cli._exit import FAILED, PASSED, REFUSED, tell
 
 
-def add_to(commands) -> None:
+def add_to(commands: Any) -> None:
     lessons = commands.add_parser(
         "lessons",
         help="list or copy the notebooks that come with dpkit",
@@ -23,7 +25,7 @@ def add_to(commands) -> None:
     lessons.set_defaults(run=run)
 
 
-def run(arguments) -> int:
+def run(arguments: Namespace) -> int:
     from dpkit import storage
     from dpkit.reports import Refused, notebooks
 

@@ -3,6 +3,8 @@
 import argparse
 import signal
 import sys
+from argparse import Namespace
+from typing import Any
 
 from dpkit.cli._exit import FAILED, PASSED, REFUSED, tell
 
@@ -16,7 +18,7 @@ class _MethodNames(str):
         return f"{', '.join(METHODS)} (default: dual+beta)"
 
 
-def add_to(commands) -> None:
+def add_to(commands: Any) -> None:
     prune = commands.add_parser(
         "prune",
         help="choose which images of a set to keep",
@@ -131,7 +133,7 @@ def _setting(text):
         return name, value
 
 
-def run(arguments) -> int:
+def run(arguments: Namespace) -> int:
     import errno
     import warnings
 

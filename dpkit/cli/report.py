@@ -1,11 +1,13 @@
 """dpkit report NOTEBOOK: run a notebook as a report and judge it."""
 
 import signal
+from argparse import Namespace
+from typing import Any
 
 from dpkit.cli._exit import FAILED, PASSED, REFUSED, tell
 
 
-def add_to(commands) -> None:
+def add_to(commands: Any) -> None:
     report = commands.add_parser(
         "report",
         help="run a notebook as a report and judge it",
@@ -43,7 +45,7 @@ def add_to(commands) -> None:
     report.set_defaults(run=run)
 
 
-def run(arguments) -> int:
+def run(arguments: Namespace) -> int:
     from dpkit import reports
 
     given = {name: reports.Text(value) for name, value in arguments.parameters}
@@ -70,7 +72,7 @@ def run(arguments) -> int:
                 "--out"
             ),
         )
-    if not verdict.passed:
+    if not verdict.passed or verdict.result is None:
         print(
             verdict.headline(),
             *(f"  - {reason}" for reason in verdict.reasons),

@@ -2,11 +2,13 @@
 
 import signal
 import sys
+from argparse import Namespace
+from typing import Any
 
 from dpkit.cli._exit import FAILED, PARTIAL, PASSED, REFUSED, missing, tell
 
 
-def add_to(commands) -> None:
+def add_to(commands: Any) -> None:
     sweep = commands.add_parser(
         "sweep",
         help="run a grid of trials: methods x ratios x seeds",
@@ -54,7 +56,7 @@ def add_to(commands) -> None:
     sweep.set_defaults(run=run)
 
 
-def run(arguments) -> int:
+def run(arguments: Namespace) -> int:
     import warnings
     from pathlib import Path
 

@@ -6,14 +6,22 @@ HTML may still ask for. The one thing that is read from the disk is a picture th
 names, in the notebook's own folder; of others' text, nothing is.
 """
 
+from __future__ import annotations
+
 import base64
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from dpkit.reports.result import count
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
 
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; form-action "
@@ -51,7 +59,16 @@ ADDRESS = re.compile(
 )
 
 
-def page(notebook, *, folder, name, reasons=(), parameters=None, result=None, seconds=0.0) -> str:
+def page(
+    notebook: NotebookNode,
+    *,
+    folder: Path,
+    name: str,
+    reasons: Iterable[str] = (),
+    parameters: dict | None = None,
+    result: dict | None = None,
+    seconds: float = 0.0,
+) -> str:
     """The page as text.
 
     notebook: an executed nbformat notebook.
@@ -59,7 +76,7 @@ def page(notebook, *, folder, name, reasons=(), parameters=None, result=None, se
     name:     its stem.
     reasons:  why it did not pass; empty if it passed.     result: result.json, if there is one.
     """
-    headings = []
+    headings: list[tuple] = []
     body = [cell_html(cell, folder, headings) for cell in notebook.cells]
     title = next((text for level, _, text in headings if level == 1), escape(name))
     return document(
@@ -67,7 +84,7 @@ def page(notebook, *, folder, name, reasons=(), parameters=None, result=None, se
     )
 
 
-def document(title, header, body, headings=()) -> str:
+def document(title: str, header: str, body: Iterable[str], headings: Iterable[tuple] = ()) -> str:
     """A whole page that loads nothing. title, header and the parts of body are HTML; headings:
     (level, anchor, text).
     """
@@ -143,7 +160,9 @@ def _header(name, reasons, parameters, result, seconds) -> str:
 # ---- cells ---------------------------------------------------------------------------------------
 
 
-def cell_html(cell, folder, headings, *, plain=False) -> str:
+def cell_html(
+    cell: NotebookNode, folder: Path | None, headings: list, *, plain: bool = False
+) -> str:
     """One cell of a notebook; its headings are appended to `headings`.
 
     folder: where pictures named in its text lie; None: no file is read.
@@ -166,7 +185,7 @@ def cell_html(cell, folder, headings, *, plain=False) -> str:
 
 def _joined(outputs) -> list:
     """Outputs with pieces of one stream put together."""
-    joined = []
+    joined: list = []
     for output in outputs:
         if joined and output.output_type == "stream" and joined[-1].get("name") == output.name:
             joined[-1] = {**joined[-1], "text": joined[-1]["text"] + output.text}

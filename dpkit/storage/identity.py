@@ -32,7 +32,6 @@ from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodT
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from dpkit.storage._bytecode import imports_in, names_read
 
@@ -110,7 +109,7 @@ def warn_once(text: str) -> None:
     warnings.warn(text, stacklevel=3)
 
 
-def own_classes(net: nn.Module) -> list[str]:
+def own_classes(net: Any) -> list[str]:
     """Identities, sorted, of the classes in a network that are not dpkit's or a library's."""
     kinds = {type(part) for part in net.modules()}
     return sorted(

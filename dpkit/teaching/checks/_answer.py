@@ -12,9 +12,11 @@ import signal
 import threading
 import traceback
 import warnings
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from html import escape
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +64,7 @@ def _html(text) -> str:
     return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
 
 
-def examine(answer, look, done) -> Verdict:
+def examine(answer: Callable, look: Callable, done: str) -> Verdict:
     """The verdict of `look(ask)`, which raises Wrong; `ask(*arguments)` calls the answer safely."""
     try:
         if not callable(answer):
@@ -76,7 +78,16 @@ def examine(answer, look, done) -> Verdict:
     return Verdict(True, done)
 
 
-def judge(answer, cases, right, mistakes, done, *, whole=False, seconds=SECONDS) -> Verdict:
+def judge(
+    answer: Callable,
+    cases: Sequence[tuple],
+    right: Callable,
+    mistakes: Sequence[tuple[Callable, str]],
+    done: str,
+    *,
+    whole: bool = False,
+    seconds: float = SECONDS,
+) -> Verdict:
     """Compare `answer` with `right` on all cases, and if they differ, with each mistake.
 
     cases:    tuples of arguments, small enough to print; together they tell every mistake from the
@@ -118,7 +129,7 @@ def judge(answer, cases, right, mistakes, done, *, whole=False, seconds=SECONDS)
 # ---- calling -------------------------------------------------------------------------------------
 
 
-def call(answer, arguments, seconds=SECONDS):
+def call(answer: Callable, arguments: tuple, seconds: float = SECONDS) -> Any:
     """The learner's function on copies of `arguments`: its result, or Wrong with the reason."""
     handed = copy.deepcopy(arguments)
     name = getattr(answer, "__name__", "your function")
@@ -196,7 +207,7 @@ def _names(answer, count) -> list[str]:
 # ---- comparing -----------------------------------------------------------------------------------
 
 
-def same(mine, theirs, relative=RELATIVE, absolute=ABSOLUTE) -> bool:
+def same(mine: Any, theirs: Any, relative: float = RELATIVE, absolute: float = ABSOLUTE) -> bool:
     """Equal up to rounding, shapes included."""
     if isinstance(theirs, (tuple, list)):
         return (
@@ -346,7 +357,7 @@ def _figure(value) -> str:
     return f"{value:.6g}" if np.asarray(value).dtype.kind == "f" else f"{value}"
 
 
-def shown(answer, case) -> str:
+def shown(answer: Callable, case: tuple) -> str:
     """The arguments of a case, to try by hand."""
     lines = []
     for name, value in zip(_names(answer, len(case)), case):

@@ -1,5 +1,7 @@
 """The exercises of lesson 07."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dpkit.teaching.checks._answer import Verdict, judge
@@ -46,7 +48,7 @@ def _grand(
     return lambda probs, features, labels: error(probs, labels) * size(features)
 
 
-def grand(answer) -> Verdict:
+def grand(answer: Callable) -> Verdict:
     """The length of the last layer's gradient: `answer(probs, features, labels)` with probs (n, C),
     features (n, d) and labels (n,) gives (n,).
     """
@@ -154,7 +156,7 @@ def _tdds(deviations=lambda moves, window: _deviations(moves, window - 1), weigh
     return tdds
 
 
-def tdds(answer) -> Verdict:
+def tdds(answer: Callable) -> Verdict:
     """TDDS from its moves: `answer(moves, window)` with moves (n, T - 1) and window J in epochs
     gives the scores (n,).
     """
@@ -254,7 +256,7 @@ def _softmax(logits):
     return np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
 
 
-def area_under_margin(answer) -> Verdict:
+def area_under_margin(answer: Callable) -> Verdict:
     """AUM: `answer(logits (n, T, C), labels (n,))` gives minus the mean margin, (n,)."""
     return judge(
         answer,

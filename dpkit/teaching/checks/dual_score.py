@@ -1,5 +1,7 @@
 """The exercises of lesson 02."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dpkit.records import Scores, keep_count
@@ -45,7 +47,7 @@ def _dual(factors=(_difficulty, _std), windows=_windows):
     ).mean(1)
 
 
-def dual(answer) -> Verdict:
+def dual(answer: Callable) -> Verdict:
     """DUAL by hand: `answer(target_prob (n, T), window J)` gives the scores (n,)."""
     return judge(
         answer,
@@ -141,7 +143,7 @@ def _low(scores):
     return Scores(-scores.values, scores.name)
 
 
-def most_wanted(answer) -> Verdict:
+def most_wanted(answer: Callable) -> Verdict:
     """Keep by score: `answer(scores, ratio)` with Scores (n,) and the fraction REMOVED gives the
     ids to keep, ascending.
     """
@@ -212,7 +214,7 @@ def _with(how):
     return lambda first, second, ratio: _shared(first, second, ratio, how)
 
 
-def overlap(answer) -> Verdict:
+def overlap(answer: Callable) -> Verdict:
     """`answer(first, second, ratio)` with two Scores (n,) and the fraction REMOVED gives the share
     of kept ids in common.
     """

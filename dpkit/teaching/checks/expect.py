@@ -3,9 +3,12 @@ in a learner's words.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def same(found, expected, hint: str = "", *, rtol: float = 1e-6, atol: float = 1e-9) -> None:
+def same(
+    found: ArrayLike, expected: ArrayLike, hint: str = "", *, rtol: float = 1e-6, atol: float = 1e-9
+) -> None:
     """AssertionError, worded for whoever wrote the function, unless `found` is `expected`; `hint`
     is added to it.
 

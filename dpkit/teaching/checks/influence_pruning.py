@@ -1,5 +1,7 @@
 """The exercises of lesson 06."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dpkit.teaching.checks._answer import Verdict, judge
@@ -55,7 +57,7 @@ def _features_first(p, label, h, g_mean, H, n):
     return np.linalg.solve(H, g.ravel()).reshape(-1, len(p)).T / n
 
 
-def influence_of_one(answer) -> Verdict:
+def influence_of_one(answer: Callable) -> Verdict:
     """S of one sample, of the mean: `answer(p, label, h, g_mean, H, n)` with p (C,), h (d,), the
     mean gradient (C, d + 1), the damped H in the order of `np.outer(error, [h, 1]).ravel()`, and n
     samples in all, gives S (C, d + 1).
@@ -158,7 +160,7 @@ def _square(v):
     return v @ v
 
 
-def swap_change(answer) -> Verdict:
+def swap_change(answer: Callable) -> Verdict:
     """One proposal of annealing: `answer(S, u, a, b)` with S (n, p) and u (p,), the sum over the
     pruned; a leaves them and b joins them. Gives what is added to |u|².
     """
@@ -273,7 +275,7 @@ def _prediction(S, pruned, test_gradient, of):
     return (*_epsilons()(S, pruned, test_gradient, of)[:2], test_gradient @ shift)
 
 
-def two_epsilons(answer) -> Verdict:
+def two_epsilons(answer: Callable) -> Verdict:
     """The bound: `answer(S, pruned, test_gradient, of)` with S (n, p) of the convention `of`,
     "mean" or "sum", the ids of the m pruned and the gradient (p,) of the test loss gives three
     numbers: |shift|, |sum of I_param|, the first-order bound.

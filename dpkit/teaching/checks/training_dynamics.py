@@ -1,5 +1,7 @@
 """The exercises of lesson 01."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dpkit.teaching.checks._answer import Verdict, judge
@@ -60,7 +62,7 @@ def _three(prob=_prob, margin=_margin, correct=_correct):
     return lambda logits, labels: tuple(of(logits, labels) for of in (prob, margin, correct))
 
 
-def three_numbers(answer) -> Verdict:
+def three_numbers(answer: Callable) -> Verdict:
     """`answer(logits, labels)` with logits (n, C) and labels (n,) gives target_prob, margin and
     correct, each (n,).
     """
@@ -163,7 +165,7 @@ def _rate(share=lambda at, horizon: at / horizon, fall=lambda s: 0.5 * (1 + np.c
     return lambda at, horizon, lr: lr * fall(share(at, horizon))
 
 
-def cosine_rate(answer) -> Verdict:
+def cosine_rate(answer: Callable) -> Verdict:
     """`answer(at, horizon, lr)` with `at` (k,) and the horizon in epochs and the largest rate lr
     gives the rates (k,).
     """
@@ -250,7 +252,7 @@ def _for_good(correct):
     return np.where(correct.all(1), 1, epochs - (~correct)[:, ::-1].argmax(1) + 1)
 
 
-def right_for_good(answer) -> Verdict:
+def right_for_good(answer: Callable) -> Verdict:
     """`answer(correct)` with correct (n, T) bool gives the epoch (n,) from which on each is right:
     1..T, or T + 1.
     """
