@@ -20,9 +20,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     try:
-        return import_module(
-            f"dpkit.{name}"
-        )  # rooms, and modules under the names that they had before 0.9
+        # rooms, and modules under the names that they had before 0.9
+        return import_module(f"dpkit.{name}")
     except ModuleNotFoundError as error:
         if error.name != f"dpkit.{name}":
             raise

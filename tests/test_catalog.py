@@ -41,9 +41,8 @@ def test_every_scorer_and_selector_of_a_method_is_public():
 def test_every_public_scorer_stands_in_the_catalog():
     from dpkit import scorers
 
-    through = {
-        "influence_norm_scores": "influence_norm"
-    }  # what reads vectors is given those of the snapshot
+    # what reads vectors is given those of the snapshot
+    through = {"influence_norm_scores": "influence_norm"}
     used = {method.scorer.__name__ for method in catalog.METHODS.values() if method.scorer}
     assert set(scorers.__all__) == {through.get(name, name) for name in used}
 
@@ -130,10 +129,8 @@ def test_settings_are_named_by_whom_they_belong_to():
         and "protect_inf" in catalog.METHODS["aum"].option_names[1]
     )
     assert catalog.METHODS["random"].option_names == ((), ("per_class",))
-    assert catalog.METHODS["ccs"].option_names == (
-        ("scale",),
-        ("cutoff", "strata", "per_class"),
-    )  # labels, difficulty: not to be set
+    # labels, difficulty: not to be set
+    assert catalog.METHODS["ccs"].option_names == (("scale",), ("cutoff", "strata", "per_class"))
     assert catalog.find_method("ccs").options == {
         "scale": "probability",
         "cutoff": "cifar10",
@@ -284,9 +281,10 @@ def test_only_labels_that_are_told_are_compared():
             .kept
         )
         assert len(kept) == 2
+        # each where it is told
         assert methods._one_set_of_labels(
             "d2", {"dynamics": methods._labels_of(record), "final": final.labels}
-        ).tolist() == [0, 1, 2, 3]  # each where it is told
+        ).tolist() == [0, 1, 2, 3]
         with pytest.raises(ValueError, match=r"differ in 1 of 4 rows \(first: row 3\)"):
             catalog.find_method("dual").select(
                 scores, 2, evidence=record, labels=[0, 1, 2, 2], rng=0
@@ -294,6 +292,5 @@ def test_only_labels_that_are_told_are_compared():
     with pytest.raises(
         ValueError, match=r"labels must be in 0\.\.; 1 are not \(first: -1 at row 2\)"
     ):
-        catalog.find_method("dual").select(
-            scores, 2, evidence=record, rng=0, per_class="balanced"
-        )  # a class for whom nobody told one
+        # a class for whom nobody told one
+        catalog.find_method("dual").select(scores, 2, evidence=record, rng=0, per_class="balanced")

@@ -27,7 +27,7 @@ for path in (TARGET, "/x", "/usr/x", "/etc/x", "/dev/x", "/sandbox/library/dpkit
         open(path, "w").write("x")
     except OSError as error:
         print("WRITING", error.strerror)
-"""
+"""  # noqa: E501
 CALLS_OUT = """
 import socket
 try:
@@ -214,7 +214,10 @@ def test_the_summary_names_messages_and_no_student(graded):
 def test_html_and_pictures_in_a_students_text_stay_text():
     from dpkit.reports.page import _markdown
 
-    text = "a < b, <b>bold</b>\n\n<script>alert(1)</script>\n\n![x](/etc/hostname) ![y](https://example.org/y.png) `x<y>`"
+    text = (
+        "a < b, <b>bold</b>\n\n<script>alert(1)</script>\n\n![x](/etc/hostname) "
+        "![y](https://example.org/y.png) `x<y>`"
+    )
     shown = _markdown(text, ".", None, [], plain=True)
     assert (
         "<script" not in shown

@@ -33,13 +33,8 @@ ROOMS = {
 NUMERIC = {"numpy", "scipy", "numba", "sklearn"}
 # what a room may load of other people's packages, where that is a promise
 PACKAGES = {
-    "storage": {
-        "numpy",
-        "platformdirs",
-        "filelock",
-        "pydantic",
-        "torch",
-    },  # torch: only where it is loaded already
+    # torch: only where it is loaded already
+    "storage": {"numpy", "platformdirs", "filelock", "pydantic", "torch"},
     "records": {"numpy", "scipy"},
     "scorers": NUMERIC,
     "selectors": NUMERIC,

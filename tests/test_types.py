@@ -20,7 +20,7 @@ def public_functions(body: list, name: str = ""):
 
 
 def unannotated(source: str) -> list[str]:
-    """"load(name)", "load -> ?": what has no type, parameter or result, in a module's text."""
+    """ "load(name)", "load -> ?": what has no type, parameter or result, in a module's text."""
     found = []
     for name, node in public_functions(ast.parse(source).body):
         given = node.args

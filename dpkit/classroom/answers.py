@@ -20,6 +20,7 @@ SENDABLE = "plain number, a list, a numpy array or one of dpkit's records"
 RESTARTS = 20  # of one submission; its time in all ends it sooner as a rule
 SETUP = 60  # seconds that a setup cell may take at least
 HANGS = 2  # calls of one function that may cost a worker, before it is not called any more
+# a test may expect these; any other arrives as AnswerError
 PASSED_ON = (
     ArithmeticError,
     AssertionError,
@@ -38,7 +39,7 @@ PASSED_ON = (
     TypeError,
     ValueError,
     ZeroDivisionError,
-)  # a test may expect these; any other arrives as AnswerError
+)
 
 
 class AnswerError(Exception):
@@ -367,9 +368,8 @@ def _plain_outputs(outputs) -> list:
             shown = {"text/plain": _text(data.get("text/plain"), room)}
             room -= len(shown["text/plain"])
             for name in ("image/png", "image/jpeg"):
-                with suppress(
-                    TypeError, ValueError
-                ):  # decoded and encoded again, it is base64 and nothing else
+                # decoded and encoded again, it is base64 and nothing else
+                with suppress(TypeError, ValueError):
                     if name in data and len(data[name]) <= 3_000_000 and len(kept) < 100:
                         shown[name] = base64.b64encode(base64.b64decode(data[name])).decode()
             more = {"execution_count": None} if kind == "execute_result" else {}

@@ -113,9 +113,8 @@ def grade(
             )
     for row in rows.values():
         row["max"] = row["max"] or sum(cell.points for cell in cells.get(row["assignment"], ()))
-    tables.write_tables(
-        out, [rows[one] for one in found]
-    )  # before any page, which can take nothing from them then
+    # before any page, which can take nothing from them then
+    tables.write_tables(out, [rows[one] for one in found])
     mistakes += _write_pages(out, rows, written)
     rows = [rows[one] for one in found]
     with storage.whole_file(out / "summary.html") as file:
@@ -151,7 +150,8 @@ def _check_ours(out, found, folder):
         raise Refused(
             f"{out / tables.GRADES} has the points of {' in '.join(lost[0])}"
             + (f" and {len(lost) - 1} more rows" if len(lost) > 1 else "")
-            + f" for which nothing is in {folder}, and they would be lost; name another --out for another class, or "
+            + f" for which nothing is in {folder}, and they would be lost; name another --out "
+            "for another class, or "
             "move that file away if they are to go"
         )
 
@@ -231,9 +231,8 @@ def _marked(one, cells, sources, job, out, again, running) -> tuple[dict, bool]:
         theirs, data = read_submission(one.path)
     except Unusable as unusable:
         record = {"refused": str(unusable)}
-        storage.write_json(
-            _place(out, one), record
-        )  # in the place of what was known of an earlier file
+        # in the place of what was known of an earlier file
+        storage.write_json(_place(out, one), record)
         return record, True
     key = _key(data, sources[one.assignment].read_bytes(), job)
     before = _before(out, one)

@@ -137,8 +137,9 @@ def student_copies(sources: dict[str, Path]) -> dict:
             config = Config(
                 CourseDirectory={"root": course, "assignment_id": stem},
                 SaveCells={"enabled": False},
+                # its database is for grading, which is ours
                 GenerateAssignment={"no_database": True},
-            )  # its database is for grading, which is ours
+            )
             nbgrader = GenerateAssignment(coursedir=CourseDirectory(config=config), config=config)
             told = _run_quietly(nbgrader)
             if told:

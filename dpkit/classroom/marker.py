@@ -33,9 +33,8 @@ def main() -> None:
     job = json.load(sys.stdin)
     # half a surrogate pair, which an answer may hold, could not be written in any table
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
-    os.dup2(
-        os.open(os.devnull, os.O_RDWR), 1
-    )  # nothing that a test prints, not even from C, comes between the lines
+    # nothing that a test prints, not even from C, comes between the lines
+    os.dup2(os.open(os.devnull, os.O_RDWR), 1)
     limits = Limits(**job["limits"])
     adopt()
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
@@ -57,9 +56,8 @@ def adopt() -> None:
 
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-        ctypes.CDLL(None).prctl(
-            1, 9, 0, 0, 0
-        )  # PR_SET_PDEATHSIG, SIGKILL: nor does this one outlive the command
+        # PR_SET_PDEATHSIG, SIGKILL: nor does this one outlive the command
+        ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
 
 
 def mark(steps: Sequence[dict], answers: Answers) -> Iterator[dict]:

@@ -83,9 +83,10 @@ def _cell(cell) -> dict:
         "id": cell.get("id"),
         "key": marks.get("grade_id") if isinstance(marks, dict) else None,
     }
+    # a lone surrogate could not be written again
     return {name: value if isinstance(value, str) else None for name, value in names.items()} | {
         "source": source.encode(errors="replace").decode()
-    }  # a lone surrogate could not be written again
+    }
 
 
 def merge(cells: list[Cell], student: list[dict]) -> list[dict]:
@@ -111,9 +112,8 @@ def merge(cells: list[Cell], student: list[dict]) -> list[dict]:
             if theirs["id"] in places
             else None
         )
-        if key is None or (
-            key in own and places[key].role not in ("setup", "test")
-        ):  # a copied cell has the same name
+        # a copied cell has the same name
+        if key is None or (key in own and places[key].role not in ("setup", "test")):
             added.setdefault(behind, []).append(theirs)
         else:
             own.setdefault(key, theirs["source"] if theirs["kind"] == places[key].kind else None)

@@ -28,9 +28,8 @@ def write_feedback(
     Raises OSError if the disk is full. The arguments are feedback_page's.
     """
     work = (path, row, steps, results, comments)
-    process = multiprocessing.get_context("fork").Process(
-        target=_make, args=work
-    )  # fork: it starts at once
+    # fork: it starts at once
+    process = multiprocessing.get_context("fork").Process(target=_make, args=work)
     process.start()
     process.join(SECONDS)
     late = process.exitcode is None
@@ -93,9 +92,8 @@ def feedback_page(row: dict, steps: Sequence[dict], results: dict, comments: dic
             cell = new_markdown_cell(step["shown"][:LARGEST])
         else:
             continue
-        body.append(
-            cell_html(cell, None, headings, plain=step["own"])
-        )  # no file is read for anybody's text
+        # no file is read for anybody's text
+        body.append(cell_html(cell, None, headings, plain=step["own"]))
         body.append(_mark(step, done, comments.get(step["name"])))
     return document(escape(f"{row['student']}: {row['assignment']}"), _head(row), body, headings)
 
@@ -127,13 +125,15 @@ def _points(count) -> str:
 
 def _head(row) -> str:
     rows = "".join(
-        f"<tr><td>{escape(name)}</td><td>{'to be read' if got is None else f'{got:g}'}</td><td>{most:g}</td></tr>"
+        f"<tr><td>{escape(name)}</td>"
+        f"<td>{'to be read' if got is None else f'{got:g}'}</td><td>{most:g}</td></tr>"
         for name, (got, most) in row["questions"].items()
     )
     still = ", more after reading" if row["to read"] else ""
     remark = f'<p class="facts">{escape(row["remark"])}</p>' if row["remark"] else ""
     return (
-        f'<header><p class="verdict plain">{row["total"]:g} of {row["max"]:g} {_points(row["max"])}{still}</p>'
+        f'<header><p class="verdict plain">{row["total"]:g} of {row["max"]:g} '
+        f"{_points(row['max'])}{still}</p>"
         f'<p class="facts">{escape(row["student"])} · {escape(row["assignment"])}</p>{remark}'
         f"<table><thead><tr><th>question</th><th>points</th><th>of</th></tr></thead><tbody>{rows}</tbody></table></header>"
     )
@@ -153,9 +153,8 @@ def summary_page(rows: Sequence[dict]) -> str:
             '<section class="prose"><h2 '
             f'id="a-{escape(stem)}">{escape(stem)}</h2>{_about(graded)}</section>'
         )
-    refused = Counter(
-        row["remark"].partition(":")[0] for row in rows if not row["questions"]
-    )  # names come after the colon
+    # names come after the colon
+    refused = Counter(row["remark"].partition(":")[0] for row in rows if not row["questions"])
     if refused:
         headings.append((2, "not-graded", "Not graded"))
         body.append(
@@ -166,7 +165,10 @@ def summary_page(rows: Sequence[dict]) -> str:
             )
             + "</section>"
         )
-    header = f'<header><h1>Summary</h1><p class="facts">{len(rows)} rows in {GRADES}; no student is named here.</p></header>'
+    header = (
+        f'<header><h1>Summary</h1><p class="facts">{len(rows)} rows in {GRADES}; no student '
+        "is named here.</p></header>"
+    )
     return document("Summary", header, body, headings)
 
 

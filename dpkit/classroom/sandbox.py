@@ -83,9 +83,8 @@ def command(arguments: Sequence[str], hidden: Sequence[str] = ()) -> list[str]:
     hidden: folders that must not be seen even where they lie under something Python needs, e.g.
             below /usr.
     """
-    package = (
-        Path(__file__).resolve().parents[1]
-    )  # dpkit itself and not what lies beside it: sources, tests, submissions
+    # dpkit itself and not what lies beside it: sources, tests, submissions
+    package = Path(__file__).resolve().parents[1]
     seen = ["/usr", *dict.fromkeys([sys.base_prefix, sys.base_exec_prefix, *_site_packages()])]
     words = [
         shutil.which("bwrap"),
@@ -123,9 +122,8 @@ def command(arguments: Sequence[str], hidden: Sequence[str] = ()) -> list[str]:
                 str(Path(folder).resolve()),
             ]
     words += ["--proc", "/proc", "--dev", "/dev", "--size", str(SCRATCH), "--tmpfs", "/dev/shm"]
-    for font_list in sorted(
-        Path.home().glob(".cache/matplotlib/fontlist-*.json")
-    ):  # looking for fonts takes seconds
+    # looking for fonts takes seconds
+    for font_list in sorted(Path.home().glob(".cache/matplotlib/fontlist-*.json")):
         words += ["--ro-bind", str(font_list), f"{HOME}/.cache/matplotlib/{font_list.name}"]
     words += ["--ro-bind", str(package), f"{LIBRARY}/dpkit", "--remount-ro", "/dev"]
     if (package / "notebooks").is_dir():  # an installed dpkit: solutions and hidden tests lie there
@@ -152,9 +150,15 @@ def why_not() -> str | None:
     """Why no sandbox can be made here, in one sentence; None where it can."""
     advice = "or add --trust to run the students' code unprotected, as yourself"
     if not sys.platform.startswith("linux"):
-        return f"student code is shut in by bubblewrap, which is for Linux alone; grade in a Linux machine, {advice}"
+        return (
+            "student code is shut in by bubblewrap, which is for Linux alone; grade in a "
+            f"Linux machine, {advice}"
+        )
     if shutil.which("bwrap") is None:
-        return f"student code is shut in by bubblewrap, which is not installed: sudo apt-get install bubblewrap, {advice}"
+        return (
+            "student code is shut in by bubblewrap, which is not installed: sudo apt-get "
+            f"install bubblewrap, {advice}"
+        )
     try:
         done = subprocess.run(
             command(["-c", "print('inside')"]),
@@ -195,9 +199,8 @@ class Watch(threading.Thread):
         while not self._over.wait(0.2):
             found = below(self.root)
             threads = sum(process.threads for process in found)
-            if (
-                len(found) > self.limits.processes + 2 or threads > 8 * self.limits.processes
-            ):  # 2: bubblewrap's own
+            # 2: bubblewrap's own
+            if len(found) > self.limits.processes + 2 or threads > 8 * self.limits.processes:
                 self._end(f"started more than {self.limits.processes} processes")
             elif (
                 sum(process.resident for process in found) > self.limits.memory

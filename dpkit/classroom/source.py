@@ -59,7 +59,9 @@ def question(key: str) -> str:
 
 
 def source_folder(named: str | Path | None = None) -> Path:
-    """The folder of the sources: the one named, else notebooks/assignments here, else own_folder()."""
+    """The folder of the sources: the one named, else notebooks/assignments here, else that of the
+    installed package.
+    """
     here = Path("notebooks", "assignments")
     return Path(named or (here if here.is_dir() else own_folder()))
 
@@ -131,7 +133,10 @@ def role_of(cell: NotebookNode) -> str:
 def _mistakes(cell, role, marks):
     """What would go wrong later, in words for whoever writes the assignment."""
     if role == "written" and cell["cell_type"] != "markdown":
-        yield "an answer that is read by the teacher must be a text cell; split code into an answer cell and a test cell"
+        yield (
+            "an answer that is read by the teacher must be a text cell; split code into an "
+            "answer cell and a test cell"
+        )
     if role in ("test", "written") and not (
         isinstance(marks.get("points"), (int, float)) and marks["points"] > 0
     ):
@@ -140,7 +145,10 @@ def _mistakes(cell, role, marks):
         try:
             ast.parse(cell["source"])
         except SyntaxError as error:
-            yield f"setup and test cells must be plain Python without magics; line {error.lineno}: {error.msg}"
+            yield (
+                "setup and test cells must be plain Python without magics; line "
+                f"{error.lineno}: {error.msg}"
+            )
     if role == "test" and not marks.get("locked"):
         yield "a test cell must be locked"
     if role != "test" and "BEGIN HIDDEN TESTS" in cell["source"]:
@@ -151,13 +159,20 @@ def _mistakes(cell, role, marks):
         like = LIKE_MARKER.match(line)
         marker = (
             like
-            and f"{like[1].upper()} {'SOLUTION' if like[2].lower() == 'solution' else 'HIDDEN TESTS'}"
+            and f"{like[1].upper()} "
+            f"{'SOLUTION' if like[2].lower() == 'solution' else 'HIDDEN TESTS'}"
         )
         if like and marker not in line:
-            yield f"line {number} must be ### {marker}; after {line.strip()!r} all would be handed out"
+            yield (
+                f"line {number} must be ### {marker}; after {line.strip()!r} all would be "
+                "handed out"
+            )
     for what in ("SOLUTION", "HIDDEN TESTS"):
         if cell["source"].count(f"END {what}") > cell["source"].count(f"BEGIN {what}"):
-            yield f"there is an ### END {what} without its ### BEGIN, so what stands before it would be handed out"
+            yield (
+                f"there is an ### END {what} without its ### BEGIN, so what stands before it "
+                "would be handed out"
+            )
     if role == "plain" and re.search(r"\breport\.(check|figure|table|finish)\(", cell["source"]):
         yield "a cell of the report needs the tag teacher, or it would be handed out"
     if marks.get("task"):

@@ -39,9 +39,8 @@ def find_submissions(folder: str | Path, known: Collection[str]) -> list[Submiss
     for place in sorted(folder.iterdir()):
         if place.is_dir() and not place.name.startswith("."):
             theirs = _of_student(place)
-            found += (
-                theirs if theirs[0].assignment or not (place / DONE).exists() else []
-            )  # earlier grades, and no student
+            # earlier grades, and no student
+            found += theirs if theirs[0].assignment or not (place / DONE).exists() else []
     if not any(one.assignment for one in found):
         loose = any(path.suffix == ".ipynb" for path in folder.iterdir())
         raise Refused(

@@ -58,9 +58,8 @@ def add_points(row: dict, step: dict, done: dict | None, empty: Collection[str])
     if step["got"] is None:
         row["to read"].append(step["name"])
     if done and done["failed"] and step["role"] == "test":
-        stub = (
-            name in empty and "raised NotImplementedError" in done["failed"]
-        )  # not that of an answer it is built on
+        # not that of an answer it is built on
+        stub = name in empty and "raised NotImplementedError" in done["failed"]
         row["messages"].append((name, "not answered" if stub else headline(done["failed"])))
 
 
@@ -69,9 +68,10 @@ def remarks_on(steps: Sequence[dict], results: dict, remark: str) -> list[str]:
     of the marking itself.
     """
     found = [remark] if remark else []
+    # old records do not say which cells are there
     if not any(
         step.get("there", True) for step in steps if step["points"] or step["role"] == "setup"
-    ):  # not in old records
+    ):
         found.append(
             "no cell has the name of one of the assignment's, so written answers were not found: "
             "hand in the notebook that was handed out, not a copy of its text"
@@ -88,9 +88,8 @@ def remarks_on(steps: Sequence[dict], results: dict, remark: str) -> list[str]:
 
 
 def in_words(row: dict) -> str:
-    remark = "".join(
-        letter if letter.isprintable() else " " for letter in row["remark"]
-    )  # a terminal obeys some of them
+    # a terminal obeys some of them
+    remark = "".join(letter if letter.isprintable() else " " for letter in row["remark"])
     if not row["questions"]:
         return remark
     still = f", to read: {', '.join(row['to read'])}" if row["to read"] else ""
@@ -143,9 +142,8 @@ def _write(path, lines):
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     with storage.whole_file(path) as file:
-        file.write(
-            text.getvalue().encode("utf-8-sig", errors="replace")
-        )  # or Excel takes it for another encoding
+        # or Excel takes it for another encoding
+        file.write(text.getvalue().encode("utf-8-sig", errors="replace"))
 
 
 def lost_rows(path: Path, found: Collection) -> list[tuple[str, str]]:

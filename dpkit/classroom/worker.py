@@ -78,9 +78,8 @@ def _limit(memory, seconds):
     if sys.platform.startswith("linux"):
         import ctypes
 
-        ctypes.CDLL(None).prctl(
-            1, 9
-        )  # PR_SET_PDEATHSIG, SIGKILL: not to outlive the marker, without a sandbox too
+        # PR_SET_PDEATHSIG, SIGKILL: not to outlive the marker, without a sandbox too
+        ctypes.CDLL(None).prctl(1, 9)
 
 
 # ---- running a cell ------------------------------------------------------------------------------

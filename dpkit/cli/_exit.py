@@ -2,12 +2,8 @@
 
 import sys
 
-PASSED, FAILED, REFUSED, PARTIAL = (
-    0,
-    1,
-    2,
-    3,
-)  # exit codes; 128 + the signal's number after Ctrl-C or SIGTERM
+# exit codes; 128 + the signal's number after Ctrl-C or SIGTERM
+PASSED, FAILED, REFUSED, PARTIAL = (0, 1, 2, 3)
 
 
 def tell(code: int, *lines: str) -> int:
@@ -36,4 +32,7 @@ def missing(*modules: str) -> str | None:
     if not absent:
         return None
     why = f" ({'; '.join(broken)})" if broken else ""
-    return f"this command needs packages that are not installed here{why}: pip install {' '.join(absent)}"
+    return (
+        f"this command needs packages that are not installed here{why}: pip install "
+        f"{' '.join(absent)}"
+    )

@@ -11,7 +11,8 @@ def add_to(commands: Any) -> None:
     assignments = commands.add_parser(
         "assignments",
         help="make the students' copies of the assignments",
-        description="From every source notebook write DIR/handout/<name>/<name>.ipynb, for the students, and "
+        description="From every source notebook write DIR/handout/<name>/<name>.ipynb, for the "
+        "students, and "
         "DIR/tutorials/<name>.ipynb, with solutions, for after the deadline. Exit code 0 if it "
         "was done, 2 if it was refused.",
     )

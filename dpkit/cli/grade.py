@@ -12,7 +12,8 @@ def add_to(commands: Any) -> None:
     grade = commands.add_parser(
         "grade",
         help="grade what students handed in",
-        description="Grade SUBMISSIONS/<student>/<assignment>.ipynb and write grades.csv, a feedback page for each, and "
+        description="Grade SUBMISSIONS/<student>/<assignment>.ipynb and write grades.csv, a "
+        "feedback page for each, and "
         "summary.html. Student code runs in a sandbox; the marks come from tests outside of it. "
         "What was graded before and has not changed is not graded again. Points on written "
         "answers are read from DIR/written.csv, with the columns of DIR/to_read.csv. Exit code 0 "

@@ -22,8 +22,10 @@ def add_to(commands: Any) -> None:
     prune = commands.add_parser(
         "prune",
         help="choose which images of a set to keep",
-        description="Watch a small network learn the set (once: the record is kept and used again), score every image, and "
-        "write kept.txt, scores, a picture and a manifest. Exit code 0 if it was done, 2 if it was refused. "
+        description="Watch a small network learn the set (once: the record is kept and used "
+        "again), score every image, and "
+        "write kept.txt, scores, a picture and a manifest. Exit code 0 if it was done, 2 if it "
+        "was refused. "
         "Stopped at any moment, the same command goes on.",
     )
     prune.add_argument(
@@ -77,7 +79,8 @@ def add_to(commands: Any) -> None:
         metavar="NAME=VALUE",
         type=_setting,
         dest="settings",
-        help="any other setting of the method, e.g. --set per_class=balanced, or for ccs --set cutoff=0.2",
+        help="any other setting of the method, e.g. --set per_class=balanced, or for ccs --set "
+        "cutoff=0.2",
     )
     prune.add_argument(
         "--epochs", type=int, default=30, metavar="T", help="epochs to watch (default: 30)"
@@ -87,7 +90,8 @@ def add_to(commands: Any) -> None:
         default="small_cnn",
         metavar="NAME",
         help="network to watch: small_cnn (default), fast_cnn, "
-        "fast_cnn_narrow, fast_cnn_wide, resnet18, resnet34, resnet50, mobilenet_v3_small or mobilenet_v3_large",
+        "fast_cnn_narrow, fast_cnn_wide, resnet18, resnet34, resnet50, mobilenet_v3_small or "
+        "mobilenet_v3_large",
     )
     prune.add_argument(
         "--exits",
@@ -95,7 +99,8 @@ def add_to(commands: Any) -> None:
         nargs="+",
         default=[1],
         metavar="STAGE",
-        help="eeprune: stages of the network after which it has an early exit, counted from 0 (default: 1)",
+        help="eeprune: stages of the network after which it has an early exit, counted from 0 "
+        "(default: 1)",
     )
     prune.add_argument(
         "--batch-size",
@@ -193,7 +198,8 @@ def run(arguments: Namespace) -> int:
         if error.errno == errno.ENOSPC:
             return tell(
                 FAILED,
-                f"no space left for {arguments.out} or the cache {storage.cache_folder()}; free some, and the "
+                f"no space left for {arguments.out} or the cache {storage.cache_folder()}; free "
+                "some, and the "
                 "same command goes on from here",
             )
         return tell(FAILED, f"{error.filename}: {error.strerror}" if error.filename else str(error))

@@ -11,7 +11,8 @@ def add_to(commands: Any) -> None:
     report = commands.add_parser(
         "report",
         help="run a notebook as a report and judge it",
-        description="Run a notebook in a fresh kernel and write notebook.ipynb, report.html (readable offline), "
+        description="Run a notebook in a fresh kernel and write notebook.ipynb, report.html "
+        "(readable offline), "
         "result.json and figures/. Exit code 0 if it passed, 1 if it failed, 2 if it was refused.",
     )
     report.add_argument(
@@ -82,9 +83,8 @@ def run(arguments: Namespace) -> int:
         return FAILED
     print(verdict.headline())
     tables = verdict.result["tables"]
-    for name in (
-        ["accuracy"] if "accuracy" in tables else list(tables)[:1]
-    ):  # the result; the page has them all
+    # the result; the page has them all
+    for name in ["accuracy"] if "accuracy" in tables else list(tables)[:1]:
         print(f"\n{name}", reports.text_table(tables[name]), sep="\n")
     print(f"\n{verdict.folder / 'report.html'}")
     return PASSED

@@ -51,13 +51,19 @@ def _turned(shape, num_labels, channels):
     last = shape[-1]
     if last > _MOST_CHANNELS and shape[0] != num_labels == last:
         order = (len(shape) - 1, *range(len(shape) - 1))
-        return f"the samples come last, so pass images.transpose{order}, {tuple(shape[axis] for axis in order)}"
+        return (
+            f"the samples come last, so pass images.transpose{order}, "
+            f"{tuple(shape[axis] for axis in order)}"
+        )
     if len(shape) == 3 or last == channels:
         return None
     n, first, second, _ = shape
     few = last <= _MOST_CHANNELS
     if first <= _MOST_CHANNELS and (not few or (first in (1, 3) and first != second == last)):
-        return f"the channels come first, so pass images.transpose(0, 2, 3, 1), {(n, second, last, first)}"
+        return (
+            "the channels come first, so pass images.transpose(0, 2, 3, 1), "
+            f"{(n, second, last, first)}"
+        )
     if few:
         return None
     return (

@@ -242,9 +242,8 @@ def _decoded(files, size, on_progress, partial):
 def _common_shape(files, pool):
     """(H, W) of all images, from their headers; ValueError names two that differ."""
     shapes = dict(zip(files, pool.map(_shape, files), strict=True))
-    known = [
-        (file, shape) for file, shape in shapes.items() if shape
-    ]  # a broken file is told later, by its own name
+    # a broken file is told later, by its own name
+    known = [(file, shape) for file, shape in shapes.items() if shape]
     other = next((file for file, shape in known if shape != known[0][1]), None)
     if other is not None:
         (h, w), (h2, w2) = known[0][1], shapes[other]
@@ -275,9 +274,8 @@ def _picture(file, size):
             if image.mode.startswith(("I", "F")):
                 return f"{file} has more than 8 bits a pixel (mode {image.mode}), convert it to 8"
             if size:
-                image.draft(
-                    "RGB", (size, size)
-                )  # large JPEGs are decoded at a fraction of their size
+                # large JPEGs are decoded at a fraction of their size
+                image.draft("RGB", (size, size))
             image = image.convert("RGB")
             if size:
                 image = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3)

@@ -42,16 +42,8 @@ _SPLITS = {
     "holdout": "test",
     "heldout": "test",
 }
-_BESIDE = {
-    "extra",
-    "preview",
-    "unlabeled",
-    "unlabelled",
-    "unsup",
-    "sample",
-    "samples",
-    "demo",
-}  # beside a split, one more
+# beside a split, one more
+_BESIDE = {"extra", "preview", "unlabeled", "unlabelled", "unsup", "sample", "samples", "demo"}
 _QUALIFIERS = {
     "set",
     "sets",
@@ -235,9 +227,8 @@ def _splits(folder, branch, tops):
     known = {kind for kind in kinds.values() if kind}
     if not known:
         return None
-    if (
-        len(known) == 1 and None in kinds.values()
-    ):  # a class may well be called train: look at what is in it
+    # a class may well be called train: look at what is in it
+    if len(known) == 1 and None in kinds.values():
         ours = [tops[name] for name, kind in kinds.items() if kind]
         others = [tops[name] for name, kind in kinds.items() if kind is None]
         like_a_set = all(len(top.inner) > 1 and not top.files for top in ours)

@@ -242,13 +242,11 @@ class ImageSet:
         _, height, width, _ = x.shape
         if self.shift:
             s = self.shift
-            windows = (
-                F.pad(x, (0, 0, s, s, s, s)).unfold(1, height, 1).unfold(2, width, 1)
-            )  # (B, 2s+1, 2s+1, C, H, W)
+            # (B, 2s+1, 2s+1, C, H, W)
+            windows = F.pad(x, (0, 0, s, s, s, s)).unfold(1, height, 1).unfold(2, width, 1)
             windows = windows.permute(0, 1, 2, 4, 5, 3)
-            x = windows[
-                torch.arange(len(x), device=x.device), offsets[0], offsets[1]
-            ]  # (B, H, W, C)
+            # (B, H, W, C)
+            x = windows[torch.arange(len(x), device=x.device), offsets[0], offsets[1]]
         if self.mirror:
             x = torch.where(mirrored[:, None, None, None], x.flip(2), x)
         return self._normalised(x)
@@ -288,7 +286,8 @@ def auto_device(device: str | torch.device = "auto") -> torch.device:
     local, found = os.environ.get("LOCAL_RANK"), torch.cuda.device_count()
     if local and int(local) >= found:
         raise ValueError(
-            f"process {local} of this machine has no GPU of its own, as torch finds {found}: start as many, "
+            f"process {local} of this machine has no GPU of its own, as torch finds {found}: "
+            "start as many, "
             'or load with device="cpu"'
         )
     return torch.device(f"cuda:{local}" if local else "cuda")
@@ -420,7 +419,8 @@ def labels_of(name: str | Path) -> tuple[np.ndarray, list | None]:
 def _load_folder(name, split, size, labels, device, on_progress, like, classes):
     if (split != "train" and like is None) or labels != "given":
         raise ValueError(
-            f'a folder of images has the split "train" and the labels "given"; got {split!r} and {labels!r}: '
+            f'a folder of images has the split "train" and the labels "given"; got {split!r} and '
+            f"{labels!r}: "
             "load the folder of the other split like the training set, load(path, like=train)"
         )
     listing = list_folder(name, classes, like and like.class_names)
@@ -441,9 +441,8 @@ def _load_folder(name, split, size, labels, device, on_progress, like, classes):
 
 
 def _own_shift(pixels):
-    return (
-        pixels // 8
-    )  # CIFAR's share: 4 of 32. Mirroring is not for every set: digits and text would be spoilt
+    # CIFAR's share: 4 of 32. Mirroring is not for every set: digits and text would be spoilt
+    return pixels // 8
 
 
 def from_arrays(
@@ -510,13 +509,11 @@ def from_arrays(
     if mean is None or std is None:
         mean, std = pixel_statistics(images)
     device = auto_device(device)
-    pixels = torch.from_numpy(np.array(images, order="C")).permute(
-        0, 3, 1, 2
-    )  # a copy: the set stays as it is now
+    # a copy: the set stays as it is now
+    pixels = torch.from_numpy(np.array(images, order="C")).permute(0, 3, 1, 2)
     if size is not None and (size, size) != pixels.shape[2:]:
-        pixels = torch.cat(
-            [_resized(block, size) for block in pixels.split(1024)]
-        )  # not all as floats at once
+        # not all as floats at once
+        pixels = torch.cat([_resized(block, size) for block in pixels.split(1024)])
         pixels = pixels.contiguous(memory_format=torch.channels_last)
     n = len(labels)
     return ImageSet(

@@ -40,6 +40,7 @@ def toy_images(
     kinds[order[:num_hard]] = "hard"
     kinds[order[num_hard : num_hard + num_wrong]] = "mislabelled"
     row, column = np.mgrid[:size, :size]
+    # (n, 3, size, size)
     distance = np.stack(
         [
             column - place[:, None, None],
@@ -47,7 +48,7 @@ def toy_images(
             (row - column + size // 2 - place[:, None, None]) / np.sqrt(2),
         ],
         axis=1,
-    )  # (n, 3, size, size)
+    )
     bars = np.exp(-(distance**2) / 1.5)
     other = (truth + rng.integers(1, 3, n)) % 3
     faint = kinds == "hard"

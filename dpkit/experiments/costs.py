@@ -44,9 +44,8 @@ def measured(device: torch.device | None = None):
 
 def _forget_peak():
     try:
-        with open(
-            "/proc/self/clear_refs", "w"
-        ) as file:  # Linux: the peak starts anew at what is held now
+        # Linux: the peak starts anew at what is held now
+        with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
     except OSError:
         pass  # elsewhere the peak is that of the process so far

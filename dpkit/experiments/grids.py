@@ -164,11 +164,8 @@ def _read(path):
         raise InvalidGrid(
             [f"could not read the grid {path} ({error.strerror or error}): name a YAML file"]
         ) from None
-    except (
-        yaml.YAMLError,
-        ValueError,
-        RecursionError,
-    ) as error:  # ValueError: not UTF-8, or a date like 2026-13-01
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # ValueError: not UTF-8, or a date like 2026-13-01
         raise InvalidGrid([f"{path} is not YAML: {' '.join(str(error).split())}"]) from None
 
 

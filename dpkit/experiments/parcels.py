@@ -39,9 +39,8 @@ def unpacked(parcel: bytes):
     """The trial; while the block runs, the names in it are known in this process."""
     import cloudpickle
 
-    trial, methods, models = cloudpickle.loads(
-        parcel
-    )  # made by `pack` in the process that asked, not read from a file
+    # made by `pack` in the process that asked, not read from a file
+    trial, methods, models = cloudpickle.loads(parcel)
     before = [
         (table, name, table.get(name))
         for table, names in ((METHODS, methods), (MODELS, models))

@@ -1,7 +1,7 @@
 """The one way through: the stages of a trial in order, and what each leaves for the next.
 
-A stage is added by a line in STAGES and a function of its own. `prune` runs the first three of them,
-a trial all four, a sweep one at a time.
+A stage is added by a line in STAGES and a function of its own. `prune` runs the first three of
+them, a trial all four, a sweep one at a time.
 """
 
 from collections.abc import Callable

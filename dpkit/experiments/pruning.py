@@ -392,9 +392,8 @@ def _recorded_elsewhere(folder, known, data, method):
     if known.numbers is not None and np.array_equal(
         dynamics.labels[trained], known.numbers[labels][trained]
     ):
-        dynamics = replace(
-            dynamics, labels=labels
-        )  # recorded with the file's own numbers, gaps and all
+        # recorded with the file's own numbers, gaps and all
+        dynamics = replace(dynamics, labels=labels)
     differ = np.flatnonzero((dynamics.labels != labels) & trained)
     if len(differ):
         row = differ[0]

@@ -94,21 +94,18 @@ def publish(
         (part / "scores").mkdir()
         for k, outcome in enumerate(outcomes):
             masks.append(np.packbits(outcome.selection.mask()))
-            row = {
-                name: value for name, value in outcome.row.items() if name != "from_cache"
-            }  # of no interest elsewhere
+            # of no interest elsewhere
+            row = {name: value for name, value in outcome.row.items() if name != "from_cache"}
             rows.append(row | {"kept": k, "scores": _write_scores(part, outcome, known)})
         np.save(part / "kept.npy", np.stack(masks), allow_pickle=False)
         with open(part / "rows.csv", "w", newline="", encoding="utf-8") as file:
-            columns = list(
-                dict.fromkeys(name for row in rows for name in row)
-            )  # an older result lacks some
+            # an older result lacks some
+            columns = list(dict.fromkeys(name for row in rows for name in row))
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-        tables = json.loads(
-            json.dumps(tables or {}, default=storage.plain)
-        )  # numpy's numbers become Python's
+        # numpy's numbers become Python's
+        tables = json.loads(json.dumps(tables or {}, default=storage.plain))
         _write_page(part, rows, title, command, notes, tables)
         files = sorted(path for path in part.rglob("*") if path.is_file())
         storage.write_json(
@@ -391,9 +388,10 @@ def _differences(lines) -> list[str]:
 
 
 def _difference(line) -> dict:
+    # an error of NaN, unequal to itself: there is no interval
     gap = f"{line.difference:+.1f}" + (
         f" [{line.low:+.1f}, {line.high:+.1f}]" if line.error == line.error else ""
-    )  # not NaN
+    )
     trained = {"trained": line.trained} if hasattr(line, "trained") else {}
     return trained | {
         "pruned": f"{100 * line.prune_ratio:g} %",
@@ -436,9 +434,8 @@ def _draw(rows, title, path):
         plots.accuracy_against_ratio(
             [row for row in labelled(some) if row["prune_ratio"]], ax=ax, whole=whole or None
         )
-        ax.set_title(
-            textwrap.fill(name if len(parts) > 1 else title, 80)
-        )  # a longer line would be cut off
+        # a longer line would be cut off
+        ax.set_title(textwrap.fill(name if len(parts) > 1 else title, 80))
     for ax in axes[len(parts) :]:
         ax.remove()
     if len(parts) > 1:

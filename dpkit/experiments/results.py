@@ -162,9 +162,8 @@ def _all_labelled(rows) -> list[dict]:
     for row in rows:
         count, kind = row.get("record_epochs"), (row.get("dataset"), row.get("model"), label(row))
         watched = row["method"] not in METHODS or METHODS[row["method"]].reads
-        count = (
-            int(count) if count and count == count and watched else 0
-        )  # NaN: the row does not tell
+        # NaN: the row does not tell
+        count = int(count) if count and count == count and watched else 0
         most[kind] = max(count, most.get(kind, 0))
         found.append((row, count, kind))
     return [

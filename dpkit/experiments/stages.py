@@ -124,10 +124,8 @@ def record(
         net = builders.make_net(model, images, seed=derived_seed(seed, 0), exits=exits)
         loss = exit_loss(exit_weights or None) if exits else cross_entropy
         reports = []
-        looks = {
-            snapshot_epoch: partial / "snapshot",
-            epochs: partial / "final",
-        }  # one, if both are the same epoch
+        # one, if both are the same epoch
+        looks = {snapshot_epoch: partial / "snapshot", epochs: partial / "final"}
         with measured(images.device) as cost:
             tdds = len(images) * images.num_classes <= MOST_PROBS
             for report in islice(
@@ -144,9 +142,8 @@ def record(
             ):
                 reports.append(report)
                 look = looks.get(report.epoch + 1)
-                if (
-                    look and not look.exists()
-                ):  # kept at once: a training that goes on from a checkpoint is past this network
+                # kept at once: a training that goes on from a checkpoint is past this network
+                if look and not look.exists():
                     begun = time.perf_counter()
                     take_snapshot(net, images, precision=recipe.precision).save(look)
                     storage.write_json(look.with_suffix(".json"), time.perf_counter() - begun)
@@ -351,9 +348,8 @@ def retrain(
 
     def train_and_test():
         kept = images.subset(selection)
-        net = builders.make_net(
-            model, kept, seed=derived_seed(seed, 2)
-        )  # nothing of it may come from what was pruned
+        # nothing of it may come from what was pruned
+        net = builders.make_net(model, kept, seed=derived_seed(seed, 2))
         seconds, tested = (
             0.0,
             _Tested(partial / "tested.json", net, test, recipe.precision, best_every),
@@ -367,9 +363,8 @@ def retrain(
                 if on_epoch:
                     on_epoch("retrain", report)
         found = evaluate(net, test, precision=recipe.precision)
-        if not math.isfinite(
-            found.loss
-        ):  # the last step broke what the loss before it did not show
+        # the last step broke what the loss before it did not show
+        if not math.isfinite(found.loss):
             raise FloatingPointError(
                 f"the test loss is {found.loss} after the last step: the training diverged; use a "
                 f"smaller lr than {recipe.lr}"

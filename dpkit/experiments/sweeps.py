@@ -29,13 +29,8 @@ from dpkit.nets.builders import model_name
 from dpkit.records import keep_count
 from dpkit.storage.identity import identity
 
-TRANSIENT_ERRORS = (
-    "KilledWorker",
-    "MemoryError",
-    "OutOfMemoryError",
-    "OSError",
-    "CancelledError",
-)  # worth another try by themselves
+# worth another try by themselves
+TRANSIENT_ERRORS = ("KilledWorker", "MemoryError", "OutOfMemoryError", "OSError", "CancelledError")
 
 
 def sweep(
@@ -107,9 +102,8 @@ def sweep(
     if todo:
         with clusters.connected(client, workers=workers, threads=threads, device=device) as own:
             suspects = _run(own, todo, out, cache, device, progress, on_progress, until)
-            for cell in (
-                suspects
-            ):  # one by one: who shared a worker with a trial that kills it is not to blame
+            # one by one: who shared a worker with a trial that kills it is not to blame
+            for cell in suspects:
                 _run(own, [cell], out, cache, device, progress, on_progress, until, alone=True)
     on_progress(progress, last=True)
     return results.results_table(out)
@@ -373,9 +367,8 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
         if cell.record:
             if cell.record not in records:
                 records[cell.record] = submit("record", cell, None, cell.record)
-            before = submit(
-                "score", cell, records[cell.record], cell.name
-            )  # a quick one: read, if another trial did it
+            # a quick one: read, if another trial did it
+            before = submit("score", cell, records[cell.record], cell.name)
         before = submit("select", cell, before, cell.name)
         rows[submit("retrain", cell, before, cell.name)] = cell
     waiting = as_completed([*records.values(), *rows], raise_errors=False)
@@ -400,9 +393,8 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
             progress.seconds_left = clock.left(workers)
             on_progress(progress)
     finally:
-        client.cancel(
-            [future for future in rows if not future.done()], force=True
-        )  # and with them what they waited for
+        # and with them what they waited for
+        client.cancel([future for future in rows if not future.done()], force=True)
     progress.running = 0
     return suspects
 

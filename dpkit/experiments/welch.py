@@ -48,9 +48,8 @@ def welch(here, there, *, confidence: float = 0.95) -> dict:
     if min(len(here), len(there)) < 2 or not (np.ptp(here) or np.ptp(there)):
         return found
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", RuntimeWarning
-        )  # that one side has no spread: the other's counts
+        # that one side has no spread: the other's counts
+        warnings.simplefilter("ignore", RuntimeWarning)
         test = ttest_ind(here, there, equal_var=False)
     error = float(np.sqrt(here.var(ddof=1) / len(here) + there.var(ddof=1) / len(there)))
     low, high = test.confidence_interval(confidence)

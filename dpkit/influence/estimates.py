@@ -74,7 +74,10 @@ class Plan:
 
     def __str__(self) -> str:
         needs = ", ".join(f"{name} {_size(count)}" for name, count in self.needed.items())
-        return f"{self.method}: {self.parameters:,} parameters in {_size(self.memory)} of memory (needed: {needs})"
+        return (
+            f"{self.method}: {self.parameters:,} parameters in {_size(self.memory)} of memory "
+            f"(needed: {needs})"
+        )
 
 
 def plan_influence(snapshot: Snapshot, *, memory: float = 8e9, rows: int | None = None) -> Plan:
@@ -325,7 +328,8 @@ def _lissa(snapshot, damping, rows, centre, depth, batch_size, scale, rng):
         )
     if max(far, default=0) > 0.1:
         warnings.warn(
-            f"lissa left a residual of {max(far):.0%} of g after {depth} steps; it needs some {scale / damping:,.0f} "
+            f"lissa left a residual of {max(far):.0%} of g after {depth} steps; it needs some "
+            f"{scale / damping:,.0f} "
             '(scale / damping) and more, or method="exact" or "cg"',
             stacklevel=3,
         )
@@ -374,7 +378,8 @@ def _refuse_memory(plan, method):
         name for name, count in plan.needed.items() if count <= plan.memory and name != method
     ]
     words = {
-        "OuterVectors": "outer_influence(snapshot, damping=...), which never writes the vectors out",
+        "OuterVectors": "outer_influence(snapshot, damping=...), which never writes the vectors "
+        "out",
         "cg": 'method="cg", slow for many rows',
     }
     ways = " or ".join(words.get(name, f'method="{name}"') for name in fitting)

@@ -84,9 +84,8 @@ def make_net(
     """
     build = find_builder(model)
     check_pixels(model, *images.images.shape[2:])
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # weights are drawn on the CPU: the same on every device
+    # weights are drawn on the CPU: the same on every device
+    with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         net = build(images.in_channels, images.num_classes)
         if hasattr(net, "see_images"):

@@ -2,9 +2,10 @@
 need hard images.
 
 Frozen 2x2 filters that whiten the image's patches, then three stages of two 3x3 convolutions with
-batch norm and GELU. The
-family: Page, How to train your ResNet (2018); tysam, hlb-CIFAR10 (2023); Jordan, 94% on CIFAR-10 in
-        3.29 Seconds on a Single GPU (2024, arXiv 2404.00498).
+batch norm and GELU.
+
+The family: Page, How to train your ResNet (2018); tysam, hlb-CIFAR10 (2023); Jordan, 94% on
+CIFAR-10 in 3.29 Seconds on a Single GPU (2024, arXiv 2404.00498).
 """
 
 from collections.abc import Sequence
@@ -36,9 +37,8 @@ class FastCNN(StagedNet):
     """
 
     def __init__(self, in_channels: int, num_classes: int, widths: Sequence[int]) -> None:
-        filters = (
-            8 * in_channels
-        )  # both signs of the 4 C directions of a 2x2 patch, as GELU passes only one
+        # both signs of the 4 C directions of a 2x2 patch, as GELU passes only one
+        filters = 8 * in_channels
         if filters > widths[0]:
             raise ValueError(
                 f"whitening sees at most {widths[0] // 8} channels here (8 filters a channel, "
@@ -90,9 +90,8 @@ def whitening_filters(x: torch.Tensor) -> torch.Tensor:
             "whitening needs images that differ somewhere; all of these are of one colour: is the "
             "set read as it was meant?"
         )
-    filters = (vectors / (values.clamp_min(0) + _FLOOR).sqrt()).T.flip(
-        0
-    )  # eigh has the smallest first
+    # eigh has the smallest first
+    filters = (vectors / (values.clamp_min(0) + _FLOOR).sqrt()).T.flip(0)
     largest = filters.gather(1, filters.abs().argmax(1, keepdim=True))
     filters = (filters * largest.sign()).float().view(-1, channels, 2, 2)
     return torch.cat([filters, -filters])
@@ -125,16 +124,14 @@ class _Ninth(nn.Module):
 def _conv(inside, outside):
     conv = nn.Conv2d(inside, outside, 3, padding=1, bias=False)
     if outside >= inside:
-        nn.init.dirac_(
-            conv.weight.data[:inside]
-        )  # each input passes through at first: less to learn before it learns
+        # each input passes through at first: less to learn before it learns
+        nn.init.dirac_(conv.weight.data[:inside])
     return conv
 
 
 def _norm(width):
-    norm = nn.BatchNorm2d(
-        width, momentum=0.4
-    )  # short trainings: running statistics must follow within a few steps
+    # short trainings: running statistics must follow within a few steps
+    norm = nn.BatchNorm2d(width, momentum=0.4)
     norm.weight.requires_grad_(False)  # the next convolution has the scale already
     return norm
 
@@ -161,7 +158,5 @@ def fast_cnn_narrow(in_channels: int, num_classes: int) -> FastCNN:
 _build: Any
 for _build in (fast_cnn, fast_cnn_wide, fast_cnn_narrow):
     _build.smallest = 8  # pixels of an image's shorter side
-    _build.recipe = {
-        "lr": 0.2,
-        "norm_bias_lr": 64.0,
-    }  # settings of a Recipe that suit it better than the usual ones
+    # settings of a Recipe that suit it better than the usual ones
+    _build.recipe = {"lr": 0.2, "norm_bias_lr": 64.0}

@@ -61,9 +61,8 @@ def logits_in_float32(head: nn.Module, h: torch.Tensor) -> torch.Tensor:
 @contextmanager
 def eval_mode(net: nn.Module) -> Iterator[None]:
     """Every module of the net in eval mode inside, and as it was afterwards."""
-    modes = {
-        module: module.training for module in net.modules()
-    }  # a frozen part may be in eval mode by itself
+    # a frozen part may be in eval mode by itself
+    modes = {module: module.training for module in net.modules()}
     net.eval()
     try:
         yield

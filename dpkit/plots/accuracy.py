@@ -70,9 +70,8 @@ def accuracy_against_ratio(
         )
     ax.set_xticks(range(len(ratios)), [f"{100 * ratio:g} %" for ratio in ratios])
     ax.set(xlabel="pruned", ylabel="test accuracy (%)")
-    beside = (
-        {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(series) > MANY else {}
-    )  # or it would cover the points
+    # or it would cover the points
+    beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(series) > MANY else {}
     ax.legend(frameon=False, title=_meaning(marked), **beside)
     return ax
 
@@ -222,9 +221,8 @@ def lead_against_accuracy(lines: Any, whole: Mapping, *, ax: Axes) -> Axes:
         ["method", "prune_ratio"]
     ):
         place = ratios.index(ratio) * len(methods) + methods.index(method)
-        at = [
-            whole[model] + 0.02 * place for model in some.model
-        ]  # side by side, not one over another
+        # side by side, not one over another
+        at = [whole[model] + 0.02 * place for model in some.model]
         bars = [some.difference - some.low, some.high - some.difference]
         ax.errorbar(
             at,
@@ -282,9 +280,8 @@ def accuracy_against_cost(rows: Sequence[Mapping], *, ax: Axes, unit: str = "sam
     ax.set(
         xscale="log", xlim=(costs.min() / 1.4, costs.max() * 1.4), ylim=(low - room, high + room)
     )
-    names = list(
-        dict.fromkeys(method for method, _ in points)
-    )  # the whole set first, if it is there
+    # the whole set first, if it is there
+    names = list(dict.fromkeys(method for method, _ in points))
     usual = {
         name: np.log(
             [cost for (method, _), (cost, _, _) in points.items() if method == name]
@@ -348,9 +345,8 @@ def _write_beside(labels, *, ax, size=7):
         transform.transform([(x, y), (x, y + bar)]) * to_print
         for _, (x, y, bar), transform, _ in labels
     ]
-    taken = [
-        (*middle, 4, max(4, top[1] - middle[1])) for middle, top in ends
-    ]  # middle, half width, half height
+    # middle, half width, half height
+    taken = [(*middle, 4, max(4, top[1] - middle[1])) for middle, top in ends]
     spots = sorted(
         ((right, up) for right in range(-60, 61, 3) for up in range(-60, 61, 3)),
         key=lambda spot: np.hypot(*spot),

@@ -25,9 +25,8 @@ def beta_densities(parameters: dict, *, ax: Axes) -> Axes:
         ax.plot(
             p, density.pdf(p, a, b), color=colour, label=f"r = {ratio:g}  (α {a:.1f}, β {b:.1f})"
         )
-    inner = [
-        density.pdf(p[20:-20], a, b).max() for a, b in parameters.values()
-    ]  # a density may be infinite at an end
+    # a density may be infinite at an end
+    inner = [density.pdf(p[20:-20], a, b).max() for a, b in parameters.values()]
     ax.set(
         xlabel="mean of target_prob  (hard → easy)",
         ylabel="density",

@@ -110,7 +110,8 @@ def trajectories(
         ylim=(-0.03, 1.12 if window else 1.03),
         xlim=(0.5, dynamics.num_epochs + 0.5),
     )
+    # below the axes: off the curves
     ax.legend(
         frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=min(len(rows), 3)
-    )  # off the curves
+    )
     return ax

@@ -28,9 +28,8 @@ def image_grid(
     columns = max(min(columns, count), 1)
     lines = -(-count // columns)
     gap, below = max(1, width // 12), (round(height * 0.42) if names is not None else 0)
-    fontsize = (
-        6 if columns <= 10 else 5
-    )  # the axes may still be resized: their size now says nothing
+    # the axes may still be resized: their size now says nothing
+    fontsize = 6 if columns <= 10 else 5
     sheet = np.full(
         (lines * (height + gap + below), columns * (width + gap), channels), 255, np.uint8
     )

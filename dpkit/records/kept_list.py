@@ -195,9 +195,8 @@ def _tails(wanted):
     yield wanted
     if all(re.match(r"/|[A-Za-z]:/", path) for path in wanted):
         parts = [path.split("/") for path in wanted]
-        for cut in range(
-            1, min(map(len, parts)) - 1
-        ):  # a folder and a name stay: names alone may be another class's
+        # a folder and a name stay: names alone may be another class's
+        for cut in range(1, min(map(len, parts)) - 1):
             if len({tuple(part[:cut]) for part in parts}) > 1:
                 return
             yield ["/".join(part[cut:]) for part in parts]

@@ -10,9 +10,8 @@ from dpkit.records._checks import NO_LABEL, whole_labels
 from dpkit.records._saved import Saved
 from dpkit.storage.blocks import give_back, mean_over_epochs, row_blocks
 
-MOST_PROBS = (
-    2**28
-)  # n * classes up to which the stages hold an epoch's probabilities for TDDS: 1 GiB
+# n * classes up to which the stages hold an epoch's probabilities for TDDS: 1 GiB
+MOST_PROBS = 2**28
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,9 +201,8 @@ class TrainingDynamics(Saved):
             for name in ("target_prob", "margin", "correct")
         }
         if all(getattr(report, "divergence", None) is not None for report in reports):
-            moved = [
-                report.divergence for report in reports[1:]
-            ]  # before the first epoch there was nothing to move from
+            # before the first epoch there was nothing to move from
+            moved = [report.divergence for report in reports[1:]]
             columns["divergence"] = (
                 np.stack(moved).T
                 if moved

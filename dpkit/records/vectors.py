@@ -154,7 +154,8 @@ def check_convention(of: str) -> None:
     """ValueError if `of` is neither "mean" nor "sum"."""
     if of not in CONVENTIONS:
         raise ValueError(
-            f'of must be "mean" (of the losses that are kept: Yang et al., and every retraining) or "sum" (Koh & '
+            'of must be "mean" (of the losses that are kept: Yang et al., and every retraining) '
+            'or "sum" (Koh & '
             f"Liang); got {of!r}"
         )
 
@@ -172,8 +173,10 @@ def shift_factor(vectors: np.ndarray | OuterVectors, of: str) -> Callable[[int],
     total, typical = np.linalg.norm(sum_of(vectors, np.arange(n))), np.linalg.norm(norms(vectors))
     if total > 0.01 * typical:
         raise ValueError(
-            f'vectors of="mean" add up to zero over all samples; the sum of these has length {total:.3g}, where '
-            f'{typical:.3g} would be chance: take influence_vectors(..., of="mean"), or pass of="sum" if they '
+            'vectors of="mean" add up to zero over all samples; the sum of these has length '
+            f"{total:.3g}, where "
+            f'{typical:.3g} would be chance: take influence_vectors(..., of="mean"), or pass '
+            'of="sum" if they '
             "are of that convention"
         )
     return lambda m: n / (n - m)

@@ -69,9 +69,8 @@ class Watch:
         """End the kernel and all processes it started; nbclient notices within a second."""
         if self.kernel is not None:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(
-                    self.kernel.pid, signal.SIGKILL
-                )  # jupyter starts a kernel in a group of its own
+                # jupyter starts a kernel in a group of its own
+                os.killpg(self.kernel.pid, signal.SIGKILL)
 
     def end(self) -> None:
         """Kill what is left after the run, and wait until it is gone."""
@@ -135,24 +134,20 @@ def execute(
     watch.progress(f"{notebook.name}: starting a kernel")
     import papermill
 
-    logging.getLogger("papermill").setLevel(
-        logging.CRITICAL
-    )  # its errors come back as sentences of ours
+    # its errors come back as sentences of ours
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
     private = target.parent / ".kernel"
     private.mkdir()
-    environment = {
-        name: value for name, value in os.environ.items() if name != "MPLBACKEND"
-    }  # figures go inline
+    # figures go inline
+    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     environment[ENVIRONMENT] = json.dumps(
         {"folder": str(target.parent), "parameters": list(every), "command": command}
     )
-    environment.setdefault(
-        "OMP_WAIT_POLICY", "PASSIVE"
-    )  # threads that spin while they wait make a busy machine crawl
+    # threads that spin while they wait make a busy machine crawl
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     environment["IPYTHONDIR"] = str(private)  # no history, no start-up files of the user
-    source, copy = (
-        str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, target)
-    )  # it formats paths
+    # it formats paths
+    source, copy = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, target))
     clock = threading.Timer(watch.limit, watch.expire)
     clock.daemon = True
     clock.start()

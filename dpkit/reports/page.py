@@ -199,9 +199,8 @@ def _output(output) -> str:
 
     if output["output_type"] == "stream":
         lines = output["text"].split("\n")
-        text = "\n".join(
-            line[line[:-1].rfind("\r") + 1 :] for line in lines
-        )  # a progress bar leaves its last state
+        # a progress bar leaves its last state
+        text = "\n".join(line[line[:-1].rfind("\r") + 1 :] for line in lines)
         return f'<pre class="output {escape(output["name"])}">{ansi2html(text)}</pre>'
     if output["output_type"] == "error":
         return f'<pre class="output error">{ansi2html(chr(10).join(output["traceback"]))}</pre>'
@@ -212,16 +211,21 @@ def _output(output) -> str:
         return f'<div class="output rich">{_offline(data["text/html"])}</div>'
     for kind in IMAGES:
         if kind in data:
-            raw = (
-                data[kind].encode() if kind == "image/svg+xml" else None
-            )  # as <img>, an SVG cannot run or load
+            # as <img>, an SVG cannot run or load
+            raw = data[kind].encode() if kind == "image/svg+xml" else None
             encoded = base64.b64encode(raw).decode() if raw else "".join(data[kind].split())
             of = output.get("metadata", {}).get(kind, {})
             width = f' width="{int(of["width"])}"' if str(of.get("width", "")).isdigit() else ""
             alt = escape(str(of.get("alt", "figure")))
-            return f'<div class="output figure"><img src="data:{kind};base64,{encoded}" alt="{alt}"{width}></div>'
+            return (
+                f'<div class="output figure"><img src="data:{kind};base64,{encoded}" '
+                f'alt="{alt}"{width}></div>'
+            )
     if "text/markdown" in data:
-        return f'<div class="output prose">{_offline(_markdown(data["text/markdown"], None, None, []))}</div>'
+        return (
+            '<div class="output '
+            f'prose">{_offline(_markdown(data["text/markdown"], None, None, []))}</div>'
+        )
     if "text/latex" in data:
         return (
             f'<div class="output">{_math(data["text/latex"].strip().strip("$"), block=True)}</div>'
@@ -270,17 +274,15 @@ def _markdown(source, folder, attachments, headings, *, plain=False) -> str:
                 else re.sub(r'(<img\b[^>]*?\bsrc=")([^"]+)"', self._embedded, html)
             )
 
-        def block_html(
-            self, html
-        ):  # nbconvert's would close a <details> that goes on after a blank line
+        # nbconvert's would close a <details> that goes on after a blank line
+        def block_html(self, html):
             return f"<p>{escape(html)}</p>\n" if plain else self.inline_html(html) + "\n"
 
         def _embedded(self, match):
             return f'{match[1]}{_picture(match[2], folder, attachments) or match[2]}"'
 
-        def image(
-            self, text, url, title=None
-        ):  # nbconvert's own would read any file below the working directory
+        # nbconvert's own would read any file below the working directory
+        def image(self, text, url, title=None):
             far = re.match(r"(https?:)?//", url, re.IGNORECASE)
             found = None if plain else url if far else _picture(url, folder, attachments)
             alt = re.sub(r"<[^>]*>", "", text)
@@ -316,20 +318,16 @@ def _picture(src, folder, attachments) -> str | None:
         if src.startswith("attachment:"):
             attached = attachments[src[11:]] if src[11:] in attachments else attachments[name[11:]]
             kind = next(kind for kind in PICTURES.values() if kind in attached)
-            return f"data:{kind};base64,{base64.b64encode(base64.b64decode(''.join(attached[kind]))).decode()}"
+            clean = base64.b64encode(base64.b64decode("".join(attached[kind])))
+            return f"data:{kind};base64,{clean.decode()}"
         own = Path(folder).resolve()
-        path = (
-            own / name
-        ).resolve()  # what a link leads to: paths and links out of the folder are nobody's picture
+        # what a link leads to: paths and links out of the folder are nobody's picture
+        path = (own / name).resolve()
         if path.is_relative_to(own) and path.is_file():
-            return f"data:{PICTURES[path.suffix.lower()]};base64,{base64.b64encode(path.read_bytes()).decode()}"
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        LookupError,
-        StopIteration,
-    ):  # no such picture, or one in an odd form
+            picture = base64.b64encode(path.read_bytes())
+            return f"data:{PICTURES[path.suffix.lower()]};base64,{picture.decode()}"
+    except (OSError, ValueError, TypeError, LookupError, StopIteration):
+        # no such picture, or one in an odd form
         pass
     return None
 
@@ -422,4 +420,4 @@ mtd[columnalign="right"] + mtd[columnalign="left"] { padding-left: 0; }
 .ansi-blue-fg, .ansi-cyan-fg { color: var(--link); } .ansi-bold { font-weight: 700; }
 @media print { pre.output { max-height: none; white-space: pre-wrap; }
   nav { display: none; } body { font-size: 11pt; } }
-"""
+"""  # noqa: E501

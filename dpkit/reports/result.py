@@ -133,9 +133,8 @@ class Report:
             from IPython.display import Image, display
 
             data = path.read_bytes()
-            width = int.from_bytes(
-                data[16:20], "big"
-            )  # from the PNG header; shown at 100 dots per inch, sharp
+            # from the PNG header; shown at 100 dots per inch, sharp
+            width = int.from_bytes(data[16:20], "big")
             display(Image(data=data, width=width * 2 // 3, alt=name.replace("_", " ")))
 
     def table(self, name: str, rows: Any) -> None:

@@ -61,9 +61,8 @@ def take_top_of(chunks: Iterable[np.ndarray], keep: int, rng: np.random.Generato
         if held > room:
             rows, values = np.concatenate(rows), np.concatenate(values)
             edge = np.partition(values, held - keep)[held - keep]
-            stay = (
-                values >= edge
-            )  # all that are tied at the edge too: take_top draws among all of them
+            # all that are tied at the edge too: take_top draws among all of them
+            stay = values >= edge
             rows, values, held = [rows[stay]], [values[stay]], np.count_nonzero(stay)
             room = 2 * held  # so that in all no more than O(n) rows are sorted through
     return np.concatenate(rows)[take_top(np.concatenate(values), keep, rng)]

@@ -7,8 +7,7 @@ from dpkit.records import Scores, keep_count, require_kind
 from dpkit.selectors._choose import by_class, check_labels, take_top
 
 # prune ratio -> CCS's cutoff. The released README's commands give CIFAR-10 at .9 and ImageNet at .8
-# and .9; the others are
-# quoted from memory of the paper's appendix and could not be checked.
+# and .9; the others are quoted from memory of the paper's appendix and could not be checked.
 _PUBLISHED = {
     "cifar10": {0.3: 0.0, 0.5: 0.0, 0.7: 0.1, 0.8: 0.1, 0.9: 0.3},
     "cifar100": {0.3: 0.1, 0.5: 0.2, 0.7: 0.2, 0.8: 0.4, 0.9: 0.5},

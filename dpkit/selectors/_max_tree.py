@@ -29,9 +29,8 @@ def changed(values: np.ndarray, best: np.ndarray, row: int, out: bool) -> None:
     while m:
         before = best[m]
         best[m] = _winner(values, best[2 * m], best[2 * m + 1])
-        if (
-            best[m] == before and before != row
-        ):  # nobody above hears of the change: most end here, near the leaf
+        # nobody above hears of the change: most end here, near the leaf
+        if best[m] == before and before != row:
             break
         m //= 2
 

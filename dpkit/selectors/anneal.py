@@ -393,9 +393,8 @@ def _change(left, right, square, carried, a, b):
     """By how much |u|^2 rises when a, which is pruned, and b, which is kept, are swapped."""
     ra, rb, row, la, lb = right[a], right[b], carried[0], left[a, 0], left[b, 0]
     inner, alike, both = right.dtype.type(0), right.dtype.type(0), right.dtype.type(0)
-    for k in range(
-        right.shape[1]
-    ):  # one pass over the two rows: fetching them is what takes the time
+    # one pass over the two rows: fetching them is what takes the time
+    for k in range(right.shape[1]):
         inner += ra[k] * rb[k]
         both += row[k] * (lb * rb[k] - la * ra[k])
     for c in range(1, left.shape[1]):

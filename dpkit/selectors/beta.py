@@ -135,9 +135,8 @@ def keep_beta(
     alpha, beta = beta_parameters(r, mu_d, c_d, convention=convention)
 
     def log_weights(rows):
-        p = np.clip(
-            mean_prob[rows], 1e-6, 1 - 1e-6
-        )  # alpha or beta can fall below 1, where the density ends in infinity
+        # alpha or beta can fall below 1, where the density ends in infinity
+        p = np.clip(mean_prob[rows], 1e-6, 1 - 1e-6)
         with np.errstate(divide="ignore"):
             return (alpha - 1) * np.log(p) + (beta - 1) * np.log1p(-p) + np.log(scores.values[rows])
 

@@ -97,9 +97,8 @@ def _strata(values, strata):
     if not high - low > 0:  # of halves, as the range of two finite numbers may be infinite
         return np.zeros(len(values), np.int64)
     place = (values / 2 - low) / (high - low) * strata
-    return np.minimum(
-        place.astype(np.int64), strata - 1
-    )  # the highest score is in the last stratum
+    # the highest score is in the last stratum
+    return np.minimum(place.astype(np.int64), strata - 1)
 
 
 def _budgets(sizes, keep, rng):

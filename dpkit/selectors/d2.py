@@ -118,9 +118,8 @@ def keep_d2(
     def choose(rows, count):
         if count in (0, len(rows)):
             return rows[:count]
-        rows = rng.permutation(
-            rows
-        )  # from here on ties go by place, which is now a matter of chance
+        # from here on ties go by place, which is now a matter of chance
+        rows = rng.permutation(rows)
         return rows[
             _pick(
                 values[rows],

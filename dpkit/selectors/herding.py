@@ -81,9 +81,8 @@ def _herd(features, count):
     for rows in row_blocks(n, size=4096):
         centred = (features[rows] - mean) / scale
         half[rows], x[rows] = np.einsum("nd,nd->n", centred, centred) / 2, centred
-    slack = (
-        (features.shape[1] + 8) * _ROUNDING * np.sqrt(2 * half)
-    )  # what rounding can do to <S', x'>, by |S'|
+    # what rounding can do to <S', x'>, by |S'|
+    slack = (features.shape[1] + 8) * _ROUNDING * np.sqrt(2 * half)
     total, picked = np.zeros(features.shape[1]), np.empty(count, np.int64)
     for t in range(count):
         distance = half + x @ total.astype(np.float32)

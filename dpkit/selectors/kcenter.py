@@ -70,9 +70,8 @@ def _spread(features, rows, count):
     Distances in float64.
     """
     n = len(rows)
-    near = np.empty(
-        n
-    )  # squared distance to the nearest of the first `seen` picks: an upper bound of that to all
+    # squared distance to the nearest of the first `seen` picks: an upper bound of that to all
+    near = np.empty(n)
     seen = np.ones(n, np.int64)
     picked = np.zeros(count, np.int64)
     for i in range(n):

@@ -43,9 +43,8 @@ def mean_over_epochs(array: np.ndarray) -> np.ndarray:
     """The mean of each row of a record's (n, T) array, summed epoch after epoch. (n,) float64."""
     total = np.zeros(len(array))
     for rows in row_blocks(len(array), array):
-        for t in range(
-            array.shape[1]
-        ):  # not np.mean: it adds in another order where a block has one row
+        # not np.mean: it adds in another order where a block has one row
+        for t in range(array.shape[1]):
             total[rows] += array[rows, t]
     return total / array.shape[1]
 

@@ -139,10 +139,8 @@ def check_nothing_foreign(path: str | Path) -> None:
     listed = {"manifest.json", *listed} if isinstance(listed, dict) else {"manifest.json"}
     for file in sorted(path.rglob("*")):
         name = file.relative_to(path)
-        ours = {
-            name.as_posix(),
-            name.as_posix().removesuffix(".npy"),
-        } & listed  # a record's manifest lists arrays
+        # a record's manifest lists arrays
+        ours = {name.as_posix(), name.as_posix().removesuffix(".npy")} & listed
         if not file.is_dir() and not ours and IGNORED_FILES.isdisjoint(name.parts):
             raise FileExistsError(
                 f"{path} holds {name}, which dpkit did not write there, and it would be lost; move "

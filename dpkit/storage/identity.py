@@ -285,9 +285,8 @@ class _Walk:
         self.say("class", kind.__name__)
         self.see([*kind.__bases__, type(kind)])
         for name, value in sorted(vars(kind).items()):
-            passing = name.startswith("__") and not isinstance(
-                value, (FunctionType, *_WRAPPED)
-            )  # what pickle notes, and such
+            # what pickle notes, and such
+            passing = name.startswith("__") and not isinstance(value, (FunctionType, *_WRAPPED))
             if not passing and name != "_abc_impl":
                 self.say("part", name)
                 self.see(value)

@@ -14,9 +14,8 @@ def kind_of(row: Mapping) -> str:
     device, processor = (
         value if isinstance(value := row.get(name), str) else "" for name in ("device", "processor")
     )
-    return (
-        processor if device in ("", "cpu", "mps") else device
-    )  # as stages.compute_environment says of the machine at hand
+    # as stages.compute_environment says of the machine at hand
+    return processor if device in ("", "cpu", "mps") else device
 
 
 def marks(rows: Iterable[Mapping]) -> dict:

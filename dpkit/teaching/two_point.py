@@ -70,9 +70,8 @@ def descent(x1: ArrayLike, x2: ArrayLike, *, learning_rate: float) -> Iterator[S
     """
     x1, x2 = _points(x1, x2)
     _check_rate(learning_rate)
-    return _descent(
-        x1, x2, learning_rate
-    )  # so that a wrong argument is refused here, not at the first step
+    # so that a wrong argument is refused here, not at the first step
+    return _descent(x1, x2, learning_rate)
 
 
 def window_statistics(error: ArrayLike, window: int) -> Windows:
@@ -86,9 +85,8 @@ def window_statistics(error: ArrayLike, window: int) -> Windows:
     steps = error.shape[-1] if error.ndim else 0
     _check_window(window, steps, f"the steps given are {steps}")
     count = steps - window + 1
-    mean, std = _mean_and_std(
-        [error[..., k : k + count] for k in range(window)]
-    )  # views: the k-th value of every window
+    # views: the k-th value of every window
+    mean, std = _mean_and_std([error[..., k : k + count] for k in range(window)])
     return Windows(std, 1 - mean, std * mean)
 
 
@@ -134,10 +132,8 @@ def crossing_times(
     )
 
     steps = islice(_errors(a, b, c, learning_rate), max_steps + 1)
-    seen, start = (
-        np.empty((4, 0)),
-        0,
-    )  # what the next windows are made of, and the step it starts at
+    # what the next windows are made of, and the step it starts at
+    seen, start = (np.empty((4, 0)), 0)
     times: list[int | None] = [None, None]
     while None in times and (fresh := list(islice(steps, max(_CHUNK, window)))):
         seen = np.hstack([seen, np.array(fresh).T])

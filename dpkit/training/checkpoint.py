@@ -150,9 +150,8 @@ class Checkpoint:
                     **arrays,
                     scalars=json.dumps({k: v for k, v in fields.items() if k not in arrays}),
                 )
-        with storage.whole_file(
-            self.folder / "state.pt"
-        ) as file:  # last: it says how many epochs are whole
+        # last: it says how many epochs are whole
+        with storage.whole_file(self.folder / "state.pt") as file:
             torch.save(
                 {
                     "net": net.state_dict(),

@@ -88,7 +88,8 @@ def take_snapshot(
         )
     if not hasattr(net, "features_and_exits"):
         raise TypeError(
-            "take_snapshot needs a staged network, with features_and_exits(x) -> (features, exits); got "
+            "take_snapshot needs a staged network, with features_and_exits(x) -> (features, "
+            "exits); got "
             f"{type(net).__name__}: list its stages in a dpkit.models.StagedNet"
         )
     check_fits(made_for(net), images.facts, "take_snapshot")

@@ -126,9 +126,8 @@ def train(
     owner, code = {}, {}
     if checkpoint is not None:
         try:
-            code = code_of(
-                net, loss
-            )  # of several processes the first one's: a loss may read its rank
+            # of several processes the first one's: a loss may read its rank
+            code = code_of(net, loss)
         except Unknown as error:
             warn_once(f"{error}: this training goes on from no checkpoint, and keeps none")
             checkpoint = None
@@ -193,9 +192,8 @@ def train(
                     # anew in every epoch: it sums in another order once it has seen a step, and a
                     # restart has seen none
                     step = DistributedDataParallel(_Step(net, loss))
-                    _reseed(
-                        _epoch_seed(seed, epoch, 1 + rank), device
-                    )  # dropout: each share draws its own
+                    # dropout: each share draws its own
+                    _reseed(_epoch_seed(seed, epoch, 1 + rank), device)
                 # near-equal batches: a last batch of one or two samples would upset batch norm
                 batches = torch.tensor_split(torch.arange(n), per_epoch)[:steps]
                 for k, batch in enumerate(batches):
@@ -215,9 +213,8 @@ def train(
                         value, logits = step(x, y)
                     if recorder:
                         recorder.update(0, ids[rows], logits, y)
-                    (
-                        value * (world * len(rows) / len(batch))
-                    ).backward()  # shares may differ by a sample
+                    # shares may differ by a sample
+                    (value * (world * len(rows) / len(batch))).backward()
                     if world > 1:
                         _check_reached(net)
                     optimizer.step()
@@ -316,15 +313,16 @@ def _smoothed(smoothing):
 @cache
 def _compiled(loss, device):
     """One compiled step for all networks of a kind (weights are inputs), once per batch size."""
-    torch._dynamo.config.recompile_limit = max(
-        64, torch._dynamo.config.recompile_limit
-    )  # near-equal batches: two sizes a set
+    # near-equal batches: two sizes a set
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
     return torch.compile(loss, mode="reduce-overhead" if device == "cuda" else None, dynamic=False)
 
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Inside, random draws on the CPU and on `device` come from `seed`; then they go on as before."""
+    """Inside, random draws on the CPU and on `device` come from `seed`; then they go on as
+    before.
+    """
     on_gpu = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_gpu else []):
         _reseed(seed, device)
@@ -426,9 +424,7 @@ def _among_peers(device):
 
 
 def _say_why(number, frame):
-    os.write(
-        2,
-        f"dpkit: ended by SIGTERM, which is how torchrun ends a training when {PROCESS_LOST}\n".encode(),
-    )
+    why = f"ended by SIGTERM, which is how torchrun ends a training when {PROCESS_LOST}"
+    os.write(2, f"dpkit: {why}\n".encode())
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

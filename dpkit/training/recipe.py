@@ -126,9 +126,8 @@ class Recipe:
     def samples_seen(self, n: int) -> int:
         """Images trained on in the whole schedule over n samples, counted in every pass."""
         passes, steps = divmod(self.total_steps(n), self.batches(n))
-        size, larger = divmod(
-            n, self.batches(n)
-        )  # the batches of a pass are near-equal, the larger ones first
+        # the batches of a pass are near-equal, the larger ones first
+        size, larger = divmod(n, self.batches(n))
         return passes * n + steps * size + min(steps, larger)
 
     @property

@@ -97,13 +97,11 @@ class Recorder:
             else whole_labels(_on_host(labels), n, least=NO_LABEL)
         )
         self._told = None if labels is None else told
-        self._given = torch.from_numpy(
-            told.copy()
-        )  # (n,): the label of every sample as far as it was told or seen
+        # (n,): the label of every sample as far as it was told or seen
+        self._given = torch.from_numpy(told.copy())
         self._classes, self._looked_at = None, 0
-        self._questions: deque = (
-            deque()
-        )  # what is not known to be right yet, as a GPU is still at it
+        # what is not known to be right yet, as a GPU is still at it
+        self._questions: deque = deque()
         self._epoch: int | None = None
         self._done: set[int] = set()
         self._fault: str | None = None
@@ -134,9 +132,8 @@ class Recorder:
         except ValueError as error:
             if rank_and_world_size()[1] == 1:
                 raise
-            fault = str(
-                error
-            )  # told to all processes when the epoch closes: if this one stopped here, they would wait
+            # told to all processes when the epoch closes: if this one stopped here, they would wait
+            fault = str(error)
         if epoch != self._epoch:
             self._close()
             if self._divergence is not None and epoch != len(self._done):
@@ -167,9 +164,8 @@ class Recorder:
 
     def _moved(self, index, logits):
         """(B,): how far the probabilities are from the same samples' last ones; replaces them."""
-        now = (
-            logits.detach().float().log_softmax(1).clamp_min(-1e4)
-        )  # a class that is masked out has -inf
+        # a class that is masked out has -inf
+        now = logits.detach().float().log_softmax(1).clamp_min(-1e4)
         if self.log_probs is None:
             self.log_probs = torch.full((self.n, logits.shape[1]), torch.nan, device=logits.device)
         before, self.log_probs[index] = self.log_probs[index], now
@@ -214,9 +210,8 @@ class Recorder:
                 wrong.any(),
                 lambda: self._why(*(value.cpu().numpy() for value in (index, labels, known))),
             )
-            if (
-                self._looked_at < 8
-            ):  # so many rows will do: fewer may look like probabilities by chance
+            # so many rows will do: fewer may look like probabilities by chance
+            if self._looked_at < 8:
                 alike = look_like_probabilities(logits)
                 self._alike = self._alike & alike if self._looked_at else alike
                 self._looked_at += len(logits)
@@ -438,8 +433,10 @@ def as_logits(logits: Any) -> torch.Tensor:
     advice = {
         0: "pass the whole batch's",
         1: "of one output z per sample pass torch.stack([0 * z, z], 1)",
-        3: "a Recorder keeps one answer per sample: pool over the sequence first, e.g. logits.mean(1)",
-        4: "a Recorder keeps one answer per sample, not one per pixel: pool first, e.g. logits.mean((2, 3))",
+        3: "a Recorder keeps one answer per sample: pool over the sequence first, e.g. "
+        "logits.mean(1)",
+        4: "a Recorder keeps one answer per sample, not one per pixel: pool first, e.g. "
+        "logits.mean((2, 3))",
     }
     if logits.ndim != 2:
         raise ValueError(
@@ -496,9 +493,8 @@ def _whole(values, logits, name):
             f"{wanted}, the given ones; got {values.dtype} of shape {tuple(values.shape)}, {what}: "
             "pass the labels that the dataset gives, and of one-hot labels labels.argmax(1)"
         )
-    no_ids = (
-        values.dtype == torch.uint8 and name == "index"
-    )  # a mask, or ids that were cut off at 255
+    # a mask, or ids that were cut off at 255
+    no_ids = values.dtype == torch.uint8 and name == "index"
     if (
         values.dtype == torch.bool
         or no_ids
@@ -550,10 +546,11 @@ def rank_and_world_size() -> tuple[int, int]:
 def gather_objects(value: Any, device: torch.device) -> list:
     """Every process's `value` (plain Python), by rank."""
     found = [None] * rank_and_world_size()[1]
+    # nccl: by way of the current GPU
     with (
         explain_lost_process(),
         torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
-    ):  # nccl: by way of the current GPU
+    ):
         torch.distributed.all_gather_object(found, value)
     return found
 

@@ -175,9 +175,8 @@ def _limited(seconds):
         raise _Late
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(
-        signal.ITIMER_REAL, seconds, 0.1
-    )  # again and again: a bare `except:` may swallow the first
+    # again and again: a bare `except:` may swallow the first
+    signal.setitimer(signal.ITIMER_REAL, seconds, 0.1)
     try:
         yield
     finally:
@@ -272,9 +271,8 @@ def _plain(given, expected):
                 f"b{', ...' * (len(expected) > 2)}`; yours is {_kind(given)}."
             )
         return tuple(map(_plain, given, expected))
-    if isinstance(expected, (str, bool)) or (
-        given is None and np.ndim(expected) == 0
-    ):  # None: one of several values
+    # None: one of several values
+    if isinstance(expected, (str, bool)) or (given is None and np.ndim(expected) == 0):
         return given
     expected = 0 if expected is None else expected
     wants_array = np.ndim(expected) > 0
@@ -284,9 +282,8 @@ def _plain(given, expected):
             "`np.array(...)`, so that one can go on calculating with it."
         )
     try:
-        array = np.asarray(
-            given.detach().cpu() if hasattr(given, "detach") else given
-        )  # a tensor with a gradient
+        # a tensor with a gradient
+        array = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
     except Exception:
         array = np.asarray(None)
     if array.dtype.kind not in "biufc":
@@ -333,7 +330,10 @@ def _misshapen(mine, theirs, what="The result") -> str | None:
         return next(filter(None, said), None)
     if isinstance(theirs, (str, bool)) or np.shape(mine) == np.shape(theirs):
         return None
-    return f"{what} has shape {np.shape(mine)}; expected was {np.shape(theirs) or 'a single number, ()'}."
+    return (
+        f"{what} has shape {np.shape(mine)}; expected was "
+        f"{np.shape(theirs) or 'a single number, ()'}."
+    )
 
 
 def _difference(mine, theirs, what="") -> str:
@@ -377,4 +377,7 @@ def shown(answer: Callable, case: tuple) -> str:
 def _listed(value) -> str:
     if not isinstance(value, np.ndarray):
         return repr(value)
-    return f"np.array({np.array2string(value, precision=4, threshold=60, edgeitems=4, separator=', ', prefix='np.array(')})"
+    numbers = np.array2string(
+        value, precision=4, threshold=60, edgeitems=4, separator=", ", prefix="np.array("
+    )
+    return f"np.array({numbers})"

@@ -14,18 +14,18 @@ MOVES = np.array(
     [
         [0.9, 0.1, 0.7, 0.2, 0.5, 0.1, 0.3],  # uneven from the first epoch to the last
         [1.2, 0.6, 0.3, 0.1, 0.05, 0.02, 0.01],  # coming to rest
-        [0.0, 0.0, 0.1, 0.0, 0.2, 0.9, 0.1],
+        [0.0, 0.0, 0.1, 0.0, 0.2, 0.9, 0.1],  # a late jump
     ]
-)  # a late jump
+)
 
 LOGITS = np.array(
     [
         [[1.0, 0.0, -1.0], [2.0, 0.5, 0.0], [4.0, -1.0, -2.0]],  # label 0, learned
         [[0.0, 2.0, 1.0], [1.5, 0.5, 2.5], [3.0, 0.0, 1.0]],  # label 2, overtaken
         [[2.0, 1.0, 0.0], [3.0, -1.0, 1.5], [2.5, 0.5, 0.5]],  # label 1, never right
-        [[0.0, 0.5, 3.0], [-1.0, 0.0, 2.0], [0.5, 2.0, -0.5]],
+        [[0.0, 0.5, 3.0], [-1.0, 0.0, 2.0], [0.5, 2.0, -0.5]],  # label 1, right at the end alone
     ]
-)  # label 1, right in the last epoch alone
+)
 
 
 def _errors(probs, labels):

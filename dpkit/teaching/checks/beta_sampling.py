@@ -229,7 +229,10 @@ def gumbel_draw(answer: Callable) -> Verdict:
             [0.83, 0.27, 0.9, 0.97, 0.1, 0.55, 0.4, 0.05],
         ]
     )
-    order = "The right images, but in the order of their sums. Ids come ascending, `np.sort(...)`: row i is image i."
+    order = (
+        "The right images, but in the order of their sums. Ids come ascending, "
+        "`np.sort(...)`: row i is image i."
+    )
     smallest = (
         "These are the smallest sums: `np.argsort` puts the smallest first. Take the largest."
     )

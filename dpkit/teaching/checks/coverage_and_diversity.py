@@ -6,9 +6,8 @@ import numpy as np
 
 from dpkit.teaching.checks._answer import Verdict, judge
 
-FIVE = np.array(
-    [(0, 0), (0.3, 0), (0.6, 0.2), (3, 0), (3.5, 0.5)]
-)  # the lesson's: two near copies, and a far side
+# the lesson's: two near copies, and a far side
+FIVE = np.array([(0, 0), (0.3, 0), (0.6, 0.2), (3, 0), (3.5, 0.5)])
 SEVEN = np.array([(0, 0), (1, 0), (0.4, 1.7), (5, 5), (5.5, 4.2), (7, 7.3), (-2, 6.1)])
 
 

@@ -147,8 +147,14 @@ def most_wanted(answer: Callable) -> Verdict:
     """Keep by score: `answer(scores, ratio)` with Scores (n,) and the fraction REMOVED gives the
     ids to keep, ascending.
     """
-    order = "The right samples, but in the order of their scores. Ids come ascending, `np.sort(...)`: row i is sample i."
-    cut = "The count is cut off: `int` and `//` drop what stands behind the point. `dpkit.keep_count` rounds those that stay."
+    order = (
+        "The right samples, but in the order of their scores. Ids come ascending, "
+        "`np.sort(...)`: row i is sample i."
+    )
+    cut = (
+        "The count is cut off: `int` and `//` drop what stands behind the point. "
+        "`dpkit.keep_count` rounds those that stay."
+    )
     lowest = "The order is reversed: these are the lowest scores. High means keep it."
     numbers = "These are scores. Asked for is where they stand: `np.argsort` gives ids."
     mixed = Scores(np.array([0.3, 0.1, 0.9, 0.5, 0.2, 0.8, 0.05, 0.6, 0.4, 0.7]), "dual")
@@ -220,7 +226,10 @@ def overlap(answer: Callable) -> Verdict:
     """
     a = Scores(np.array([0.31, 0.12, 0.93, 0.54, 0.25, 0.86, 0.07, 0.68, 0.49, 0.7]), "dual")
     b = Scores(np.array([3.0, 8.0, 9.0, 4.0, 2.0, 1.0, 5.0, 7.0, 0.0, 6.0]), "el2n")
-    places = "The two are compared place by place. An image counts if both keep it, at whatever place: `np.intersect1d`."
+    places = (
+        "The two are compared place by place. An image counts if both keep it, at whatever "
+        "place: `np.intersect1d`."
+    )
     return judge(
         answer,
         [(a, b, 0.4), (a, b, 0.7), (b, a, 0.8)],

@@ -343,7 +343,10 @@ def prune_surest(answer: Callable) -> Verdict:
     )
     few = Scores(np.array([np.inf, 0.02, np.inf, 0.3, np.inf, 0.01]), "eeprune")
 
-    cut = "The count is cut off: `int` and `//` drop what stands behind the point. `dpkit.keep_count` rounds those that stay."
+    cut = (
+        "The count is cut off: `int` and `//` drop what stands behind the point. "
+        "`dpkit.keep_count` rounds those that stay."
+    )
 
     def on_values(prune):
         return lambda scores, ratio: prune(scores.values, ratio)

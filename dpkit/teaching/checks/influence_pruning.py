@@ -6,10 +6,11 @@ import numpy as np
 
 from dpkit.teaching.checks._answer import Verdict, judge
 
+# p, h
 TWO_CLASSES = (
     np.array([[0.7, 0.3], [0.4, 0.6], [0.9, 0.1]]),
     np.array([[1.0, -0.5], [0.5, 2.0], [-1.5, 0.5]]),
-)  # p, h
+)
 THREE_CLASSES = (
     np.array([[0.5, 0.3, 0.2], [0.1, 0.7, 0.2], [0.3, 0.3, 0.4]]),
     np.array([[2.0], [-1.0], [0.5]]),
@@ -422,6 +423,7 @@ def two_epsilons(answer: Callable) -> Verdict:
                 "The two epsilons stand in the other order: first |shift|, then that of I_param.",
             ),
         ],
-        'One bound in two spellings, a factor n - m apart (n of="sum"): `dpkit.bound` calls them epsilon_shift and '
+        'One bound in two spellings, a factor n - m apart (n of="sum"): `dpkit.bound` calls them '
+        "epsilon_shift and "
         "epsilon_influence.",
     )

@@ -12,14 +12,17 @@ CURVES = np.array(
     [
         [0.1, 0.3, 0.2, 0.7, 0.9],  # learned with ups and downs
         [0.9, 0.95, 0.97, 0.99, 1.0],  # easy
-        [0.1, 0.05, 0.1, 0.0, 0.05],
+        [0.1, 0.05, 0.1, 0.0, 0.05],  # never learned
     ]
-)  # never learned
+)
 
 
 def how_many_stay(answer: Callable) -> Verdict:
     """The count: `answer(n, ratio)`, ratio the fraction REMOVED, gives how many stay."""
-    cut = "The rest was cut off: 64.85 images became 64. `int` and `//` always go down; `round` goes to the nearest number."
+    cut = (
+        "The rest was cut off: 64.85 images became 64. `int` and `//` always go down; `round` "
+        "goes to the nearest number."
+    )
     return judge(
         answer,
         [(1297, 0.95), (1297, 0.8), (50_000, 0.9), (300, 0.0)],

@@ -15,9 +15,8 @@ LOGITS = np.array(
     ]
 )
 LABELS = np.array([0, 0, 2, 1])
-LARGE = np.array(
-    [[1000.0, 998.0, 0.0], [0.0, 500.0, 499.5], [2.3, -0.2, -0.1]]
-)  # powers overflow, or vanish beside others
+# powers overflow, or vanish beside others
+LARGE = np.array([[1000.0, 998.0, 0.0], [0.0, 500.0, 499.5], [2.3, -0.2, -0.1]])
 CORRECT = np.array(
     [
         [1, 1, 1, 1, 1],
@@ -66,7 +65,10 @@ def three_numbers(answer: Callable) -> Verdict:
     """`answer(logits, labels)` with logits (n, C) and labels (n,) gives target_prob, margin and
     correct, each (n,).
     """
-    samples = "The softmax sums over the samples. One sample's probabilities sum to 1: add along the classes, `axis=1`."
+    samples = (
+        "The softmax sums over the samples. One sample's probabilities sum to 1: add along "
+        "the classes, `axis=1`."
+    )
     return judge(
         answer,
         [(LOGITS, LABELS), (LARGE, np.array([1, 1, 0]))],
@@ -259,7 +261,10 @@ def right_for_good(answer: Callable) -> Verdict:
     small = (
         "One too small: epochs count from 1, and the one asked for comes after the last wrong one."
     )
-    first = "That is the first time it is right, but it may be lost again. Find the last time it is wrong: the epoch after."
+    first = (
+        "That is the first time it is right, but it may be lost again. Find the last time it "
+        "is wrong: the epoch after."
+    )
     return judge(
         answer,
         [(CORRECT,), (CORRECT[[2, 4, 0], :4],)],
