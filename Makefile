@@ -46,9 +46,10 @@ test: setup ## run all tests: make test ARGS="-k dual"
 soak: setup ## kill sweeps at random moments, SOAK times in every way: make soak SOAK=3 SEED=7
 	.venv/bin/python -m pytest tests/test_faults.py -k any_moment -s --soak $(SOAK) $(if $(SEED),--soak-seed $(SEED)) $(ARGS)
 
-lint: setup ## check style
+lint: setup ## check style and types
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
+	.venv/bin/mypy
 
 lab: setup ## open the notebooks in JupyterLab, on this machine only
 	.venv/bin/jupyter lab --ip=127.0.0.1 notebooks
