@@ -3,6 +3,7 @@
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ class Cost:
 
 
 @contextmanager
-def measured(device: torch.device | None = None):
+def measured(device: torch.device | None = None) -> Iterator[Cost]:
     """Yield a Cost whose seconds and peak_memory are filled in when the block ends. device: of the
     work (None: the CPU).
     """

@@ -1,6 +1,7 @@
 """What a result depends on besides its settings: the sets, the machine, functions of one's own."""
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import version
 
@@ -8,6 +9,7 @@ import torch
 
 from dpkit.data.image_set import ImageSet, auto_device, load
 from dpkit.methods.catalog import find_method
+from dpkit.methods.method import Method
 from dpkit.nets import builders
 from dpkit.storage.identity import is_own, known_or_new
 from dpkit.storage.provenance import processor
@@ -15,7 +17,9 @@ from dpkit.training.inference import resolve_precision
 from dpkit.training.recipe import Recipe
 
 
-def load_sets(dataset: str, num_samples: int = 0, device="auto") -> tuple[ImageSet, ImageSet]:
+def load_sets(
+    dataset: str, num_samples: int = 0, device: str | torch.device = "auto"
+) -> tuple[ImageSet, ImageSet]:
     """(training images, test images) of a named set; the last two asked for are kept in memory."""
     return _load_sets(dataset, num_samples, auto_device(device), os.environ.get("DPKIT_DATA"))
 
@@ -33,7 +37,7 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def own_code(method, *models) -> str:
+def own_code(method: str | Method, *models: str | Callable | None) -> str:
     """What of a method's functions and of networks is not dpkit's, and what it does, in a line; ""
     if all are dpkit's.
     """

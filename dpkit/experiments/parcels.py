@@ -1,14 +1,16 @@
 """A trial packed for a worker, with the methods and networks of one's own that it names."""
 
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dpkit.experiments.trials import Trial
 from dpkit.methods.catalog import METHODS
 from dpkit.nets.builders import MODELS
 from dpkit.storage.identity import is_library
 
 
-def pack(trial) -> bytes:
+def pack(trial: Trial) -> bytes:
     """The trial as bytes, functions that were typed in a notebook or a script included.
 
     ValueError if something of it cannot travel, such as a function that holds an open file.
@@ -35,17 +37,14 @@ def pack(trial) -> bytes:
 
 
 @contextmanager
-def unpacked(parcel: bytes):
+def unpacked(parcel: bytes) -> Iterator[Trial]:
     """The trial; while the block runs, the names in it are known in this process."""
     import cloudpickle
 
     # made by `pack` in the process that asked, not read from a file
     trial, methods, models = cloudpickle.loads(parcel)
-    before = [
-        (table, name, table.get(name))
-        for table, names in ((METHODS, methods), (MODELS, models))
-        for name in names
-    ]
+    tables: list[tuple[dict, dict]] = [(METHODS, methods), (MODELS, models)]
+    before = [(table, name, table.get(name)) for table, names in tables for name in names]
     METHODS.update(methods)
     MODELS.update(models)
     try:

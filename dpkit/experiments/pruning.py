@@ -13,10 +13,12 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from dpkit import plots, storage
 from dpkit.data.image_set import ImageSet, load
@@ -26,36 +28,37 @@ from dpkit.experiments.exit_checks import check_exits
 from dpkit.experiments.pipeline import Run
 from dpkit.experiments.stages import VERSIONS, Evidence, own_code, record_location
 from dpkit.methods.catalog import find_method
+from dpkit.methods.method import Method
 from dpkit.methods.rehearsal import rehearse
 from dpkit.nets import builders
 from dpkit.records import Scores, Selection, TrainingDynamics, keep_count, kept_list
 from dpkit.storage.provenance import machine, versions
 from dpkit.training.inference import resolve_precision
-from dpkit.training.recipe import recipe_for
+from dpkit.training.recipe import Recipe, recipe_for
 
 KIND = "Pruning"
 
 
 def prune(
-    data,
-    out,
+    data: str | Path,
+    out: str | Path,
     *,
-    method="dual+beta",
-    prune_ratio,
-    dynamics=None,
-    seed=0,
-    epochs=30,
-    recipe=None,
-    model="small_cnn",
-    size=None,
-    mirror=False,
-    exits=(1,),
-    options=None,
-    overwrite=False,
-    cache=None,
-    device="auto",
-    say=print,
-    classes=None,
+    method: str | Method = "dual+beta",
+    prune_ratio: float,
+    dynamics: str | Path | None = None,
+    seed: int = 0,
+    epochs: int = 30,
+    recipe: Recipe | None = None,
+    model: str | Callable = "small_cnn",
+    size: int | None = None,
+    mirror: bool = False,
+    exits: Sequence[int] = (1,),
+    options: dict | None = None,
+    overwrite: bool = False,
+    cache: str | Path | None = None,
+    device: str | torch.device = "auto",
+    say: Callable[[str], object] = print,
+    classes: Sequence[str] | None = None,
 ) -> dict:
     """Choose which samples of `data` to keep and write the folder `out`; return its manifest.
 
@@ -117,7 +120,7 @@ def prune(
         source = _Source(images.labels.cpu().numpy(), images.paths, images.class_names, images)
     else:
         source = _unloaded(data, classes, dynamics, method, say)
-        if source.evidence:
+        if source.evidence and source.evidence.dynamics:
             length = source.evidence.dynamics.num_epochs
             rehearse(method, options, epochs=length, prune_ratio=prune_ratio)
     request = {
@@ -178,9 +181,10 @@ class _Source:
     @property
     def candidates(self) -> np.ndarray:
         """Rows that can be kept: all, or those that the given record has."""
-        if self.images is not None or self.evidence is None:
+        dynamics = self.evidence.dynamics if self.evidence else None
+        if self.images is not None or dynamics is None:
             return np.arange(len(self.labels))
-        return np.flatnonzero(self.evidence.dynamics.trained())
+        return np.flatnonzero(dynamics.trained())
 
 
 def _unloaded(data, classes, dynamics, method, say) -> _Source:

@@ -15,12 +15,14 @@ import csv
 import json
 import shutil
 import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from dpkit import plots, storage
+from dpkit.data.image_set import ImageSet
 from dpkit.experiments import stages
 from dpkit.experiments.results import (
     KIND,
@@ -47,15 +49,15 @@ _BEFORE = "record 1 score 1 select 1 retrain 1"
 
 
 def publish(
-    folder,
-    outcomes,
+    folder: str | Path,
+    outcomes: Iterable[Outcome],
     *,
     title: str,
     command: str,
-    notes=(),
-    settings=None,
-    tables=None,
-    device="cpu",
+    notes: Iterable[str] = (),
+    settings: dict | None = None,
+    tables: dict | None = None,
+    device: str = "cpu",
 ) -> Path:
     """Write outcomes as a folder that others can check, whole or not at all.
 
@@ -90,7 +92,8 @@ def publish(
             "another folder, or move that one away"
         )
     with storage.whole_folder(folder, kind=KIND) as part:
-        rows, masks, known = [], [], {}
+        rows, masks = [], []
+        known: dict[str, str] = {}
         (part / "scores").mkdir()
         for k, outcome in enumerate(outcomes):
             masks.append(np.packbits(outcome.selection.mask()))
@@ -129,7 +132,7 @@ def publish(
     return folder
 
 
-def rewrite(folder) -> Path:
+def rewrite(folder: str | Path) -> Path:
     """Write table.md and accuracy.png of a published table again from its own rows.
 
     For a table that an older dpkit wrote. Rows, scores, kept sets and what the manifest says of
@@ -159,7 +162,12 @@ def rewrite(folder) -> Path:
 
 
 def published(
-    trials, folders, images, test, *, other_kinds: bool = False
+    trials: Iterable[Trial],
+    folders: Iterable[str | Path],
+    images: ImageSet,
+    test: ImageSet,
+    *,
+    other_kinds: bool = False,
 ) -> tuple[list[Outcome], list[Trial]]:
     """(outcomes of those trials that stand in published tables, the trials that are left to run).
 
@@ -175,7 +183,9 @@ def published(
              fit, the first counts.
     test:    the ImageSet that they are tested on; the first tables did not tell theirs.
     """
-    found, others, here = {}, {}, stages.compute_environment(images, Recipe())["processor"]
+    found: dict = {}
+    others: dict = {}
+    here = stages.compute_environment(images, Recipe())["processor"]
     for folder in filter(lambda folder: (Path(folder) / "manifest.json").exists(), folders):
         said = storage.read_manifest(folder).get("settings", {})
         if (
@@ -333,14 +343,14 @@ def _page(rows, title, command, notes, tables) -> str:
     return "\n\n".join([*cells, *usual, *notes]) + "\n"
 
 
-def configurations(rows) -> dict[str, list]:
+def configurations(rows: Sequence[Mapping]) -> dict[str, list]:
     """The rows by what was trained, {"fast_cnn, 3900 steps": rows}: by network, and by recipe where
     one seed has several.
 
     (Where the recipe differs only between ratios, as in a paper with smaller batches at higher
     ones, it is one.)
     """
-    parts = {}
+    parts: dict[str, list] = {}
     for row in rows:
         parts.setdefault(row["model"], []).append(row)
     for model, some in list(parts.items()):
@@ -376,10 +386,10 @@ def _differences(lines) -> list[str]:
         cells.append(_markdown([_difference(line) for line in given.itertuples()]))
     for kind, some in rest.groupby("processor", sort=False):
         methods = [
-            f"{method} at {listed(f'{100 * ratio:g}' for ratio in here['prune_ratio'])} %"
+            f"{method} at {listed([f'{100 * ratio:g}' for ratio in here['prune_ratio']])} %"
             for method, here in some.groupby("method", sort=False)
         ]
-        ratios = listed(f"{100 * ratio:g}" for ratio in some["prune_ratio"].unique())
+        ratios = listed([f"{100 * ratio:g}" for ratio in some["prune_ratio"].unique()])
         cells.append(
             f"No difference to random is given for {listed(methods)}: there are no rows of random "
             f"at {ratios} %" + f"{f' from {kind}' if kind else ''}."

@@ -4,10 +4,14 @@ A folder is that of a sweep (dpkit.sweeps), which may still be running, or a pub
 (dpkit.publishing).
 """
 
+from __future__ import annotations
+
 import json
 import warnings
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +25,10 @@ from dpkit.records import Scores, Selection, keep_count
 from dpkit.storage.processors import kind_of, marks, sentence
 from dpkit.training.loop import Recipe
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
 KIND, SWEEP = "Table", "sweep.json"
 MAY_BE_EMPTY = (
     "best_accuracy",
@@ -31,7 +39,7 @@ MAY_BE_EMPTY = (
 )
 
 
-def results_table(folder):
+def results_table(folder: str | Path) -> DataFrame:
     """The rows of a sweep or of a published table as a DataFrame, one trial a row.
 
     Of a sweep: the rows that are there by now, in the grid's order; the column failed holds the
@@ -65,7 +73,7 @@ def results_table(folder):
     return table
 
 
-def load_outcomes(folder) -> list[Outcome]:
+def load_outcomes(folder: str | Path) -> list[Outcome]:
     """The trials of a sweep that have a result by now, in the grid's order, as publish takes them;
     or a published table's.
     """
@@ -91,7 +99,7 @@ def load_outcomes(folder) -> list[Outcome]:
     ]
 
 
-def kept_set(folder, k: int) -> Selection:
+def kept_set(folder: str | Path, k: int) -> Selection:
     """The Selection that row k of results_table(folder) was trained on."""
     row = _row(folder, k)
     if (Path(folder) / SWEEP).exists():
@@ -99,7 +107,7 @@ def kept_set(folder, k: int) -> Selection:
     return _unpacked(np.load(_checked(folder, "kept.npy"), allow_pickle=False)[k], row)
 
 
-def scores_of(folder, k: int) -> Scores | None:
+def scores_of(folder: str | Path, k: int) -> Scores | None:
     """The Scores behind row k of results_table(folder); None for a method without a score."""
     row = _row(folder, k)
     if not row["scores"]:
@@ -109,12 +117,12 @@ def scores_of(folder, k: int) -> Scores | None:
     return _scores(folder, row["scores"])
 
 
-def row_file(folder, name: str, passing: bool = False) -> Path:
+def row_file(folder: str | Path, name: str, passing: bool = False) -> Path:
     """Where a sweep keeps a row, or the reason of a failure that may pass (and is tried again)."""
     return Path(folder) / "rows" / f"{name}{'.failed' if passing else ''}.json"
 
 
-def read_sweep(folder) -> dict:
+def read_sweep(folder: str | Path) -> dict:
     """A sweep's sweep.json: the cache, and the trials in order."""
     try:
         return json.loads((Path(folder) / SWEEP).read_text(encoding="utf-8"))
@@ -122,7 +130,7 @@ def read_sweep(folder) -> dict:
         raise ValueError(f"{Path(folder) / SWEEP} is damaged; run the sweep again") from None
 
 
-def is_older(trial) -> bool:
+def is_older(trial: dict) -> bool:
     """Whether a trial of sweep.json was asked for when a stage had another version."""
     return any(stages.VERSIONS.get(stage) != number for stage, number in trial["versions"].items())
 
@@ -130,7 +138,7 @@ def is_older(trial) -> bool:
 # ---- tables of rows ------------------------------------------------------------------------------
 
 
-def label(row) -> str:
+def label(row: Mapping) -> str:
     """The method's name, with its settings where they are not the usual ones: "dual+beta, c_d=5.5".
 
     And with the network that was watched, where another was retrained: "dual+beta, by small_cnn".
@@ -147,7 +155,7 @@ def label(row) -> str:
     )
 
 
-def labelled(rows) -> list[dict]:
+def labelled(rows: Any) -> list[dict]:
     """The rows that did not fail, with label(row) as their method: tables keep variants apart.
 
     Where a method chose from recordings of several lengths, the shorter ones are named too:
@@ -158,7 +166,8 @@ def labelled(rows) -> list[dict]:
 
 def _all_labelled(rows) -> list[dict]:
     rows = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
-    found, most = [], {}
+    found: list = []
+    most: dict = {}
     for row in rows:
         count, kind = row.get("record_epochs"), (row.get("dataset"), row.get("model"), label(row))
         watched = row["method"] not in METHODS or METHODS[row["method"]].reads
@@ -172,7 +181,7 @@ def _all_labelled(rows) -> list[dict]:
     ]
 
 
-def accuracy_table(rows, *, seeds: int | None = None) -> list[dict]:
+def accuracy_table(rows: Any, *, seeds: int | None = None) -> list[dict]:
     """Test accuracy in percent over the seeds: a line per prune ratio, a column per method.
 
     A cell is "mean ± standard deviation".
@@ -220,14 +229,14 @@ def accuracy_table(rows, *, seeds: int | None = None) -> list[dict]:
     return table
 
 
-def kinds_of(rows) -> str:
+def kinds_of(rows: Any) -> str:
     """Which rows are from which kind of processor, in a sentence for the top of their table; ""
     where all are from one.
     """
     return sentence(labelled(rows))
 
 
-def summary(rows, *, to: str = "random", confidence: float = 0.95):
+def summary(rows: Any, *, to: str = "random", confidence: float = 0.95) -> DataFrame:
     """Means over the seeds: a line per set, network, recipe, prune ratio, method and processor.
 
     Parameters
@@ -262,7 +271,7 @@ def summary(rows, *, to: str = "random", confidence: float = 0.95):
     every = _all_labelled(rows)
     names = ("dataset", "num_samples", "model", "budget", "retrain", "prune_ratio")
     shared = [name for name in names if every and name in every[0]]
-    cells = {}
+    cells: dict = {}
     for row in every:
         at = tuple(row[name] if row[name] == row[name] else None for name in shared)
         cells.setdefault((at, row["method"]), []).append(row)
@@ -321,9 +330,9 @@ def _reason(good, others, reference, to, error) -> str:
     return "one seed" if min(len(good), len(others)) == 1 else "no spread"
 
 
-def overview(rows) -> str:
+def overview(rows: Any) -> str:
     """The accuracy tables of a results_table as text, one for each set, network and budget."""
-    blocks = {}
+    blocks: dict = {}
     for row in rows.to_dict("records"):
         if not row["failed"]:
             blocks.setdefault(
@@ -346,7 +355,7 @@ def _text(rows) -> str:
         return f"no table: {error}"
 
 
-def cost_table(rows) -> list[dict]:
+def cost_table(rows: Any) -> list[dict]:
     """What pruning costs and when it has paid for itself, in means over the seeds.
 
     Parameters
@@ -423,7 +432,7 @@ def _by_seed(rows) -> dict:
     """Accuracy in percent by seed, of the rows that did not fail. ValueError for two of a seed:
     whatever else they differ in, their spread is not that of the seeds.
     """
-    found = {}
+    found: dict = {}
     for row in rows:
         if (
             not row.get("failed")

@@ -11,6 +11,7 @@ import json
 import math
 import shutil
 import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from dpkit import storage
 from dpkit.data.image_set import ImageSet
@@ -25,6 +27,7 @@ from dpkit.experiments.cache import done_once, load_once, once, partial_of
 from dpkit.experiments.costs import Cost, measured
 from dpkit.experiments.environment import compute_environment, device_name, load_sets, own_code
 from dpkit.methods.catalog import find_method
+from dpkit.methods.method import Method
 from dpkit.nets import builders
 from dpkit.nets.early_exits import exit_loss
 from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics
@@ -73,7 +76,7 @@ class Evidence:
     final: Snapshot | None = None
     name: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.name and self.folder is not None:
             object.__setattr__(self, "name", self.folder.name)
 
@@ -84,16 +87,16 @@ class Evidence:
 def record(
     images: ImageSet,
     *,
-    model,
+    model: str | Callable,
     recipe: Recipe,
     epochs: int,
     seed: int,
-    cache,
+    cache: str | Path,
     snapshot_epoch: int = 10,
-    exits=(),
-    exit_weights=(),
-    parts=("dynamics", "snapshot", "final"),
-    on_epoch=None,
+    exits: Sequence[int] = (),
+    exit_weights: Sequence[float] = (),
+    parts: Collection[str] = ("dynamics", "snapshot", "final"),
+    on_epoch: Callable | None = None,
 ) -> Evidence:
     """Train a fresh network for `epochs` of the recipe's schedule, watched; or read it from cache.
 
@@ -190,14 +193,14 @@ def record(
 def record_location(
     images: ImageSet,
     *,
-    model,
+    model: str | Callable,
     recipe: Recipe,
     epochs: int,
     seed: int,
-    cache,
+    cache: str | Path,
     snapshot_epoch: int = 10,
-    exits=(),
-    exit_weights=(),
+    exits: Sequence[int] = (),
+    exit_weights: Sequence[float] = (),
 ) -> tuple[dict, Path]:
     """(all that `record` with these arguments depends on, the folder that it leaves behind)."""
     key = _key("record", images, model, recipe, seed) | {
@@ -228,7 +231,7 @@ def has_current_numbers(worded: str) -> bool:
 
 
 def score(
-    method, evidence: Evidence | None, *, options: dict, cache
+    method: str | Method, evidence: Evidence | None, *, options: dict, cache: str | Path
 ) -> tuple[Scores | None, Cost, Path | None]:
     """Method.score, kept in the cache: (scores, what they cost, where they lie); (None, no cost,
     None) without a score.
@@ -236,6 +239,7 @@ def score(
     method = find_method(method)
     if method.scorer is None:
         return None, Cost(), None
+    assert evidence is not None  # what has a scorer reads something
     key = {
         "stage": "score",
         "version": VERSIONS["score"],
@@ -257,15 +261,15 @@ def score(
 
 
 def select(
-    method,
+    method: str | Method,
     evidence: Evidence | None,
     keep: int,
     *,
-    labels,
+    labels: np.ndarray,
     seed: int,
     options: dict,
-    cache,
-    scored=None,
+    cache: str | Path,
+    scored: tuple | None = None,
 ) -> tuple[Selection, Cost, Path]:
     """Method.select from samples with these given labels (n,), kept: (selection, what selecting
     cost, where it lies).
@@ -322,12 +326,12 @@ def retrain(
     test: ImageSet,
     selection: Selection,
     *,
-    model,
+    model: str | Callable,
     recipe: Recipe,
     seed: int,
-    cache,
+    cache: str | Path,
     best_every: int = 0,
-    on_epoch=None,
+    on_epoch: Callable | None = None,
 ) -> dict:
     """Train a fresh network on the kept samples, test it after the last step; or read the cache.
 

@@ -9,6 +9,8 @@ The stages (records, scores, selections, trained results) lie in the cache, whic
 reach.
 """
 
+from __future__ import annotations
+
 import errno
 import json
 import math
@@ -17,8 +19,10 @@ import threading
 import time
 import uuid
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dpkit import storage
 from dpkit.experiments import clusters, grids, results, stages, trials
@@ -29,23 +33,28 @@ from dpkit.nets.builders import model_name
 from dpkit.records import keep_count
 from dpkit.storage.identity import identity
 
+if TYPE_CHECKING:
+    from distributed import Client
+    from pandas import DataFrame
+
+
 # worth another try by themselves
 TRANSIENT_ERRORS = ("KilledWorker", "MemoryError", "OutOfMemoryError", "OSError", "CancelledError")
 
 
 def sweep(
-    grid,
-    client=None,
+    grid: Any,
+    client: Client | None = None,
     *,
-    out=None,
-    cache=None,
+    out: str | Path | None = None,
+    cache: str | Path | None = None,
     workers: int | None = None,
     threads: int = 1,
-    device="auto",
+    device: str = "auto",
     retry: bool = False,
     minutes: float | None = None,
-    on_progress=None,
-):
+    on_progress: Callable | None = None,
+) -> DataFrame:
     """Run every trial of a grid; return its table, a row per trial, failed ones with their reason.
 
     Parameters

@@ -1,15 +1,17 @@
 """One cell of an experiment: watch a training, score, select, retrain, and write the row."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 from pydantic import Field, InstanceOf, field_validator
 
 from dpkit import storage
+from dpkit.data.image_set import ImageSet
 from dpkit.experiments import exit_checks, stages
 from dpkit.experiments.costs import Cost
 from dpkit.experiments.environment import load_sets
@@ -183,7 +185,13 @@ class Outcome:
     scores: Scores | None
 
 
-def run_trial(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> dict:
+def run_trial(
+    trial: Trial,
+    *,
+    cache: str | Path | None = None,
+    device: str | torch.device = "auto",
+    on_epoch: Callable | None = None,
+) -> dict:
     """Record, score, select, retrain; return the row. What an earlier run finished is read instead.
 
     Parameters
@@ -206,7 +214,13 @@ def run_trial(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> dict
     return outcome_of(trial, cache=cache, device=device, on_epoch=on_epoch).row
 
 
-def outcome_of(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> Outcome:
+def outcome_of(
+    trial: Trial,
+    *,
+    cache: str | Path | None = None,
+    device: str | torch.device = "auto",
+    on_epoch: Callable | None = None,
+) -> Outcome:
     """As run_trial, with the scores and the selection beside the row: what a published table
     needs.
     """
@@ -215,7 +229,9 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> Out
     return finished(trial, run.until("retrain"))
 
 
-def run_of(trial: Trial, images, test, *, cache=None) -> Run:
+def run_of(
+    trial: Trial, images: ImageSet, test: ImageSet | None, *, cache: str | Path | None = None
+) -> Run:
     """The trial's stages, still to be run; ValueError if its method cannot choose from this set."""
     trial.how.check(trial.options, len(images), images.num_classes, trial.prune_ratio)
     recording = {
@@ -238,7 +254,13 @@ def run_of(trial: Trial, images, test, *, cache=None) -> Run:
     )
 
 
-def record_of(trial: Trial, images, *, cache=None, parts=None) -> stages.Evidence | None:
+def record_of(
+    trial: Trial,
+    images: ImageSet,
+    *,
+    cache: str | Path | None = None,
+    parts: Collection[str] | None = None,
+) -> stages.Evidence | None:
     """The trial's watched training, run or read from the cache; None if nothing is watched.
 
     parts: what to read of it, any of "dynamics", "snapshot" and "final" (default: what the method
@@ -252,6 +274,7 @@ def record_of(trial: Trial, images, *, cache=None, parts=None) -> stages.Evidenc
 def finished(trial: Trial, run: Run) -> Outcome:
     """The outcome of a trial whose stages have run."""
     images, selection, result = run.images, run.selection, run.result
+    assert images is not None and selection is not None and result is not None
     row = {
         "dataset": trial.dataset,
         "num_samples": len(images),

@@ -13,9 +13,10 @@ Welch's is 2.78 for equal spreads.
 import warnings
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def welch(here, there, *, confidence: float = 0.95) -> dict:
+def welch(here: ArrayLike, there: ArrayLike, *, confidence: float = 0.95) -> dict:
     """The mean of here minus that of there, with Welch's interval.
 
     here, there: values, one a seed; numbers of seeds and spreads may differ.
@@ -62,7 +63,7 @@ def welch(here, there, *, confidence: float = 0.95) -> dict:
     }
 
 
-def holm(p) -> np.ndarray:
+def holm(p: ArrayLike) -> np.ndarray:
     """Holm's adjusted p-values: below 1 - confidence, a difference is told apart with the whole
     family of tests in view.
 
