@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 
 from dpkit import storage
 from dpkit.data.image_set import ImageSet
