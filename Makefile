@@ -14,7 +14,7 @@ WORKERS  ?= 2
 OMP_WAIT_POLICY ?= PASSIVE
 export OMP_WAIT_POLICY
 
-.PHONY: help setup report assignments grade check test soak lint lab bench wheel clean
+.PHONY: help setup report assignments grade check test soak lint doors lab bench wheel clean
 
 # Tests of seconds: hardly a network is trained, no kernel and no cluster started.
 FAST = agreement catalog environment folder_layout kept_list records rooms scorers selectors store
@@ -50,6 +50,11 @@ lint: setup ## check style and types
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+
+doors: setup ## after a scorer or selector is added: write the imports that make it a name of dpkit
+	.venv/bin/python .ci/doors.py
+	.venv/bin/ruff check --quiet --fix --select I dpkit/__init__.pyi dpkit/scorers/__init__.py
+	.venv/bin/ruff format --quiet dpkit/__init__.pyi dpkit/scorers/__init__.py
 
 lab: setup ## open the notebooks in JupyterLab, on this machine only
 	.venv/bin/jupyter lab --ip=127.0.0.1 notebooks

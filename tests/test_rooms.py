@@ -128,6 +128,12 @@ def test_importing_loads_no_more_than_it_needs(python, line, absent):
 # ---- names ---------------------------------------------------------------------------------------
 
 
+def test_scorers_and_selectors_are_names_of_dpkit():
+    files = sorted(path.stem for path in (PACKAGE / "scorers").glob("[!_]*.py"))
+    assert dpkit.scorers.__all__ == files, "run `make doors`"
+    assert {*files, *dpkit.selectors.__all__} <= {*dpkit.__all__}, "run `make doors`"
+
+
 def test_every_public_name_resolves_and_rooms_are_modules():
     assert len(dpkit.__all__) == len(set(dpkit.__all__))
     modules = {name for name in dpkit.__all__ if isinstance(getattr(dpkit, name), ModuleType)}
