@@ -17,7 +17,7 @@ export OMP_WAIT_POLICY
 .PHONY: help setup report assignments grade check test soak lint doors lab bench wheel clean
 
 # Tests of seconds: hardly a network is trained, no kernel and no cluster started.
-FAST = agreement catalog environment folder_layout kept_list records rooms scorers selectors store
+FAST = agreement catalog environment folder_layout kept_list records rooms scorers selectors store types
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile

@@ -188,6 +188,12 @@ def test_labels_with_a_hole_stay_as_they_are_where_the_classes_are_named(tmp_pat
     assert known_before(tmp_path / "own.npz").labels.tolist() == given.tolist()
 
 
+@pytest.mark.parametrize("one", [{"mean": [0.5]}, {"std": [0.2]}])
+def test_a_mean_without_a_std_is_refused_and_the_other_way_round(one):
+    with pytest.raises(ValueError, match="mean and std go together; got .*: give both, or neither"):
+        from_arrays(pixels(2, 8, 8), [0, 1], device="cpu", **one)
+
+
 @pytest.mark.parametrize("given", [[1, 2], [0, 255], [-1, 1]])
 def test_names_that_do_not_fit_the_numbers_are_refused(tmp_path, given):
     message = (
