@@ -16,6 +16,7 @@ export OMP_WAIT_POLICY
 
 .PHONY: help setup report assignments grade check test soak lint doors lab bench wheel clean
 
+DOORS = dpkit/__init__.pyi dpkit/scorers/__init__.py dpkit/selectors/__init__.py
 # Tests of seconds: hardly a network is trained, no kernel and no cluster started.
 FAST = agreement catalog environment folder_layout kept_list records rooms scorers selectors store types
 
@@ -51,10 +52,10 @@ lint: setup ## check style and types
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 
-doors: setup ## after a scorer or selector is added: write the imports that make it a name of dpkit
+doors: setup ## after a new scorer or selector: write the imports that make it a name of dpkit
 	.venv/bin/python .ci/doors.py
-	.venv/bin/ruff check --quiet --fix --select I dpkit/__init__.pyi dpkit/scorers/__init__.py
-	.venv/bin/ruff format --quiet dpkit/__init__.pyi dpkit/scorers/__init__.py
+	.venv/bin/ruff check --quiet --fix --select I $(DOORS)
+	.venv/bin/ruff format --quiet $(DOORS)
 
 lab: setup ## open the notebooks in JupyterLab, on this machine only
 	.venv/bin/jupyter lab --ip=127.0.0.1 notebooks

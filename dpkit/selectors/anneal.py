@@ -22,7 +22,15 @@ from numpy.typing import ArrayLike
 
 from dpkit.records import Selection, require_kind
 from dpkit.records.vectors import OuterVectors, check_vectors, factors, norms, squares, sum_of
-from dpkit.selectors._choose import by_class, check_keep, check_labels, generator, take_top
+from dpkit.selectors._choose import (
+    by_class,
+    check_keep,
+    check_labels,
+    check_limits,
+    generator,
+    take_top,
+    without,
+)
 from dpkit.storage.blocks import by_label
 
 _CHUNK = 8192  # proposals between two reports, fewer where a proposal is long
@@ -461,31 +469,3 @@ def _swap(
                 best, at = objective, taken
         temperature *= falls
     return objective, best, at, taken
-
-
-# ---- what is refused, what is returned -----------------------------------------------------------
-
-
-def check_limits(
-    steps: int | None, seconds: float | None, restarts: int, hottest: float, coldest: float
-) -> None:
-    """ValueError for limits or temperatures that no annealing can have."""
-    for name, value in (("steps", steps), ("restarts", restarts)):
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1
-        ):
-            raise ValueError(f"{name} must be a whole number from 1; got {value!r}")
-    if seconds is not None and not 0 < seconds < np.inf:
-        raise ValueError(f"seconds must be above 0; got {seconds!r}")
-    if not 0 < coldest <= hottest < np.inf and not coldest == hottest == 0:
-        raise ValueError(
-            "temperatures must fall, 0 < coldest <= hottest, or both be 0 for descent; got hottest "
-            f"{hottest!r}, coldest {coldest!r}"
-        )
-
-
-def without(pruned: np.ndarray, n: int, method: str, params: dict) -> Selection:
-    """The Selection of all n samples but the pruned."""
-    kept = np.ones(n, bool)
-    kept[pruned] = False
-    return Selection(np.flatnonzero(kept), n, method, params)
