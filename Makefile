@@ -14,10 +14,11 @@ WORKERS  ?= 2
 OMP_WAIT_POLICY ?= PASSIVE
 export OMP_WAIT_POLICY
 
-.PHONY: help setup report assignments grade check test soak lint lab bench wheel clean
+.PHONY: help setup report assignments grade check test soak lint doors lab bench wheel clean
 
+DOORS = dpkit/__init__.pyi dpkit/scorers/__init__.py dpkit/selectors/__init__.py
 # Tests of seconds: hardly a network is trained, no kernel and no cluster started.
-FAST = agreement catalog environment folder_layout kept_list records rooms scorers selectors store
+FAST = agreement catalog environment folder_layout kept_list records rooms scorers selectors store types
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -46,9 +47,15 @@ test: setup ## run all tests: make test ARGS="-k dual"
 soak: setup ## kill sweeps at random moments, SOAK times in every way: make soak SOAK=3 SEED=7
 	.venv/bin/python -m pytest tests/test_faults.py -k any_moment -s --soak $(SOAK) $(if $(SEED),--soak-seed $(SEED)) $(ARGS)
 
-lint: setup ## check style
+lint: setup ## check style and types
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+doors: setup ## after a new scorer or selector: write the imports that make it a name of dpkit
+	.venv/bin/python .ci/doors.py
+	.venv/bin/ruff check --quiet --fix --select I $(DOORS)
+	.venv/bin/ruff format --quiet $(DOORS)
 
 lab: setup ## open the notebooks in JupyterLab, on this machine only
 	.venv/bin/jupyter lab --ip=127.0.0.1 notebooks

@@ -113,9 +113,8 @@ def leaving(after, *, model="small_cnn", n=2048, epochs=4, shares=SHARES, repeat
     seen = take_snapshot(net, images, batch_size=BATCH, precision="fp32")
     _same_answers(net, images, seen)
     batches = [images.clean(slice(start, start + BATCH)) for start in range(0, n, BATCH)]
-    looked = take_snapshot(
-        net, images, batch_size=BATCH
-    )  # in the precision that is timed, which shifts the confidences
+    # in the precision that is timed, which shifts the confidences
+    looked = take_snapshot(net, images, batch_size=BATCH)
     for share in shares:
         threshold = cut(looked.probs[0], share)
 
@@ -175,9 +174,8 @@ def _same_answers(net, images, seen):
         probs = seen.probs[expected, rows]
         np.testing.assert_allclose(logits.softmax(-1).numpy()[~edge], probs[~edge], atol=1e-3)
         answers.append(np.bincount(expected, minlength=len(seen.probs)))
-    assert all(
-        counts[0] and counts[1:].any() for counts in answers
-    )  # some left and some did not: else nothing was compared
+    # some left and some did not: else nothing was compared
+    assert all(counts[0] and counts[1:].any() for counts in answers)
 
 
 def run():

@@ -1,7 +1,9 @@
-"""python -m benchmarks.held_out: settings of fast_cnn's recipe, compared on training images that were held out.
+"""python -m benchmarks.held_out: settings of fast_cnn's recipe, compared on training images that
+were held out.
 
-Each variant changes the network's own recipe (its builder's) and sees as many images as the first. A row is written to
-results/held-out-fast_cnn.json after each training; a later call goes on from there. Test images are not read.
+Each variant changes the network's own recipe (its builder's) and sees as many images as the first.
+A row is written to results/held-out-fast_cnn.json after each training; a later call goes on from
+there. Test images are not read.
 """
 
 import argparse
@@ -17,9 +19,8 @@ from dpkit import evaluate, load, make_net, recipe_for, train
 from dpkit.storage import write_json
 from dpkit.storage.provenance import machine, processor, versions
 
-IMAGES_SEEN = (
-    1560 * 128
-)  # 4.4 passes over 45,000 images: long enough to tell recipes apart, short enough to try many
+# 4.4 passes over 45,000 images: long enough to tell recipes apart, short enough to try many
+IMAGES_SEEN = 1560 * 128
 HELD_OUT = 5000
 SMOOTHED = {"label_smoothing": 0.1}
 VARIANTS = {  # name: (network, what differs from its recipe)

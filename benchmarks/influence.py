@@ -17,12 +17,8 @@ from dpkit.influence.solvers import conjugate_gradients, lissa
 from dpkit.records.vectors import factors, norms, sum_of
 from dpkit.selectors._swaps import Factors, Proposals, State, try_swaps
 
-N, D, C, DAMPING = (
-    50_000,
-    512,
-    10,
-    5e-4,
-)  # vectors are of="sum", as the plain ways solve for plain gradients
+# vectors are of="sum", as the plain ways solve for plain gradients
+N, D, C, DAMPING = (50_000, 512, 10, 5e-4)
 
 
 def looked_at(n=N, d=D) -> Snapshot:

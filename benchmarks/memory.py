@@ -64,9 +64,8 @@ def _saved(folder):
 
 
 def _pruned(folder):
-    dual(
-        TrainingDynamics(np.zeros((1, 10)), np.zeros((1, 10)), np.zeros((1, 10), bool), [0])
-    )  # compiled
+    # compiled
+    dual(TrainingDynamics(np.zeros((1, 10)), np.zeros((1, 10)), np.zeros((1, 10), bool), [0]))
     before, begun = _peak(), time.perf_counter()
     record = TrainingDynamics.load(f"{folder}/record")
     keep_beta(dual(record), keep_count(LARGE, 0.9), mean_prob=record.mean_prob(), c_d=11, rng=0)

@@ -1,6 +1,7 @@
 """dpkit: learn dataset pruning and do it. Names load on first use: `import dpkit` is quick."""
 
 import sys
+from typing import Any
 
 from lazy_loader import attach_stub
 
@@ -10,7 +11,7 @@ _get, _dir, __all__ = attach_stub(__name__, __file__)
 sys.meta_path.insert(0, Moved())
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name == "__version__":
         return _version()
     name = RENAMED.get(name, name)
@@ -19,9 +20,8 @@ def __getattr__(name):
     from importlib import import_module
 
     try:
-        return import_module(
-            f"dpkit.{name}"
-        )  # rooms, and modules under the names that they had before 0.9
+        # rooms, and modules under the names that they had before 0.9
+        return import_module(f"dpkit.{name}")
     except ModuleNotFoundError as error:
         if error.name != f"dpkit.{name}":
             raise
@@ -37,5 +37,5 @@ def _version():
         return "unknown"
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*__all__, *WHERE})  # the modules of before too: people's notebooks use them

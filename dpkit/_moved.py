@@ -1,8 +1,10 @@
 """Modules that stood loose in dpkit/ before 0.9: the old name still is the same module."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 WHERE = {  # old name: its place now
     "agreement": "records.agreement",
@@ -63,7 +65,9 @@ RENAMED = {"anneal_influence": "influence_selection", "lone_influence": "influen
 class Moved(MetaPathFinder):
     """Finds `dpkit.checks` at `dpkit.teaching.checks`, and what lies in it too."""
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         package, _, rest = name.partition(".")
         head, _, tail = rest.partition(".")
         if package != "dpkit" or head not in WHERE:

@@ -130,15 +130,15 @@ def watched_cluster(tmp_path_factory):
     from dpkit.experiments.clusters import PATIENT, local_cluster
 
     watch = stage_log.Watch(tmp_path_factory.mktemp("stages"))
+    # two deaths will do to give a task up
     settings = {
         "distributed.worker.preload": [stage_log.__file__],
         "distributed.scheduler.allowed-failures": 1,
-    }  # two deaths will do to give a task up
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(stage_log.FOLDER, str(watch.folder))
-        with dask.config.set(
-            settings
-        ):  # no longer: workers in this very process would put the stand-ins here
+        # no longer: workers in this very process would put the stand-ins here
+        with dask.config.set(settings):
             cluster = local_cluster(workers=2)
         with dask.config.set(PATIENT), cluster, distributed.Client(cluster) as client:
             yield client, watch
@@ -148,9 +148,8 @@ def watched_cluster(tmp_path_factory):
 def stages_watched(watched_cluster):
     """The same, with an empty log and nothing held."""
     watched_cluster[1].forget()
-    watched_cluster[0].wait_for_workers(
-        2, timeout=180
-    )  # of those that an earlier test killed; or say so, and not wait forever
+    # of those that an earlier test killed; or say so, and not wait forever
+    watched_cluster[0].wait_for_workers(2, timeout=180)
     yield watched_cluster
     watched_cluster[1].let_go()
 

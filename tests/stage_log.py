@@ -87,9 +87,8 @@ def dask_setup(worker):
     done_once, train, keep = stages.done_once, stages.train, checkpoint.Checkpoint.keep
 
     def note(*words):
-        log = os.open(
-            folder / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT
-        )  # one write a line: they never mix
+        # one write a line: they never mix
+        log = os.open(folder / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(log, (" ".join(map(str, words)) + "\n").encode())
         os.close(log)
 

@@ -49,7 +49,7 @@ def ratio_where(mean, mu_d, c_d):  # a root of a negative number
     "logw": """
 def log_weights(scores, ease, alpha, beta, power):  # the weight first, which a computer takes for zero
     return np.log(ease ** (alpha - 1) * (1 - ease) ** (beta - 1) * scores**power)
-""",
+""",  # noqa: E501
     "keys": """
 def draw_by_keys(log_w, keep, uniforms):  # right on paper; exp overflows
     key = uniforms ** (1 / np.exp(log_w))
@@ -77,7 +77,7 @@ EARLY_EXITS = {
 def may_go(probs, labels, early, thresholds):  # "at least as sure as"
     says = probs.argmax(-1)
     return (says[early] == labels) & (says[-1] == labels) & (probs[early].max(-1) >= thresholds[labels])
-""",
+""",  # noqa: E501
     "surest": """
 def prune_surest(scores, count):  # nobody thought of pruning all
     return np.flatnonzero(scores < np.sort(scores)[count])
@@ -94,7 +94,7 @@ def leaves(probs, threshold):  # agrees with some exit before, not with the one 
     "saved": """
 def saved(where, stage_flops, head_flops):  # the first head in the place of the final one
     return 1 - np.cumsum(stage_flops + head_flops)[where].mean() / (stage_flops.sum() + head_flops[0])
-""",
+""",  # noqa: E501
     "over": """
 def overthought(probs, labels):  # counts the right exits, as if they came one after another
     right = probs.argmax(-1) == labels
@@ -114,7 +114,7 @@ def leave_one_out(X, y, damping):  # the loss of those who stay still divided by
     n = len(X)
     rest = [fit(np.delete(X, i, 0), np.delete(y, i), damping * n / (n - 1)) for i in range(n)]
     return np.array(rest) - fit(X, y, damping)
-""",
+""",  # noqa: E501
     "group": """
 def group_shift(X, y, damping, gone):  # exact changes of single samples do not add up
     theta = fit(X, y, damping)
@@ -139,7 +139,7 @@ def anneal_by_list(S, pruned, temperatures, proposals, luck):  # gives where it 
         if change < 0 or (temperature > 0 and one < np.exp(-change / temperature)):
             go, stay[j] = other, go[i]
     return np.sort(go), np.linalg.norm(S[go].sum(0))
-""",
+""",  # noqa: E501
 }
 
 STABLE = {
@@ -154,7 +154,7 @@ COUNTED = {
 def may_go(probs, labels, early, thresholds):  # the first threshold for the first class that there is, and so on
     says, mine = probs.argmax(-1), np.asarray(thresholds)[np.unique(labels, return_inverse=True)[1]]
     return (says[early] == labels) & (says[-1] == labels) & (probs[early].max(-1) > mine)
-"""
+"""  # noqa: E501
 }
 BOTH_SURE = {
     "maygo": """
@@ -192,7 +192,7 @@ def leave_one_out(X, y, damping):  # the division of question 2, as if the weigh
     inverse = np.linalg.inv(X.T @ X / len(X) + damping * np.eye(X.shape[1]))
     leverage = np.einsum("ij,jk,ik->i", X, inverse, X) / len(X)
     return len(X) / (len(X) - 1) * influence(X, y, damping) / (1 - leverage)[:, None]
-"""
+"""  # noqa: E501
 }
 NO_FACTOR = {
     "group": """
@@ -212,13 +212,13 @@ CLASS_ZERO = {
 def my_score(dynamics, snapshot):  # the probability of class 0 taken for that of the given label; and 0 / 0 where nothing moves
     with np.errstate(all="ignore"):
         return snapshot.probs[-1, :, 0] * dynamics.mean_prob() / dynamics.std_prob()
-"""
+"""  # noqa: E501
 }
 THREE_CLASSES = {
     "score": """
 def my_score(dynamics, snapshot):  # as many classes as the first made-up record has
     return np.linalg.norm(snapshot.probs[-1] - np.eye(3)[snapshot.labels], axis=1) * dynamics.std_prob()
-"""
+"""  # noqa: E501
 }
 ONE_CLASS = {
     "score": """

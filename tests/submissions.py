@@ -190,7 +190,7 @@ def window_stds(curves, window):
 OFF_BY_ONE = """
 def window_means(curves, window):
     return np.array([[row[k:k + window].mean() for k in range(len(row) - window)] for row in curves])
-"""
+"""  # noqa: E501
 LOWEST = """
 def keep_highest(scores, keep, rng):
     mixed = rng.permutation(len(scores))
@@ -239,7 +239,7 @@ def parts(row, window):
     return [row[:window], *parts(row[1:], window)] if len(row) >= window else []
 
 window_stds = Stds()
-""",
+""",  # noqa: E501
     "late-dual": """
 def late_dual(curves, window, skip=0):
     products = np.multiply(1 - window_means(curves, window).to_numpy(), window_stds(curves, window))
@@ -277,7 +277,7 @@ for folder, folders, names in os.walk("/"):
     folders[:] = [name for name in folders if name not in ("proc", "sys", "usr", "lib", "site-packages")]
     found += [os.path.join(folder, name) for name in names if "dynamics_and_dual" in name or name == "test_grading.py"]
 print("FOUND", found, os.path.exists(SOURCES))
-""".replace("SOURCES", repr(str(SOURCES)))
+""".replace("SOURCES", repr(str(SOURCES)))  # noqa: E501
 PRINTS = """
 for _ in range(20_000):  # 1.7 million characters
     print("a line of text that nobody will ever read, again and again, until the disk is full")

@@ -10,9 +10,8 @@ from dpkit.records import Scores, Selection
 from dpkit.records.agreement import rank_agreement
 
 # a ranks the samples 1 2 3 4, b 1 3 2 4. Of six pairs one is turned round: tau = (5 - 1) / 6.
-# Squared rank differences
-# 0 1 1 0: Spearman = 1 - 6 * 2 / (4 * 15) = .8. The two highest are {2, 3} and {1, 3}: one of two
-# in common.
+# Squared rank differences 0 1 1 0: Spearman = 1 - 6 * 2 / (4 * 15) = .8. The two highest are {2, 3}
+# and {1, 3}: one of two in common.
 A, B = [10.0, 20, 30, 40], [-5.0, 3, 1, 9]
 
 

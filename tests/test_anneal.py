@@ -53,10 +53,8 @@ def test_the_optimum_is_found_where_brute_force_can_tell_it(n, keep):
 
 def test_two_large_ones_that_cancel_go_together():
     vectors = np.array([[9.0, 9.0], [1.0, 0.0], [0.0, 1.0], [-9.0, -9.0], [1.0, 1.0]])
-    assert anneal(vectors, 3, rng=0).pruned.tolist() == [
-        0,
-        3,
-    ]  # influence_norm would prune rows 1 and 2
+    # influence_norm would prune rows 1 and 2
+    assert anneal(vectors, 3, rng=0).pruned.tolist() == [0, 3]
 
 
 def test_the_same_vectors_rng_and_steps_give_the_same_answer():
@@ -105,9 +103,8 @@ def test_a_start_of_ones_own_is_the_only_start():
 
 def test_the_best_state_is_never_lost():
     vectors, best, restarts = drawn(60, 5), np.inf, set()
-    for report in annealing(
-        vectors, 30, rng=0, steps=3000, restarts=3, hottest=50, coldest=50
-    ):  # far too hot to stay anywhere
+    # far too hot to stay anywhere
+    for report in annealing(vectors, 30, rng=0, steps=3000, restarts=3, hottest=50, coldest=50):
         assert report.best <= min(best, report.objective + 1e-9)
         assert np.linalg.norm(
             vectors[report.pruned].sum(axis=0, dtype=np.float64)

@@ -131,16 +131,14 @@ def test_magics_figures_and_tables_come_back_as_text_and_pictures_only(worker):
     assert "<script>" not in str(outputs)
     outputs, raised = answers.run("[1, 2]")
     assert [output["data"] for output in outputs] == [{"text/plain": "[1, 2]"}]
-    (shown,), _ = answers.run(
-        "__name__, _, 'wire' in globals()"
-    )  # as in a kernel, and nothing of ours among the names
+    # as in a kernel, and nothing of ours among the names
+    (shown,), _ = answers.run("__name__, _, 'wire' in globals()")
     assert shown["data"] == {"text/plain": "('__main__', [1, 2], False)"}
     outputs, raised = answers.run("%matplotlib inline\nafter = 1")
     assert raised is None and answers.fetch({"after"}) == {"after": 1}
     outputs, raised = answers.run("%timeit -n1 -r1 1\ninput()")
-    assert (
-        raised["kind"] == "EOFError" and outputs[-1]["output_type"] == "error"
-    )  # nobody is there to type
+    # nobody is there to type
+    assert raised["kind"] == "EOFError" and outputs[-1]["output_type"] == "error"
 
 
 def test_what_a_function_does_instead_of_answering_is_said_in_words(worker):
@@ -203,9 +201,8 @@ def recursive(x):
     with pytest.raises(RecursionError):
         f["recursive"](5)
     ours, theirs = np.random.default_rng(3), np.random.default_rng(3)
-    assert [f["draws"](ours) for _ in range(3)] == [
-        theirs.random() for _ in range(3)
-    ]  # the generator goes on, as in a kernel
+    # the generator goes on, as in a kernel
+    assert [f["draws"](ours) for _ in range(3)] == [theirs.random() for _ in range(3)]
     assert f["adder"](2)(40) == 42
     assert "changed" not in str(f["adder"])
 
@@ -285,10 +282,8 @@ def test_a_number_in_the_last_line_is_partial_credit_by_nbgraders_rule():
         return points_of(step, done, None), done["failed"]
 
     assert points("1 + 1") == (2, None) and points("0") == (0, None)
-    assert points("import numpy as np\nnp.float64(0.5)") == (
-        0.5,
-        None,
-    )  # nbgrader alone would take its text for full points
+    # nbgrader alone would take its text for full points
+    assert points("import numpy as np\nnp.float64(0.5)") == (0.5, None)
     assert points("'well done'") == (2, None) and points("x = 1") == (2, None)
     assert points("3") == (0, "the test gave 3 points, which is not in 0..2")
     assert points("float('nan')")[0] == 0 and points("-1.0")[0] == 0
@@ -297,10 +292,11 @@ def test_a_number_in_the_last_line_is_partial_credit_by_nbgraders_rule():
         0,
         "a hidden test does not hold",
     )
+    # and not what was expected
     assert points(
         "import numpy as np\n### BEGIN HIDDEN TESTS\nnp.testing.assert_allclose([1.5], [2.5], "
         "err_msg='no')\n### END HIDDEN TESTS"
-    ) == (0, "no")  # and not what was expected
+    ) == (0, "no")
     assert (
         "2.5"
         in points("import numpy as np\nnp.testing.assert_allclose([1.5], [2.5], err_msg='no')")[1]

@@ -40,9 +40,8 @@ def test_a_source_is_valid_nbgrader(stem):
                 f"{cell['cell_type']}"
             )
     read_source(FOLDER / f"{stem}.ipynb")  # Refused says what to do
-    reads(
-        (FOLDER / f"{stem}.ipynb").read_text(encoding="utf-8"), as_version=4
-    )  # ValidationError says what is wrong
+    # ValidationError says what is wrong
+    reads((FOLDER / f"{stem}.ipynb").read_text(encoding="utf-8"), as_version=4)
 
 
 @pytest.mark.parametrize("stem", STEMS)
@@ -199,9 +198,8 @@ def test_every_hidden_test_catches_a_wrong_answer_to_its_own_question(stem, read
             hidden[mark_of(cell)["grade_id"]] = question
     for case, (answers, _) in SUBMISSIONS[stem].items():
         for question, wrong in answers.items() if case != "right" else ():
-            given = points(
-                stem, solutions(stem) | {question: wrong}, ready(stem)
-            )  # all other questions are right
+            # all other questions are right
+            given = points(stem, solutions(stem) | {question: wrong}, ready(stem))
             caught |= {
                 test for test, asked in hidden.items() if asked == question and given[test] == 0
             }
@@ -227,9 +225,8 @@ def test_an_unanswered_copy_runs_and_says_what_is_missing(stem, copies, ready):
                 )
         elif role_of(cell) == "test":
             try:
-                exec(
-                    cell["source"], dict(namespace)
-                )  # what is left of a hidden test may ask for nothing
+                # what is left of a hidden test may ask for nothing
+                exec(cell["source"], dict(namespace))
             except NotImplementedError:
                 pass
             except Exception as error:

@@ -172,9 +172,8 @@ def test_the_command_writes_a_folder_and_replaces_only_its_own(classroom, tmp_pa
     out = tmp_path / "all"
     shutil.copytree(classroom, out)
     one = edited(tmp_path / "sources", lambda notebook: None)
-    assert (
-        main(["assignments", "--source", one, "--out", str(out)]) == 2
-    )  # another course's, of which four would be gone
+    # another course's, of which four would be gone
+    assert main(["assignments", "--source", one, "--out", str(out)]) == 2
     assert "holds the handout of beta_sampling, early_exits" in capsys.readouterr().err
     assert sorted(path.name for path in (out / "handout").iterdir()) == STEMS
     out = tmp_path / "classroom"

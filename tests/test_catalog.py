@@ -42,9 +42,8 @@ def test_every_scorer_and_selector_of_a_method_is_public():
 def test_every_public_scorer_stands_in_the_catalog():
     from dpkit import scorers
 
-    through = {
-        "influence_norm_scores": "influence_norm"
-    }  # what reads vectors is given those of the snapshot
+    # what reads vectors is given those of the snapshot
+    through = {"influence_norm_scores": "influence_norm"}
     used = {method.scorer.__name__ for method in catalog.METHODS.values() if method.scorer}
     assert set(scorers.__all__) == {through.get(name, name) for name in used}
 
@@ -131,10 +130,8 @@ def test_settings_are_named_by_whom_they_belong_to():
         and "protect_inf" in catalog.METHODS["aum"].option_names[1]
     )
     assert catalog.METHODS["random"].option_names == ((), ("per_class",))
-    assert catalog.METHODS["ccs"].option_names == (
-        ("scale",),
-        ("cutoff", "strata", "per_class"),
-    )  # labels, difficulty: not to be set
+    # labels, difficulty: not to be set
+    assert catalog.METHODS["ccs"].option_names == (("scale",), ("cutoff", "strata", "per_class"))
     assert catalog.find_method("ccs").options == {
         "scale": "probability",
         "cutoff": "cifar10",
@@ -302,6 +299,5 @@ def test_only_labels_that_are_told_are_compared():
     with pytest.raises(
         ValueError, match=r"labels must be in 0\.\.; 1 are not \(first: -1 at row 2\)"
     ):
-        catalog.find_method("dual").select(
-            scores, 2, evidence=record, rng=0, per_class="balanced"
-        )  # a class for whom nobody told one
+        # a class for whom nobody told one
+        catalog.find_method("dual").select(scores, 2, evidence=record, rng=0, per_class="balanced")

@@ -178,7 +178,8 @@ def test_a_list_is_sent_back_for_an_array_and_an_unknown_mistake_is_shown_with_i
     message = _answer.judge(lambda values: values * 3, case, double, [], "").message
     assert (
         message
-        == "2 of 2 numbers differ, first [0]: yours is 3, expected was 2.\ntried with\nvalues = np.array([1., 2.])"
+        == "2 of 2 numbers differ, first [0]: yours is 3, expected was 2.\ntried with\nvalues = "
+        "np.array([1., 2.])"
     )
 
 

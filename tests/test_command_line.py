@@ -28,8 +28,10 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
             "import runpy; sys.argv = ['dpkit', 'report', '--help']; runpy.run_module('dpkit', "
             "run_name='__main__')"
         ),
-        "import runpy; sys.argv = ['dpkit', '--version']; runpy.run_module('dpkit', run_name='__main__')",
-        "import runpy; sys.argv = ['dpkit', 'lessons']; runpy.run_module('dpkit', run_name='__main__')",
+        "import runpy; sys.argv = ['dpkit', '--version']; runpy.run_module('dpkit', "
+        "run_name='__main__')",
+        "import runpy; sys.argv = ['dpkit', 'lessons']; runpy.run_module('dpkit', "
+        "run_name='__main__')",
         (
             "import runpy; sys.argv = ['dpkit', 'prune', '--help']; runpy.run_module('dpkit', "
             "run_name='__main__')"
@@ -99,7 +101,10 @@ def test_a_report_prints_its_verdict_its_tables_and_where_the_page_is(
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(tmp_path)
     begin = "from dpkit import reports\nreport = reports.begin('lesson', globals())"
-    finish = "report.table('accuracy', [{'method': 'dual', 'acc': 0.5}])\nreport.finish(seeds=[], device='cpu')"
+    finish = (
+        "report.table('accuracy', [{'method': 'dual', 'acc': 0.5}])\n"
+        "report.finish(seeds=[], device='cpu')"
+    )
     assert main(["report", notebook(tmp_path, begin, finish), "-p", "epochs", "-1"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("PASSED in ") and printed[2:6] == [

@@ -125,9 +125,8 @@ def test_seeds_matter_where_there_is_chance_and_only_there(method):
         tuple(select(method, evidence, edge_without_ties(method, evidence), rng=seed).kept)
         for seed in range(8)
     }
-    assert (
-        len(answers) == 1 if method in SETTLED else len(answers) > 4
-    )  # k-centre's first centre may be drawn twice
+    # k-centre's first centre may be drawn twice
+    assert len(answers) == 1 if method in SETTLED else len(answers) > 4
 
 
 @pytest.mark.parametrize("method", SCORED)

@@ -79,9 +79,8 @@ def test_recipes_that_differ_are_worded_differently():
     others = [replace(Recipe(), **{name: value}) for name, value in NUMBERS_OF.items()]
     others += [Recipe(budget="steps", steps=200), Recipe(budget="steps", steps=201)]
     assert len({recipe.describe() for recipe in [Recipe(), *others]}) == 1 + len(others)
-    assert {*NUMBERS_OF, "budget", "steps", "compile"} == {
-        field.name for field in fields(Recipe)
-    }  # none is forgotten here
+    # none is forgotten here
+    assert {*NUMBERS_OF, "budget", "steps", "compile"} == {field.name for field in fields(Recipe)}
 
 
 # ---- measured ------------------------------------------------------------------------------------

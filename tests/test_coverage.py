@@ -66,9 +66,8 @@ def test_every_stratum_gives_its_budget(values, share, strata, seed):
     keep = round(share * len(values))
     kept = keep_ccs(Scores(values, "mine"), keep, cutoff=0, strata=strata, rng=seed).kept
     width = (values.max() - values.min()) or 1
-    stratum = np.minimum(
-        (values - values.min()) * strata // width, strata - 1
-    )  # whole numbers: exact
+    # whole numbers: exact
+    stratum = np.minimum((values - values.min()) * strata // width, strata - 1)
     sizes, given_ = (
         np.bincount(rows, minlength=strata).tolist() for rows in (stratum, stratum[kept])
     )
@@ -169,7 +168,8 @@ def test_samples_tied_at_the_cutoff_are_drawn(rule):
     [
         (
             0.4,
-            r"cutoff must not be above the prune ratio, 0\.3; got 0\.4, which leaves 6 of 10 samples where 7 are to be kept",
+            r"cutoff must not be above the prune ratio, 0\.3; got 0\.4, which leaves 6 of 10 "
+            r"samples where 7 are to be kept",
         ),
         (1, r"in \[0, 1\); got 1"),
         (-0.1, "got -0.1"),

@@ -25,9 +25,8 @@ from dpkit.records import Selection
 
 def image_set(n=6, channels=3, *, side=5, shift=2, mirror=True, **more):
     rng = np.random.default_rng(0)
-    shape = (
-        (n, side, side + 1, channels) if channels > 1 else (n, side, side + 1)
-    )  # not square: axes cannot be mixed up
+    # not square: axes cannot be mixed up
+    shape = (n, side, side + 1, channels) if channels > 1 else (n, side, side + 1)
     return from_arrays(
         rng.integers(0, 256, shape, dtype=np.uint8),
         np.arange(n) % 3,
@@ -275,9 +274,8 @@ def test_pictures_are_resized_on_request(tmp_path):
     halved = from_arrays(
         np.array([[[0, 0, 90, 90], [0, 0, 90, 90]] * 2], np.uint8), [0], size=2, device="cpu"
     ).images
-    assert (
-        halved[0, 0, 0, 0] < 25 and halved[0, 0, 0, 1] > 65
-    )  # dark left, bright right, and no wrap-around
+    # dark left, bright right, and no wrap-around
+    assert halved[0, 0, 0, 0] < 25 and halved[0, 0, 0, 1] > 65
 
 
 def test_an_unknown_set_is_told_what_there_is_and_where_an_own_one_would_lie(tmp_path):
@@ -349,9 +347,8 @@ def test_a_split_needs_its_own_arrays_and_the_training_ones(tmp_path):
         match="test split of mine needs the arrays test_images and test_labels; it holds train_",
     ):
         load("mine", split="test", device="cpu")
-    write_set(
-        tmp_path / "data", train_images=None
-    )  # the statistics of the test split are those of training
+    # the statistics of the test split are those of training
+    write_set(tmp_path / "data", train_images=None)
     with pytest.raises(
         ValueError,
         match="train split of mine needs the arrays train_images and train_labels; it holds test",
@@ -519,9 +516,8 @@ def serve_fashion_mnist(server, monkeypatch):
 def test_cifar_is_downloaded_once_and_kept_as_one_file(tmp_path, server, monkeypatch, name):
     pixels, labels = serve_cifar(server, monkeypatch, name)
     images = load(name, device="cpu")
-    assert np.array_equal(
-        images.images.flatten(1).numpy(), pixels
-    )  # the original is channel, row, column as well
+    # the original is channel, row, column as well
+    assert np.array_equal(images.images.flatten(1).numpy(), pixels)
     assert images.labels.tolist() == labels and (images.shift, images.mirror) == (4, True)
     assert (images.num_classes, images.class_names[9]) == (
         10 if name == "cifar10" else 100,
@@ -570,9 +566,8 @@ def test_a_disk_that_fills_while_packing_leaves_no_set(tmp_path, server, monkeyp
     monkeypatch.setattr(np, "savez", full)
     with pytest.raises(OSError, match="No space left"):
         load("cifar10", device="cpu")
-    assert [path.name for path in (tmp_path / "data").iterdir()] == [
-        "cifar10-download"
-    ]  # what was fetched is used again
+    # what was fetched is used again
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["cifar10-download"]
 
 
 # ---- the toy set ---------------------------------------------------------------------------------

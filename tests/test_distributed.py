@@ -221,7 +221,7 @@ found["told"] = {name: told(run) for name, run in {
 with open(f"found_{rank}", "wb") as file:
     pickle.dump(found, file)
 dist.destroy_process_group()
-"""
+"""  # noqa: E501
 )
 
 
@@ -267,9 +267,8 @@ def test_every_sample_is_shown_to_one_process_once_an_epoch(both):
 @pytest.mark.parametrize("name", ["plain", "small_cnn"])
 def test_both_processes_report_the_same_and_hold_the_same_network(both, name):
     for (report, state), (other, others_state) in zip(both[0][name], both[1][name], strict=True):
-        assert equal(report, other) and equal(
-            state, others_state
-        )  # batch norm's running statistics too
+        # batch norm's running statistics too
+        assert equal(report, other) and equal(state, others_state)
 
 
 def test_two_processes_learn_and_record_what_one_does(both, small):
@@ -305,7 +304,8 @@ def test_a_loop_of_ones_own_is_merged_into_the_record_of_one_process(both):
         (
             "padded",
             "ValueError",
-            r"1 were seen more often than expected \(first: id \d+\): .*DistributedSampler pads with "
+            r"1 were seen more often than expected \(first: id \d+\): .*DistributedSampler pads "
+            r"with "
             r"repeated samples: let process r take order\[r::world\]",
         ),
         (
@@ -334,7 +334,8 @@ def test_a_loop_of_ones_own_is_merged_into_the_record_of_one_process(both):
         (
             "n",
             "ValueError",
-            r"every process must make the same Recorder .* process 1 differs from process 0 in epoch 0",
+            r"every process must make the same Recorder .* process 1 differs from process 0 in "
+            r"epoch 0",
         ),
         ("expected", "ValueError", r"every process must make the same Recorder"),
         ("loss", "FloatingPointError", r"the loss became nan in epoch 0"),
@@ -349,18 +350,21 @@ def test_a_loop_of_ones_own_is_merged_into_the_record_of_one_process(both):
         (
             "small",
             "ValueError",
-            r"2 processes need batches of at least 4 samples, 2 for each; the smallest has 3: use a larger",
+            r"2 processes need batches of at least 4 samples, 2 for each; the smallest has 3: "
+            r"use a larger",
         ),
         (
             "alone",
             "ValueError",
-            r"holds the checkpoint of a training by 1 processes, and this one has 2, .*: start 1, name",
+            r"holds the checkpoint of a training by 1 processes, and this one has 2, .*: start "
+            r"1, name",
         ),
         ("disk", "(OS|Runtime)Error", "No space left on device"),
         (
             "disks",
             "ValueError",
-            r"the processes see different checkpoints in shared \(\[1, 0\] epochs\): name a folder that all",
+            r"the processes see different checkpoints in shared \(\[1, 0\] epochs\): name a "
+            r"folder that all",
         ),
         (
             "idle",
@@ -434,9 +438,8 @@ def test_the_same_command_goes_on_to_the_undisturbed_numbers(killed, both):
     code, output, _ = torchrun(folder, BEFORE + TRAIN + AFTER, -1)
     assert code == 0, output
     assert re.findall(r"epoch (\d+):", output) == [str(epoch) for epoch in range(10)], output
-    assert [(folder / f"steps_{rank}").read_text() for rank in range(2)] == [
-        str(7 * 11)
-    ] * 2  # three epochs were not run again
+    # three epochs were not run again
+    assert [(folder / f"steps_{rank}").read_text() for rank in range(2)] == [str(7 * 11)] * 2
     undisturbed = both[0]["small_cnn"]
     for epoch, (report, _) in enumerate(undisturbed):
         with np.load(folder / "run" / f"epoch_{epoch:03d}.npz") as file:
@@ -459,7 +462,8 @@ def test_one_process_does_not_go_on_from_a_checkpoint_of_two(tmp_path, small):
     file.write_text(json.dumps(json.loads(file.read_text()) | {"world_size": 2}))
     with pytest.raises(
         ValueError,
-        match="c holds the checkpoint of a training by 2 processes, and this one has 1, which gives "
+        match="c holds the checkpoint of a training by 2 processes, and this one has 1, which "
+        "gives "
         "other numbers: start 2, name another folder or remove it",
     ):
         next(train(net_for(small), small, RECIPE, seed=1, checkpoint=tmp_path / "c"))
@@ -476,9 +480,8 @@ def test_a_group_of_one_process_exchanges_nothing(tmp_path, small, monkeypatch):
         monkeypatch.setattr(processes, "DistributedDataParallel", None)
         found = list(train(net_for(small), small, RECIPE, seed=1, checkpoint=tmp_path / "c"))
         alone = record_of_own_loop(lambda batch: batch)
-        with pytest.raises(
-            ValueError, match="labels must be in"
-        ):  # at once, as there is nobody to wait for
+        # at once, as there is nobody to wait for
+        with pytest.raises(ValueError, match="labels must be in"):
             Recorder(2, 1).update(0, torch.arange(2), torch.zeros(2, 3), torch.tensor([0, 3]))
     finally:
         torch.distributed.destroy_process_group()

@@ -82,9 +82,8 @@ def test_what_float32_cannot_tell_apart_is_measured_again(monkeypatch):
     repeated(calls, monkeypatch)
     check_neighbours(table(400, 3), 5)
     assert calls == [0]
-    close = np.r_[0, 1 + 1e-9 * np.random.default_rng(0).permutation(100), 1e3][
-        :, None
-    ]  # all within a float32 of 1
+    # all within a float32 of 1
+    close = np.r_[0, 1 + 1e-9 * np.random.default_rng(0).permutation(100), 1e3][:, None]
     check_neighbours(close, 3)
     assert calls[1] > 50
 
@@ -118,9 +117,8 @@ def test_no_rule_makes_a_matrix_of_all_pairs(rule):
     choose(features)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (
-        peak < 60_000_000
-    )  # 12,000 x 12,000 numbers in float32 are 576 MB, those of a class 64 MB
+    # 12,000 x 12,000 numbers in float32 are 576 MB, those of a class 64 MB
+    assert peak < 60_000_000
 
 
 @pytest.mark.parametrize("k", [0, 5, 6, -1, 2.0, True, None])
@@ -290,9 +288,8 @@ def test_settings_d2_cannot_use_are_refused(settings, message):
 
 
 def test_d2_cuts_off_class_by_class_under_quotas():
-    hard = scores(
-        *range(12)
-    )  # class 1 is the harder one: a cutoff over all would take it away whole
+    # class 1 is the harder one: a cutoff over all would take it away whole
+    hard = scores(*range(12))
     labels = np.repeat([0, 1], 6)
     kept = keep_d2(
         hard,
@@ -328,9 +325,8 @@ def test_herding_tells_apart_what_float32_cannot():
     assert herding_picks(x, 30).tolist() == herded_by_definition(x, 30)
 
 
-@pytest.mark.parametrize(
-    "n, keep", [(40, 2), (40, 20), (200, 5), (200, 60), (7, 6), (1, 1)]
-)  # few picks and many: both ways
+# few picks and many: both ways
+@pytest.mark.parametrize("n, keep", [(40, 2), (40, 20), (200, 5), (200, 60), (7, 6), (1, 1)])
 def test_herding_is_its_definition_pick_by_pick(n, keep):
     x = table(n) * [3, 1, 1, 0.1] + 50
     assert (
@@ -375,10 +371,8 @@ def test_herding_matches_the_mean_of_every_class():
 
 
 def test_nearest_to_centre_by_hand():
-    line, labels = (
-        np.array([[0.0], [4], [5], [7], [20], [21], [22], [29]]),
-        np.repeat([0, 1], 4),
-    )  # means 4 and 23
+    # means 4 and 23
+    line, labels = (np.array([[0.0], [4], [5], [7], [20], [21], [22], [29]]), np.repeat([0, 1], 4))
     assert keep_nearest_to_centre(line, 4, labels=labels, rng=0).kept.tolist() == [1, 2, 5, 6]
     of_all = {"labels": labels, "per_class": None}  # distances 4, 0, 1, 3 and 3, 2, 1, 6
     assert keep_nearest_to_centre(line, 3, **of_all, rng=0).kept.tolist() == [1, 2, 6]
@@ -443,9 +437,8 @@ def test_copies_of_a_sample_are_kept_as_samples_of_their_own(n, kinds, share, se
     x = (np.arange(n) % kinds)[:, None] * np.array([[1.0, 1e4]])
     keep = round(share * n)
     kept = keep_kcenter(x, keep, rng=seed).kept
-    assert len(kept) == keep and len({i % kinds for i in kept}) == min(
-        keep, kinds, n
-    )  # all kinds before any copy
+    # all kinds before any copy
+    assert len(kept) == keep and len({i % kinds for i in kept}) == min(keep, kinds, n)
 
 
 # ---- what holds for all four ---------------------------------------------------------------------

@@ -106,9 +106,8 @@ def test_a_ratio_above_what_the_rule_allows_prunes_what_it_may_and_says_so():
 
 
 def test_what_neither_exit_has_learned_is_kept_a_wrong_label_above_all():
-    snapshot = looked_at(
-        [(0.99, 0.99)] * 9 + [(0.01, 0.01)]
-    )  # the last one has label 0 and looks like a 1
+    # the last one has label 0 and looks like a 1
+    snapshot = looked_at([(0.99, 0.99)] * 9 + [(0.01, 0.01)])
     assert np.isinf(eeprune(snapshot).values[-1])
 
 

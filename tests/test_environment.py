@@ -13,10 +13,8 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CONDA_NAME = {
-    "torch": "pytorch",
-    "playwright": "playwright-python",
-}  # where conda-forge calls a package otherwise
+# where conda-forge calls a package otherwise
+CONDA_NAME = {"torch": "pytorch", "playwright": "playwright-python"}
 
 
 def split(requirement: str) -> tuple[str, str]:

@@ -217,9 +217,8 @@ def test_a_network_in_training_mode_is_refused():
 
 def test_flops_are_those_counted_by_hand():
     side = 8
-    first = (
-        2 * side**2 * 32 * 9 + 2 * 32 * 5
-    )  # 3x3 convolution of one channel into 32, and the exit's 32 x 5
+    # 3x3 convolution of one channel into 32, and the exit's 32 x 5
+    first = 2 * side**2 * 32 * 9 + 2 * 32 * 5
     second = 2 * (side // 2) ** 2 * 64 * 32 * 9
     third, fourth = 2 * (side // 4) ** 2 * 128 * 64 * 9, 2 * 128 * 128 * 9
     net = net_with_exits(after=(0,)).train()

@@ -52,13 +52,11 @@ def test_two_pixels_whitened_by_hand():
         :4
     ]
     lengths = found.square().sum(1)
-    torch.testing.assert_close(
-        found @ found.T, torch.diag(lengths), atol=1e-2, rtol=0
-    )  # at right angles
+    # at right angles
+    torch.testing.assert_close(found @ found.T, torch.diag(lengths), atol=1e-2, rtol=0)
     torch.testing.assert_close(lengths[:2], torch.full((2,), 1 / (10 + 5e-4)))
-    torch.testing.assert_close(
-        lengths[2:], torch.full((2,), 1 / 5e-4), rtol=1e-3, atol=0
-    )  # without variance: no further
+    # without variance: no further
+    torch.testing.assert_close(lengths[2:], torch.full((2,), 1 / 5e-4), rtol=1e-3, atol=0)
 
 
 def test_the_largest_weight_of_a_direction_is_positive():
@@ -369,9 +367,8 @@ def test_norm_biases_have_their_own_rate_and_the_same_decay():
             name: value.detach() - before[name] for name, value in net.named_parameters()
         }
     for name in moved[1.0]:
-        ratio = (
-            8.0 if name.endswith(".bias") and name != "head.bias" else 1.0
-        )  # biases start at 0: no decay in the first step
+        # biases start at 0: no decay in the first step
+        ratio = 8.0 if name.endswith(".bias") and name != "head.bias" else 1.0
         torch.testing.assert_close(moved[8.0][name], ratio * moved[1.0][name], rtol=1e-3, atol=1e-6)
 
 

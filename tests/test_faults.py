@@ -44,12 +44,8 @@ STAGES = 6  # a record, its scores, and a selection and a retraining of each met
 MEASURED = {
     f"{stage}_{what}" for stage in stage_log.KINDS for what in ("seconds", "peak_memory")
 } | {"from_cache", "failed"}
-LONG = {
-    "record": 1.0,
-    "score": 0.15,
-    "select": 0.15,
-    "retrain": 0.3,
-}  # seconds that a stage takes where stages linger
+# seconds that a stage takes where stages linger
+LONG = {"record": 1.0, "score": 0.15, "select": 0.15, "retrain": 0.3}
 
 
 def numbers(row):
@@ -294,9 +290,8 @@ def test_a_sweep_that_is_killed_in_every_stage_is_given_again_and_goes_on(
 ):
     place, kills = restarted[who].result()
     check(place, kills, undisturbed, kernels)
-    once_more = Counter(
-        kill["inside"] for kill in kills
-    )  # a stage is begun once, and again if it was killed
+    # a stage is begun once, and again if it was killed
+    once_more = Counter(kill["inside"] for kill in kills)
     assert Counter(place.watch.begun()) == Counter(set(place.watch.begun())) + once_more
     assert [kill["inside"].partition("-")[0] for kill in kills] == list(stage_log.KINDS)
 
@@ -381,7 +376,7 @@ with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, protocol="
     (disk / "filler").unlink()
     table = sweep()
     print(len(table), not table.failed.any(), len(trainings))
-"""
+"""  # noqa: E501
 
 
 def test_a_disk_that_is_full_stops_the_sweep_and_costs_nothing_that_was_trained(tmp_path):

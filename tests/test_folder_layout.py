@@ -419,7 +419,8 @@ def test_prune_says_the_set_before_it_does_anything_else(tmp_path, method, more)
     )
     first = next(line for line in lines if line.startswith("set: "))
     assert re.match(
-        r"set: 12 images.*2 classes: cats 6, dogs 6\n  left out: 1 hidden .*\(\.thumbnails\)\n  so ids are",
+        r"set: 12 images.*2 classes: cats 6, dogs 6\n  left out: 1 hidden .*\(\.thumbnails\)\n  "
+        r"so ids are",
         first,
     )
     assert all(line.startswith("read ") for line in lines[: lines.index(first)])

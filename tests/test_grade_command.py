@@ -89,7 +89,8 @@ def test_a_teachers_points_on_written_answers_are_merged_and_never_overwritten(c
     grades.mkdir()
     written = grades / "written.csv"
     written.write_text(
-        "student;assignment;question;points;comment\nann;dynamics_and_dual;wrong-labels;2,5;<b>Well</b> argued\n"
+        "student;assignment;question;points;comment\n"
+        "ann;dynamics_and_dual;wrong-labels;2,5;<b>Well</b> argued\n"
         "ann;dynamics_and_dual;late-dual-1;1;\nbob;dynamics_and_dual;wrong-labels;5;\nbob;;;;\n"
     )
     before = written.read_bytes()
@@ -213,9 +214,8 @@ def test_links_and_loose_ends_in_a_half_made_course_are_rows(course, capsys):
     shutil.rmtree(folder / "ann")
     for name in ("link", "cat", ".git"):
         (folder / name).mkdir()
-    (folder / "link" / f"{DUAL}.ipynb").symlink_to(
-        submissions.SOURCES / f"{DUAL}.ipynb"
-    )  # the solutions, no less
+    # the solutions, no less
+    (folder / "link" / f"{DUAL}.ipynb").symlink_to(submissions.SOURCES / f"{DUAL}.ipynb")
     (folder / ".git" / f"{DUAL}.ipynb").write_text("{}")
     (folder / "eve").mkdir()
     (folder / "eve" / DUAL).symlink_to(folder / "bob")  # another student's
@@ -237,9 +237,8 @@ def test_links_and_loose_ends_in_a_half_made_course_are_rows(course, capsys):
     assert rows["cat", ""]["remark"] == "no notebook was handed in" and len(rows) == 6
     assert "its folder is not one of its own but a link" in rows["eve", DUAL]["remark"]
     assert (rows["eve", DUAL]["total"], rows["eve", DUAL]["max"]) == ("0", "18")
-    assert (
-        "no such assignment" in rows["link", "'=1+1"]["remark"]
-    )  # a spreadsheet would take it for a formula
+    # a spreadsheet would take it for a formula
+    assert "no such assignment" in rows["link", "'=1+1"]["remark"]
 
 
 def test_a_folder_of_somebody_elses_is_left_alone(course, capsys):
@@ -317,9 +316,8 @@ def test_a_fault_of_the_assignment_is_not_the_students(course, tmp_path, capsys)
         "the assignment itself is at fault: the setup cell setup raised OSError: no such data"
         in capsys.readouterr().err
     )
-    assert (
-        main(words) == 1 and "(graded before)" not in capsys.readouterr().err
-    )  # once repaired, it will be graded
+    # once repaired, it will be graded
+    assert main(words) == 1 and "(graded before)" not in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_everything_and_keeps_what_is_done(course, wait_until):
@@ -343,9 +341,8 @@ def test_ctrl_c_ends_everything_and_keeps_what_is_done(course, wait_until):
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_until(
-        lambda: list(grades.glob(".graded/*/*.json"))
-    )  # at least one is done, and others are at work
+    # at least one is done, and others are at work
+    wait_until(lambda: list(grades.glob(".graded/*/*.json")))
     family = sandbox.below(process.pid)
     process.send_signal(signal.SIGINT)
     told = process.communicate(timeout=60)[1]

@@ -27,9 +27,8 @@ def made(build, *arguments):
         torch.manual_seed(0)
         net = build(*arguments)
         for module in net.modules():
-            if (
-                isinstance(module, nn.BatchNorm2d) and module.track_running_stats
-            ):  # as after a training
+            # as after a training
+            if isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
                 module.running_mean.normal_()
                 module.running_var.uniform_(0.5, 2)
         return net

@@ -27,7 +27,7 @@ for path in (TARGET, "/x", "/usr/x", "/etc/x", "/dev/x", "/sandbox/library/dpkit
         open(path, "w").write("x")
     except OSError as error:
         print("WRITING", error.strerror)
-"""
+"""  # noqa: E501
 CALLS_OUT = """
 import socket
 try:

@@ -337,11 +337,12 @@ def test_images_that_are_not_there_are_refused_before_any_training_and_all_at_on
     monkeypatch.setattr(
         sweeps.clusters, "connected", lambda *a, **k: pytest.fail("a cluster was started")
     )
+    # a set of one's own without a test split
     np.savez(
         tmp_path / "small.npz",
         train_images=np.zeros((8, 8, 8), np.uint8),
         train_labels=np.arange(8) % 2,
-    )  # no test set
+    )
     grid = GRID | {
         "dataset": ["digits", "digit", str(tmp_path / "small.npz")],
         "prune_ratio": [0.5, 0.9999],

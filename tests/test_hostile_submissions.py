@@ -124,7 +124,7 @@ from IPython.display import display
 for _ in range(60):
     display({"image/png": "A" * 1_000_000, "text/html": "<img src=/etc/hostname>", "text/markdown": "!![x](/etc/hostname)",
              "image/svg+xml": "<svg><image href='/etc/hostname'/></svg>", "text/plain": "x"}, raw=True)
-"""
+"""  # noqa: E501
 BOMBS = "\n\n".join(["a" + " " * 20_000 + "b", "[" * 9_000, r"\begin{a}" * 1_000])
 GRADED = {  # student -> (what is handed in, points, what stands in the row's remark)
     "honest": (handed_in(), "2", ""),
@@ -268,9 +268,8 @@ def graded(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(pages, "SECONDS", 10)
-        assert (
-            course(folder, students)() == 0
-        )  # nothing of this is the assignment's or the machine's fault
+        # nothing of this is the assignment's or the machine's fault
+        assert course(folder, students)() == 0
     return folder
 
 
@@ -305,9 +304,8 @@ def test_no_page_holds_another_file_or_an_address_of_one(graded):
 
     from test_report_page import tags
 
-    pieces = [base64.b64encode(SECRET.encode()[i : i + 9]).decode() for i in range(3)] + [
-        SECRET
-    ]  # at each place in base64
+    # at each place in base64
+    pieces = [base64.b64encode(SECRET.encode()[i : i + 9]).decode() for i in range(3)] + [SECRET]
     for page in (graded / "grades" / "feedback").rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert not [piece for piece in pieces if piece in text], page
@@ -354,9 +352,8 @@ def test_a_page_that_cannot_be_made_leaves_all_points_and_every_other_page(
     make, (grade, grades) = pages.feedback_page, two
 
     def made(row, *others):
-        assert (
-            rows(grades)["ann"]["total"] == rows(grades)["bob"]["total"] == "2"
-        )  # the table is there by now
+        # the table is there by now
+        assert rows(grades)["ann"]["total"] == rows(grades)["bob"]["total"] == "2"
         if row["student"] == "ann":
             {
                 "raises": lambda: 1 / 0,

@@ -314,11 +314,12 @@ def test_an_identity_is_the_same_in_another_process(python, tmp_path):
         """)
     )
     (tmp_path / "own_helpers.py").write_text("SHIFT = 1\ndef scale(d): return 2 * d\n")
-    code = "import os, sys; sys.path.insert(0, os.getcwd()); import own, dpkit.identity as d; print(d.identity(own.mine))"
-    first, again = (
-        python(code).stdout,
-        python("import json, numpy, random\n" + code).stdout,
-    )  # hashes of texts differ in each
+    code = (
+        "import os, sys; sys.path.insert(0, os.getcwd()); import own, dpkit.identity as d; "
+        "print(d.identity(own.mine))"
+    )
+    # hashes of texts differ in each
+    first, again = (python(code).stdout, python("import json, numpy, random\n" + code).stdout)
     assert first == again and first.startswith("mine ")
     for name, text in (
         ("own_helpers.py", "SHIFT = 2\ndef scale(d): return 2 * d\n"),

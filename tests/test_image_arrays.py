@@ -36,7 +36,8 @@ def labels(n=6):
         ((6, 16, 32, 32), r"of volumes give one slice each, images\[:, k\] or images\[\.\.\., k\]"),
         (
             (6, 32, 32, 16),
-            r"of volumes give one slice each .*|if the last axis holds 16 channels, say so: from_arrays",
+            r"of volumes give one slice each .*|if the last axis holds 16 channels, say so: "
+            r"from_arrays",
         ),
         ((6, 28, 28, 28), "of volumes give one slice"),
         ((6, 32, 32, 13), "13 channels, say so: .* with 13 numbers each"),
@@ -187,9 +188,18 @@ def test_labels_with_a_hole_stay_as_they_are_where_the_classes_are_named(tmp_pat
     assert known_before(tmp_path / "own.npz").labels.tolist() == given.tolist()
 
 
+@pytest.mark.parametrize("one", [{"mean": [0.5]}, {"std": [0.2]}])
+def test_a_mean_without_a_std_is_refused_and_the_other_way_round(one):
+    with pytest.raises(ValueError, match="mean and std go together; got .*: give both, or neither"):
+        from_arrays(pixels(2, 8, 8), [0, 1], device="cpu", **one)
+
+
 @pytest.mark.parametrize("given", [[1, 2], [0, 255], [-1, 1]])
 def test_names_that_do_not_fit_the_numbers_are_refused(tmp_path, given):
-    message = r"labels must be in 0\.\.1 \(one of 2 classes\); got .*: number the classes from 0, in the order of their names"
+    message = (
+        r"labels must be in 0\.\.1 \(one of 2 classes\); got .*: number the classes from "
+        r"0, in the order of their names"
+    )
     with pytest.raises(ValueError, match=message):
         from_arrays(pixels(2, 8, 8), np.array(given), class_names=["cat", "dog"], device="cpu")
     np.savez(

@@ -141,9 +141,8 @@ def test_mixed_sizes_are_squeezed_to_the_size_asked_for(tmp_path):
         write_image(tmp_path / "photos" / name, *size)
     pixels = read_pixels(list_folder(tmp_path / "photos"), size=12)
     assert pixels.shape == (4, 12, 12, 3) and pixels.dtype == np.uint8
-    assert np.array_equal(
-        pixels[2], np.asarray(Image.open(tmp_path / "photos" / "dog" / "c.png"))
-    )  # it has that size already
+    # it has that size already
+    assert np.array_equal(pixels[2], np.asarray(Image.open(tmp_path / "photos" / "dog" / "c.png")))
 
 
 def test_resizing_keeps_left_left_and_bright_bright(tmp_path):
@@ -313,7 +312,8 @@ def sixteen_bits(file):
     [
         (
             lambda f: rewrite(f / "cat" / "1.png", lambda whole: b"no image"),
-            r"1 of 6 images cannot be read: \S*cat/1\.png \(cannot identify .*\): replace or remove them",
+            r"1 of 6 images cannot be read: \S*cat/1\.png \(cannot identify .*\): replace or "
+            r"remove them",
         ),
         (
             lambda f: rewrite(f / "cat" / "1.png", lambda whole: whole[:90]),
@@ -340,7 +340,8 @@ def sixteen_bits(file):
         ),
         (
             lambda f: write_image(f / "dog" / "1.png", 9, 12),
-            r"cat/0\.png is 8x8 and \S*dog/1\.png is 9x12 \(2 sizes in all\): .*size=64 \(--size 64\)",
+            r"cat/0\.png is 8x8 and \S*dog/1\.png is 9x12 \(2 sizes in all\): .*size=64 \(--size "
+            r"64\)",
         ),
         (
             lambda f: (f / "cat").rename(f / "dog" / "cat"),
@@ -370,7 +371,8 @@ def sixteen_bits(file):
         ),
         (
             lambda f: [(f / "cat").rename(f / "Train"), (f / "dog").rename(f / "test")],
-            r"photos holds the splits Train, test, not classes: sort the images of a split into one folder per class, and give that",
+            r"photos holds the splits Train, test, not classes: sort the images of a split into "
+            r"one folder per class, and give that",
         ),
         (
             lambda f: (f / "cat" / "0.png").rename(f / "cat" / "a\tb.png"),
@@ -442,7 +444,10 @@ def test_more_pixels_than_memory_are_refused_before_any_is_decoded(tmp_path, dec
 
 @pytest.mark.parametrize("asked", [{"split": "test"}, {"labels": "worst"}])
 def test_a_folder_is_one_split_with_the_labels_of_its_folders(tmp_path, asked):
-    message = r'the split "train" and the labels "given"; got .*load the folder of the other split .*, load\(path, like=train\)'
+    message = (
+        r'the split "train" and the labels "given"; got .*load the folder of the other '
+        r"split .*, load\(path, like=train\)"
+    )
     with pytest.raises(ValueError, match=message):
         load(write_folder(tmp_path / "photos", cat=2, dog=2), device="cpu", **asked)
 

@@ -116,9 +116,8 @@ def test_influence_is_what_a_refit_without_the_sample_finds(digits, of):
     ]
     assert np.corrcoef(predicted[rows].ravel(), np.ravel(measured))[0, 1] > 0.99
     slope = (predicted[rows] * measured).sum() / (predicted[rows] ** 2).sum()
-    assert (
-        1 < slope < 1.1
-    )  # right in size too; a little short, as the Hessian still holds the sample that goes
+    # right in size too; a little short, as the Hessian still holds the sample that goes
+    assert 1 < slope < 1.1
 
 
 def cosine(a, b):
@@ -171,9 +170,8 @@ def test_vectors_of_the_mean_add_up_to_zero_and_are_those_of_the_sum_less_their_
         influence_vectors(snapshot, damping=0.1, of=of, **more).astype(float)
         for of in ("mean", "sum")
     )
-    near = (
-        0.05 if more.get("method") == "lissa" else 1e-4
-    )  # each block of right-hand sides has its own batches
+    # each block of right-hand sides has its own batches
+    near = 0.05 if more.get("method") == "lissa" else 1e-4
     assert np.linalg.norm(mean.sum(0)) < near * np.linalg.norm(mean) and np.linalg.norm(
         total.sum(0)
     ) > np.linalg.norm(mean)
@@ -250,9 +248,8 @@ def test_the_kronecker_way_needs_memory_for_its_factors_only():
     dense = influence_vectors(snapshot, damping=0.1, method="kronecker")
     np.testing.assert_array_equal(dense, outer.dense())
     exact = influence_vectors(snapshot, damping=0.1)
-    assert (
-        0.9 < np.corrcoef(dense.ravel(), exact.ravel())[0, 1] < 0.9999
-    )  # an approximation, and not the exact one in disguise
+    # an approximation, and not the exact one in disguise
+    assert 0.9 < np.corrcoef(dense.ravel(), exact.ravel())[0, 1] < 0.9999
     weight, bias = outer.dense([5])[0, :28].reshape(4, 7), outer.dense([5])[0, 28:]
     np.testing.assert_allclose(
         np.column_stack([weight, bias]),
@@ -274,9 +271,8 @@ def test_influence_norm_is_the_length_of_the_vector_written_out_or_not():
 
 
 def test_the_plan_is_exact_until_memory_ends():
-    wide = Snapshot(
-        np.full((1, 50, 100), 0.01), np.ones((50, 99)), np.zeros(50, int)
-    )  # 10,000 parameters: 800 MB and blocks
+    # 10,000 parameters: 800 MB and blocks
+    wide = Snapshot(np.full((1, 50, 100), 0.01), np.ones((50, 99)), np.zeros(50, int))
     assert plan_influence(wide).method == "exact"
     assert str(plan_influence(wide)).startswith(
         "exact: 10,000 parameters in 8.0 GB of memory (needed: exact 0.8 GB"

@@ -167,7 +167,7 @@ if sandbox.why_not() is None:
     print(subprocess.run(words, env=sandbox.environment(), capture_output=True, text=True).stdout)
 else:
     print("[] 'notebooks'")
-"""
+"""  # noqa: E501
     done = installed("-c", code, module=None)
     first, second, *_ = done.stdout.splitlines()
     assert first == "--tmpfs notebooks", done

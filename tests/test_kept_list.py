@@ -68,9 +68,8 @@ def test_every_name_that_is_not_refused_comes_back_as_it_was(tmp_path):
     lines = (
         (tmp_path / "kept.txt").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     )
-    assert [
-        line.split("\t")[1] for line in lines
-    ] == paths  # nor is a reader lost that takes any line break for one
+    # nor is a reader lost that takes any line break for one
+    assert [line.split("\t")[1] for line in lines] == paths
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="shells of Unix")
@@ -97,9 +96,8 @@ def test_a_name_that_is_not_one_line_is_refused_by_name(tmp_path, letter):
     with pytest.raises(ValueError, match=r"free of line breaks and tabs.*rename it") as told:
         written(tmp_path, np.array([0]), ["wolf/a.jpg", f"wolf/a{letter}b.jpg"])
     assert repr(f"wolf/a{letter}b.jpg") in str(told.value)
-    assert all(
-        len(f"x{odd}y".splitlines()) == 1 for odd in "".join(ODD)
-    )  # the oracle: nothing else splits a line
+    # the oracle: nothing else splits a line
+    assert all(len(f"x{odd}y".splitlines()) == 1 for odd in "".join(ODD))
 
 
 @pytest.mark.parametrize("letter", ["\x85", "\u2028", "\r"])
@@ -151,12 +149,8 @@ def test_where_nothing_was_pruned_the_sentence_says_what_to_name(tmp_path):
 
 # ---- in another reader's order -------------------------------------------------------------------
 
-FILES = [
-    "wolf/a.jpg",
-    "wolf/b.jpg",
-    "wolf spider/a.jpg",
-    "wolf spider/x.jpg",
-]  # as ImageFolder: classes first
+# as ImageFolder: classes first
+FILES = ["wolf/a.jpg", "wolf/b.jpg", "wolf spider/a.jpg", "wolf spider/x.jpg"]
 KEPT = ["wolf/b.jpg", "wolf spider/a.jpg"]
 
 
@@ -217,10 +211,8 @@ def test_absolute_paths_are_found_under_another_root():
         (["/d/wolf/a.jpg", "/d/wolf spider/a.jpg"], "^wolf/b.jpg is not in the other list"),
         (["/d/fox/b.jpg", "/d/fox/a.jpg"], "^wolf/b.jpg is not in the other list"),
         (["/d/werewolf/b.jpg", "/d/werewolf spider/a.jpg"], "^wolf/b.jpg is not"),
-        (
-            ["/d/x/wolf/b.jpg", "/d/y/wolf spider/a.jpg"],
-            "^wolf spider/a.jpg is not",
-        ),  # not under one root
+        # not under one root
+        (["/d/x/wolf/b.jpg", "/d/y/wolf spider/a.jpg"], "^wolf spider/a.jpg is not"),
         (
             ["/d/wolf/b.jpg", "/d/wolf/b.jpg", "/d/wolf spider/a.jpg"],
             "wolf/b.jpg stands in the other list 2 times, in rows 0",

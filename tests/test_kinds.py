@@ -202,9 +202,8 @@ def test_seconds_of_several_kinds_are_not_compared():
     here, there = sorted(results.cost_table(rows), key=lambda line: line["method"])
     marked, plain = (there, here) if here["method"] == "aum" else (here, there)
     assert (plain["method"], marked["method"]) == ("aum", "aum (a)")
-    assert (
-        plain["break_even"] == marked["break_even"] == 2
-    )  # 9 / (10 - 3) in images: the same on any processor
+    # 9 / (10 - 3) in images: the same on any processor
+    assert plain["break_even"] == marked["break_even"] == 2
     assert (
         np.isnan(marked["whole_seconds"])
         and marked["break_even_seconds"] is None
@@ -268,9 +267,8 @@ def test_a_figure_marks_kinds_and_averages_none_together(ax):
 
 
 def test_a_figure_of_one_kind_has_no_marks(ax):
-    plots.accuracy_against_ratio(
-        MIXED[6:], ax=ax, whole=[0.8, 0.9]
-    )  # accuracies alone tell no kind
+    # accuracies alone tell no kind
+    plots.accuracy_against_ratio(MIXED[6:], ax=ax, whole=[0.8, 0.9])
     names, title = texts(ax)
     assert title == "" and sorted(names) == ["aum", "ccs", "el2n", "nothing pruned", "random"]
 
@@ -310,6 +308,5 @@ def test_differences_of_one_method_on_two_kinds_do_not_hide_each_other(ax):
     assert points[3.0][0] != points[2.0][0] and [
         label.get_text() for label in ax.get_yticklabels()
     ] == ["aum"]
-    assert (
-        points[3.0][1] == "white" != points[2.0][1]
-    )  # its interval leaves 0 out, and does not survive Holm's correction
+    # its interval leaves 0 out, and does not survive Holm's correction
+    assert points[3.0][1] == "white" != points[2.0][1]

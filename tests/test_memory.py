@@ -22,9 +22,8 @@ from dpkit.storage import blocks
 def a_record(n, epochs, seed=0):
     """Random curves, some of them learned at once: constant, so that their DUAL is exactly zero."""
     rng = np.random.default_rng(seed)
-    prob = (rng.random((n, epochs)) ** 20).astype(
-        np.float32
-    )  # so far apart that the order of a sum shows in its last bit
+    # so far apart that the order of a sum shows in its last bit
+    prob = (rng.random((n, epochs)) ** 20).astype(np.float32)
     prob[rng.random(n) < 0.3] = 1
     return TrainingDynamics(
         prob, rng.normal(size=(n, epochs)) ** 21, rng.random((n, epochs)) < 0.3, np.zeros(n, int)
@@ -111,9 +110,8 @@ def test_a_draw_holds_what_may_be_kept_not_the_whole_set(convention):
 
 def test_spreads_are_computed_without_a_copy_of_the_epochs():
     record = a_record(50_000, 30)
-    assert (
-        peak_of(record.std_prob) < 3_500_000
-    )  # target_prob is 6,000,000 bytes, and 12,000,000 in float64
+    # target_prob is 6,000,000 bytes, and 12,000,000 in float64
+    assert peak_of(record.std_prob) < 3_500_000
 
 
 def test_scores_take_a_memory_mapped_array_as_it_is(tmp_path):
@@ -124,9 +122,8 @@ def test_scores_take_a_memory_mapped_array_as_it_is(tmp_path):
 
 def test_changes_to_a_private_map_are_never_given_back(tmp_path):
     np.save(tmp_path / "prob.npy", np.zeros((12, 5), np.float32))
-    mine = np.load(
-        tmp_path / "prob.npy", mmap_mode="c"
-    ).T  # copy-on-write: a changed page is in memory only
+    # copy-on-write: a changed page is in memory only
+    mine = np.load(tmp_path / "prob.npy", mmap_mode="c").T
     mine[:] = 0.5
     record = TrainingDynamics(mine, mine, np.zeros((5, 12), bool), np.zeros(5, int))
     assert np.shares_memory(record.target_prob, mine)
@@ -135,12 +132,8 @@ def test_changes_to_a_private_map_are_never_given_back(tmp_path):
 
 # ---- the promise: 1.28 million rows within a gigabyte --------------------------------------------
 
-N, EPOCHS, MIDDLE, ALMOST = (
-    1_280_000,
-    60,
-    128_000,
-    1_200_000,
-)  # the last needs samples of weight zero to fill up
+# the last needs samples of weight zero to fill up
+N, EPOCHS, MIDDLE, ALMOST = (1_280_000, 60, 128_000, 1_200_000)
 LIMIT = 500_000_000  # half of what is promised: other machines load larger libraries
 
 PRUNE = f"""
@@ -208,9 +201,8 @@ def test_a_large_record_is_pruned_within_a_gigabyte_and_as_in_memory(tmp_path, p
                     selection.kept, drawn_at_once(scores.values, prob, keep, selection.params)
                 )
     finally:
-        shutil.rmtree(
-            tmp_path / "record", ignore_errors=True
-        )  # 0.7 GB, which pytest would leave there
+        # 0.7 GB, which pytest would leave there
+        shutil.rmtree(tmp_path / "record", ignore_errors=True)
 
 
 def check_scores(values, prob):

@@ -1,4 +1,6 @@
-"""What 0.8 left in a cache is found: tests/data/cache-0.8.zip, five trials of digits that it ran."""
+"""What 0.8 left in a cache is found: tests/data/cache-0.8.zip, five trials of digits that it
+ran.
+"""
 
 import json
 import shutil

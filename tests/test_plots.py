@@ -185,9 +185,8 @@ def test_moon_plot_puts_std_to_the_right_and_mean_upwards(ax, dynamics):
 
 
 def test_every_possible_sample_is_inside_the_moon_plots_frame(ax):
-    halves = np.array(
-        [[0.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]]
-    )  # the largest deviation needs half 0 and half 1
+    # the largest deviation needs half 0 and half 1
+    halves = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
     longer = TrainingDynamics(
         np.repeat(halves, 5, axis=1), np.zeros((4, 10)), np.zeros((4, 10), bool), np.arange(4)
     )
@@ -288,9 +287,10 @@ def test_a_plane_shows_every_sample_once_where_it_lies_and_the_kept_on_top(ax, h
         (2.0, 2.0, plots.PRUNED.lower()),
     }
     assert len(dots(ax)) == 4
+    # drawn last
     assert [to_hex(each.get_facecolor()[0]) for each in ax.collections[-2:]] == [
         plots.KEPT.lower()
-    ] * 2  # drawn last
+    ] * 2
     circle, triangle = (ax.collections[k].get_paths()[0] for k in (2, 3))
     assert len(circle) != len(triangle)  # one marker a class
 
@@ -308,9 +308,8 @@ def heights(ax):
 
 def test_the_rules_areas_count_what_it_prunes_and_why_the_rest_is_kept(ax, exits):
     plots.rule_by_threshold(exits, ax=ax, threshold=0.7)
-    parts = list(
-        heights(ax).values()
-    )  # pruned, not sure, only the early exit right, the early exit wrong
+    # pruned, not sure, only the early exit right, the early exit wrong
+    parts = list(heights(ax).values())
     for t in (0.5, 0.7, 0.9, 0.975):
         pruned = 100 * keep_above(eeprune(exits), 1 - t).prune_ratio
         assert np.allclose([part(t) for part in parts], [pruned, 40 - pruned, 20, 40])
@@ -341,10 +340,11 @@ def test_a_classifiers_boundary_runs_between_its_answers(ax, half):
     plots.pruned_in_plane(
         np.zeros((4, 2)), half, ax=ax, classes=np.zeros(4), grid=grid, answers=answers
     )
+    # after the dots: two lines a classifier
     early, final = (
         np.concatenate([path.vertices for each in some for path in each.get_paths()])
         for some in (ax.collections[2:4], ax.collections[4:6])
-    )  # after the dots: two lines a classifier
+    )
     assert set(early[:, 0]) == {1.5, 3.5} == set(final[:, 1])
     assert (
         legend_of(ax)[-2:] == ["early", "final"]
@@ -493,9 +493,8 @@ def test_without_a_training_on_everything_there_is_no_star(ax):
     ]
 
 
-@pytest.mark.parametrize(
-    "bill", [1000, None]
-)  # equal steps: every retraining costs the same; equal epochs
+# equal steps: every retraining costs the same; equal epochs
+@pytest.mark.parametrize("bill", [1000, None])
 def test_every_point_has_its_percentage_beside_it_and_no_two_overlap(ax, bill):
     rows = [
         row
@@ -535,9 +534,8 @@ def test_every_point_has_its_percentage_beside_it_and_no_two_overlap(ax, bill):
             if to_hex(plots.method_style(method)["color"]) == colour
         ]
         assert any(np.allclose(text.xy, point) for point in mine)
-    boxes = [
-        Text.get_window_extent(text) for text in ax.texts
-    ]  # without the lines that lead to some
+    # without the lines that lead to some
+    boxes = [Text.get_window_extent(text) for text in ax.texts]
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
     points = np.concatenate(
         [
@@ -594,9 +592,10 @@ def test_colours_that_a_colour_blind_reader_confuses_have_different_lines(seen):
             1 / 2.2
         )
 
+    # grey is everybody's
     styles = {
         method: plots.method_style(method) for method in catalog.METHODS if method != "random"
-    }  # grey is everybody's
+    }
     for (a, one), (b, other) in itertools.combinations(styles.items(), 2):
         apart = np.linalg.norm(percept(one) - percept(other)) > 0.1
         assert apart or one.get("linestyle", "-") != other.get("linestyle", "-"), (a, b)
@@ -642,10 +641,8 @@ def test_the_share_of_each_class_that_goes_is_counted_by_hand(ax):
     plots.pruned_by_class(
         {"both": [one, other], "other": other}, labels, ax=ax, class_names=["cat", "dog"]
     )
-    assert ax.images[0].get_array().tolist() == [
-        [25, 50],
-        [50, 50],
-    ]  # (0 + 2) / 2 of 4 cats, (1 + 1) / 2 of 2 dogs
+    # (0 + 2) / 2 of 4 cats, (1 + 1) / 2 of 2 dogs
+    assert ax.images[0].get_array().tolist() == [[25, 50], [50, 50]]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["cat", "dog"]
     assert sorted(text.get_text() for text in ax.texts) == ["25", "50", "50", "50"]
 
@@ -665,9 +662,8 @@ def test_the_boundary_is_square_to_w_and_the_probability_dark_where_it_is_low(ax
 
 def test_before_the_first_step_there_is_no_boundary(ax):
     plots.two_points([[0.5, 0.5], [2, 1]], [0, 0], ax=ax)
-    assert len(ax.lines) == 1 and np.all(
-        ax.collections[0].get_array() == 0.5
-    )  # the one line is the origin's cross
+    # the one line is the origin's cross
+    assert len(ax.lines) == 1 and np.all(ax.collections[0].get_array() == 0.5)
 
 
 def test_a_crossing_is_marked_where_it_was_found_and_only_there(ax):

@@ -316,15 +316,15 @@ def test_the_usual_c_d_is_told_and_one_that_was_asked_for_is_not(tmp_path, watch
 def test_a_network_that_learned_nothing_is_told(tmp_path, finished, capsys):
     assert prune(finished[0], tmp_path / "out", "--lr", "1e-9") == 0
     assert re.search(
-        r"careful: after 10 epochs the network is right on \d+ % of the training images.*Train longer",
+        r"careful: after 10 epochs the network is right on \d+ % of the training images.*Train "
+        r"longer",
         capsys.readouterr().err,
     )
 
 
 def test_a_class_that_vanishes_is_named(tmp_path, watched, capsys):
-    assert (
-        prune(watched, tmp_path / "out", "--method", "dual", ratio=0.98) == 0
-    )  # 2 of 90 kept, of 3 classes
+    # 2 of 90 kept, of 3 classes
+    assert prune(watched, tmp_path / "out", "--method", "dual", ratio=0.98) == 0
     kept = [int(line) for line in lines(tmp_path / "out")]
     gone = sorted({0, 1, 2} - set(toys()[1][kept].tolist()))
     assert (
@@ -462,10 +462,8 @@ def test_another_training_is_not_taken_for_this_one(tmp_path, watched, more):
 def test_a_saved_record_gives_the_same_selection_as_watching(tmp_path, finished, no_training):
     kept_there = json.loads((finished[1] / "manifest.json").read_text())["record"]["folder"]
     record = TrainingDynamics.load(Path(kept_there) / "dynamics")
-    for folder in (
-        record.save(tmp_path / "record"),
-        kept_there,
-    ):  # any record, or a whole stage of the cache
+    # any record, or a whole stage of the cache
+    for folder in (record.save(tmp_path / "record"), kept_there):
         out = tmp_path / f"out-{Path(folder).name}"
         assert prune(finished[0], out, "--method", "dual", "--dynamics", str(folder)) == 0
         assert lines(out) == lines(finished[1])
@@ -865,7 +863,8 @@ def test_a_file_that_cannot_be_pruned_is_told_why(tmp_path, capsys, no_training,
         (
             ["--epochs", "5"],
             0.3,
-            r"window must be 2\.\.5 epochs \(this record has 5\); got 10: record longer or choose a shorter",
+            r"window must be 2\.\.5 epochs \(this record has 5\); got 10: record longer or "
+            r"choose a shorter",
         ),
         (["--window", "11"], 0.3, r"window must be 2\.\.10 epochs"),
         (["--window", "1"], 0.3, r"window must be 2\.\.10 .*got 1:"),
@@ -1000,9 +999,8 @@ def test_a_file_put_beside_a_pruning_is_not_lost_by_overwriting(out, watched, ca
         capsys,
         "out holds selection/notes.txt, which dpkit did not write there.*move it away",
     )
-    assert (
-        prune(watched, out, "--method", "dual") == 0 and contents(out) == before
-    )  # and nobody minds it there
+    # and nobody minds it there
+    assert prune(watched, out, "--method", "dual") == 0 and contents(out) == before
 
 
 @pytest.mark.parametrize("name", ["kept.txt", "moon.png", "selection/kept.npy"])
@@ -1092,9 +1090,8 @@ def test_a_run_that_was_killed_goes_on_without_repeating_what_is_written(
     told = []
     run(told.append)
     assert steps_taken() == STEPS and lines(tmp_path / "out") == lines(finished[1])
-    assert (
-        sum(line.startswith("epoch") for line in told) == EPOCHS
-    )  # those of before are counted, too
+    # those of before are counted, too
+    assert sum(line.startswith("epoch") for line in told) == EPOCHS
     assert not list(tmp_path.glob("cache/*partial*"))
 
 

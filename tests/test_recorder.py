@@ -85,9 +85,8 @@ def test_the_divergence_by_hand():
 
 def test_the_divergence_is_of_probabilities_not_of_logits():
     recorder, logits = Recorder(1, 3, tdds=True), torch.tensor([[1.0, -2.0, 0.5]])
-    for epoch, moved in enumerate(
-        (0.0, 7.0, -40.0)
-    ):  # adding a number to all logits leaves the probabilities
+    # adding a number to all logits leaves the probabilities
+    for epoch, moved in enumerate((0.0, 7.0, -40.0)):
         recorder.update(epoch, torch.tensor([0]), logits + moved, torch.tensor([0]))
     np.testing.assert_allclose(recorder.dynamics().divergence, [[0, 0]], atol=1e-5)
 
@@ -145,9 +144,8 @@ def test_without_tdds_no_divergence_is_recorded():
 # ---- in a loop -----------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings(
-    "ignore:This DataLoader will create 2 worker processes"
-)  # where there is one core
+# where there is one core
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")
 def test_an_ordinary_loop_with_workers_records_what_is_computed_by_hand():
     n, epochs = 23, 2
     pixels, labels = (
@@ -238,9 +236,8 @@ def test_drop_last_is_noticed_when_the_second_epoch_begins():
     items = TensorDataset(torch.zeros(8, 3), torch.zeros(8, dtype=torch.long))
     loader = DataLoader(indexed(items), batch_size=3, shuffle=True, drop_last=True)
     recorder = Recorder(8, 30)
-    with pytest.raises(
-        ValueError, match="in epoch 0 2 were seen never .*drop_last=False"
-    ):  # not after all thirty
+    # not after all thirty
+    with pytest.raises(ValueError, match="in epoch 0 2 were seen never .*drop_last=False"):
         for epoch in range(30):
             for index, (x, y) in loader:
                 recorder.update(epoch, index, x, y)
@@ -356,29 +353,23 @@ def own_labels(epoch, rows):
 @pytest.mark.parametrize(
     "ids, labels, changes",
     [
-        (
-            lambda k, rows: torch.arange(10 * k, 10 * k + 10),
-            own_labels,
-            True,
-        ),  # places in the loader
+        # places in the loader
+        (lambda k, rows: torch.arange(10 * k, 10 * k + 10), own_labels, True),
         (lambda k, rows: rows.flip(0), own_labels, True),  # mixed up within a batch
         (lambda k, rows: (rows + 1) % 60, own_labels, False),  # counted from 1
-        (
-            own_ids,
-            lambda epoch, rows: GIVEN[rows.flip(0)],
-            True,
-        ),  # mixed up on the way, as mixup's second labels are
+        # mixed up on the way, as mixup's second labels are
+        (own_ids, lambda epoch, rows: GIVEN[rows.flip(0)], True),
         (own_ids, lambda epoch, rows: (GIVEN[rows] + epoch + 1) % 5, True),  # relabelled
-        (
-            own_ids,
-            lambda epoch, rows: (GIVEN[rows] + (rows == 33) * (epoch + 1)) % 5,
-            True,
-        ),  # a single one
+        # a single one
+        (own_ids, lambda epoch, rows: (GIVEN[rows] + (rows == 33) * (epoch + 1)) % 5, True),
         (own_ids, lambda epoch, rows: GIVEN.flip(0)[rows], False),  # another set's
     ],
 )
 def test_a_sample_whose_label_changes_is_named_and_with_labels_at_once(ids, labels, changes):
-    said = r"differ \(first: id \d+ is \d {}, and \d now\): ids must be the dataset's own.*use dpkit.indexed\(dataset\)"
+    said = (
+        r"differ \(first: id \d+ is \d {}, and \d now\): ids must be the dataset's own.*use "
+        r"dpkit.indexed\(dataset\)"
+    )
     with pytest.raises(ValueError, match=said.format("in labels=")):
         loop(ids, labels, epochs=1, labels=GIVEN)
     if changes:  # else the same wrong one in every epoch: only labels= can tell
@@ -607,7 +598,8 @@ def test_class_numbers_of_any_kind_are_labels(form):
     [
         (
             torch.full((2, 3), 1 / 3),
-            r"got torch.float32 of shape \(2, 3\), soft labels, such as mixup.*labels that the dataset",
+            r"got torch.float32 of shape \(2, 3\), soft labels, such as mixup.*labels that the "
+            r"dataset",
         ),
         (torch.eye(3)[:2].half(), r"soft labels.*of one-hot labels labels.argmax\(1\)"),
         (torch.eye(3)[:2].long(), r"one-hot labels: .*labels.argmax\(1\)"),

@@ -535,7 +535,8 @@ def test_nan_scores_are_refused_with_count_and_first_row():
         ([True, False, True], r"got a mask of bool: pass np.flatnonzero\(mask\)"),
         (
             [2, 1],
-            r"unique, ascending row numbers in 0\.\.5; got numbers in 1\.\.2: pass np.unique\(kept\)",
+            r"unique, ascending row numbers in 0\.\.5; got numbers in 1\.\.2: pass "
+            r"np.unique\(kept\)",
         ),
         ([1, 1], "unique, ascending"),
         ([0, 6], r"in 0\.\.5; got numbers in 0\.\.6"),

@@ -306,7 +306,10 @@ def test_a_strangers_text_holds_no_tag_but_markdowns_and_reads_nothing(tmp_path,
 
 
 def test_a_strangers_text_keeps_its_words_its_formulas_and_its_links_to_the_web():
-    text = "**a** < b and `c<d>` with $x^2$, [there](https://example.org/a?b=1&c=2), <https://example.org>\n\n* one"
+    text = (
+        "**a** < b and `c<d>` with $x^2$, [there](https://example.org/a?b=1&c=2), "
+        "<https://example.org>\n\n* one"
+    )
     html = cell_html(v4.new_markdown_cell(text), None, [], plain=True)
     assert (
         "<strong>a</strong> &lt; b and <code>c&lt;d&gt;</code>" in html

@@ -193,7 +193,10 @@ def test_the_time_limit_ends_a_cell_that_ignores_interrupts_and_the_processes_it
     tmp_path, monkeypatch, kernels
 ):
     monkeypatch.setenv("DPKIT_TEST_MARK", tmp_path.name)
-    child = "import subprocess, sys\nchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    child = (
+        "import subprocess, sys\nchild = subprocess.Popen([sys.executable, '-c', 'import "
+        "time; time.sleep(60)'])"
+    )
     before = set(kernels(f"DPKIT_TEST_MARK={tmp_path.name}"))
     results = []
     worker = threading.Thread(
@@ -477,9 +480,8 @@ def test_the_command_refuses_a_second_notebook_in_the_same_folder(tmp_path, caps
         "x holds the report of first, which that of second would replace", capsys.readouterr().err
     )
     assert (tmp_path / "x" / "report.html").read_bytes() == before
-    assert (
-        main(["report", "first.ipynb", "--out", "x", "-p", "epochs", "4"]) == 0
-    )  # the same notebook's, with a word
+    # the same notebook's, with a word
+    assert main(["report", "first.ipynb", "--out", "x", "-p", "epochs", "4"]) == 0
     assert (
         "holds this notebook's report with other parameters (epochs 30); it is replaced"
         in capsys.readouterr().err
@@ -549,9 +551,8 @@ def test_by_hand_the_same_cells_write_a_valid_result_to_a_fresh_folder(tmp_path,
     wanted = {name: namespace[name] for name in ("epochs", "lr", "fast", "name", "ratios")}
     result, wrong = read_result(report.folder, notebook="lesson", parameters=wanted)
     assert wrong == [] and result["parameters"] == wanted
-    assert (
-        "derived" in reports.begin("unknown", namespace).parameters
-    )  # no such file: all flat public values
+    # no such file: all flat public values
+    assert "derived" in reports.begin("unknown", namespace).parameters
 
 
 def test_a_false_check_stops_the_lesson(tmp_path):

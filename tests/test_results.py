@@ -283,13 +283,11 @@ def test_a_committed_table_is_whole_and_follows_from_its_rows(folder):
     for k, row in enumerate(rows):
         asked = round(row["num_samples"] * (1 - row["prune_ratio"]))
         assert len(results.kept_set(folder, k).kept) == row["keep"]
-        assert row["keep"] == asked or (
-            row["method"] == "eeprune" and row["keep"] > asked
-        )  # whom it may not prune stay
+        # whom it may not prune stay
+        assert row["keep"] == asked or (row["method"] == "eeprune" and row["keep"] > asked)
         assert kind_of(row)  # every row tells the kind of processor that it is from
-        if (
-            row["method"] == "dual"
-        ):  # the published scores give the published set, but for what float32 made equal
+        # the published scores give the published set, but for what float32 made equal
+        if row["method"] == "dual":
             values = np.load(folder / row["scores"]).astype(float)
             kept = results.kept_set(folder, k)
             assert values[kept.kept].min() >= values[kept.pruned].max()
@@ -314,9 +312,8 @@ def test_a_committed_table_says_at_its_top_whether_it_is_of_several_kinds_and_co
             for name in (line.method, "random")
         )
         assert line.difference == pytest.approx(here - there)
-    assert (
-        lines.reason != ""
-    ).any() == several  # what a table of several kinds cannot compare it says
+    # what a table of several kinds cannot compare it says
+    assert (lines.reason != "").any() == several
 
 
 def test_the_same_training_in_two_committed_tables_is_from_one_kind_of_processor():

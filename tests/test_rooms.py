@@ -3,6 +3,7 @@ loads little.
 """
 
 import ast
+import runpy
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -33,13 +34,8 @@ ROOMS = {
 NUMERIC = {"numpy", "scipy", "numba", "sklearn"}
 # what a room may load of other people's packages, where that is a promise
 PACKAGES = {
-    "storage": {
-        "numpy",
-        "platformdirs",
-        "filelock",
-        "pydantic",
-        "torch",
-    },  # torch: only where it is loaded already
+    # torch: only where it is loaded already
+    "storage": {"numpy", "platformdirs", "filelock", "pydantic", "torch"},
     "records": {"numpy", "scipy"},
     "scorers": NUMERIC,
     "selectors": NUMERIC,
@@ -132,6 +128,14 @@ def test_importing_loads_no_more_than_it_needs(python, line, absent):
 
 
 # ---- names ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("room", ["scorers", "selectors"])
+def test_what_a_score_or_a_rule_is_called_is_a_name_of_dpkit(room):
+    doors = runpy.run_path(str(PACKAGE.parent / ".ci" / "doors.py"))
+    functions = doors["public_functions"](room)
+    assert getattr(dpkit, room).__all__ == list(functions), "run `make doors`"
+    assert functions.keys() <= {*dpkit.__all__}, "run `make doors`"
 
 
 def test_every_public_name_resolves_and_rooms_are_modules():

@@ -43,12 +43,8 @@ CURVES = [
     [0.5, 0.5, 0.5],  # never wavers
     [1.0, 0.0, 1.0],  # windows (1, 0) and (0, 1): mean .5, std 1/root2 both
 ]
-DUAL = [
-    (0.6 * 0.4 + 0.5 * 0.2) / ROOT2 / 2,
-    (0.5 * 1 + 0 * 0) / ROOT2 / 2,
-    0,
-    0.5 / ROOT2,
-]  # .1202 .1768 0 .3536
+# .1202 .1768 0 .3536
+DUAL = [(0.6 * 0.4 + 0.5 * 0.2) / ROOT2 / 2, (0.5 * 1 + 0 * 0) / ROOT2 / 2, 0, 0.5 / ROOT2]
 DYN_UNC = [(0.4 + 0.2) / ROOT2 / 2, 1 / ROOT2 / 2, 0, 1 / ROOT2]  # .2121 .3536 0 .7071
 
 
@@ -121,9 +117,8 @@ def softmax_seen(logits, labels):
     )
 
 
-@pytest.mark.parametrize(
-    "spread", [1, 10, 60]
-)  # at 60 most probabilities are 0 or 1, and some too small for float32
+# at 60 most probabilities are 0 or 1, and some too small for float32
+@pytest.mark.parametrize("spread", [1, 10, 60])
 def test_aum_by_probability_is_the_given_probability_minus_the_largest_other(spread):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 5, 400)
@@ -157,9 +152,8 @@ def test_a_probability_too_small_for_float32_counts_as_surely_wrong(lowest):
 
 
 # T = 4, J = 3: three moves; the windows hold moves (0, 1) and (1, 2). Of two numbers the root of
-# the summed squared
-# deviations is their distance over the root of 2. Weights: .9 * .1 for the first window, .9 for the
-# last.
+# the summed squared deviations is their distance over the root of 2. Weights: .9 * .1 for the first
+# window, .9 for the last.
 MOVES = [[0.5, 0.1, 0.3], [0.2, 0.2, 0.2], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
 TDDS = [(0.09 * 0.4 + 0.9 * 0.2) / ROOT2, 0, (0.09 + 0.9) / ROOT2, 0.09 / ROOT2]
 
@@ -198,9 +192,8 @@ def plain_tdds(moves, window, decay):
 @pytest.mark.parametrize("window, decay", [(3, 0.9), (10, 0.9), (30, 0.9), (10, 0.5), (10, 1)])
 def test_tdds_agrees_with_the_formula_as_printed(window, decay):
     rng = np.random.default_rng(0)
-    moves = rng.random((9000, 29)) * np.geomspace(
-        5, 1e-7, 29
-    )  # more than one block; from large moves to minute ones
+    # more than one block; from large moves to minute ones
+    moves = rng.random((9000, 29)) * np.geomspace(5, 1e-7, 29)
     found = tdds(
         dynamics(np.zeros((9000, 30)), divergence=moves), window=window, decay=decay
     ).values
@@ -229,9 +222,8 @@ def test_uncertainty_of_four_answers_by_hand(scorer, expected):
 
 
 def test_least_confidence_is_of_probabilities_not_of_logits():
-    logits = np.array(
-        [[9.0, 8.0], [3.0, 0.0]]
-    )  # by its largest logit the first sample would be the surer one
+    # by its largest logit the first sample would be the surer one
+    logits = np.array([[9.0, 8.0], [3.0, 0.0]])
     probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     undecided, sure = least_confidence(snapshot(probs, labels=[0, 0])).values
     assert (undecided, sure) == (pytest.approx(1 / (1 + np.e)), pytest.approx(1 / (1 + np.e**3)))
@@ -306,9 +298,8 @@ def test_a_constant_feature_moves_no_distance():
         for f in (features, np.column_stack([features, np.ones(50)]))
     )
     np.testing.assert_array_equal(plain, more)
-    assert (
-        moderate(Snapshot(probs, np.ones((50, 3)), labels)).values.tolist() == [0] * 50
-    )  # all tied in the middle
+    # all tied in the middle
+    assert moderate(Snapshot(probs, np.ones((50, 3)), labels)).values.tolist() == [0] * 50
 
 
 # p - y: (-.4, .4), length .4 * root 2; [h, 1] = (2, 2, 1), length 3.  Surely right: no gradient.
@@ -322,9 +313,8 @@ def test_grand_is_error_times_feature_length():
 
 def test_grand_averages_over_snapshots_and_reads_the_final_exit():
     early, final = [[0.0, 1.0], [1.0, 0.0]], [[0.6, 0.4], [0, 1]]
-    other = Snapshot(
-        [early], [[0.0, 0.0], [2.0, 2.0]], [0, 1]
-    )  # surely wrong: root 2, times 1 and 3
+    # surely wrong: root 2, times 1 and 3
+    other = Snapshot([early], [[0.0, 0.0], [2.0, 2.0]], [0, 1])
     found = grand(snapshot(early, final, **GRAND), other)
     np.testing.assert_allclose(
         found.values, [(0.4 * ROOT2 * 3 + ROOT2) / 2, ROOT2 * 3 / 2], rtol=1e-6
@@ -508,9 +498,8 @@ def test_scoring_memory_mapped_features_copies_few_of_them(tmp_path, scorer):
     scorer(looked)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (
-        peak < features.nbytes * 0.7
-    )  # a tenth of the rows, as float64 and sorted by column, for moderate
+    # a tenth of the rows, as float64 and sorted by column, for moderate
+    assert peak < features.nbytes * 0.7
 
 
 @pytest.mark.parametrize("scorer", [el2n, grand, entropy, least_confidence, margin, moderate])

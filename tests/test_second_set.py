@@ -224,8 +224,14 @@ def test_an_empty_class_folder_is_no_hindrance_beside_a_training_set(tmp_path, t
 
 # ---- what does not fit is refused ----------------------------------------------------------------
 
-OWN_NUMBERS = r"whose class 1 is 'cedar' where the network's is 'birch': .*training set, load\('.*test', like=train\)"
-OWN_MEAN = r"test normalised by its own mean, .* and the network knows that of its training set.* load\('.*test', like=train\)"
+OWN_NUMBERS = (
+    r"whose class 1 is 'cedar' where the network's is 'birch': .*training set, "
+    r"load\('.*test', like=train\)"
+)
+OWN_MEAN = (
+    r"test normalised by its own mean, .* and the network knows that of its training "
+    r"set.* load\('.*test', like=train\)"
+)
 CALLS = {
     "evaluate": evaluate,
     "take_snapshot": take_snapshot,
@@ -345,9 +351,8 @@ def test_bound_compares_the_sets_of_its_snapshots(tmp_path, trained):
         load(write_trees(tmp_path / "fits", "ash", "cedar"), like=images, device="cpu", say=None),
     )
     assert dpkit.bound(vectors, chosen, test=fits, train=looked).num_pruned == 8
-    old = Snapshot(
-        fits.probs, fits.features, fits.labels
-    )  # of an earlier version: nothing is known
+    # of an earlier version: nothing is known
+    old = Snapshot(fits.probs, fits.features, fits.labels)
     assert (
         dpkit.bound(vectors, chosen, test=old, train=looked).predicted
         == dpkit.bound(vectors, chosen, test=fits).predicted

@@ -81,11 +81,8 @@ def quotas(sizes, keep, per_class, seed=0):
     "sizes, keep, expected",
     [
         ([60, 30, 10], 10, [6, 3, 1]),
-        (
-            [50, 30, 20],
-            7,
-            [4, 2, 1],
-        ),  # 3.5, 2.1, 1.4: floors 3 + 2 + 1, the place left to the remainder .5
+        # 3.5, 2.1, 1.4: floors 3 + 2 + 1, the place left to the remainder .5
+        ([50, 30, 20], 7, [4, 2, 1]),
         ([7, 7, 1], 8, [4, 4, 0]),  # 3.73, 3.73, .53: floors 3 + 3 + 0, two places to .73 and .73
         ([5, 5], 10, [5, 5]),
         ([5, 5], 0, [0, 0]),
@@ -214,9 +211,8 @@ def test_an_unknown_convention_is_refused():
 def test_mu_d_is_the_hardest_samples_mean_probability():
     values, easy = np.arange(20.0), np.linspace(0.95, 0, 20)
     found = keep_beta(Scores(values, "mine"), 10, mean_prob=easy, c_d=2, rng=0).params
-    assert (found["mu_d"], found["alpha"], found["beta"]) == pytest.approx(
-        (0, 3.75, 11.25)
-    )  # 15 * 1 * (1 - .25)
+    # 15 * 1 * (1 - .25)
+    assert (found["mu_d"], found["alpha"], found["beta"]) == pytest.approx((0, 3.75, 11.25))
     code = keep_beta(
         Scores(values, "mine"), 10, mean_prob=easy, c_d=2, rng=0, convention="code"
     ).params
@@ -304,16 +300,13 @@ def test_alpha_and_beta_below_one_are_no_obstacle(mu, keep):
         and np.isfinite([selection.params["alpha"], selection.params["beta"]]).all()
     )
     if (mu, keep) in ((0.0, 999), (1.0, 1)):
-        assert (
-            min(selection.params["alpha"], selection.params["beta"]) < 1
-        )  # the case this test is about
+        # the case this test is about
+        assert min(selection.params["alpha"], selection.params["beta"]) < 1
 
 
 def test_perfectly_learned_samples_of_score_zero_never_come_before_others():
-    judged, easy = (
-        scores(0, 0, 0, 1, 1, 2),
-        [1, 1, 1, 0.5, 0.6, 0.99],
-    )  # their density is infinite, their score zero
+    # their density is infinite, their score zero
+    judged, easy = (scores(0, 0, 0, 1, 1, 2), [1, 1, 1, 0.5, 0.6, 0.99])
     for seed in range(20):
         selection = keep_beta(judged, 3, mean_prob=easy, c_d=4, rng=seed)
         assert selection.kept.tolist() == [3, 4, 5] and selection.params["beta"] < 1
@@ -359,9 +352,8 @@ def top_of_all(values, keep, rng):
     return above + (rng.choice(tied, keep - len(above), replace=False).tolist() if keep else [])
 
 
-TIED = st.sampled_from(
-    [-np.inf, -np.inf, 0.0, 1.0, 1.0, 2.0, np.inf]
-)  # few values, so that most edges are tied
+# few values, so that most edges are tied
+TIED = st.sampled_from([-np.inf, -np.inf, 0.0, 1.0, 1.0, 2.0, np.inf])
 CHUNKS = st.lists(st.lists(TIED, max_size=9), max_size=9)  # empty ones too
 
 
@@ -378,9 +370,8 @@ def test_however_a_set_is_cut_the_same_rows_are_taken_and_drawn(chunks, share, s
     assert gumbel_top(map(np.array, chunks), keep, first).tolist() == top_of_all(
         values + noise, keep, second
     )
-    assert (
-        first.bit_generator.state == second.bit_generator.state
-    )  # what is drawn next is the same too
+    # what is drawn next is the same too
+    assert first.bit_generator.state == second.bit_generator.state
 
 
 @pytest.mark.parametrize("size", [1, 3, 100, 5000])

@@ -62,10 +62,8 @@ def test_a_failed_block_leaves_the_earlier_file(tmp_path):
 
 
 def test_what_killed_writers_left_beside_a_file_is_cleared(tmp_path, dead_pid, busy_thread):
-    dead = [
-        f".file.writing-{by(dead_pid)}",
-        f".file.writing-{by(os.getpid())}",
-    ]  # the second: a thread that ended
+    # the second: a thread that ended
+    dead = [f".file.writing-{by(dead_pid)}", f".file.writing-{by(os.getpid())}"]
     others = [
         f".file.writing-{by(os.getppid())}",
         f".file.writing-{by(os.getpid(), busy_thread)}",
@@ -81,9 +79,8 @@ def test_what_killed_writers_left_beside_a_file_is_cleared(tmp_path, dead_pid, b
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="elsewhere it is taken for alive")
 def test_a_dead_process_that_nobody_asked_for_is_dead(tmp_path, wait_until):
-    process = subprocess.Popen(
-        [sys.executable, "-c", ""]
-    )  # in a container a killed run's workers may stay like this for good
+    # in a container a killed run's workers may stay like this for good
+    process = subprocess.Popen([sys.executable, "-c", ""])
     wait_until(lambda: ") Z " in Path(f"/proc/{process.pid}/stat").read_text())
     (tmp_path / f".file.writing-{by(process.pid)}").write_bytes(b"half")
     with storage.whole_file(tmp_path / "file"):

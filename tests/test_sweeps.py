@@ -305,16 +305,15 @@ def test_a_trial_that_diverges_is_a_row_that_says_why_and_is_tried_again_only_on
         good, failed = rows_of(table)
         assert good["failed"] == "" and good["accuracy"] > 0
         assert re.fullmatch(
-            r"the loss became (nan|inf) in epoch \d: the training diverged; use a smaller lr than 1e\+30",
+            r"the loss became (nan|inf) in epoch \d: the training diverged; use a smaller lr "
+            r"than 1e\+30",
             failed["failed"],
         )
         assert np.isnan(failed["accuracy"]) and (failed["keep"], failed["num_samples"]) == (30, 60)
         assert (failed["budget"], failed["retrain"]) == ("2 epochs", "2 epochs lr=1e+30")
     assert begun.count(0.05) == 1 and begun.count(1e30) == 2  # not in the second call
-    assert results.summary(table)[["seeds", "failed"]].values.tolist() == [
-        [1, 0],
-        [0, 1],
-    ]  # two recipes
+    # two recipes
+    assert results.summary(table)[["seeds", "failed"]].values.tolist() == [[1, 0], [0, 1]]
     for read in (results.kept_set, results.scores_of):
         with pytest.raises(
             ValueError,
@@ -376,7 +375,8 @@ def test_rows_of_an_older_stage_are_left_out_and_said_so_and_run_again(
         monkeypatch.setitem(stages.VERSIONS, stage, stages.VERSIONS[stage] + 1)
         with pytest.warns(
             UserWarning,
-            match=f"{older} of the 3 rows in .*out were made by an older version of a stage and are "
+            match=f"{older} of the 3 rows in .*out were made by an older version of a stage and "
+            "are "
             "left out: run the sweep again",
         ):
             assert len(results.results_table(place["out"])) == 3 - older  # random needs no record
@@ -466,9 +466,8 @@ def test_a_worker_that_sees_other_images_than_the_rows_are_named_for_makes_no_ro
 
     def other(images, recipe):
         asked.append(1)
-        return around(images, recipe) | (
-            {} if len(asked) <= 3 else {"torch": "0.1"}
-        )  # three: to name the rows
+        # three: to name the rows
+        return around(images, recipe) | ({} if len(asked) <= 3 else {"torch": "0.1"})
 
     monkeypatch.setattr(stages, "compute_environment", other)
     [row] = rows_of(sweep(QUICK[:1], client, **place))
@@ -487,9 +486,8 @@ def test_a_trial_that_kills_its_workers_is_a_row_and_drags_nobody_along(stages_w
     assert sweep(trials, client, **place).failed.tolist() == ["", DIED, "", ""]
     assert len(list((place["out"] / "rows").glob("*.failed.json"))) == 1
     (watch.folder / "deadly").unlink()
-    assert (
-        sweep(trials, client, **place).failed.tolist() == [""] * 4
-    )  # it may have been the machine: tried again
+    # it may have been the machine: tried again
+    assert sweep(trials, client, **place).failed.tolist() == [""] * 4
     assert stage_log.unfinished(place["out"], place["cache"]) == []
 
 
@@ -549,9 +547,8 @@ def test_the_line_is_written_over_on_a_terminal_and_rarely_repeated_elsewhere(ca
         and written.split("\r")[1] == str(Progress(2, 0))
     )
     assert written.split("\r")[3].rstrip() == str(Progress(2, 2))
-    assert (
-        len(written.split("\r")[3]) > len(written.split("\r")[2]) - 1
-    )  # nothing of the longer line before it is left
+    # nothing of the longer line before it is left
+    assert len(written.split("\r")[3]) > len(written.split("\r")[2]) - 1
 
 
 # ---- the command ---------------------------------------------------------------------------------
@@ -658,10 +655,8 @@ def test_the_command_refuses_with_every_mistake_and_exits_with_2(
 
     monkeypatch.chdir(tmp_path)
     Scores(np.arange(3), "mine").save("taken")
-    for name, text in (
-        ("theirs", '{"angle": [0, 90]}'),
-        ("listed", "[]"),
-    ):  # another program's sweep
+    # another program's sweep
+    for name, text in (("theirs", '{"angle": [0, 90]}'), ("listed", "[]")):
         Path(name).mkdir()
         Path(name, "sweep.json").write_text(text)
     monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("a training was started"))
@@ -806,9 +801,8 @@ def test_workers_manage_memory_as_any_process_does_and_as_the_environment_says(m
         monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", own)
     else:
         monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
-    with clusters.connected(
-        workers=1
-    ) as client:  # dask's 65536 would have every training step fetch its memory anew
+    # dask's 65536 would have every training step fetch its memory anew
+    with clusters.connected(workers=1) as client:
         assert list(client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()) == [own]
 
 

@@ -140,9 +140,10 @@ def test_the_consumer_may_evaluate_and_differentiate_between_epochs(digits):
 def test_recorded_values_are_those_of_train_mode_before_the_update(digits):
     net = net_for(digits)
     before = copy.deepcopy(net).train()
+    # one batch: all
     report = next(
         train(net, digits, Recipe(epochs=2, batch_size=200, lr=1.0, augment=None), seed=1)
-    )  # one batch: all
+    )
     rows = torch.arange(200)
 
     def by_hand(some):
@@ -323,10 +324,8 @@ def test_a_last_epoch_cut_short_by_the_budget_records_what_it_saw(digits):
     reports = list(
         train(net_for(digits), digits, Recipe(batch_size=64, budget="steps", steps=6), seed=1)
     )
-    assert [np.isnan(report.target_prob).sum() for report in reports] == [
-        0,
-        100,
-    ]  # two batches of 50
+    # two batches of 50
+    assert [np.isnan(report.target_prob).sum() for report in reports] == [0, 100]
     with pytest.raises(ValueError, match="epoch 1 is mixed: pass whole epochs only"):
         TrainingDynamics.from_reports(reports, digits.labels)
 
@@ -424,7 +423,7 @@ def kill(net, inputs, logits):
         os.kill(os.getpid(), signal.SIGKILL)
 net.register_forward_hook(kill)
 list(loop.train(net, images, loop.Recipe(epochs=6, batch_size=64, lr=0.05), seed=1, checkpoint="c"))
-""",
+""",  # noqa: E501
         torch.get_num_threads(),
     )
     assert killed.returncode == -signal.SIGKILL, killed
@@ -540,10 +539,8 @@ def test_a_checkpoint_from_before_losses_were_told_goes_on_with_dpkits_own_alone
     next(train(net_for(digits), digits, RECIPE, seed=1, checkpoint=tmp_path / "c"))
     file, taken = tmp_path / "c" / "training.json", steps_taken()
     older = {name: value for name, value in json.loads(file.read_text()).items() if name != "loss"}
-    for loss in (
-        cross_entropy,
-        exit_loss((1,)),
-    ):  # which of dpkit's it was, an older checkpoint does not tell
+    # which of dpkit's it was, an older checkpoint does not tell
+    for loss in (cross_entropy, exit_loss((1,))):
         file.write_text(json.dumps(older))
         next(train(net_for(digits), digits, RECIPE, seed=1, checkpoint=tmp_path / "c", loss=loss))
     assert steps_taken() == taken
@@ -653,7 +650,7 @@ def traced(monkeypatch):
     loop.compiled.cache_clear()
 
 
-def test_a_compiled_training_has_the_same_numbers_up_to_rounding_and_is_compiled_once_for_all_networks(
+def test_a_compiled_training_has_the_same_numbers_up_to_rounding_and_all_networks_share_its_code(
     digits, traced
 ):
     recipe = Recipe(epochs=2, batch_size=64, lr=0.02, precision="fp32")

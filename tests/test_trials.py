@@ -38,9 +38,8 @@ CELL = Trial(
     num_samples=N,
 )
 STAGES = ("record", "score", "select", "retrain")
-MEASURED = {
-    f"{stage}_{what}" for stage in STAGES for what in ("seconds", "peak_memory")
-}  # another run has others
+# another run has others
+MEASURED = {f"{stage}_{what}" for stage in STAGES for what in ("seconds", "peak_memory")}
 
 
 def run(cache, watched=None, **changes):
@@ -81,10 +80,8 @@ def test_a_row_says_what_was_done_and_what_came_of_it(finished):
     row = finished[1]
     assert (row["dataset"], row["num_samples"], row["model"]) == ("digits", N, "small_cnn")
     assert (row["method"], row["prune_ratio"], row["keep"], row["seed"]) == ("dual", 0.5, N // 2, 0)
-    assert (row["record_epochs"], row["retrain_steps"]) == (
-        EPOCHS,
-        4,
-    )  # 60 kept in batches of 30, twice
+    # 60 kept in batches of 30, twice
+    assert (row["record_epochs"], row["retrain_steps"]) == (EPOCHS, 4)
     assert (row["record_samples"], row["retrain_samples"], row["retrain_epochs"]) == (
         EPOCHS * N,
         120,
@@ -158,9 +155,8 @@ def test_classes_that_were_lost_are_counted(tmp_path):
     images = load("digits", device="cpu").first(N)
     row = run(tmp_path, method="random", prune_ratio=0.95)
     kept = Selection.load(tmp_path / row["selection"] / "selection").kept
-    assert (
-        row["empty_classes"] == 10 - len(set(images.labels[torch.tensor(kept)].tolist())) > 3
-    )  # 6 of 120 images are kept
+    # 6 of 120 images are kept
+    assert row["empty_classes"] == 10 - len(set(images.labels[torch.tensor(kept)].tolist())) > 3
 
 
 @pytest.mark.filterwarnings("ignore:the subset of digits has no sample")  # of four images
@@ -222,9 +218,8 @@ def test_seeds_differ_in_every_stage():
 @pytest.mark.filterwarnings("ignore:the subset of digits has no sample of class")
 def test_all_methods_and_ratios_of_a_seed_cost_one_scoring_training(tmp_path):
     watched = []
-    plain = [
-        method for method in METHODS if "exits" not in METHODS[method].reads
-    ]  # these watch another network
+    # these watch another network
+    plain = [method for method in METHODS if "exits" not in METHODS[method].reads]
     rows = [
         run(tmp_path, watched, method=method, prune_ratio=ratio)
         for method in plain
@@ -250,19 +245,16 @@ def test_a_second_call_does_no_stage_again_and_gives_the_same_row(
     again = run(finished[0], watched)
     assert watched == [] and steps_taken() == 0
     assert (finished[1]["from_cache"], again["from_cache"]) == (False, True)
-    assert {**again, "from_cache": None} == {
-        **finished[1],
-        "from_cache": None,
-    }  # the costs of the run that did it, too
+    # the costs of the run that did it, too
+    assert {**again, "from_cache": None} == {**finished[1], "from_cache": None}
 
 
 def test_a_set_can_be_chosen_by_one_network_and_train_another(finished, tmp_path):
     cache, own = finished
     watched = []
     row = run(cache, watched, model="fast_cnn", record_model="small_cnn")
-    assert {stage for stage, _ in watched} == {
-        "retrain"
-    }  # the recording is that of small_cnn's own trial
+    # the recording is that of small_cnn's own trial
+    assert {stage for stage, _ in watched} == {"retrain"}
     assert (row["model"], row["record_model"], row["selection"]) == (
         "fast_cnn",
         "small_cnn",
@@ -394,9 +386,8 @@ def test_a_killed_retraining_goes_on_to_the_same_best_epoch(
 
             def counted(*arguments, **options):
                 looks.append(1)
-                if (
-                    moment == "before" and len(looks) == epoch + 1
-                ):  # the epoch is in the checkpoint, its accuracy is not
+                # the epoch is in the checkpoint, its accuracy is not
+                if moment == "before" and len(looks) == epoch + 1:
                     raise Killed
                 return look(*arguments, **options)
 
@@ -408,9 +399,8 @@ def test_a_killed_retraining_goes_on_to_the_same_best_epoch(
             with_best(tmp_path, 1, watch)
     row = with_best(tmp_path, 1)
     assert (row["accuracy"], row["best_accuracy"]) == (expected[4], max(expected))
-    assert steps_taken() - before == 10 and not list(
-        tmp_path.glob("*partial*")
-    )  # as many as without the kill
+    # as many as without the kill
+    assert steps_taken() - before == 10 and not list(tmp_path.glob("*partial*"))
 
 
 def test_the_best_epoch_is_looked_for_only_on_request_and_is_another_result(finished):
@@ -475,9 +465,8 @@ def test_a_stage_whose_numbers_changed_leaves_older_results_unused(
     monkeypatch.setitem(stages.VERSIONS, stage, 1000)
     run(finished[0], watched)
     assert {at for at, _ in watched} == {stage} & {"record", "retrain"}
-    assert (
-        kinds(kept_in(finished[0]) - before) == again
-    )  # the same samples are kept: no other retraining
+    # the same samples are kept: no other retraining
+    assert kinds(kept_in(finished[0]) - before) == again
 
 
 def test_a_scorer_whose_usual_setting_changes_is_another_stage(finished, monkeypatch):
@@ -804,9 +793,8 @@ def test_a_trial_that_cannot_be_known_is_scored_once_and_never_found_again(tmp_p
     calls, count = [], (i for i in range(9))  # a generator: nobody can say what it will do
 
     def unsure(dynamics):
-        calls.extend(
-            [next(count)] * (dynamics.num_samples == N)
-        )  # not of what the settings are tried on
+        # not of what the settings are tried on
+        calls.extend([next(count)] * (dynamics.num_samples == N))
         return Scores(dynamics.mean_prob(), "mine")
 
     monkeypatch.setitem(METHODS, "mine", replace(METHODS["dual"], scorer=unsure))

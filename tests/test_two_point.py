@@ -26,12 +26,8 @@ NEAR, LONG = (1.0, 0.0), (3.0, 1.0)  # 1, 3, 10
         ((A, B), 0.001, 10, (1618, 653)),
         ((A, B), 0.01, 10, (158, 61)),
         ((A, B), 0.1, 10, (12, 3)),
-        (
-            (A, B),
-            1,
-            2,
-            (1, 1),
-        ),  # at a large rate both turn at once: "small enough" is needed for the strict order
+        # at a large rate both turn at once: "small enough" is needed for the strict order
+        ((A, B), 1, 2, (1, 1)),
         ((NEAR, LONG), 0.01, 10, (77, 29)),
     ],
 )

@@ -1,5 +1,5 @@
-"""Recipe and Trial take what they say and nothing else, name all mistakes at once, and stay the plain
-frozen dataclasses that keys, caches and workers know.
+"""Recipe and Trial take what they say and nothing else, name all mistakes at once, and stay the
+plain frozen dataclasses that keys, caches and workers know.
 """
 
 import math
@@ -67,7 +67,8 @@ def test_all_mistakes_are_named_at_once_also_those_between_settings():
     ] == [
         "seed must be a whole number from 0; got -1",
         "record_epochs must be 1..12 (the record recipe's epochs); got 13",
-        "dual has no setting 'windw'; there are window, per_class, protect_inf: did you mean window?",
+        "dual has no setting 'windw'; there are window, per_class, protect_inf: did you mean "
+        "window?",
     ]
 
 

@@ -21,9 +21,8 @@ def test_a_hand_worked_difference():
     )
     nu = (5 / 3) ** 2 / ((4 / 3) ** 2 / 2 + (1 / 3) ** 2 / 2)  # 2.941
     assert nu == pytest.approx(2.941, abs=1e-3)
-    assert t.ppf(0.975, nu) == pytest.approx(
-        3.2187, abs=1e-4
-    )  # between the tables' 4.303 for 2 and 3.182 for 3
+    # between the tables' 4.303 for 2 and 3.182 for 3
+    assert t.ppf(0.975, nu) == pytest.approx(3.2187, abs=1e-4)
     assert (found["low"], found["high"]) == (
         pytest.approx(2 - 3.2187 * 1.29099, abs=1e-3),
         pytest.approx(6.1554, abs=1e-3),
@@ -102,9 +101,8 @@ def test_a_true_difference_of_the_detectable_size_is_shown_about_every_second_ti
 
 
 def test_holms_correction_by_hand():
-    assert holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx(
-        [0.03, 0.06, 0.06, 0.02]
-    )  # times 3, 1, 2, 4; none falls
+    # times 3, 1, 2, 4; none falls
+    assert holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert (
         holm([0.5, 0.9]).tolist() == [1, 1]
         and holm([0.04]).tolist() == [0.04]

@@ -10,14 +10,17 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from dpkit.classroom import sandbox, wire
+from dpkit.classroom.sandbox import Limits
 
 SENDABLE = "plain number, a list, a numpy array or one of dpkit's records"
 RESTARTS = 20  # of one submission; its time in all ends it sooner as a rule
 SETUP = 60  # seconds that a setup cell may take at least
 HANGS = 2  # calls of one function that may cost a worker, before it is not called any more
+# a test may expect these; any other arrives as AnswerError
 PASSED_ON = (
     ArithmeticError,
     AssertionError,
@@ -36,13 +39,13 @@ PASSED_ON = (
     TypeError,
     ValueError,
     ZeroDivisionError,
-)  # a test may expect these; any other arrives as AnswerError
+)
 
 
 class AnswerError(Exception):
     """What the student's code did instead of answering, as a sentence to the student."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
 
 
@@ -68,10 +71,19 @@ class Answers:
             (marker.adopt).
     """
 
-    def __init__(self, limits, *, trust=False, hidden=(), alone=False):
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        trust: bool = False,
+        hidden: Sequence[str] = (),
+        alone: bool = False,
+    ) -> None:
         self.limits, self.trust, self.hidden, self.alone = limits, trust, hidden, alone
         self.end = time.monotonic() + limits.total
-        self._cells, self._starts, self._hangs, self._number = [], 0, {}, 0
+        self._starts, self._number = 0, 0
+        self._cells: list = []
+        self._hangs: dict = {}
         self._process = self._watch = None
 
     def worker_pid(self) -> int | None:
@@ -80,7 +92,7 @@ class Answers:
 
     # ---- cells and values
 
-    def run(self, source, *, given=False) -> tuple[list, dict | None]:
+    def run(self, source: str, *, given: bool = False) -> tuple[list, dict | None]:
         """Run a cell. Returns (its outputs, what it raised or None). Raises Lost; the cell is then
         never run again.
 
@@ -92,7 +104,7 @@ class Answers:
         self._cells.append((source, given))
         return _plain_outputs(reply.get("outputs")), _plain_raised(reply.get("raised"))
 
-    def fetch(self, names) -> dict:
+    def fetch(self, names: Iterable[str]) -> dict:
         """name -> value or proxy, of those names that the student's code has set. Raises
         AnswerError if one cannot be sent.
         """
@@ -282,7 +294,7 @@ class Answers:
             os.getpid() if self.trust and self.alone else self._process.pid, self.limits
         )
 
-    def close(self):
+    def close(self) -> None:
         """End the worker and everything it started."""
         if self._process is not None:
             process, watch, self._process, self._watch = self._process, self._watch, None, None
@@ -334,7 +346,8 @@ def _plain_outputs(outputs) -> list:
     """Outputs as nbformat wants them, whatever came: text, errors and pictures, nothing else, and
     not too much.
     """
-    kept, room = [], 400_000
+    kept: list[dict] = []
+    room = 400_000
     for output in outputs if isinstance(outputs, list) else []:
         if not isinstance(output, dict) or room <= 0:
             continue
@@ -359,9 +372,8 @@ def _plain_outputs(outputs) -> list:
             shown = {"text/plain": _text(data.get("text/plain"), room)}
             room -= len(shown["text/plain"])
             for name in ("image/png", "image/jpeg"):
-                with suppress(
-                    TypeError, ValueError
-                ):  # decoded and encoded again, it is base64 and nothing else
+                # decoded and encoded again, it is base64 and nothing else
+                with suppress(TypeError, ValueError):
                     if name in data and len(data[name]) <= 3_000_000 and len(kept) < 100:
                         shown[name] = base64.b64encode(base64.b64decode(data[name])).decode()
             more = {"execution_count": None} if kind == "execute_result" else {}

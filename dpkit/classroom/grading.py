@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict
@@ -24,6 +25,7 @@ from dpkit import storage
 from dpkit.classroom import sandbox, tables
 from dpkit.classroom.merging import Unusable, merge, read_submission
 from dpkit.classroom.pages import summary_page, write_feedback
+from dpkit.classroom.sandbox import Limits
 from dpkit.classroom.source import find_sources, read_source, source_folder
 from dpkit.classroom.submissions import DONE, find_submissions, loose_notebooks
 from dpkit.reports import notebooks
@@ -34,16 +36,16 @@ VERSION = 2  # of the marking; raised by hand when the same file would get other
 
 
 def grade(
-    submissions,
+    submissions: str | Path,
     *,
-    out="grades",
-    source=None,
-    student=None,
-    assignment=None,
-    workers=1,
-    trust=False,
-    limits=None,
-    say=print,
+    out: str | Path = "grades",
+    source: str | Path | None = None,
+    student: str | None = None,
+    assignment: str | None = None,
+    workers: int = 1,
+    trust: bool = False,
+    limits: Limits | None = None,
+    say: Callable[[str], object] = print,
 ) -> list[dict]:
     """Grade what lies in `submissions` and write grades.csv, to_read.csv, feedback/ and
     summary.html into `out`.
@@ -165,7 +167,8 @@ def _check_ours(out, found, folder):
         raise Refused(
             f"{out / tables.GRADES} has the points of {' in '.join(lost[0])}"
             + (f" and {len(lost) - 1} more rows" if len(lost) > 1 else "")
-            + f" for which nothing is in {folder}, and they would be lost; name another --out for another class, or "
+            + f" for which nothing is in {folder}, and they would be lost; name another --out "
+            "for another class, or "
             "move that file away if they are to go"
         )
 
@@ -245,9 +248,8 @@ def _marked(one, cells, sources, job, out, again, running) -> tuple[dict, bool]:
         theirs, data = read_submission(one.path)
     except Unusable as unusable:
         record = {"refused": str(unusable)}
-        storage.write_json(
-            _place(out, one), record
-        )  # in the place of what was known of an earlier file
+        # in the place of what was known of an earlier file
+        storage.write_json(_place(out, one), record)
         return record, True
     key = _key(data, sources[one.assignment].read_bytes(), job)
     before = _before(out, one)

@@ -2,21 +2,28 @@
 solutions for afterwards.
 """
 
+from __future__ import annotations
+
 import io
 import json
 import logging
 import re
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dpkit import storage
 from dpkit.classroom.source import find_sources, read_source, role_of, source_folder, unlinked
 from dpkit.reports.parameters import Refused, read_notebook
 
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+
 KIND, MANIFEST = "Handout", "manifest.json"
 
 
-def make_assignments(source=None, out="classroom") -> list[str]:
+def make_assignments(source: str | Path | None = None, out: str | Path = "classroom") -> list[str]:
     """Write <out>/handout/<stem>/<stem>.ipynb and <out>/tutorials/<stem>.ipynb.
 
     `source` holds the source notebooks: by default notebooks/assignments here, else those that come
@@ -26,7 +33,8 @@ def make_assignments(source=None, out="classroom") -> list[str]:
     """
     import nbformat
 
-    sources, mistakes = find_sources(source_folder(source)), []
+    sources = find_sources(source_folder(source))
+    mistakes: list[str] = []
     for path in sources.values():
         try:
             read_source(path)
@@ -85,7 +93,7 @@ def _check_ours(out, stems) -> None:
                 )
 
 
-def tutorial(path):
+def tutorial(path: str | Path) -> NotebookNode:
     """The source without hidden tests and the teacher's cells: solutions and visible tests stay."""
     from nbgrader.preprocessors import ClearHiddenTests
 
@@ -111,7 +119,7 @@ def _without_teacher(path):
     return notebook
 
 
-def student_copies(sources) -> dict:
+def student_copies(sources: dict[str, Path]) -> dict:
     """stem -> the notebook for students, as nbgrader's generate_assignment makes it in a course
     folder of its own.
     """
@@ -129,8 +137,9 @@ def student_copies(sources) -> dict:
             config = Config(
                 CourseDirectory={"root": course, "assignment_id": stem},
                 SaveCells={"enabled": False},
+                # its database is for grading, which is ours
                 GenerateAssignment={"no_database": True},
-            )  # its database is for grading, which is ours
+            )
             nbgrader = GenerateAssignment(coursedir=CourseDirectory(config=config), config=config)
             told = _run_quietly(nbgrader)
             if told:

@@ -16,6 +16,7 @@ import re
 import resource
 import sys
 import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -32,9 +33,8 @@ def main() -> None:
     job = json.load(sys.stdin)
     # half a surrogate pair, which an answer may hold, could not be written in any table
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
-    os.dup2(
-        os.open(os.devnull, os.O_RDWR), 1
-    )  # nothing that a test prints, not even from C, comes between the lines
+    # nothing that a test prints, not even from C, comes between the lines
+    os.dup2(os.open(os.devnull, os.O_RDWR), 1)
     limits = Limits(**job["limits"])
     adopt()
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
@@ -56,12 +56,11 @@ def adopt() -> None:
 
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-        ctypes.CDLL(None).prctl(
-            1, 9, 0, 0, 0
-        )  # PR_SET_PDEATHSIG, SIGKILL: nor does this one outlive the command
+        # PR_SET_PDEATHSIG, SIGKILL: nor does this one outlive the command
+        ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
 
 
-def mark(steps, answers):
+def mark(steps: Sequence[dict], answers: Answers) -> Iterator[dict]:
     """Run the code cells in order. Yields {"step": number, "outputs": [...], "failed": why or None,
     "broken": why or None}.
 
@@ -72,7 +71,8 @@ def mark(steps, answers):
     """
     namespace, troubles, room = {"__name__": "__main__", "__builtins__": builtins}, [], ROOM
     for number, step in enumerate(steps):
-        outputs, failed, broken = [], None, None
+        outputs: list = []
+        failed, broken = None, None
         if step["role"] in ("setup", "student"):
             if step["role"] == "setup":
                 broken = _set_up(step, namespace)
@@ -174,7 +174,7 @@ def _odd_points(value, most) -> str | None:
     return None
 
 
-def names_needed(source, namespace) -> set:
+def names_needed(source: str, namespace: dict) -> set:
     """The names that a test cell reads and that neither it, nor a setup cell, nor Python itself
     defines: the student's.
     """
@@ -194,19 +194,21 @@ def names_needed(source, namespace) -> set:
     return {name for name in read - bound if name not in namespace and not hasattr(builtins, name)}
 
 
-def explain(error, source, file, troubles) -> tuple[str, list]:
+def explain(error: BaseException, source: str, file: str, troubles: Sequence) -> tuple[str, list]:
     """(why the test failed in one line or more, what the student is shown). No line of a hidden
     test is in either.
     """
     text = str(error).strip()
-    line, trace = None, error.__traceback__
+    line: int | None = None
+    trace = error.__traceback__
     while trace is not None:
         line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == file else line
         trace = trace.tb_next
     text = text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 3] + "..."
     lines = source.splitlines()
-    seen = line is not None and not hidden_lines(lines)[line - 1]
-    code = lines[line - 1].strip() if seen else "a hidden test of this cell"
+    seen, code = False, "a hidden test of this cell"
+    if line is not None and not hidden_lines(lines)[line - 1]:
+        seen, code = True, lines[line - 1].strip()
     if line is not None and not seen and isinstance(error, AssertionError):
         text = headline(text)  # below it, numpy.testing lists the values that were expected
     if isinstance(error, NameError) and not isinstance(error, AnswerError):
@@ -226,7 +228,7 @@ def explain(error, source, file, troubles) -> tuple[str, list]:
     return told, [f"line {line}: {code}" if seen else f"{code}:" if line else "", told]
 
 
-def hidden_lines(lines) -> list[bool]:
+def hidden_lines(lines: Sequence[str]) -> list[bool]:
     """For each line of a test cell, whether it belongs to a hidden test."""
     hidden, inside = [], False
     for line in lines:
@@ -236,7 +238,7 @@ def hidden_lines(lines) -> list[bool]:
     return hidden
 
 
-def headline(message) -> str:
+def headline(message: str) -> str:
     """The sentence in a message that says what is wrong; numpy.testing's is its second line."""
     lines = [line.strip() for line in message.splitlines() if line.strip()] or [""]
     numpy = len(lines) > 1 and re.match(

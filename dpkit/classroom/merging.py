@@ -20,7 +20,7 @@ class Unusable(ValueError):
     """A file that cannot be marked; the sentence becomes the remark in its row."""
 
 
-def read_submission(path) -> tuple[list[dict], bytes]:
+def read_submission(path: str | Path) -> tuple[list[dict], bytes]:
     """A student's cells as {"kind", "id", "key", "source"}, and the file's bytes, or Unusable."""
     path = Path(path)
     try:
@@ -83,9 +83,10 @@ def _cell(cell) -> dict:
         "id": cell.get("id"),
         "key": marks.get("grade_id") if isinstance(marks, dict) else None,
     }
+    # a lone surrogate could not be written again
     return {name: value if isinstance(value, str) else None for name, value in names.items()} | {
         "source": source.encode(errors="replace").decode()
-    }  # a lone surrogate could not be written again
+    }
 
 
 def merge(cells: list[Cell], student: list[dict]) -> list[dict]:
@@ -100,7 +101,8 @@ def merge(cells: list[Cell], student: list[dict]) -> list[dict]:
     answered: of an answer: whether the student changed what was handed out.
     """
     places = {cell.key: cell for cell in cells}
-    own, added = {}, {}
+    own: dict[str, str | None] = {}
+    added: dict[str | None, list] = {}
     behind = None
     for theirs in student:
         key = (
@@ -110,9 +112,8 @@ def merge(cells: list[Cell], student: list[dict]) -> list[dict]:
             if theirs["id"] in places
             else None
         )
-        if key is None or (
-            key in own and places[key].role not in ("setup", "test")
-        ):  # a copied cell has the same name
+        # a copied cell has the same name
+        if key is None or (key in own and places[key].role not in ("setup", "test")):
             added.setdefault(behind, []).append(theirs)
         else:
             own.setdefault(key, theirs["source"] if theirs["kind"] == places[key].kind else None)

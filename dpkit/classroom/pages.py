@@ -6,7 +6,9 @@ import os
 import signal
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 from dpkit import storage
 from dpkit.classroom.marker import headline
@@ -18,15 +20,16 @@ SECONDS = 60  # that a feedback page may take: some texts take a parser hours
 FULL = 3  # exit code of the process that makes a page: the disk is full, or may not be written to
 
 
-def write_feedback(path, row, steps, results, comments) -> str | None:
+def write_feedback(
+    path: str | Path, row: dict, steps: Sequence[dict], results: dict, comments: dict
+) -> str | None:
     """Write a student's page, in its own process. Returns None; or why it holds points alone.
 
     Raises OSError if the disk is full. The arguments are feedback_page's.
     """
     work = (path, row, steps, results, comments)
-    process = multiprocessing.get_context("fork").Process(
-        target=_make, args=work
-    )  # fork: it starts at once
+    # fork: it starts at once
+    process = multiprocessing.get_context("fork").Process(target=_make, args=work)
     process.start()
     process.join(SECONDS)
     late = process.exitcode is None
@@ -68,7 +71,7 @@ def _write(path, text):
         file.write(text.encode(errors="replace"))
 
 
-def feedback_page(row, steps, results, comments) -> str:
+def feedback_page(row: dict, steps: Sequence[dict], results: dict, comments: dict) -> str:
     """What one student gets back.
 
     row: the student's row.
@@ -78,7 +81,8 @@ def feedback_page(row, steps, results, comments) -> str:
     """
     from nbformat.v4 import new_code_cell, new_markdown_cell
 
-    body, headings = [], []
+    body = []
+    headings: list[tuple] = []
     for number, step in enumerate(steps):
         done = results.get(str(number))
         if step["kind"] == "code":
@@ -88,9 +92,8 @@ def feedback_page(row, steps, results, comments) -> str:
             cell = new_markdown_cell(step["shown"][:LARGEST])
         else:
             continue
-        body.append(
-            cell_html(cell, None, headings, plain=step["own"])
-        )  # no file is read for anybody's text
+        # no file is read for anybody's text
+        body.append(cell_html(cell, None, headings, plain=step["own"]))
         body.append(_mark(step, done, comments.get(step["name"])))
     return document(escape(f"{row['student']}: {row['assignment']}"), _head(row), body, headings)
 
@@ -122,13 +125,15 @@ def _points(count) -> str:
 
 def _head(row) -> str:
     rows = "".join(
-        f"<tr><td>{escape(name)}</td><td>{'to be read' if got is None else f'{got:g}'}</td><td>{most:g}</td></tr>"
+        f"<tr><td>{escape(name)}</td>"
+        f"<td>{'to be read' if got is None else f'{got:g}'}</td><td>{most:g}</td></tr>"
         for name, (got, most) in row["questions"].items()
     )
     still = ", more after reading" if row["to read"] else ""
     remark = f'<p class="facts">{escape(row["remark"])}</p>' if row["remark"] else ""
     return (
-        f'<header><p class="verdict plain">{row["total"]:g} of {row["max"]:g} {_points(row["max"])}{still}</p>'
+        f'<header><p class="verdict plain">{row["total"]:g} of {row["max"]:g} '
+        f"{_points(row['max'])}{still}</p>"
         f'<p class="facts">{escape(row["student"])} · {escape(row["assignment"])}</p>{remark}'
         f"<table><thead><tr><th>question</th><th>points</th><th>of</th></tr></thead><tbody>{rows}</tbody></table></header>"
     )
@@ -137,7 +142,7 @@ def _head(row) -> str:
 # ---- the summary ---------------------------------------------------------------------------------
 
 
-def summary_page(rows) -> str:
+def summary_page(rows: Sequence[dict]) -> str:
     """For each assignment: how many handed in, the mean of every question, common messages."""
     stems = list(dict.fromkeys(row["assignment"] for row in rows if row["questions"]))
     body, headings = [], []
@@ -148,9 +153,8 @@ def summary_page(rows) -> str:
             '<section class="prose"><h2 '
             f'id="a-{escape(stem)}">{escape(stem)}</h2>{_about(graded)}</section>'
         )
-    refused = Counter(
-        row["remark"].partition(":")[0] for row in rows if not row["questions"]
-    )  # names come after the colon
+    # names come after the colon
+    refused = Counter(row["remark"].partition(":")[0] for row in rows if not row["questions"])
     if refused:
         headings.append((2, "not-graded", "Not graded"))
         body.append(
@@ -161,7 +165,10 @@ def summary_page(rows) -> str:
             )
             + "</section>"
         )
-    header = f'<header><h1>Summary</h1><p class="facts">{len(rows)} rows in {GRADES}; no student is named here.</p></header>'
+    header = (
+        f'<header><h1>Summary</h1><p class="facts">{len(rows)} rows in {GRADES}; no student '
+        "is named here.</p></header>"
+    )
     return document("Summary", header, body, headings)
 
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,15 +77,14 @@ def _site_packages():
     ]
 
 
-def command(arguments, hidden=()) -> list[str]:
+def command(arguments: Sequence[str], hidden: Sequence[str] = ()) -> list[str]:
     """The command line that runs Python with these arguments in a sandbox.
 
     hidden: folders that must not be seen even where they lie under something Python needs, e.g.
             below /usr.
     """
-    package = (
-        Path(__file__).resolve().parents[1]
-    )  # dpkit itself and not what lies beside it: sources, tests, submissions
+    # dpkit itself and not what lies beside it: sources, tests, submissions
+    package = Path(__file__).resolve().parents[1]
     seen = ["/usr", *dict.fromkeys([sys.base_prefix, sys.base_exec_prefix, *_site_packages()])]
     words = [
         shutil.which("bwrap"),
@@ -122,9 +122,8 @@ def command(arguments, hidden=()) -> list[str]:
                 str(Path(folder).resolve()),
             ]
     words += ["--proc", "/proc", "--dev", "/dev", "--size", str(SCRATCH), "--tmpfs", "/dev/shm"]
-    for font_list in sorted(
-        Path.home().glob(".cache/matplotlib/fontlist-*.json")
-    ):  # looking for fonts takes seconds
+    # looking for fonts takes seconds
+    for font_list in sorted(Path.home().glob(".cache/matplotlib/fontlist-*.json")):
         words += ["--ro-bind", str(font_list), f"{HOME}/.cache/matplotlib/{font_list.name}"]
     words += ["--ro-bind", str(package), f"{LIBRARY}/dpkit", "--remount-ro", "/dev"]
     if (package / "notebooks").is_dir():  # an installed dpkit: solutions and hidden tests lie there
@@ -151,9 +150,15 @@ def why_not() -> str | None:
     """Why no sandbox can be made here, in one sentence; None where it can."""
     advice = "or add --trust to run the students' code unprotected, as yourself"
     if not sys.platform.startswith("linux"):
-        return f"student code is shut in by bubblewrap, which is for Linux alone; grade in a Linux machine, {advice}"
+        return (
+            "student code is shut in by bubblewrap, which is for Linux alone; grade in a "
+            f"Linux machine, {advice}"
+        )
     if shutil.which("bwrap") is None:
-        return f"student code is shut in by bubblewrap, which is not installed: sudo apt-get install bubblewrap, {advice}"
+        return (
+            "student code is shut in by bubblewrap, which is not installed: sudo apt-get "
+            f"install bubblewrap, {advice}"
+        )
     try:
         done = subprocess.run(
             command(["-c", "print('inside')"]),
@@ -184,19 +189,18 @@ class Watch(threading.Thread):
     verdict: why they were ended, as what the student's code did; None so far.
     """
 
-    def __init__(self, root: int, limits: Limits):
+    def __init__(self, root: int, limits: Limits) -> None:
         super().__init__(daemon=True)
         self.root, self.limits, self.verdict = root, limits, None
         self._over = threading.Event()
         self.start()
 
-    def run(self):
+    def run(self) -> None:
         while not self._over.wait(0.2):
             found = below(self.root)
             threads = sum(process.threads for process in found)
-            if (
-                len(found) > self.limits.processes + 2 or threads > 8 * self.limits.processes
-            ):  # 2: bubblewrap's own
+            # 2: bubblewrap's own
+            if len(found) > self.limits.processes + 2 or threads > 8 * self.limits.processes:
                 self._end(f"started more than {self.limits.processes} processes")
             elif (
                 sum(process.resident for process in found) > self.limits.memory
@@ -209,7 +213,7 @@ class Watch(threading.Thread):
             self.verdict = verdict
             kill_below(self.root)
 
-    def stop(self):
+    def stop(self) -> None:
         self._over.set()
 
 
@@ -222,7 +226,8 @@ class Process:
 
 def below(root: int) -> list[Process]:
     """Every living process whose ancestor is `root`."""
-    children, found = {}, {}
+    children: dict[int, list[int]] = {}
+    found = {}
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with suppress(OSError, ValueError):
@@ -248,9 +253,10 @@ def _shared_out(processes) -> int:
     for process in processes:
         try:
             text = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
-            total += 1024 * int(re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)[1])
-        except (OSError, TypeError):
-            total += process.resident
+        except OSError:
+            text = ""
+        shared = re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)
+        total += 1024 * int(shared[1]) if shared else process.resident
     return total
 
 

@@ -14,13 +14,20 @@ A question is all test and written cells of one name without its last number: du
 dual-score-2 are dual-score.
 """
 
+from __future__ import annotations
+
 import ast
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dpkit.reports import notebooks
 from dpkit.reports.parameters import Refused, read_notebook
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
 
 KERNEL = "python"
 LIKE_MARKER = re.compile(r"\s*#+\W*(begin|end)\W+(hidden|solution)", re.I)
@@ -47,12 +54,14 @@ class Cell:
         return question(self.key)
 
 
-def question(key) -> str:
+def question(key: str) -> str:
     return re.sub(r"-\d+$", "", key)
 
 
-def source_folder(named=None) -> Path:
-    """The folder of the sources: the one named, else notebooks/assignments here, else own_folder()."""
+def source_folder(named: str | Path | None = None) -> Path:
+    """The folder of the sources: the one named, else notebooks/assignments here, else that of the
+    installed package.
+    """
     here = Path("notebooks", "assignments")
     return Path(named or (here if here.is_dir() else own_folder()))
 
@@ -62,7 +71,7 @@ def own_folder() -> Path:
     return notebooks.folder() / notebooks.KINDS["assignments"]
 
 
-def find_sources(folder) -> dict[str, Path]:
+def find_sources(folder: str | Path) -> dict[str, Path]:
     """stem -> file, of the assignments in a folder. Raises Refused if there are none."""
     found = {path.stem: path for path in sorted(Path(folder).glob("*.ipynb"))}
     if not found:
@@ -73,7 +82,7 @@ def find_sources(folder) -> dict[str, Path]:
     return found
 
 
-def read_source(path) -> list[Cell]:
+def read_source(path: Path) -> list[Cell]:
     """The cells of an assignment without the teacher's. Raises Refused with every mistake."""
     notebook = read_notebook(path)
     mistakes, cells = [], []
@@ -107,7 +116,7 @@ def read_source(path) -> list[Cell]:
     return cells
 
 
-def role_of(cell) -> str:
+def role_of(cell: NotebookNode) -> str:
     if "teacher" in cell["metadata"].get("tags", []):
         return "teacher"
     marks = cell["metadata"].get("nbgrader") or {}
@@ -191,6 +200,6 @@ def handed(source, kind, role) -> str:
     return unlinked(cell.source) if kind == "markdown" else cell.source
 
 
-def unlinked(text) -> str:
+def unlinked(text: str) -> str:
     """Without links to the lessons, which lead nowhere from a student's folder."""
     return re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", text)

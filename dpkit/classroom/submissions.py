@@ -2,6 +2,7 @@
 
 import os
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ class Submission:
     refused: str = ""
 
 
-def find_submissions(folder, known) -> list[Submission]:
+def find_submissions(folder: str | Path, known: Collection[str]) -> list[Submission]:
     """Every submission in `folder`, by student and assignment. known: the stems that there are.
     Grades are passed over.
 
@@ -38,9 +39,8 @@ def find_submissions(folder, known) -> list[Submission]:
     for place in sorted(folder.iterdir()):
         if place.is_dir() and not place.name.startswith("."):
             theirs = _of_student(place)
-            found += (
-                theirs if theirs[0].assignment or not (place / DONE).exists() else []
-            )  # earlier grades, and no student
+            # earlier grades, and no student
+            found += theirs if theirs[0].assignment or not (place / DONE).exists() else []
     if not any(one.assignment for one in found):
         loose = any(path.suffix == ".ipynb" for path in folder.iterdir())
         raise Refused(
@@ -55,7 +55,7 @@ def find_submissions(folder, known) -> list[Submission]:
     return _judged(found, known, folder)
 
 
-def loose_notebooks(folder) -> list[str]:
+def loose_notebooks(folder: str | Path) -> list[str]:
     """A sentence for each notebook that lies in no student's folder."""
     return [
         f"{path.name} lies in no student's folder and was not graded"
@@ -86,7 +86,7 @@ def _linked(path, place) -> str:
 
 
 def _judged(found, known, folder) -> list[Submission]:
-    together = {}
+    together: dict[tuple, list[Submission]] = {}
     for one in found:
         together.setdefault((_same(one.student), one.assignment), []).append(one)
     judged = []

@@ -5,6 +5,8 @@ written.csv, which the teacher does.
 import csv
 import io
 import math
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from dpkit import storage
 from dpkit.classroom.marker import headline
@@ -17,7 +19,7 @@ ENDED = ("Ended", "Lost")  # what a cell or a test says when the student's proce
 READING = ("student", "assignment", "question", "points", "comment")
 
 
-def points_of(step, done, written) -> float | None:
+def points_of(step: dict, done: dict | None, written: tuple | None) -> float | None:
     """The points of a test or a written answer, by nbgrader's rules; None while it is not read.
 
     done: what the marker said of a test, None if it did not get there.
@@ -41,7 +43,7 @@ def points_of(step, done, written) -> float | None:
     return float(determine_grade(cell)[0])
 
 
-def add_points(row, step, done, empty) -> None:
+def add_points(row: dict, step: dict, done: dict | None, empty: Collection[str]) -> None:
     """Enter a step's points into the student's row. empty: names of the answers that are as they
     were handed out.
     """
@@ -56,20 +58,20 @@ def add_points(row, step, done, empty) -> None:
     if step["got"] is None:
         row["to read"].append(step["name"])
     if done and done["failed"] and step["role"] == "test":
-        stub = (
-            name in empty and "raised NotImplementedError" in done["failed"]
-        )  # not that of an answer it is built on
+        # not that of an answer it is built on
+        stub = name in empty and "raised NotImplementedError" in done["failed"]
         row["messages"].append((name, "not answered" if stub else headline(done["failed"])))
 
 
-def remarks_on(steps, results, remark) -> list[str]:
+def remarks_on(steps: Sequence[dict], results: dict, remark: str) -> list[str]:
     """What a teacher should know besides the points. results: step -> what the marker said; remark:
     of the marking itself.
     """
     found = [remark] if remark else []
+    # old records do not say which cells are there
     if not any(
         step.get("there", True) for step in steps if step["points"] or step["role"] == "setup"
-    ):  # not in old records
+    ):
         found.append(
             "no cell has the name of one of the assignment's, so written answers were not found: "
             "hand in the notebook that was handed out, not a copy of its text"
@@ -85,17 +87,16 @@ def remarks_on(steps, results, remark) -> list[str]:
     return found + ended[:1]
 
 
-def in_words(row) -> str:
-    remark = "".join(
-        letter if letter.isprintable() else " " for letter in row["remark"]
-    )  # a terminal obeys some of them
+def in_words(row: dict) -> str:
+    # a terminal obeys some of them
+    remark = "".join(letter if letter.isprintable() else " " for letter in row["remark"])
     if not row["questions"]:
         return remark
     still = f", to read: {', '.join(row['to read'])}" if row["to read"] else ""
     return f"{row['total']:g} of {row['max']:g}{still}" + (f"; {remark}" if remark else "")
 
 
-def write_tables(out, rows) -> None:
+def write_tables(out: Path, rows: Sequence[dict]) -> None:
     """grades.csv, one row for each student and assignment, and to_read.csv, a line for each answer
     still to be read.
     """
@@ -141,12 +142,11 @@ def _write(path, lines):
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     with storage.whole_file(path) as file:
-        file.write(
-            text.getvalue().encode("utf-8-sig", errors="replace")
-        )  # or Excel takes it for another encoding
+        # or Excel takes it for another encoding
+        file.write(text.getvalue().encode("utf-8-sig", errors="replace"))
 
 
-def lost_rows(path, found) -> list[tuple[str, str]]:
+def lost_rows(path: Path, found: Collection) -> list[tuple[str, str]]:
     """(student, assignment) of the rows with points in an earlier grades.csv that none of the
     submissions found is of.
     """
@@ -164,7 +164,7 @@ def lost_rows(path, found) -> list[tuple[str, str]]:
     return [row for row in rows if row not in there]
 
 
-def read_written(path, found, cells) -> tuple[dict, list[str]]:
+def read_written(path: Path, found: Collection, cells: dict) -> tuple[dict, list[str]]:
     """The teacher's points on written answers.
 
     cells: stem -> the source's cells.

@@ -14,6 +14,8 @@ import select
 import struct
 import sys
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +57,7 @@ class Silence(Exception):
 # ---- values --------------------------------------------------------------------------------------
 
 
-def encode(value, blobs: list, *, handle=None, depth=0):
+def encode(value: Any, blobs: list, *, handle: Callable | None = None, depth: int = 0) -> Any:
     """`value` as JSON; the bytes of arrays are appended to `blobs`.
 
     handle: what a function becomes: called with it, returns JSON. Without, functions are refused.
@@ -127,7 +129,7 @@ def _blob(array, blobs):
     return [len(blobs) - 1, array.dtype.str, list(array.shape)]
 
 
-def decode(tree, blobs: list, *, proxy=None):
+def decode(tree: Any, blobs: list, *, proxy: Callable | None = None) -> Any:
     """What encode made of a value, as a new value. proxy: called with a function's JSON, returns
     what stands for it.
 
@@ -195,7 +197,7 @@ def _array(number, dtype, shape, blobs):
     return array
 
 
-def generator(state):
+def generator(state: Any) -> np.random.Generator:
     """A numpy Generator in this state of its bit generator."""
     if state["bit_generator"] not in GENERATORS:
         raise Garbled("a random generator of an unknown kind")
@@ -207,7 +209,7 @@ def generator(state):
 # ---- messages ------------------------------------------------------------------------------------
 
 
-def send(fd, message: dict, blobs=(), *, deadline=math.inf) -> None:
+def send(fd: int, message: dict, blobs: Sequence = (), *, deadline: float = math.inf) -> None:
     """Write a message whose values are JSON already.
 
     fd: non-blocking if there is a deadline, in time.monotonic() seconds.
@@ -226,7 +228,7 @@ def send(fd, message: dict, blobs=(), *, deadline=math.inf) -> None:
             view = view[os.write(fd, view[: 2**20]) :]
 
 
-def receive(fd, *, deadline=math.inf) -> tuple[dict, list]:
+def receive(fd: int, *, deadline: float = math.inf) -> tuple[dict, list]:
     """Read one message. Returns (message, blobs).
 
     Raises Silence at the deadline, EOFError at the end, Garbled.

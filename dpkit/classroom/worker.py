@@ -16,7 +16,9 @@ import re
 import resource
 import sys
 import traceback
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from dpkit.classroom import wire
 
@@ -34,7 +36,8 @@ def main(memory: int, seconds: int) -> None:
     os.dup2(null, 1)
     _limit(memory, seconds)
     shell = _shell()
-    functions, mine = [], os.getpid()
+    functions: list = []
+    mine = os.getpid()
     wire.send(replies, {"ready": True})
     os.dup2(null, 2)
     while True:
@@ -42,7 +45,7 @@ def main(memory: int, seconds: int) -> None:
             request, blobs = wire.receive(requests)
         except EOFError:
             return
-        out = []
+        out: list = []
         try:
             reply = DO[request["do"]](shell, functions, request, blobs, out)
         except wire.Unsendable as error:
@@ -75,9 +78,8 @@ def _limit(memory, seconds):
     if sys.platform.startswith("linux"):
         import ctypes
 
-        ctypes.CDLL(None).prctl(
-            1, 9
-        )  # PR_SET_PDEATHSIG, SIGKILL: not to outlive the marker, without a sandbox too
+        # PR_SET_PDEATHSIG, SIGKILL: not to outlive the marker, without a sandbox too
+        ctypes.CDLL(None).prctl(1, 9)
 
 
 # ---- running a cell ------------------------------------------------------------------------------
@@ -127,10 +129,11 @@ def _shell():
 class Outputs:
     """What one cell showed, in order, cut where it is too much."""
 
-    def __init__(self):
-        self.outputs, self._text, self._pictures = [], LARGEST_OUTPUT, LARGEST_PICTURE
+    def __init__(self) -> None:
+        self.outputs: list[dict] = []
+        self._text, self._pictures = LARGEST_OUTPUT, LARGEST_PICTURE
 
-    def write(self, name, text):
+    def write(self, name: str, text: str) -> None:
         if self._text <= 0 or not text:
             return
         piece, self._text = text[: self._text], self._text - len(text)
@@ -141,7 +144,7 @@ class Outputs:
         else:
             self.outputs.append({"output_type": "stream", "name": name, "text": [piece]})
 
-    def show(self, kind, data):
+    def show(self, kind: str, data: dict) -> None:
         kept = {}
         for name in PICTURES:
             picture = data.get(name)
@@ -155,7 +158,7 @@ class Outputs:
             self._text -= len(text)
             self.outputs.append({"output_type": kind, "data": kept})
 
-    def fail(self, kind, value, lines):
+    def fail(self, kind: type, value: BaseException, lines: Sequence[str]) -> None:
         text = ANSI.sub("", "\n".join(lines))[-10_000:]
         self.outputs.append(
             {
@@ -166,7 +169,7 @@ class Outputs:
             }
         )
 
-    def finished(self):
+    def finished(self) -> list[dict]:
         return [
             {**output, "text": "".join(output["text"])}
             if output["output_type"] == "stream"
@@ -178,13 +181,13 @@ class Outputs:
 class Stream(io.TextIOBase):
     """sys.stdout or sys.stderr of the cells."""
 
-    def __init__(self, shell, name):
+    def __init__(self, shell: Any, name: str) -> None:
         self.shell, self._name = shell, name
 
-    def writable(self):
+    def writable(self) -> bool:
         return True
 
-    def write(self, text):
+    def write(self, text: str) -> int:
         self.shell.taken.write(self._name, str(text))
         return len(text)
 
@@ -203,7 +206,7 @@ def _captured(shell, work):
         sys.stdout, sys.stderr = before
 
 
-def run(shell, functions, request, blobs, out):
+def run(shell: Any, functions: list, request: dict, blobs: list, out: list) -> dict:
     result, taken = _captured(shell, lambda: shell.run_cell(request["source"], store_history=True))
     error = result.error_before_exec or result.error_in_exec
     return {"outputs": taken.finished(), "raised": _raised(error) if error else None}
@@ -212,7 +215,7 @@ def run(shell, functions, request, blobs, out):
 # ---- answering -----------------------------------------------------------------------------------
 
 
-def fetch(shell, functions, request, blobs, out):
+def fetch(shell: Any, functions: list, request: dict, blobs: list, out: list) -> dict:
     values, refused = {}, {}
     for name in request["names"]:
         if name in shell.user_ns:
@@ -234,7 +237,7 @@ def _handle(function, functions, name=None):
     }
 
 
-def call(shell, functions, request, blobs, out):
+def call(shell: Any, functions: list, request: dict, blobs: list, out: list) -> dict:
     """Call a function with copies of the marker's arguments; say which of them it changed."""
     args, kwargs = wire.decode(request["arguments"], blobs)
     function = functions[request["function"]]

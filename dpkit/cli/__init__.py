@@ -9,12 +9,13 @@ dpkit grade SUBMISSIONS [--out DIR] [--student NAME] [--trust]
 """
 
 import argparse
+from collections.abc import Sequence
 
 import dpkit
 from dpkit.cli import assignments, grade, lessons, prune, report, sweep
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="dpkit", description="Teaching and doing dataset pruning."
     )

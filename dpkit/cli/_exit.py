@@ -52,7 +52,7 @@ def add_source(parser) -> None:
 PIP_NAMES = {"IPython": "ipython", "yaml": "pyyaml"}  # where it is not that of the module
 
 
-def missing(*modules) -> str | None:
+def missing(*modules: str) -> str | None:
     """Which of these modules a command lacks, and how to install them, in one sentence; None if
     all are there.
     """
@@ -69,4 +69,7 @@ def missing(*modules) -> str | None:
     if not absent:
         return None
     why = f" ({'; '.join(broken)})" if broken else ""
-    return f"this command needs packages that are not installed here{why}: pip install {' '.join(absent)}"
+    return (
+        f"this command needs packages that are not installed here{why}: pip install "
+        f"{' '.join(absent)}"
+    )

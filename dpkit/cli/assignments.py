@@ -3,11 +3,12 @@
 from dpkit.cli._exit import PASSED, REFUSED, add_source, interrupted, missing, tell, unwritten
 
 
-def add_to(commands) -> None:
+def add_to(commands: Any) -> None:
     assignments = commands.add_parser(
         "assignments",
         help="make the students' copies of the assignments",
-        description="From every source notebook write DIR/handout/<name>/<name>.ipynb, for the students, and "
+        description="From every source notebook write DIR/handout/<name>/<name>.ipynb, for the "
+        "students, and "
         "DIR/tutorials/<name>.ipynb, with solutions, for after the deadline. Exit code 0 if it "
         "was done, 2 if it was refused.",
     )
@@ -18,7 +19,7 @@ def add_to(commands) -> None:
     assignments.set_defaults(run=run)
 
 
-def run(arguments) -> int:
+def run(arguments: Namespace) -> int:
     from dpkit.reports.parameters import Refused
 
     lacking = missing("nbgrader")

@@ -13,11 +13,12 @@ from dpkit.cli._exit import (
 )
 
 
-def add_to(commands) -> None:
+def add_to(commands: Any) -> None:
     grade = commands.add_parser(
         "grade",
         help="grade what students handed in",
-        description="Grade SUBMISSIONS/<student>/<assignment>.ipynb and write grades.csv, a feedback page for each, and "
+        description="Grade SUBMISSIONS/<student>/<assignment>.ipynb and write grades.csv, a "
+        "feedback page for each, and "
         "summary.html. Student code runs in a sandbox; the marks come from tests outside of it. "
         "What was graded before and has not changed is not graded again. Points on written "
         "answers are read from DIR/written.csv, with the columns of DIR/to_read.csv. Exit code 0 "
@@ -68,7 +69,7 @@ def add_to(commands) -> None:
     grade.set_defaults(run=run)
 
 
-def run(arguments) -> int:
+def run(arguments: Namespace) -> int:
     from dpkit.reports.parameters import Refused
 
     lacking = missing("nbgrader", "nbconvert", "latex2mathml", "IPython")

@@ -1,16 +1,20 @@
 """dpkit lessons [--to DIR]: list the notebooks that come with dpkit, or copy them."""
 
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from dpkit.cli._exit import PASSED, REFUSED, tell, unwritten
 
 
-def add_to(commands) -> None:
+def add_to(commands: Any) -> None:
     lessons = commands.add_parser(
         "lessons",
         help="list or copy the notebooks that come with dpkit",
-        description="List the lessons, reproductions and assignments that come with dpkit; with --to, copy them "
-        "and their presets to a folder. A file there that differs from dpkit's is never replaced. Exit code 0 if "
+        description="List the lessons, reproductions and assignments that come with dpkit; with "
+        "--to, copy them "
+        "and their presets to a folder. A file there that differs from dpkit's is never "
+        "replaced. Exit code 0 if "
         "it was done, 1 if DIR could not be written, 2 if it was refused.",
     )
     lessons.add_argument(
@@ -23,7 +27,7 @@ def add_to(commands) -> None:
     lessons.set_defaults(run=run)
 
 
-def run(arguments) -> int:
+def run(arguments: Namespace) -> int:
     from dpkit import storage
     from dpkit.reports import Refused, notebooks
 
@@ -41,7 +45,8 @@ def run(arguments) -> int:
         if changed:
             return tell(
                 REFUSED,
-                f"{_few(changed)} in {target} {'differ' if len(changed) > 1 else 'differs'} from dpkit's; "
+                f"{_few(changed)} in {target} {'differ' if len(changed) > 1 else 'differs'} from "
+                "dpkit's; "
                 "nothing was written: move your files away, or name another folder by --to",
             )
         missing = [name for name in notebooks.files() if name not in there]

@@ -15,12 +15,14 @@ class _MethodNames(str):
         return f"{', '.join(METHODS)} (default: dual+beta)"
 
 
-def add_to(commands) -> None:
+def add_to(commands: Any) -> None:
     prune = commands.add_parser(
         "prune",
         help="choose which images of a set to keep",
-        description="Watch a small network learn the set (once: the record is kept and used again), score every image, and "
-        "write kept.txt, scores, a picture and a manifest. Exit code 0 if it was done, 2 if it was refused. "
+        description="Watch a small network learn the set (once: the record is kept and used "
+        "again), score every image, and "
+        "write kept.txt, scores, a picture and a manifest. Exit code 0 if it was done, 2 if it "
+        "was refused. "
         "Stopped at any moment, the same command goes on.",
     )
     prune.add_argument(
@@ -74,7 +76,8 @@ def add_to(commands) -> None:
         metavar="NAME=VALUE",
         type=_setting,
         dest="settings",
-        help="any other setting of the method, e.g. --set per_class=balanced, or for ccs --set cutoff=0.2",
+        help="any other setting of the method, e.g. --set per_class=balanced, or for ccs --set "
+        "cutoff=0.2",
     )
     prune.add_argument(
         "--epochs", type=int, default=30, metavar="T", help="epochs to watch (default: 30)"
@@ -92,7 +95,8 @@ def add_to(commands) -> None:
         nargs="+",
         default=[1],
         metavar="STAGE",
-        help="eeprune: stages of the network after which it has an early exit, counted from 0 (default: 1)",
+        help="eeprune: stages of the network after which it has an early exit, counted from 0 "
+        "(default: 1)",
     )
     prune.add_argument(
         "--batch-size",
@@ -130,7 +134,7 @@ def _setting(text):
         return name, value
 
 
-def run(arguments) -> int:
+def run(arguments: Namespace) -> int:
     import errno
 
     from dpkit import storage
@@ -185,7 +189,8 @@ def run(arguments) -> int:
         if error.errno == errno.ENOSPC:
             return tell(
                 FAILED,
-                f"no space left for {arguments.out} or the cache {storage.cache_folder()}; free some, and the "
+                f"no space left for {arguments.out} or the cache {storage.cache_folder()}; free "
+                "some, and the "
                 "same command goes on from here",
             )
         return tell(FAILED, f"{error.filename}: {error.strerror}" if error.filename else str(error))

@@ -3,11 +3,12 @@
 from dpkit.cli._exit import FAILED, PASSED, REFUSED, interrupted, tell
 
 
-def add_to(commands) -> None:
+def add_to(commands: Any) -> None:
     report = commands.add_parser(
         "report",
         help="run a notebook as a report and judge it",
-        description="Run a notebook in a fresh kernel and write notebook.ipynb, report.html (readable offline), "
+        description="Run a notebook in a fresh kernel and write notebook.ipynb, report.html "
+        "(readable offline), "
         "result.json and figures/. Exit code 0 if it passed, 1 if it failed, 2 if it was refused.",
     )
     report.add_argument(
@@ -41,7 +42,7 @@ def add_to(commands) -> None:
     report.set_defaults(run=run)
 
 
-def run(arguments) -> int:
+def run(arguments: Namespace) -> int:
     from dpkit import reports
 
     given = {name: reports.Text(value) for name, value in arguments.parameters}
@@ -68,7 +69,7 @@ def run(arguments) -> int:
                 "--out"
             ),
         )
-    if not verdict.passed:
+    if not verdict.passed or verdict.result is None:
         print(
             verdict.headline(),
             *(f"  - {reason}" for reason in verdict.reasons),
@@ -78,9 +79,8 @@ def run(arguments) -> int:
         return FAILED
     print(verdict.headline())
     tables = verdict.result["tables"]
-    for name in (
-        ["accuracy"] if "accuracy" in tables else list(tables)[:1]
-    ):  # the result; the page has them all
+    # the result; the page has them all
+    for name in ["accuracy"] if "accuracy" in tables else list(tables)[:1]:
         print(f"\n{name}", reports.text_table(tables[name]), sep="\n")
     print(f"\n{verdict.folder / 'report.html'}")
     return PASSED

@@ -12,11 +12,12 @@ from dpkit.cli._exit import (
 )
 
 
-def add_to(commands) -> None:
+def add_to(commands: Any) -> None:
     sweep = commands.add_parser(
         "sweep",
         help="run a grid of trials: methods x ratios x seeds",
-        description="Record, score, select and retrain for every trial of a grid, in parallel, and print the table. A stage "
+        description="Record, score, select and retrain for every trial of a grid, in parallel, "
+        "and print the table. A stage "
         "that was finished once is never run again: stopped at any moment, the same command goes "
         "on. Exit code 0 if all trials are done, 1 if some failed, 2 if the grid was refused, 3 "
         "if some are still to come.",

@@ -2,16 +2,21 @@
 described in a line.
 """
 
-import numpy as np
+from collections.abc import Iterable, Sequence
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dpkit.records.set_facts import SetFacts, shortened
 from dpkit.records.set_facts import channels as worded
-from dpkit.records.set_facts import shortened
 
 _MOST_CHANNELS = 4  # grey, grey and alpha, colour, colour and alpha
 _LISTED = 12  # classes that are told one by one
 
 
-def checked(images, labels, prefix="", channels=None):
+def checked(
+    images: ArrayLike, labels: ArrayLike, prefix: str = "", channels: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """images as (n, H, W, C) uint8 and labels as (n,) whole numbers, or a ValueError that calls
     them by `prefix`.
 
@@ -46,13 +51,19 @@ def _turned(shape, num_labels, channels):
     last = shape[-1]
     if last > _MOST_CHANNELS and shape[0] != num_labels == last:
         order = (len(shape) - 1, *range(len(shape) - 1))
-        return f"the samples come last, so pass images.transpose{order}, {tuple(shape[axis] for axis in order)}"
+        return (
+            f"the samples come last, so pass images.transpose{order}, "
+            f"{tuple(shape[axis] for axis in order)}"
+        )
     if len(shape) == 3 or last == channels:
         return None
     n, first, second, _ = shape
     few = last <= _MOST_CHANNELS
     if first <= _MOST_CHANNELS and (not few or (first in (1, 3) and first != second == last)):
-        return f"the channels come first, so pass images.transpose(0, 2, 3, 1), {(n, second, last, first)}"
+        return (
+            "the channels come first, so pass images.transpose(0, 2, 3, 1), "
+            f"{(n, second, last, first)}"
+        )
     if few:
         return None
     return (
@@ -61,7 +72,7 @@ def _turned(shape, num_labels, channels):
     )
 
 
-def check_labels(labels, n, prefix):
+def check_labels(labels: np.ndarray, n: int, prefix: str) -> None:
     """ValueError unless labels are (n,) whole numbers."""
     if labels.shape == (n,) and labels.dtype.kind in "iu":
         return
@@ -77,7 +88,7 @@ def check_labels(labels, n, prefix):
     )
 
 
-def check_range(labels, class_names):
+def check_range(labels: np.ndarray, class_names: Sequence[str]) -> None:
     """ValueError unless labels are places in class_names."""
     if labels.size and (labels.min() < 0 or labels.max() >= len(class_names)):
         raise ValueError(
@@ -87,13 +98,13 @@ def check_range(labels, class_names):
         )
 
 
-def numbers_in(labels) -> np.ndarray:
+def numbers_in(labels: np.ndarray) -> np.ndarray:
     """The classes of labels without names: the numbers present from 0 on, ascending."""
     found = np.unique(labels)
     return found if found.min(initial=0) >= 0 else np.arange(max(1 + int(found.max()), 1))
 
 
-def numbered(labels, numbers, what: str) -> np.ndarray:
+def numbered(labels: np.ndarray, numbers: np.ndarray, what: str) -> np.ndarray:
     """labels (n,) as places in `numbers`; ValueError for a number that is not among them."""
     unseen = np.setdiff1d(labels, numbers)
     if len(unseen) and unseen.min() >= 0:
@@ -104,7 +115,7 @@ def numbered(labels, numbers, what: str) -> np.ndarray:
     return labels if len(unseen) else np.searchsorted(numbers, labels)
 
 
-def numbering_note(numbers) -> tuple:
+def numbering_note(numbers: np.ndarray) -> tuple:
     """A sentence on how labels with gaps are numbered, or none if they have no gap."""
     if np.array_equal(numbers, np.arange(len(numbers))):
         return ()
@@ -115,7 +126,9 @@ def numbering_note(numbers) -> tuple:
     )
 
 
-def classes_like(train, labels, class_names, name) -> np.ndarray:
+def classes_like(
+    train: SetFacts, labels: np.ndarray, class_names: Sequence[str] | None, name: str
+) -> np.ndarray:
     """labels (n,) as numbers of the training set's classes; ValueError for one that it has not.
 
     train: SetFacts of the training set.
@@ -148,7 +161,9 @@ def classes_like(train, labels, class_names, name) -> np.ndarray:
     return np.array([theirs[given] for given in names])[np.searchsorted(numbers, labels)]
 
 
-def check_shape_like(train, train_shape, shape, size, name) -> None:
+def check_shape_like(
+    train: str, train_shape: Sequence[int], shape: Sequence[int], size: int | None, name: str
+) -> None:
     """ValueError for other channels than the training set's, or a shape that size (None: it stays)
     does not make its own.
 
@@ -168,7 +183,14 @@ def check_shape_like(train, train_shape, shape, size, name) -> None:
         )
 
 
-def described(name, labels, class_names, shape=None, total=None, notes=()) -> str:
+def described(
+    name: str,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    shape: Sequence[int] | None = None,
+    total: int | None = None,
+    notes: Iterable[str] = (),
+) -> str:
     """A set in a line, and a line for each note. shape: (channels, H, W), as pixels were read."""
     counts = np.bincount(labels, minlength=len(class_names))
     each = [f"{label} {count:,}" for label, count in zip(class_names, counts, strict=True)]
@@ -185,7 +207,7 @@ def described(name, labels, class_names, shape=None, total=None, notes=()) -> st
     return "\n".join([line, *(f"  {note}" for note in notes)])
 
 
-def pixel_statistics(images):
+def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel, in 0..1, exact, by counting the 256 values: no float
     copy of the set.
     """
@@ -193,10 +215,9 @@ def pixel_statistics(images):
     mean, std = [], []
     values = np.arange(256) / 255
     for c in range(channels.shape[2]):
-        counts = sum(
-            np.bincount(channels[i : i + 4096, :, c].ravel(), minlength=256)
-            for i in range(0, len(images), 4096)
-        )
+        counts = np.zeros(256, np.int64)
+        for i in range(0, len(images), 4096):
+            counts += np.bincount(channels[i : i + 4096, :, c].ravel(), minlength=256)
         m = float(counts @ values / counts.sum())
         mean.append(m)
         std.append(max(float(np.sqrt(counts @ (values - m) ** 2 / counts.sum())), 1e-3))

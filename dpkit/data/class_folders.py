@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,7 +39,9 @@ class Listing:
     notes: tuple = ()
 
 
-def list_folder(folder, classes=None, known=None) -> Listing:
+def list_folder(
+    folder: str | Path, classes: Sequence[str] | None = None, known: Sequence[str] | None = None
+) -> Listing:
     """Find the image files and their classes; no file is opened. ValueError says what lacks.
 
     classes: names of the class folders, where it is for the caller to say; all others are left out.
@@ -139,7 +142,12 @@ def _check_classes(folder, root, chosen, certain, few):
         )
 
 
-def read_pixels(listing: Listing, size=None, *, on_progress=None) -> np.ndarray:
+def read_pixels(
+    listing: Listing,
+    size: int | None = None,
+    *,
+    on_progress: Callable[[int, int], object] | None = None,
+) -> np.ndarray:
     """(n, H, W, 3) uint8, each image squeezed to size x size; read-only, from the cache folder if
     nothing has changed.
 
@@ -234,9 +242,8 @@ def _decoded(files, size, on_progress, partial):
 def _common_shape(files, pool):
     """(H, W) of all images, from their headers; ValueError names two that differ."""
     shapes = dict(zip(files, pool.map(_shape, files), strict=True))
-    known = [
-        (file, shape) for file, shape in shapes.items() if shape
-    ]  # a broken file is told later, by its own name
+    # a broken file is told later, by its own name
+    known = [(file, shape) for file, shape in shapes.items() if shape]
     other = next((file for file, shape in known if shape != known[0][1]), None)
     if other is not None:
         (h, w), (h2, w2) = known[0][1], shapes[other]
@@ -267,9 +274,8 @@ def _picture(file, size):
             if image.mode.startswith(("I", "F")):
                 return f"{file} has more than 8 bits a pixel (mode {image.mode}), convert it to 8"
             if size:
-                image.draft(
-                    "RGB", (size, size)
-                )  # large JPEGs are decoded at a fraction of their size
+                # large JPEGs are decoded at a fraction of their size
+                image.draft("RGB", (size, size))
             image = image.convert("RGB")
             if size:
                 image = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3)

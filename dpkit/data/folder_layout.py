@@ -8,6 +8,7 @@ themselves: by their names, or as their own folders repeat names that are found 
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,16 +42,8 @@ _SPLITS = {
     "holdout": "test",
     "heldout": "test",
 }
-_BESIDE = {
-    "extra",
-    "preview",
-    "unlabeled",
-    "unlabelled",
-    "unsup",
-    "sample",
-    "samples",
-    "demo",
-}  # beside a split, one more
+# beside a split, one more
+_BESIDE = {"extra", "preview", "unlabeled", "unlabelled", "unsup", "sample", "samples", "demo"}
 _QUALIFIERS = {
     "set",
     "sets",
@@ -86,7 +79,7 @@ class Branch:
             name: branch for name, branch in self.folders.items() if branch.files or branch.inner
         }
 
-    def walk(self):
+    def walk(self) -> "Iterator[Branch]":
         yield self
         for branch in self.folders.values():
             yield from branch.walk()
@@ -106,7 +99,7 @@ class Walk:
     others: list = field(default_factory=list)
     dropped: bool = False
 
-    def notes(self, loose=(), others=()) -> tuple:
+    def notes(self, loose: Sequence[str] = (), others: Sequence[str] = ()) -> tuple:
         """A sentence for each kind of thing that was left out, images outside the class folders and
         other folders too.
         """
@@ -130,7 +123,7 @@ class Walk:
         return tuple(found)
 
 
-def read_tree(folder, endings) -> Walk:
+def read_tree(folder: str | Path, endings: tuple[str, ...]) -> Walk:
     """Everything in the folder, links followed as ImageFolder does, but not those into itself."""
     found = Walk(Branch(""))
     root = os.path.realpath(folder)
@@ -195,7 +188,7 @@ def _read_anyway(real, root):
 # ---- are these the classes? ----------------------------------------------------------------------
 
 
-def fault_of(folder, branch: Branch) -> str | None:
+def fault_of(folder: str | Path, branch: Branch) -> str | None:
     """One sentence on why the folders in this branch are not the classes, and what to give instead;
     None if they may be.
 
@@ -234,9 +227,8 @@ def _splits(folder, branch, tops):
     known = {kind for kind in kinds.values() if kind}
     if not known:
         return None
-    if (
-        len(known) == 1 and None in kinds.values()
-    ):  # a class may well be called train: look at what is in it
+    # a class may well be called train: look at what is in it
+    if len(known) == 1 and None in kinds.values():
         ours = [tops[name] for name, kind in kinds.items() if kind]
         others = [tops[name] for name, kind in kinds.items() if kind is None]
         like_a_set = all(len(top.inner) > 1 and not top.files for top in ours)

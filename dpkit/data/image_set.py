@@ -4,12 +4,14 @@ gather. Sets are made in dpkit.data.loading.
 
 import hashlib
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 
 from dpkit.data.arrays import described
 from dpkit.records import Selection
@@ -67,7 +69,7 @@ class ImageSet:
 
     __repr__ = describe
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
     @property
@@ -99,8 +101,8 @@ class ImageSet:
 
         Pixels, labels, ids, classes, normalisation and augmentation.
         """
-        digest = hashlib.sha256(self.images.permute(0, 2, 3, 1).contiguous().cpu().numpy())
-        digest.update(self.labels.cpu().numpy())
+        digest = hashlib.sha256(self.images.permute(0, 2, 3, 1).contiguous().cpu().numpy().data)
+        digest.update(self.labels.cpu().numpy().data)
         digest.update(self.ids.tobytes())
         digest.update(
             repr(
@@ -117,12 +119,12 @@ class ImageSet:
         )
         return digest.hexdigest()
 
-    def to(self, device) -> "ImageSet":
+    def to(self, device: str | torch.device) -> "ImageSet":
         """The same set on another device."""
 
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
-    def subset(self, selection) -> "ImageSet":
+    def subset(self, selection: Selection | ArrayLike) -> "ImageSet":
         """The kept samples, with their original ids.
 
         Parameters
@@ -190,11 +192,13 @@ class ImageSet:
 
     # ---- batches ----
 
-    def clean(self, rows) -> torch.Tensor:
+    def clean(self, rows: slice | torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) float32, normalised, not augmented. rows: slice or index tensor."""
         return self._normalised(self.images.permute(0, 2, 3, 1)[rows])
 
-    def augmented(self, rows, offsets, mirrored) -> torch.Tensor:
+    def augmented(
+        self, rows: torch.Tensor, offsets: torch.Tensor, mirrored: torch.Tensor
+    ) -> torch.Tensor:
         """A batch as it is trained on: shifted by zero-padded crops, some mirrored, normalised.
 
         One gather for the batch. Equal to torchvision's RandomCrop(padding=shift) and

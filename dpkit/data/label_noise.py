@@ -1,12 +1,13 @@
 """Wrong labels on purpose, seeded, to ask a method what it does with them. On plain arrays."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.records import keep_count
 
 
 def flip_labels(
-    labels, fraction: float, *, num_classes: int, seed: int
+    labels: ArrayLike, fraction: float, *, num_classes: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Symmetric label noise: a fraction of the labels becomes another class, each equally likely.
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,7 +46,7 @@ def set_name(name) -> str:
     return name if name in DATASETS else Path(name).resolve().name.removesuffix(".npz")
 
 
-def is_folder(name, folder=None):
+def is_folder(name: str | Path, folder: str | Path | None = None) -> bool:
     """Whether a folder of images is meant: it exists, and is no bare name in the data folder."""
     known = name in DATASETS or (
         Path(name).name == str(name) and (storage.data_folder(folder) / f"{name}.npz").is_file()
@@ -66,11 +67,11 @@ class Labels:
     notes: tuple = ()
     numbers: np.ndarray | None = None
 
-    def describe(self, name) -> str:
+    def describe(self, name: str | Path) -> str:
         return described(set_name(name), self.labels, self.class_names, notes=self.notes)
 
 
-def known_before(name, classes=None) -> Labels:
+def known_before(name: str | Path, classes: Sequence[str] | None = None) -> Labels:
     """Labels and class names of a training set as `load` would give them, reading no pixel."""
     if is_folder(name):
         listing = list_folder(name, classes)
@@ -95,7 +96,9 @@ def known_before(name, classes=None) -> Labels:
     return Labels(labels.astype(np.int64), None, names, note, numbers if note else None)
 
 
-def arrays_of(name, folder=None, only=None) -> dict:
+def arrays_of(
+    name: str | Path, folder: str | Path | None = None, only: Sequence[str] | None = None
+) -> dict:
     """The arrays of a set by their names in the .npz: bundled, an .npz by its path or in the data
     folder, or downloaded.
 
@@ -110,7 +113,9 @@ def arrays_of(name, folder=None, only=None) -> dict:
     return _read(_find(name, folder), only)
 
 
-def images_and_labels(arrays, split, source):
+def images_and_labels(
+    arrays: dict[str, np.ndarray], split: str, source: str | Path
+) -> tuple[np.ndarray, np.ndarray]:
     """(images, labels) of a split as they lie in the file; else ValueError lists its arrays.
 
     Labels of shape (n, 1) become (n,): MedMNIST's files have them so.
@@ -127,7 +132,7 @@ def images_and_labels(arrays, split, source):
     return arrays[names[0]], _flat(arrays[names[1]])
 
 
-def training_labels(name) -> tuple[np.ndarray, list | None]:
+def training_labels(name: str | Path) -> tuple[np.ndarray, list | None]:
     """(the training labels of a set, its class names or None); reads no other array of a file."""
     arrays = arrays_of(name, only=("train_labels", "labels", "class_names"))
     if not arrays.keys() - {"class_names"}:
@@ -137,7 +142,7 @@ def training_labels(name) -> tuple[np.ndarray, list | None]:
     return _flat(arrays.get("train_labels", arrays.get("labels"))), named_classes(arrays, name)
 
 
-def named_classes(arrays, name) -> list | None:
+def named_classes(arrays: dict[str, np.ndarray], name: str | Path) -> list | None:
     """The names of a set's classes, from the file or, for digits, known here; None where only
     numbers tell them apart.
     """
@@ -150,7 +155,9 @@ def _flat(labels):
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
-def other_labels(arrays, kind, name, split):
+def other_labels(
+    arrays: dict[str, np.ndarray], kind: str, name: str | Path, split: str
+) -> np.ndarray:
     """The labels human_labels_<kind> of the training split; ValueError lists the kinds."""
     kinds = sorted(k.removeprefix("human_labels_") for k in arrays if k.startswith("human_labels_"))
     if kind not in kinds or split != "train":
@@ -221,7 +228,7 @@ def _download(name, path):
     shutil.rmtree(raw)
 
 
-def _read(path: Path, only) -> dict:
+def _read(path: Path, only: Sequence[str] | None) -> dict:
     try:
         file = np.load(path, allow_pickle=False)
         if isinstance(file, np.ndarray):

@@ -3,13 +3,20 @@ can be checked.
 """
 
 import numpy as np
+import torch
 
 from dpkit.data.image_set import ImageSet
 from dpkit.data.loading import from_arrays
 
 
 def toy_images(
-    n=600, *, hard=0.2, mislabelled=0.05, seed=0, size=12, device="auto"
+    n: int = 600,
+    *,
+    hard: float = 0.2,
+    mislabelled: float = 0.05,
+    seed: int = 0,
+    size: int = 12,
+    device: str | torch.device = "auto",
 ) -> tuple[ImageSet, np.ndarray]:
     """Bars that are upright, level or slanted, in noise: easy, hard and mislabelled are known.
 
@@ -34,6 +41,7 @@ def toy_images(
     kinds[order[:num_hard]] = "hard"
     kinds[order[num_hard : num_hard + num_wrong]] = "mislabelled"
     row, column = np.mgrid[:size, :size]
+    # (n, 3, size, size)
     distance = np.stack(
         [
             column - place[:, None, None],
@@ -41,7 +49,7 @@ def toy_images(
             (row - column + size // 2 - place[:, None, None]) / np.sqrt(2),
         ],
         axis=1,
-    )  # (n, 3, size, size)
+    )
     bars = np.exp(-(distance**2) / 1.5)
     other = (truth + rng.integers(1, 3, n)) % 3
     faint = kinds == "hard"

@@ -2,16 +2,18 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from dpkit import storage
 from dpkit.experiments.costs import Cost
 
 
-def done_once(folder: Path, key: dict, work) -> Cost:
+def done_once(folder: Path, key: dict, work: Callable[[Path], Cost]) -> Cost:
     """What the stage in `folder` cost; first doing it, work(empty folder) -> Cost, if nobody has,
     or is about to.
     """
@@ -27,7 +29,7 @@ def done_once(folder: Path, key: dict, work) -> Cost:
     return Cost(**{name: there[name] for name in asdict(Cost()) if name in there})
 
 
-def once(finished: Path, make, *, lock: Path, partial: Path) -> bool:
+def once(finished: Path, make: Callable[[], object], *, lock: Path, partial: Path) -> bool:
     """Call make(), which leaves the file `finished`, unless it is there. Whether it was there.
 
     Who comes second waits for the lock, and finds it done. `partial`, the checkpoint of an
@@ -50,7 +52,7 @@ def partial_of(place: Path) -> Path:
     return place.with_name(place.name + "-partial")
 
 
-def load_once(kind: type, folder: Path):
+def load_once(kind: type, folder: Path) -> Any:
     """kind.load(folder), read and held against its hashes once per process."""
     stat = (folder / "manifest.json").stat()
     return _loaded(kind, folder, stat.st_mtime_ns, stat.st_ino)

@@ -4,6 +4,7 @@ from dpkit.data.loading import DATASETS
 from dpkit.methods.catalog import METHODS, find_method
 from dpkit.methods.method import EXTRAS, Method
 from dpkit.nets.builders import MODELS, make_net
+from dpkit.records import Scores, Selection
 from dpkit.training.recipe import recipe_for
 
 __all__ = [
@@ -23,25 +24,25 @@ __all__ = [
 ]
 
 
-def score(method, evidence, **options):
+def score(method: str | Method, evidence: Any, **options: Any) -> Scores | None:
     return find_method(method).score(evidence, **options)
 
 
-def select(method, scores, keep, **more):
+def select(method: str | Method, scores: Scores | None, keep: int, **more: Any) -> Selection:
     return find_method(method).select(scores, keep, **more)
 
 
-def choose(method, evidence, keep, **more):
+def choose(method: str | Method, evidence: Any, keep: int, **more: Any) -> Selection:
     return find_method(method).choose(evidence, keep, **more)
 
 
-def fitting(method, **some):
+def fitting(method: str | Method, **some: Any) -> dict:
     return find_method(method).supported_options(**some)
 
 
-def needs(method):
+def needs(method: str | Method) -> frozenset[str]:
     return find_method(method).reads
 
 
-def defaults(method, dataset=None):
+def defaults(method: str | Method, dataset: str | None = None) -> dict:
     return find_method(method).options_for(dataset)

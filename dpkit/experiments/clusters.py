@@ -1,10 +1,18 @@
 """Dask clusters for sweeps: one that only this machine can reach, or anyone's client."""
 
+from __future__ import annotations
+
 import logging
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from distributed import Client, SpecCluster
+
 
 # by itself dask gives a worker up that is not back 15 s after its first loss: on a busy machine it
 # is still starting then
@@ -12,7 +20,13 @@ PATIENT = {"distributed.deploy.lost-worker-timeout": "10 minutes"}
 
 
 @contextmanager
-def connected(client=None, *, workers: int | None = None, threads: int = 1, device="auto"):
+def connected(
+    client: Client | None = None,
+    *,
+    workers: int | None = None,
+    threads: int = 1,
+    device: str = "auto",
+) -> Iterator[Client]:
     """Yield a distributed.Client: the one given, or of a local cluster that ends with the block."""
     if client is not None:
         yield client
@@ -34,7 +48,9 @@ def connected(client=None, *, workers: int | None = None, threads: int = 1, devi
         os.environ.update(before)
 
 
-def local_cluster(*, workers: int | None = None, threads: int = 1, device="auto"):
+def local_cluster(
+    *, workers: int | None = None, threads: int = 1, device: str = "auto"
+) -> SpecCluster:
     """A cluster of processes on this machine, on 127.0.0.1 alone; close it, or use a `with`.
 
     workers: processes; default one per GPU, else one per `threads` cores. More than GPUs share
@@ -104,7 +120,7 @@ def local_cluster(*, workers: int | None = None, threads: int = 1, device="auto"
         )
 
 
-def training_resources(client) -> dict | None:
+def training_resources(client: Client) -> dict | None:
     """What a training asks a worker for: a GPU to itself if workers declare GPUs, else nothing."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     return {"GPU": 1} if any("GPU" in worker.get("resources", {}) for worker in workers) else None

@@ -3,6 +3,7 @@
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ class Cost:
 
 
 @contextmanager
-def measured(device: torch.device | None = None):
+def measured(device: torch.device | None = None) -> Iterator[Cost]:
     """Yield a Cost whose seconds and peak_memory are filled in when the block ends. device: of the
     work (None: the CPU).
     """
@@ -44,9 +45,8 @@ def measured(device: torch.device | None = None):
 
 def _forget_peak():
     try:
-        with open(
-            "/proc/self/clear_refs", "w"
-        ) as file:  # Linux: the peak starts anew at what is held now
+        # Linux: the peak starts anew at what is held now
+        with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
     except OSError:
         pass  # elsewhere the peak is that of the process so far

@@ -1,6 +1,7 @@
 """What a result depends on besides its settings: the sets, the machine, functions of one's own."""
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import version
 
@@ -9,6 +10,7 @@ import torch
 from dpkit.data.image_set import ImageSet
 from dpkit.data.loading import auto_device, load
 from dpkit.methods.catalog import find_method
+from dpkit.methods.method import Method
 from dpkit.nets import builders
 from dpkit.storage.identity import is_own, known_or_new
 from dpkit.storage.provenance import processor
@@ -44,7 +46,7 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def own_code(method, *models) -> str:
+def own_code(method: str | Method, *models: str | Callable | None) -> str:
     """What of a method's functions and of networks is not dpkit's, and what it does, in a line; ""
     if all are dpkit's.
     """

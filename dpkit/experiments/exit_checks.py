@@ -1,5 +1,6 @@
 """What would fail after hours of training is refused before it."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -9,7 +10,7 @@ from dpkit.nets.builders import find_builder
 from dpkit.nets.early_exits import check_after, exit_loss
 
 
-def check_exits(method: Method, model, exits: tuple, weights: tuple) -> None:
+def check_exits(method: Method, model: str | Callable, exits: tuple, weights: tuple) -> None:
     """ValueError if the method reads exits that this network cannot have, with these weights."""
     if "exits" in method.reads:
         check_after(exits, _stages(find_builder(model)))

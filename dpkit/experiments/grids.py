@@ -16,7 +16,7 @@ exit_weights (one list each) are as in Trial. A list of such grids is all of the
 a dataset may be an ImageSet, {"dataset": images, "test": test_images, ...}.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -47,6 +47,7 @@ def _one(value, info):
     return value
 
 
+_NOT_GIVEN: Any = ()
 Values = Annotated[list, BeforeValidator(_listed), Field(min_length=1)]
 One = Annotated[Any, AfterValidator(_one)]
 
@@ -57,14 +58,14 @@ class Grid:
     Recipe say.
     """
 
-    dataset: Values = ()
-    model: Values = ()
-    record_model: Values = ()
-    num_samples: Values = ()
-    seed: Values = ()
-    retrain: Values = ()
-    prune_ratio: Values = ()
-    method: Values = ()
+    dataset: Values = _NOT_GIVEN
+    model: Values = _NOT_GIVEN
+    record_model: Values = _NOT_GIVEN
+    num_samples: Values = _NOT_GIVEN
+    seed: Values = _NOT_GIVEN
+    retrain: Values = _NOT_GIVEN
+    prune_ratio: Values = _NOT_GIVEN
+    method: Values = _NOT_GIVEN
     record: Any = None
     record_epochs: One = None
     snapshot_epoch: One = None
@@ -75,7 +76,7 @@ class Grid:
     retrain_at: Annotated[
         dict[Any, InstanceOf[Mapping]],
         Field(description="a table of settings for ratios, as in {0.9: {batch_size: 32}}"),
-    ] = ()
+    ] = _NOT_GIVEN
 
     @field_validator("retrain_at")
     @classmethod
@@ -95,15 +96,15 @@ class InvalidGrid(ValueError):
     trials: some whose image sets have not been looked at yet.
     """
 
-    def __init__(self, mistakes, trials=()):
+    def __init__(self, mistakes: Iterable[str], trials: Iterable[Trial] = ()) -> None:
         super().__init__(mistakes, trials)
         self.mistakes, self.trials = list(dict.fromkeys(mistakes)), list(trials)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "\n".join(self.mistakes)
 
 
-def trials_of(grid) -> list[Trial]:
+def trials_of(grid: Any) -> list[Trial]:
     """The trials of a grid (a YAML file's path, a dict, a list of dicts, or Trials), each once.
 
     Raises InvalidGrid with every mistake.
@@ -111,7 +112,8 @@ def trials_of(grid) -> list[Trial]:
     if isinstance(grid, (str, Path)):
         grid = _read(Path(grid))
     parts = list(grid) if isinstance(grid, (list, tuple)) else [grid]
-    mistakes, trials = [], []
+    mistakes: list[str] = []
+    trials: list[Trial] = []
     for part in parts:
         if isinstance(part, Trial):
             trials.append(part)

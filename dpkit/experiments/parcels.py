@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dpkit.data.image_set import ImageSet
@@ -47,7 +48,7 @@ def own_sets(trial) -> dict[str, ImageSet]:
 
 
 @contextmanager
-def unpacked(parcel: bytes):
+def unpacked(parcel: bytes) -> Iterator[Trial]:
     """The trial; while the block runs, the names in it are known in this process."""
     import cloudpickle
 

@@ -1,7 +1,7 @@
 """The one way through: the stages of a trial in order, and what each leaves for the next.
 
-A stage is added by a line in STAGES and a function of its own. `prune` runs the first three of them,
-a trial all four, a sweep one at a time.
+A stage is added by a line in STAGES and a function of its own. `prune` runs the first three of
+them, a trial all four, a sweep one at a time.
 """
 
 from collections.abc import Callable
@@ -58,6 +58,7 @@ class Run:
 
 def _record(run: Run) -> None:
     if run.method.reads and run.evidence is None:
+        assert run.images is not None  # who records has them
         parts = run.record.get("parts") or run.method.parts
         run.evidence = stages.record(
             run.images,
@@ -90,6 +91,7 @@ def _select(run: Run) -> None:
 
 
 def _retrain(run: Run) -> None:
+    assert run.images is not None and run.test is not None and run.selection is not None
     run.result = stages.retrain(
         run.images,
         run.test,

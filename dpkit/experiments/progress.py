@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from dpkit.reports.result import ENVIRONMENT
 
@@ -21,7 +22,7 @@ class Progress:
     running: int = 0
     seconds_left: float | None = None
 
-    def __str__(self):
+    def __str__(self) -> str:
         left = (
             ""
             if self.done == self.total
@@ -39,12 +40,12 @@ class Line:
     terminal all of them.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.over = sys.stdout.isatty() or type(sys.stdout).__module__.startswith("ipykernel")
         self.pause = 30 if not self.over or ENVIRONMENT in os.environ else 0
         self.told, self.width = -math.inf, 0
 
-    def __call__(self, progress, last=False):
+    def __call__(self, progress: Progress, last: bool = False) -> None:
         if not last and time.monotonic() - self.told < self.pause:
             return
         text = str(progress)
@@ -59,22 +60,23 @@ class Line:
 class Clock:
     """Guesses the time left from what this run's recordings and retrainings took."""
 
-    def __init__(self, records, rows):
+    def __init__(self, records: int, rows: int) -> None:
         self.records, self.rows = records, rows
-        self.record_seconds, self.row_seconds = [], []
+        self.record_seconds: list[float] = []
+        self.row_seconds: list[float] = []
 
-    def record(self, answer):
+    def record(self, answer: Any) -> None:
         self.records -= 1
         self.record_seconds.append(getattr(answer, "seconds", 0.0))
 
-    def row(self, answer):
+    def row(self, answer: Any) -> None:
         """answer: Done or Failure, of a sweep's task."""
         self.rows -= 1
         row = getattr(answer, "row", None)
         if row is None or not row.from_cache:  # which say nothing about those to come
             self.row_seconds.append(getattr(answer, "seconds", 0.0))
 
-    def left(self, workers):
+    def left(self, workers: int) -> float | None:
         if (self.records and not self.record_seconds) or (self.rows and not self.row_seconds):
             return None
         mean = [

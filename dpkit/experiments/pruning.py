@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from dpkit import storage
 from dpkit.data.named_sets import set_name
@@ -30,29 +31,29 @@ from dpkit.methods.rehearsal import rehearse
 from dpkit.nets import builders
 from dpkit.records import keep_count
 from dpkit.training.inference import resolve_precision
-from dpkit.training.recipe import recipe_for
+from dpkit.training.recipe import Recipe, recipe_for
 
 
 def prune(
-    data,
-    out,
+    data: str | Path,
+    out: str | Path,
     *,
-    method="dual+beta",
-    prune_ratio,
-    dynamics=None,
-    seed=0,
-    epochs=30,
-    recipe=None,
-    model="small_cnn",
-    size=None,
-    mirror=False,
-    exits=(1,),
-    options=None,
-    overwrite=False,
-    cache=None,
-    device="auto",
-    say=print,
-    classes=None,
+    method: str | Method = "dual+beta",
+    prune_ratio: float,
+    dynamics: str | Path | None = None,
+    seed: int = 0,
+    epochs: int = 30,
+    recipe: Recipe | None = None,
+    model: str | Callable = "small_cnn",
+    size: int | None = None,
+    mirror: bool = False,
+    exits: Sequence[int] = (1,),
+    options: dict | None = None,
+    overwrite: bool = False,
+    cache: str | Path | None = None,
+    device: str | torch.device = "auto",
+    say: Callable[[str], object] = print,
+    classes: Sequence[str] | None = None,
 ) -> dict:
     """Choose which samples of `data` to keep and write the folder `out`; return its manifest.
 

@@ -31,15 +31,15 @@ __all__ = ["configurations", "in_order", "publish", "published", "rewrite"]
 
 
 def publish(
-    folder,
-    outcomes,
+    folder: str | Path,
+    outcomes: Iterable[Outcome],
     *,
     title: str,
     command: str,
-    notes=(),
-    settings=None,
-    tables=None,
-    device="cpu",
+    notes: Iterable[str] = (),
+    settings: dict | None = None,
+    tables: dict | None = None,
+    device: str = "cpu",
 ) -> Path:
     """Write outcomes as a folder that others can check, whole or not at all.
 
@@ -74,7 +74,8 @@ def publish(
             "another folder, or move that one away"
         )
     with storage.whole_folder(folder, kind=KIND) as part:
-        rows, masks, known = [], [], {}
+        rows, masks = [], []
+        known: dict[str, str] = {}
         (part / "scores").mkdir()
         for outcome in outcomes:
             masks.append(np.packbits(outcome.selection.mask()))
@@ -135,7 +136,12 @@ def rewrite(folder) -> Path:
 
 
 def published(
-    trials, folders, images, test, *, other_kinds: bool = False
+    trials: Iterable[Trial],
+    folders: Iterable[str | Path],
+    images: ImageSet,
+    test: ImageSet,
+    *,
+    other_kinds: bool = False,
 ) -> tuple[list[Outcome], list[Trial]]:
     """(outcomes of those trials that stand in published tables, the trials that are left to run).
 

@@ -5,11 +5,14 @@ table (dpkit.experiments.publishing). What is made of rows is in dpkit.experimen
 .comparisons, and can be called from here as well.
 """
 
+from __future__ import annotations
+
 import json
 import warnings
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,10 +43,14 @@ __all__ = [
     "summary",
 ]
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
 KIND, SWEEP = "Table", "sweep.json"
 
 
-def results_table(folder):
+def results_table(folder: str | Path) -> DataFrame:
     """The rows of a sweep or of a published table as a DataFrame, one trial a row.
 
     Of a sweep: the rows that are there by now, in the grid's order; the column failed holds the
@@ -80,7 +87,7 @@ def results_table(folder):
     return table
 
 
-def load_outcomes(folder) -> list[Outcome]:
+def load_outcomes(folder: str | Path) -> list[Outcome]:
     """The trials of a sweep that have a result by now, in the grid's order, as publish takes them;
     or a published table's.
     """
@@ -93,23 +100,23 @@ def load_outcomes(folder) -> list[Outcome]:
     ]
 
 
-def kept_set(folder, k: int) -> Selection:
+def kept_set(folder: str | Path, k: int) -> Selection:
     """The Selection that row k of results_table(folder) was trained on."""
     return _selections(folder)(k, _row(folder, k))
 
 
-def scores_of(folder, k: int) -> Scores | None:
+def scores_of(folder: str | Path, k: int) -> Scores | None:
     """The Scores behind row k of results_table(folder); None for a method without a score."""
     row = _row(folder, k)
     return _scores(folder, row.scores) if row.scores else None
 
 
-def row_file(folder, name: str, passing: bool = False) -> Path:
+def row_file(folder: str | Path, name: str, passing: bool = False) -> Path:
     """Where a sweep keeps a row, or the reason of a failure that may pass (and is tried again)."""
     return Path(folder) / "rows" / f"{name}{'.failed' if passing else ''}.json"
 
 
-def read_sweep(folder) -> dict:
+def read_sweep(folder: str | Path) -> dict:
     """A sweep's sweep.json: the cache, and the trials in order."""
     try:
         return json.loads((Path(folder) / SWEEP).read_text(encoding="utf-8"))
@@ -117,7 +124,7 @@ def read_sweep(folder) -> dict:
         raise ValueError(f"{Path(folder) / SWEEP} is damaged; run the sweep again") from None
 
 
-def is_older(trial) -> bool:
+def is_older(trial: dict) -> bool:
     """Whether a trial of sweep.json was asked for when a stage had another version."""
     return any(stages.VERSIONS.get(stage) != number for stage, number in trial["versions"].items())
 

@@ -59,16 +59,16 @@ __all__ = [
 def record(
     images: ImageSet,
     *,
-    model,
+    model: str | Callable,
     recipe: Recipe,
     epochs: int,
     seed: int,
-    cache,
+    cache: str | Path,
     snapshot_epoch: int = 10,
-    exits=(),
-    exit_weights=(),
-    parts=("dynamics", "snapshot", "final"),
-    on_epoch=None,
+    exits: Sequence[int] = (),
+    exit_weights: Sequence[float] = (),
+    parts: Collection[str] = ("dynamics", "snapshot", "final"),
+    on_epoch: Callable | None = None,
 ) -> Evidence:
     """Train a fresh network for `epochs` of the recipe's schedule, watched; or read it from cache.
 
@@ -169,14 +169,14 @@ def _evidence(folder, cost, parts, one_look) -> Evidence:
 def record_location(
     images: ImageSet,
     *,
-    model,
+    model: str | Callable,
     recipe: Recipe,
     epochs: int,
     seed: int,
-    cache,
+    cache: str | Path,
     snapshot_epoch: int = 10,
-    exits=(),
-    exit_weights=(),
+    exits: Sequence[int] = (),
+    exit_weights: Sequence[float] = (),
 ) -> tuple[dict, Path]:
     """(all that `record` with these arguments depends on, the folder that it leaves behind)."""
     key = _key("record", images, model, recipe, seed) | {
@@ -196,12 +196,12 @@ def retrain(
     test: ImageSet,
     selection: Selection,
     *,
-    model,
+    model: str | Callable,
     recipe: Recipe,
     seed: int,
-    cache,
+    cache: str | Path,
     best_every: int = 0,
-    on_epoch=None,
+    on_epoch: Callable | None = None,
 ) -> dict:
     """Train a fresh network on the kept samples, test it after the last step; or read the cache.
 

@@ -9,6 +9,8 @@ The stages (records, scores, selections, trained results) lie in the cache, whic
 reach.
 """
 
+from __future__ import annotations
+
 import errno
 import math
 import time
@@ -16,6 +18,7 @@ import uuid
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dpkit import storage
 from dpkit.experiments import clusters, grids, results
@@ -27,18 +30,18 @@ from dpkit.records import keep_count
 
 
 def sweep(
-    grid,
-    client=None,
+    grid: Any,
+    client: Client | None = None,
     *,
-    out=None,
-    cache=None,
+    out: str | Path | None = None,
+    cache: str | Path | None = None,
     workers: int | None = None,
     threads: int = 1,
-    device="auto",
+    device: str = "auto",
     retry: bool = False,
     minutes: float | None = None,
-    on_progress=None,
-):
+    on_progress: Callable | None = None,
+) -> DataFrame:
     """Run every trial of a grid; return its table, a row per trial, failed ones with their reason.
 
     Parameters

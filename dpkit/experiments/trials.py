@@ -1,12 +1,13 @@
 """One cell of an experiment: watch a training, score, select, retrain, and write the row."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 from pydantic import Field, InstanceOf, field_validator
 
 from dpkit import storage
@@ -206,7 +207,13 @@ class Outcome:
     scores: Scores | None
 
 
-def run_trial(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> dict:
+def run_trial(
+    trial: Trial,
+    *,
+    cache: str | Path | None = None,
+    device: str | torch.device = "auto",
+    on_epoch: Callable | None = None,
+) -> dict:
     """Record, score, select, retrain; return the row. What an earlier run finished is read instead.
 
     Parameters
@@ -230,7 +237,13 @@ def run_trial(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> dict
     return outcome_of(trial, cache=cache, device=device, on_epoch=on_epoch).row.flat()
 
 
-def outcome_of(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> Outcome:
+def outcome_of(
+    trial: Trial,
+    *,
+    cache: str | Path | None = None,
+    device: str | torch.device = "auto",
+    on_epoch: Callable | None = None,
+) -> Outcome:
     """As run_trial, with the scores and the selection beside the row: what a published table
     needs.
     """
@@ -240,7 +253,9 @@ def outcome_of(trial: Trial, *, cache=None, device="auto", on_epoch=None) -> Out
     return finished(trial, run.until("retrain"))
 
 
-def run_of(trial: Trial, images, test, *, cache=None) -> Run:
+def run_of(
+    trial: Trial, images: ImageSet, test: ImageSet | None, *, cache: str | Path | None = None
+) -> Run:
     """The trial's stages, still to be run; ValueError if its method cannot choose from this set."""
     trial.how.check(trial.options, len(images), images.num_classes, trial.prune_ratio)
     recording = {
@@ -263,7 +278,13 @@ def run_of(trial: Trial, images, test, *, cache=None) -> Run:
     )
 
 
-def record_of(trial: Trial, images, *, cache=None, parts=None) -> stages.Evidence | None:
+def record_of(
+    trial: Trial,
+    images: ImageSet,
+    *,
+    cache: str | Path | None = None,
+    parts: Collection[str] | None = None,
+) -> stages.Evidence | None:
     """The trial's watched training, run or read from the cache; None if nothing is watched.
 
     parts: what to read of it, any of "dynamics", "snapshot" and "final" (default: what the method

@@ -13,9 +13,10 @@ Welch's is 2.78 for equal spreads.
 import warnings
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def welch(here, there, *, confidence: float = 0.95) -> dict:
+def welch(here: ArrayLike, there: ArrayLike, *, confidence: float = 0.95) -> dict:
     """The mean of here minus that of there, with Welch's interval.
 
     here, there: values, one a seed; numbers of seeds and spreads may differ.
@@ -48,9 +49,8 @@ def welch(here, there, *, confidence: float = 0.95) -> dict:
     if min(len(here), len(there)) < 2 or not (np.ptp(here) or np.ptp(there)):
         return found
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", RuntimeWarning
-        )  # that one side has no spread: the other's counts
+        # that one side has no spread: the other's counts
+        warnings.simplefilter("ignore", RuntimeWarning)
         test = ttest_ind(here, there, equal_var=False)
     error = float(np.sqrt(here.var(ddof=1) / len(here) + there.var(ddof=1) / len(there)))
     low, high = test.confidence_interval(confidence)
@@ -63,7 +63,7 @@ def welch(here, there, *, confidence: float = 0.95) -> dict:
     }
 
 
-def holm(p) -> np.ndarray:
+def holm(p: ArrayLike) -> np.ndarray:
     """Holm's adjusted p-values: below 1 - confidence, a difference is told apart with the whole
     family of tests in view.
 

@@ -49,12 +49,12 @@ def influence_vectors(
     of: str = "mean",
     method: str = "auto",
     memory: float = 8e9,
-    rows=None,
+    rows: np.ndarray | None = None,
     tolerance: float = 1e-6,
     depth: int = 2000,
     batch_size: int = 128,
     scale: float | None = None,
-    rng=None,
+    rng: int | np.random.Generator | None = None,
 ) -> np.ndarray:
     """What taking each sample away adds to the last layer's parameters (influence).
 

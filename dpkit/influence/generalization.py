@@ -49,7 +49,9 @@ class Bound:
     second_order: float
 
 
-def predicted_shift(vectors, selection: Selection, *, of: str = "mean") -> np.ndarray:
+def predicted_shift(
+    vectors: np.ndarray | OuterVectors, selection: Selection, *, of: str = "mean"
+) -> np.ndarray:
     """How far the last layer moves when the PRUNED are taken away and the rest fitted again.
 
         shift = n / (n - m) * sum of S_i over the m pruned         of="mean"
@@ -94,7 +96,7 @@ def predicted_shift(vectors, selection: Selection, *, of: str = "mean") -> np.nd
 
 
 def bound(
-    vectors,
+    vectors: np.ndarray | OuterVectors,
     selection: Selection,
     *,
     test: Snapshot,

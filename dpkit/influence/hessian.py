@@ -5,7 +5,10 @@ theta, a weight (C, d) and a bias (C,), is one row in the order [weight.flatten(
 of d + 1, the bias last.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.linalg import blas
 
 from dpkit.records import Snapshot
@@ -15,7 +18,7 @@ from dpkit.storage.blocks import row_blocks
 _ROWS = 2048  # samples looked at together
 
 
-def gradients(snapshot: Snapshot, rows=slice(None)) -> np.ndarray:
+def gradients(snapshot: Snapshot, rows: slice | np.ndarray = slice(None)) -> np.ndarray:
     """g_i of these samples, in float64: (rows, C d + C), order [weight.flatten(), bias]."""
     return OuterVectors(errors(snapshot, rows), inputs(snapshot, rows)).dense()
 
@@ -26,7 +29,7 @@ def hessian(snapshot: Snapshot, *, damping: float = 0.0) -> np.ndarray:
     return np.tril(lower) + np.tril(lower, -1).T
 
 
-def hessian_product(snapshot: Snapshot, vectors, *, damping: float = 0.0) -> np.ndarray:
+def hessian_product(snapshot: Snapshot, vectors: ArrayLike, *, damping: float = 0.0) -> np.ndarray:
     """(H + damping I) v of every row v of (k, P) vectors, without writing H out. (k, P) float64."""
     _, classes, width = shape_of(snapshot)
     vectors = np.asarray(vectors, np.float64)
@@ -34,20 +37,20 @@ def hessian_product(snapshot: Snapshot, vectors, *, damping: float = 0.0) -> np.
     return joined_rows(product_with(snapshot, split)) + damping * vectors
 
 
-def errors(snapshot, rows=slice(None)):
+def errors(snapshot: Snapshot, rows: slice | np.ndarray = slice(None)) -> np.ndarray:
     """p - onehot(y) at the final exit. (rows, C) float64."""
     error = snapshot.probs[-1][rows].astype(np.float64)
     error[np.arange(len(error)), snapshot.labels[rows]] -= 1
     return error
 
 
-def inputs(snapshot, rows=slice(None)):
+def inputs(snapshot: Snapshot, rows: slice | np.ndarray = slice(None)) -> np.ndarray:
     """h~ = [h, 1]. (rows, d + 1) float64."""
-    features = snapshot.features[rows].astype(np.float64)
+    features = _features(snapshot)[rows].astype(np.float64)
     return np.concatenate([features, np.ones((len(features), 1))], axis=1)
 
 
-def mean_gradient(snapshot) -> np.ndarray:
+def mean_gradient(snapshot: Snapshot) -> np.ndarray:
     """The gradient of the mean loss: (C, d + 1) float64, the bias last. Zero at a minimum without
     weight decay only.
     """
@@ -58,21 +61,25 @@ def mean_gradient(snapshot) -> np.ndarray:
     return total / snapshot.num_samples
 
 
-def shape_of(snapshot):
+def shape_of(snapshot: Snapshot) -> tuple[int, int, int]:
     """(n, C, d + 1); ValueError if the snapshot kept no features."""
+    return snapshot.num_samples, snapshot.num_classes, _features(snapshot).shape[1] + 1
+
+
+def _features(snapshot: Snapshot) -> np.ndarray:
     if snapshot.features is None:
         raise ValueError(
             "influence reads features, and this Snapshot kept none: pass take_snapshot(net, images)"
         )
-    return snapshot.num_samples, snapshot.num_classes, snapshot.features.shape[1] + 1
+    return snapshot.features
 
 
-def blocks_of(snapshot, size=_ROWS):
+def blocks_of(snapshot: Snapshot, size: int = _ROWS) -> Iterator[slice]:
     """The samples as slices of at most `size`."""
     return row_blocks(snapshot.num_samples, snapshot.features, snapshot.probs, size=size)
 
 
-def lower_hessian(snapshot, damping):
+def lower_hessian(snapshot: Snapshot, damping: float) -> np.ndarray:
     """The lower triangle of H + damping I, in Fortran order; above the diagonal is nothing."""
     n, classes, width = shape_of(snapshot)
     total = np.zeros((classes * width, classes * width), order="F")
@@ -92,7 +99,9 @@ def lower_hessian(snapshot, damping):
     return total
 
 
-def product_with(snapshot, split, only=None):
+def product_with(
+    snapshot: Snapshot, split: np.ndarray, only: np.ndarray | None = None
+) -> np.ndarray:
     """H v for (k, C, d + 1) vectors, in one pass over the samples, or H of `only` these."""
     k, classes, width = split.shape
     flat, total = split.reshape(k * classes, width), np.zeros((k * classes, width))
@@ -106,7 +115,7 @@ def product_with(snapshot, split, only=None):
     return total.reshape(split.shape) / (snapshot.num_samples if only is None else len(only))
 
 
-def split_rows(vectors, classes, width):
+def split_rows(vectors: np.ndarray, classes: int, width: int) -> np.ndarray:
     """(k, C d + C) -> (k, C, d + 1)."""
     weight, bias = vectors[:, : classes * (width - 1)], vectors[:, classes * (width - 1) :]
     return np.concatenate(
@@ -114,6 +123,6 @@ def split_rows(vectors, classes, width):
     )
 
 
-def joined_rows(split):
+def joined_rows(split: np.ndarray) -> np.ndarray:
     """(k, C, d + 1) -> (k, C d + C)."""
     return np.concatenate([split[:, :, :-1].reshape(len(split), -1), split[:, :, -1]], axis=1)

@@ -1,10 +1,17 @@
 """Two ways to solve H x = g for many g at once when H is known only by products with vectors."""
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 
 
 def conjugate_gradients(
-    product, rhs: np.ndarray, *, precondition, tolerance: float, most: int = 1000
+    product: Callable[[np.ndarray], np.ndarray],
+    rhs: np.ndarray,
+    *,
+    precondition: Callable[[np.ndarray], np.ndarray],
+    tolerance: float,
+    most: int = 1000,
 ) -> np.ndarray:
     """Solve H x = g for every row g of `rhs` (k, ...), each with its own step lengths; all share
     the passes over the data.
@@ -46,7 +53,7 @@ def conjugate_gradients(
     return x.reshape(rhs.shape)
 
 
-def lissa(product, rhs: np.ndarray, *, batches, scale: float) -> np.ndarray:
+def lissa(product: Callable, rhs: np.ndarray, *, batches: Iterable, scale: float) -> np.ndarray:
     """The recursion of LiSSA (Agarwal, Bullins & Hazan, 2016) for every row g of `rhs`:  x <- x +
     (g - H_b x) / scale.
 

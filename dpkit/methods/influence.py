@@ -47,8 +47,8 @@ def influence_selection(
     snapshot: Snapshot,
     keep: int,
     *,
-    rng,
-    labels=None,
+    rng: int | np.random.Generator,
+    labels: ArrayLike | None = None,
     per_class: str | None = None,
     damping: float = 5e-4,
     of: str = "mean",
@@ -101,7 +101,8 @@ def _vectors(snapshot, damping, of, route, memory):
         if route == "auto":
             warnings.warn(
                 "influence by the Kronecker approximation, as the exact Hessian needs "
-                f"{plan.needed['exact'] / 1e9:.1f} GB and memory is {memory / 1e9:.1f} GB: set memory, or "
+                f"{plan.needed['exact'] / 1e9:.1f} GB and memory is {memory / 1e9:.1f} GB: set "
+                "memory, or "
                 'route="kronecker" if that is meant',
                 stacklevel=3,
             )

@@ -5,8 +5,10 @@ known of it alone.
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit import scorers, storage
 from dpkit.records import (
@@ -67,7 +69,7 @@ class Method:
     remarks: Callable | None = None
     name: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.evidence is not None and self.evidence not in KINDS:
             known = ", ".join(KINDS)
             raise ValueError(f"a method's evidence is {known} or None; got {self.evidence!r}")
@@ -83,7 +85,7 @@ class Method:
             name = getattr(function, "__name__", type(function).__name__)
             object.__setattr__(self, "name", name)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Method({self.name!r})"
 
     # ---- what it reads ----
@@ -119,7 +121,7 @@ class Method:
         """Every option that has a default, and that default: {"window": 10, "c_d": 4.0}."""
         found = {}
         for function, names in zip((self.scorer, self.selector), self.option_names, strict=True):
-            parameters = inspect.signature(function).parameters if names else {}
+            parameters = inspect.signature(function).parameters if function else {}
             for name in names:
                 if parameters[name].default is not inspect.Parameter.empty:
                     found[name] = parameters[name].default
@@ -129,7 +131,7 @@ class Method:
         """The same, with what was published for that set."""
         return self.options | self.of_set.get(dataset, {})
 
-    def supported_options(self, **some) -> dict:
+    def supported_options(self, **some: Any) -> dict:
         """Of these options, those that the method takes."""
         taken = {name for names in self.option_names for name in names}
         return {name: value for name, value in some.items() if name in taken}
@@ -142,7 +144,8 @@ class Method:
             taken = ", ".join(names[0] + names[1]) or "none"
             raise ValueError(f"{self.name} takes the settings {taken}; got {', '.join(unknown)}")
         own = self.defaults | options
-        return tuple({name: own[name] for name in group if name in own} for group in names)
+        scorers, selectors = ({name: own[name] for name in group if name in own} for group in names)
+        return scorers, selectors
 
     def check(self, options: dict, n: int, num_classes: int, prune_ratio: float = 0.5) -> None:
         """ValueError, before any training, if these options cannot choose from such a set."""
@@ -163,7 +166,7 @@ class Method:
 
     # ---- what it does ----
 
-    def score(self, evidence, **options) -> Scores | None:
+    def score(self, evidence: Any, **options: Any) -> Scores | None:
         """The method's Scores, one per sample; None for a method without scores.
 
         Parameters
@@ -194,11 +197,11 @@ class Method:
         scores: Scores | None,
         keep: int,
         *,
-        evidence=None,
+        evidence: Any = None,
         num_samples: int | None = None,
-        labels=None,
-        rng,
-        **options,
+        labels: ArrayLike | None = None,
+        rng: int | np.random.Generator,
+        **options: Any,
     ) -> Selection:
         """The method's Selection of exactly `keep` samples.
 
@@ -231,7 +234,16 @@ class Method:
         require_kind(selection, Selection, f"{self.name}'s selector must return a Selection, and")
         return selection
 
-    def choose(self, evidence, keep: int, *, num_samples=None, labels=None, rng, **options):
+    def choose(
+        self,
+        evidence: Any,
+        keep: int,
+        *,
+        num_samples: int | None = None,
+        labels: ArrayLike | None = None,
+        rng: int | np.random.Generator,
+        **options: Any,
+    ) -> Selection:
         """score and select at once, with one set of options: the Selection of `keep` samples."""
         return self.select(
             self.score(evidence, **options),
@@ -247,7 +259,7 @@ class Method:
         """What a user should be told of this selection, in a sentence; None: nothing."""
         return self.remarks(selection) if self.remarks else None
 
-    def _extras(self, evidence) -> dict:
+    def _extras(self, evidence: Any) -> dict:
         parts = {name: _part(evidence, EXTRAS[name][0]) for name in self.extras}
         lacking = [n for n, part in parts.items() if not isinstance(part, KINDS[EXTRAS[n][0]])]
         if lacking:
@@ -259,7 +271,7 @@ class Method:
 
     # ---- what it is ----
 
-    def codes(self, identify=identity) -> tuple[str | None, str]:
+    def codes(self, identify: Callable[[Callable], str] = identity) -> tuple[str | None, str]:
         """What its scorer and selector are, for keys of a cache: dpkit's by name, others by all
         that they do.
 

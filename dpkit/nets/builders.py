@@ -1,6 +1,6 @@
 """MODELS: every network by name, and a fresh one for a set of images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -38,7 +38,9 @@ def model_name(model: str | Callable) -> str:
     return model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__)
 
 
-def make_net(model: str | Callable, images: ImageSet, *, seed: int, exits=()) -> torch.nn.Module:
+def make_net(
+    model: str | Callable, images: ImageSet, *, seed: int, exits: Sequence[int] = ()
+) -> torch.nn.Module:
     """A fresh network for these images, its weights decided by seed alone.
 
     Global random state is left alone. The network knows the set's classes and normalisation
@@ -63,9 +65,8 @@ def make_net(model: str | Callable, images: ImageSet, *, seed: int, exits=()) ->
     """
     build = find_builder(model)
     check_pixels(model, *images.images.shape[2:])
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # weights are drawn on the CPU: the same on every device
+    # weights are drawn on the CPU: the same on every device
+    with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         net = build(images.in_channels, images.num_classes)
         if hasattr(net, "see_images"):

@@ -1,5 +1,7 @@
 """Networks with early exits: a classifier after some stages, so that easy images can stop there."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -43,7 +45,7 @@ class EarlyExitNet(StagedNet):
     not give one.
     """
 
-    def __init__(self, net: StagedNet, after):
+    def __init__(self, net: StagedNet, after: Sequence[int]) -> None:
         stages = getattr(net, "stages", None)
         if not isinstance(stages, nn.ModuleList) or not isinstance(
             getattr(net, "head", None), nn.Linear
@@ -63,7 +65,7 @@ class EarlyExitNet(StagedNet):
             nn.Linear(width, net.head.out_features) for width in _widths(stages, after)
         )
 
-    def features_and_exits(self, x):
+    def features_and_exits(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """(features (B, d), a list of logits (B, C), shallow to final) of one pass."""
 
         found = []
@@ -89,7 +91,7 @@ def check_after(after: tuple, stages: int) -> None:
         )
 
 
-def exit_loss(weights=None):
+def exit_loss(weights: Sequence[float] | None = None) -> Callable:
     """The joint loss that `train` takes: a weighted mean over the exits of their cross-entropies.
 
         L = sum_k w_k CE_k / sum_k w_k,   k from the shallowest exit to the final one
@@ -132,7 +134,9 @@ def exit_loss(weights=None):
     return loss
 
 
-def leave_early(net: EarlyExitNet, x, *, threshold: float):
+def leave_early(
+    net: EarlyExitNet, x: torch.Tensor | ImageSet, *, threshold: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Classify a batch, each sample only as deep as it needs.
 
     A sample leaves at the first exit that is surer than `threshold`, and does no more work: the
@@ -172,7 +176,8 @@ def leave_early(net: EarlyExitNet, x, *, threshold: float):
             leave_early(net, x.clean(slice(start, start + _BATCH)), threshold=threshold)
             for start in range(0, len(x), _BATCH)
         ]
-        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+        logits, where = (torch.cat(part) for part in zip(*parts, strict=True))
+        return logits, where
     known = made_for(net)
     if known is not None and x.shape[1] != len(known.mean):
         raise ValueError(
@@ -208,7 +213,7 @@ def _rows(x, stay):
     return x.index_select(0, stay)
 
 
-def exit_flops(net, shape) -> list[int]:
+def exit_flops(net: EarlyExitNet, shape: Sequence[int]) -> list[int]:
     """Floating-point operations of one image that leaves at each exit, shallow to final.
 
     The exits that it passed are included. Counted by torch's own counter on one image: convolutions
@@ -243,7 +248,7 @@ def exit_flops(net, shape) -> list[int]:
     return counted
 
 
-def _widths(stages, after) -> list[int]:
+def _widths(stages: nn.ModuleList, after: Sequence[int]) -> list[int]:
     """Channels that come out of these stages, seen by sending a black image through them."""
     first = next(layer for layer in stages.modules() if isinstance(layer, nn.Conv2d))
     found = []

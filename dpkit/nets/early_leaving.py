@@ -2,6 +2,8 @@
 running it again.
 """
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
 from dpkit.records import Snapshot, require_kind
@@ -26,7 +28,9 @@ def leaves_at(snapshot: Snapshot, threshold: float) -> np.ndarray:
     return where
 
 
-def leaving_curve(snapshot: Snapshot, flops, thresholds) -> list[dict]:
+def leaving_curve(
+    snapshot: Snapshot, flops: Sequence[float], thresholds: Iterable[float]
+) -> list[dict]:
     """What leaving early costs in accuracy and saves in compute, for each threshold.
 
     flops: of one image at each exit, shallow to final, as exits.exit_flops counts them.
@@ -57,7 +61,7 @@ def leaving_curve(snapshot: Snapshot, flops, thresholds) -> list[dict]:
     return lines
 
 
-def check_threshold(threshold) -> None:
+def check_threshold(threshold: float) -> None:
     """ValueError unless this is a probability that an exit can be surer than."""
     number = isinstance(threshold, (int, float, np.number)) and not isinstance(threshold, bool)
     if not number or not 0 <= threshold < 1:

@@ -2,15 +2,20 @@
 need hard images.
 
 Frozen 2x2 filters that whiten the image's patches, then three stages of two 3x3 convolutions with
-batch norm and GELU. The
-family: Page, How to train your ResNet (2018); tysam, hlb-CIFAR10 (2023); Jordan, 94% on CIFAR-10 in
-        3.29 Seconds on a Single GPU (2024, arXiv 2404.00498).
+batch norm and GELU.
+
+The family: Page, How to train your ResNet (2018); tysam, hlb-CIFAR10 (2023); Jordan, 94% on
+CIFAR-10 in 3.29 Seconds on a Single GPU (2024, arXiv 2404.00498).
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dpkit.data.image_set import ImageSet
 from dpkit.nets.models import StagedNet
 
 # looked at for whitening, evenly spread over the set: 4.8 million patches of CIFAR say what 48 do
@@ -31,17 +36,16 @@ class FastCNN(StagedNet):
     and the head has a bias.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, widths):
-        filters = (
-            8 * in_channels
-        )  # both signs of the 4 C directions of a 2x2 patch, as GELU passes only one
+    def __init__(self, in_channels: int, num_classes: int, widths: Sequence[int]) -> None:
+        # both signs of the 4 C directions of a 2x2 patch, as GELU passes only one
+        filters = 8 * in_channels
         if filters > widths[0]:
             raise ValueError(
                 f"whitening sees at most {widths[0] // 8} channels here (8 filters a channel, "
                 f"before a stage of {widths[0]}); these images have {in_channels}: choose another "
                 "network"
             )
-        whitening = nn.Conv2d(in_channels, filters, 2)
+        whitening: Any = nn.Conv2d(in_channels, filters, 2)
         whitening.weight.requires_grad_(False)
         nn.init.zeros_(whitening.bias)
         sides = (filters, *widths)
@@ -52,7 +56,7 @@ class FastCNN(StagedNet):
         stages[-1] = nn.Sequential(stages[-1], nn.AdaptiveMaxPool2d(1), _Ninth())
         super().__init__(stages, nn.Linear(widths[-1], num_classes))
 
-    def see_images(self, images) -> None:
+    def see_images(self, images: ImageSet) -> None:
         """Set the whitening from these training images (an ImageSet): the directions of their 2x2
         patches, at variance 1.
 
@@ -61,10 +65,11 @@ class FastCNN(StagedNet):
         """
         n = len(images)
         rows = torch.arange(min(n, _IMAGES), device=images.device) * n // min(n, _IMAGES)
-        self.stages[0][0].weight.data.copy_(whitening_filters(images.clean(rows)))
+        whitening: Any = self.stages[0]
+        whitening[0].weight.data.copy_(whitening_filters(images.clean(rows)))
 
 
-def whitening_filters(x) -> torch.Tensor:
+def whitening_filters(x: torch.Tensor) -> torch.Tensor:
     """The filters (8 C, C, 2, 2) whose outputs over the 2x2 patches of x (B, C, H, W) have second
     moment 1, uncorrelated.
 
@@ -85,9 +90,8 @@ def whitening_filters(x) -> torch.Tensor:
             "whitening needs images that differ somewhere; all of these are of one colour: is the "
             "set read as it was meant?"
         )
-    filters = (vectors / (values.clamp_min(0) + _FLOOR).sqrt()).T.flip(
-        0
-    )  # eigh has the smallest first
+    # eigh has the smallest first
+    filters = (vectors / (values.clamp_min(0) + _FLOOR).sqrt()).T.flip(0)
     largest = filters.gather(1, filters.abs().argmax(1, keepdim=True))
     filters = (filters * largest.sign()).float().view(-1, channels, 2, 2)
     return torch.cat([filters, -filters])
@@ -120,16 +124,14 @@ class _Ninth(nn.Module):
 def _conv(inside, outside):
     conv = nn.Conv2d(inside, outside, 3, padding=1, bias=False)
     if outside >= inside:
-        nn.init.dirac_(
-            conv.weight.data[:inside]
-        )  # each input passes through at first: less to learn before it learns
+        # each input passes through at first: less to learn before it learns
+        nn.init.dirac_(conv.weight.data[:inside])
     return conv
 
 
 def _norm(width):
-    norm = nn.BatchNorm2d(
-        width, momentum=0.4
-    )  # short trainings: running statistics must follow within a few steps
+    # short trainings: running statistics must follow within a few steps
+    norm = nn.BatchNorm2d(width, momentum=0.4)
     norm.weight.requires_grad_(False)  # the next convolution has the scale already
     return norm
 
@@ -153,9 +155,8 @@ def fast_cnn_narrow(in_channels: int, num_classes: int) -> FastCNN:
     return FastCNN(in_channels, num_classes, (32, 64, 64))
 
 
+_build: Any
 for _build in (fast_cnn, fast_cnn_wide, fast_cnn_narrow):
     _build.smallest = 8  # pixels of an image's shorter side
-    _build.recipe = {
-        "lr": 0.2,
-        "norm_bias_lr": 64.0,
-    }  # settings of a Recipe that suit it better than the usual ones
+    # settings of a Recipe that suit it better than the usual ones
+    _build.recipe = {"lr": 0.2, "norm_bias_lr": 64.0}

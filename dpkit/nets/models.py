@@ -1,10 +1,13 @@
 """Staged networks: a list of stages and a head, so that exits and features need no hooks."""
 
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from dpkit.records.set_facts import SetFacts
 
 
 class StagedNet(nn.Module):
@@ -24,41 +27,42 @@ class StagedNet(nn.Module):
               None: it takes any.
     """
 
-    made_for = None
+    made_for: SetFacts | None = None
+    stages: nn.ModuleList
+    head: nn.Linear
 
-    def __init__(self, stages, head: nn.Linear):
+    def __init__(self, stages: Iterable[nn.Module], head: nn.Linear) -> None:
         super().__init__()
         self.stages = nn.ModuleList(stages)
         self.head = head
 
-    def features(self, x):
+    def features(self, x: torch.Tensor) -> torch.Tensor:
         for stage in self.stages:
             x = stage(x)
         return x.mean(dim=(2, 3))
 
-    def features_and_exits(self, x):
+    def features_and_exits(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         h = self.features(x).float()
         return h, [logits_in_float32(self.head, h)]
 
-    def exits(self, x):
+    def exits(self, x: torch.Tensor) -> list[torch.Tensor]:
         return self.features_and_exits(x)[1]
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.exits(x)[-1]
 
 
-def logits_in_float32(head: nn.Linear, h):
+def logits_in_float32(head: nn.Module, h: torch.Tensor) -> torch.Tensor:
     """The logits of a head, in float32 whatever the autocast: bfloat16 would quantise them."""
     with torch.autocast(h.device.type, enabled=False):
         return head(h.float())
 
 
 @contextmanager
-def eval_mode(net):
+def eval_mode(net: nn.Module) -> Iterator[None]:
     """Every module of the net in eval mode inside, and as it was afterwards."""
-    modes = {
-        module: module.training for module in net.modules()
-    }  # a frozen part may be in eval mode by itself
+    # a frozen part may be in eval mode by itself
+    modes = {module: module.training for module in net.modules()}
     net.eval()
     try:
         yield
@@ -85,7 +89,8 @@ def small_cnn(in_channels: int, num_classes: int) -> StagedNet:
     return StagedNet(stages, nn.Linear(widths[-1], num_classes))
 
 
-small_cnn.smallest = 8  # pixels of an image's shorter side: it is halved three times
+# pixels of an image's shorter side: it is halved three times
+small_cnn.smallest = 8  # type: ignore[attr-defined]
 
 
 class _Residual(nn.Module):
@@ -201,7 +206,7 @@ def _mobilenet(net, in_channels, ends):
 class _Pointwise(nn.Module):
     """A linear layer over the channels of (B, channels, 1, 1)."""
 
-    def __init__(self, linear: nn.Linear):
+    def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.linear = linear
 

@@ -1,5 +1,13 @@
 """One colour means one thing everywhere, and all pairs stay apart for colour-blind readers."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
+
+
 KEPT, PRUNED = "#0072B2", "#F0C48A"
 HARDNESS = "viridis"  # low mean probability, that is hard, is its dark end
 _METHODS = {
@@ -52,7 +60,7 @@ def method_style(method: str) -> dict:
     return style | ({"markerfacecolor": "white", "linestyle": "--"} if comma else {})
 
 
-def colourmap(name):
+def colourmap(name: str) -> Colormap:
     import matplotlib
 
     return matplotlib.colormaps[name]

@@ -1,15 +1,26 @@
 """What pruning costs: accuracy against the prune ratio, against the work, and against random."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from dpkit.plots._style import method_style
 from dpkit.records import keep_count
 from dpkit.storage.processors import kind_of, kind_text, marks
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
 MANY = 8  # lines; the legend of more stands beside the figure
 
 
-def accuracy_against_ratio(rows, *, ax, whole=None):
+def accuracy_against_ratio(
+    rows: Sequence[Mapping], *, ax: Axes, whole: Sequence | None = None
+) -> Axes:
     """Mean test accuracy of each method at each prune ratio, with one dot a seed and the standard
     deviation as a bar.
 
@@ -29,7 +40,9 @@ def accuracy_against_ratio(rows, *, ax, whole=None):
             ax.axhline(100 * np.mean(found), color="0.6", linestyle=":", label=label)
     for k, (method, kind) in enumerate(series):
         style = _style_of(method, marked[kind])
-        at, mean, spread = [], [], []
+        at: list[float] = []
+        mean: list[float] = []
+        spread: list[float] = []
         for place, ratio in enumerate(ratios):
             found = [
                 100 * row["accuracy"]
@@ -41,10 +54,10 @@ def accuracy_against_ratio(rows, *, ax, whole=None):
                 ax.scatter(
                     [x] * len(found), found, s=12, color=style["color"], alpha=0.45, linewidths=0
                 )
-                bar = (
-                    np.std(found, ddof=1) if len(found) > 1 else np.nan
-                )  # one seed has no spread, which is not a spread of 0
-                at, mean, spread = [*at, x], [*mean, np.mean(found)], [*spread, bar]
+                at.append(x)
+                mean.append(float(np.mean(found)))
+                # one seed has no spread, which is not a spread of 0
+                spread.append(float(np.std(found, ddof=1)) if len(found) > 1 else np.nan)
         ax.errorbar(
             at,
             mean,
@@ -57,16 +70,15 @@ def accuracy_against_ratio(rows, *, ax, whole=None):
         )
     ax.set_xticks(range(len(ratios)), [f"{100 * ratio:g} %" for ratio in ratios])
     ax.set(xlabel="pruned", ylabel="test accuracy (%)")
-    beside = (
-        {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(series) > MANY else {}
-    )  # or it would cover the points
+    # or it would cover the points
+    beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(series) > MANY else {}
     ax.legend(frameon=False, title=_meaning(marked), **beside)
     return ax
 
 
-def _whole(whole, marked) -> dict:
+def _whole(whole: Sequence, marked: dict[str, str]) -> dict:
     """{label: accuracies on the whole set}; a label for each kind of processor that is told."""
-    found = {}
+    found: dict[str, list] = {}
     for one in whole:
         told = isinstance(one, dict)
         found.setdefault("nothing pruned" + (marked[kind_of(one)] if told else ""), []).append(
@@ -75,11 +87,11 @@ def _whole(whole, marked) -> dict:
     return found
 
 
-def _style_of(method, mark) -> dict:
+def _style_of(method: str, mark: str) -> dict:
     return method_style(method) | ({"alpha": 0.5} if mark else {})
 
 
-def _meaning(marked) -> str | None:
+def _meaning(marked: dict[str, str]) -> str | None:
     """What the marks in a legend mean, for its title."""
     return (
         "\n".join(f"{mark.strip()} {kind_text(kind)}" for kind, mark in marked.items() if mark)
@@ -87,7 +99,7 @@ def _meaning(marked) -> str | None:
     )
 
 
-def accuracy_against_epochs(rows, *, ax):
+def accuracy_against_epochs(rows: Sequence[Mapping], *, ax: Axes) -> Axes:
     """Mean test accuracy against the epochs that a method was watched for, with one dot a seed and
     the spread as a bar.
 
@@ -106,7 +118,7 @@ def accuracy_against_epochs(rows, *, ax):
             "linestyle": ["-", "--", "-.", ":"][ratios.index(ratio) % 4],
             "marker": "o",
         }
-        at = {}
+        at: dict[int, list] = {}
         for row in rows:
             if (row["method"], row["prune_ratio"], kind_of(row)) == (method, ratio, kind):
                 at.setdefault(row["record_epochs"], []).append(row)
@@ -151,7 +163,7 @@ def accuracy_against_epochs(rows, *, ax):
     return ax
 
 
-def differences(lines, *, ax, order=None):
+def differences(lines: Any, *, ax: Axes, order: Sequence[str] | None = None) -> Axes:
     """A line per method: its mean difference to the reference with the 95 % interval, in points,
     the largest on top.
 
@@ -195,7 +207,7 @@ def differences(lines, *, ax, order=None):
     return ax
 
 
-def lead_against_accuracy(lines, whole, *, ax):
+def lead_against_accuracy(lines: Any, whole: Mapping, *, ax: Axes) -> Axes:
     """A method's difference to the reference, with its interval, against what the same learner
     reaches on everything.
 
@@ -209,9 +221,8 @@ def lead_against_accuracy(lines, whole, *, ax):
         ["method", "prune_ratio"]
     ):
         place = ratios.index(ratio) * len(methods) + methods.index(method)
-        at = [
-            whole[model] + 0.02 * place for model in some.model
-        ]  # side by side, not one over another
+        # side by side, not one over another
+        at = [whole[model] + 0.02 * place for model in some.model]
         bars = [some.difference - some.low, some.high - some.difference]
         ax.errorbar(
             at,
@@ -232,7 +243,7 @@ def lead_against_accuracy(lines, whole, *, ax):
     return ax
 
 
-def accuracy_against_cost(rows, *, ax, unit="samples"):
+def accuracy_against_cost(rows: Sequence[Mapping], *, ax: Axes, unit: str = "samples") -> Axes:
     """Mean test accuracy of each method against what it cost to get there: recording, scoring,
     selecting and retraining.
 
@@ -335,9 +346,8 @@ def _write_beside(labels, *, ax, size=7):
         transform.transform([(x, y), (x, y + bar)]) * to_print
         for _, (x, y, bar), transform, _ in labels
     ]
-    taken = [
-        (*middle, 4, max(4, top[1] - middle[1])) for middle, top in ends
-    ]  # middle, half width, half height
+    # middle, half width, half height
+    taken = [(*middle, 4, max(4, top[1] - middle[1])) for middle, top in ends]
     spots = sorted(
         ((right, up) for right in range(-60, 61, 3) for up in range(-60, 61, 3)),
         key=lambda spot: np.hypot(*spot),

@@ -1,14 +1,26 @@
 """What the EEPrune rule prunes and keeps, and where that lies."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.plots._style import KEPT, PRUNED
 from dpkit.records import Selection, Snapshot
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
 RED = "#C1121F"  # the paper's colour of what it discards, for the plane alone
 
 
-def rule_by_threshold(snapshot: Snapshot, *, ax, exit=0, threshold=None):
+def rule_by_threshold(
+    snapshot: Snapshot, *, ax: Axes, exit: int = 0, threshold: float | None = None
+) -> Axes:
     """What becomes of the samples as the threshold rises: pruned, or kept, and by which of the
     rule's three conditions.
 
@@ -46,7 +58,16 @@ def rule_by_threshold(snapshot: Snapshot, *, ax, exit=0, threshold=None):
     return ax
 
 
-def pruned_in_plane(points, selection: Selection, *, ax, classes, only=None, grid=(), answers=None):
+def pruned_in_plane(
+    points: np.ndarray,
+    selection: Selection,
+    *,
+    ax: Axes,
+    classes: np.ndarray,
+    only: str | None = None,
+    grid: ArrayLike = (),
+    answers: Mapping | None = None,
+) -> Axes:
     """Points of a plane with the pruned in red, and the boundaries of some classifiers.
 
     points: (n, 2).

@@ -1,11 +1,22 @@
 """Pictures of influence: predictions beside what was measured, an annealing, and the bound."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.plots._style import method_style
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-def predicted_against_measured(predicted, measured, *, ax, **style):
+
+def predicted_against_measured(
+    predicted: ArrayLike, measured: ArrayLike, *, ax: Axes, **style: Any
+) -> Axes:
     """A dot for every pair of numbers, and the line where both are the same."""
     predicted, measured = np.ravel(predicted), np.ravel(measured)
     ends = min(predicted.min(), measured.min()), max(predicted.max(), measured.max())
@@ -17,7 +28,7 @@ def predicted_against_measured(predicted, measured, *, ax, **style):
     return ax
 
 
-def objective_against_proposals(reports, *, ax):
+def objective_against_proposals(reports: Iterable, *, ax: Axes) -> Axes:
     """The length of the sum along an annealing, pale as it wanders and dark the best so far.
 
     reports: Annealed, as `annealing` yields them, of one restart.
@@ -38,7 +49,7 @@ def objective_against_proposals(reports, *, ax):
     return ax
 
 
-def gap_against_bound(rows, *, ax):
+def gap_against_bound(rows: Sequence[Mapping], *, ax: Axes) -> Axes:
     """The measured gap of the test loss against its first-order bound, both in nats; under the line
     the bound holds.
 

@@ -1,12 +1,21 @@
 """Which samples a selection keeps."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.plots._style import HARDNESS, KEPT, PRUNED, colourmap, method_style
 from dpkit.records import Selection
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-def beta_densities(parameters: dict, *, ax):
+
+def beta_densities(parameters: dict, *, ax: Axes) -> Axes:
     """The Beta densities of {prune_ratio: (alpha, beta)}; darker is a smaller ratio."""
     from scipy.stats import beta as density
 
@@ -16,9 +25,8 @@ def beta_densities(parameters: dict, *, ax):
         ax.plot(
             p, density.pdf(p, a, b), color=colour, label=f"r = {ratio:g}  (α {a:.1f}, β {b:.1f})"
         )
-    inner = [
-        density.pdf(p[20:-20], a, b).max() for a, b in parameters.values()
-    ]  # a density may be infinite at an end
+    # a density may be infinite at an end
+    inner = [density.pdf(p[20:-20], a, b).max() for a, b in parameters.values()]
     ax.set(
         xlabel="mean of target_prob  (hard → easy)",
         ylabel="density",
@@ -29,7 +37,7 @@ def beta_densities(parameters: dict, *, ax):
     return ax
 
 
-def kept_by_ease(mean_prob, selections: dict, *, ax, bins=20):
+def kept_by_ease(mean_prob: np.ndarray, selections: dict, *, ax: Axes, bins: int = 20) -> Axes:
     """How many samples of each ease (mean_prob (n,)) selections ({method: Selection}) keep."""
     edges = np.linspace(0, 1, bins + 1)
     ax.hist(mean_prob, edges, color="0.9", label=f"the whole set ({len(mean_prob):,})")
@@ -57,7 +65,9 @@ def kept_by_ease(mean_prob, selections: dict, *, ax, bins=20):
     return ax
 
 
-def plane(points, selection: Selection, *, ax, classes=None):
+def plane(
+    points: np.ndarray, selection: Selection, *, ax: Axes, classes: ArrayLike | None = None
+) -> Axes:
     """Samples as dots in a plane, such as that of two principal axes of their features: the kept
     ones over the pruned.
 
@@ -86,7 +96,9 @@ def plane(points, selection: Selection, *, ax, classes=None):
     return ax
 
 
-def pruned_by_class(selections: dict, labels, *, ax, class_names=None):
+def pruned_by_class(
+    selections: dict, labels: ArrayLike, *, ax: Axes, class_names: Sequence[str] | None = None
+) -> Axes:
     """A heat map of the share of each class that is pruned: a line per selection, classes in the
     order of the last line.
 

@@ -1,20 +1,29 @@
 """The moon: uncertainty against difficulty, and how samples come to lie where they do."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.plots._style import HARDNESS, KEPT, PRUNED, colourmap
 from dpkit.records import Selection, TrainingDynamics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def moon_plot(
     dynamics: TrainingDynamics,
     *,
-    ax,
+    ax: Axes,
     selection: Selection | None = None,
-    values=None,
-    label="score",
-    rows=(),
-):
+    values: ArrayLike | None = None,
+    label: str = "score",
+    rows: Iterable[int] = (),
+) -> Axes:
     """Every sample as a dot: x = standard deviation, y = mean of its target_prob over epochs.
 
     selection: colours kept and pruned samples.
@@ -51,7 +60,13 @@ def moon_plot(
     return ax
 
 
-def moon_evolution(dynamics: TrainingDynamics, epochs, *, axes, rows=()):
+def moon_evolution(
+    dynamics: TrainingDynamics,
+    epochs: Iterable[int],
+    *,
+    axes: Sequence[Axes],
+    rows: Iterable[int] = (),
+) -> Sequence[Axes]:
     """A moon plot after each of `epochs`, side by side on `axes`: samples start low, swing right,
     and end high and left.
     """
@@ -62,7 +77,14 @@ def moon_evolution(dynamics: TrainingDynamics, epochs, *, axes, rows=()):
     return axes
 
 
-def trajectories(dynamics: TrainingDynamics, rows, *, ax, names=None, window=None):
+def trajectories(
+    dynamics: TrainingDynamics,
+    rows: Sequence[int],
+    *,
+    ax: Axes,
+    names: Sequence[str] | None = None,
+    window: int | None = None,
+) -> Axes:
     """target_prob of single samples over the epochs, the hardest darkest; with `window`, a bar
     shows its width.
     """
@@ -88,7 +110,8 @@ def trajectories(dynamics: TrainingDynamics, rows, *, ax, names=None, window=Non
         ylim=(-0.03, 1.12 if window else 1.03),
         xlim=(0.5, dynamics.num_epochs + 0.5),
     )
+    # below the axes: off the curves
     ax.legend(
         frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=min(len(rows), 3)
-    )  # off the curves
+    )
     return ax

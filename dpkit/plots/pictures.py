@@ -1,9 +1,25 @@
 """Images side by side."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
-def image_grid(pictures, *, ax, columns=10, title=None, names=None):
+def image_grid(
+    pictures: ArrayLike,
+    *,
+    ax: Axes,
+    columns: int = 10,
+    title: str | None = None,
+    names: Sequence[str] | None = None,
+) -> Axes:
     """Small pictures, (k, H, W) or (k, H, W, C) uint8, side by side; names: a text under each."""
     pictures = np.asarray(pictures)
     if pictures.ndim == 3:
@@ -12,9 +28,8 @@ def image_grid(pictures, *, ax, columns=10, title=None, names=None):
     columns = max(min(columns, count), 1)
     lines = -(-count // columns)
     gap, below = max(1, width // 12), (round(height * 0.42) if names is not None else 0)
-    fontsize = (
-        6 if columns <= 10 else 5
-    )  # the axes may still be resized: their size now says nothing
+    # the axes may still be resized: their size now says nothing
+    fontsize = 6 if columns <= 10 else 5
     sheet = np.full(
         (lines * (height + gap + below), columns * (width + gap), channels), 255, np.uint8
     )

@@ -1,11 +1,20 @@
 """The two-point theorem's pictures."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.plots._style import HARDNESS, method_style
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-def two_points(points, w, *, ax):
+
+def two_points(points: ArrayLike, w: ArrayLike, *, ax: Axes) -> Axes:
     """Points of label +1 under a linear model: dark where its probability sigma(<w, x>) is low, a
     line where it is 1/2.
 
@@ -39,7 +48,9 @@ def two_points(points, w, *, ax):
     return ax
 
 
-def crossings(ratios: dict, *, ax, times=None, names=None):
+def crossings(
+    ratios: dict, *, ax: Axes, times: Mapping | None = None, names: Mapping | None = None
+) -> Axes:
     """The first point's score over the second's, by window; above 1 the first is ahead.
 
     ratios: {method: (windows,)}.
@@ -48,7 +59,8 @@ def crossings(ratios: dict, *, ax, times=None, names=None):
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    times, names, lowest = times or {}, names or {}, min(map(np.min, ratios.values()))
+    times, names = times or {}, names or {}
+    lowest = min(map(np.min, ratios.values()))
     ax.axhline(1, color="0.6", linewidth=1)
     for method, ratio in ratios.items():
         style, label = method_style(method), names.get(method, method)

@@ -1,13 +1,16 @@
 """Checks that several records share."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.records.scores import Scores
 
 NO_LABEL = -1  # of a sample that was not trained on, where nobody told its label
 
 
-def require_kind(value, kind: type, what: str) -> None:
+def require_kind(value: Any, kind: type, what: str) -> None:
     """Raise TypeError unless `value` is a record of this kind; `what` names who needs it.
 
     Scores, orders and index sets are never mixed up.
@@ -21,7 +24,9 @@ def require_kind(value, kind: type, what: str) -> None:
         raise TypeError(f"{what} needs {kind.__name__}; got {type(value).__name__}{hint}")
 
 
-def whole_labels(labels, n: int, classes: int | None = None, least: int = 0) -> np.ndarray:
+def whole_labels(
+    labels: ArrayLike, n: int, classes: int | None = None, least: int = 0
+) -> np.ndarray:
     """labels as (n,) int64 from `least`, to classes - 1 if that is given.
 
     ValueError unless they are n whole numbers.

@@ -1,6 +1,7 @@
 """save and load, as all records have them."""
 
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -14,8 +15,9 @@ class Saved:
     _arrays: ClassVar[tuple[str, ...]]
     _plain: ClassVar[tuple[str, ...]] = ()
     _optional: ClassVar[tuple[str, ...]] = ()
+    params: dict
 
-    def save(self, folder):
+    def save(self, folder: str | Path) -> Path:
         """Write the record into `folder`, whole or not at all; replaces an earlier record there.
 
         Returns
@@ -29,7 +31,7 @@ class Saved:
         )
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: str | Path) -> Self:
         """Read a record that `save` wrote. ValueError if a file is missing or altered."""
         arrays, params = storage.load_arrays(folder, kind=cls.__name__, schema=cls._schema)
         lacking = [name for name in cls._arrays if name not in arrays and name not in cls._optional]
@@ -40,7 +42,8 @@ class Saved:
                 "record again or fetch a whole copy"
             )
         plain = {name: params.pop(f"_{name}") for name in cls._plain}
-        return cls(**{name: arrays.get(name) for name in cls._arrays}, **plain, params=params)
+        fields = {name: arrays.get(name) for name in cls._arrays} | plain | {"params": params}
+        return cls(**fields)
 
     def _set(self, **values):
         for name, value in values.items():

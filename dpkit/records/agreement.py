@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.records import Scores, Selection
 
@@ -23,7 +24,9 @@ class Agreement:
     top: int
 
 
-def rank_agreement(a, b, *, top: int | None = None) -> Agreement:
+def rank_agreement(
+    a: Scores | ArrayLike, b: Scores | ArrayLike, *, top: int | None = None
+) -> Agreement:
     """Do two scores order the samples alike?
 
     spearman: the correlation of the ranks.

@@ -8,7 +8,9 @@ kind that `str.splitlines` knows: such a set is refused before.
 
 import os
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -16,7 +18,7 @@ NAME = "kept.txt"
 BREAKS = {*map(chr, range(32)), "\x85", "\u2028", "\u2029"}
 
 
-def check_paths(paths) -> None:
+def check_paths(paths: Iterable[str]) -> None:
     """ValueError if a path would not stay one line of a list, naming the first."""
     odd = next((path for path in paths if not BREAKS.isdisjoint(path)), None)
     if odd is not None:
@@ -26,7 +28,7 @@ def check_paths(paths) -> None:
         )
 
 
-def write_kept(file, kept, paths=None) -> None:
+def write_kept(file: BinaryIO, kept: Iterable[int], paths: Sequence[str] | None = None) -> None:
     """Write kept.txt into a file that is open for bytes.
 
     kept: ids;  paths: of the whole set, in its order, or None.
@@ -38,7 +40,7 @@ def write_kept(file, kept, paths=None) -> None:
         )
 
 
-def read_kept(pruned) -> tuple[np.ndarray, list[str] | None]:
+def read_kept(pruned: str | Path) -> tuple[np.ndarray, list[str] | None]:
     r"""The ids and the paths of what `dpkit prune` kept.
 
     Parameters
@@ -91,7 +93,7 @@ def read_kept(pruned) -> tuple[np.ndarray, list[str] | None]:
     return ids, [os.fsdecode(path) for _, _, path in parts] if tabs == {b"\t"} else None
 
 
-def find_kept(kept, others) -> np.ndarray:
+def find_kept(kept: str | Path | Sequence[str], others: Iterable) -> np.ndarray:
     """Where the kept files stand in another reader's list.
 
     By path and by nothing else, as readers differ in their order: where one class is called "wolf"
@@ -147,17 +149,17 @@ def find_kept(kept, others) -> np.ndarray:
         wanted = [path.rpartition("/")[2] for path in wanted]
         _require_unique(there, "in the other list, where no name has a folder")
     _require_unique(wanted, "among the kept files")
-    places = {}
+    places: dict[str, list[int]] = {}
     for row, path in enumerate(there):
         places.setdefault(path, []).append(row)
     return np.sort([_only(places, path, others) for path in _under_one_root(wanted, places)])
 
 
-def _under_one_root(wanted, places) -> list[str]:
+def _under_one_root(wanted: Sequence[str], places: dict[str, list[int]]) -> list[str]:
     """The kept paths as the other list has them: all under one folder there. ValueError if there is
     none, or more than one.
     """
-    lacking = None
+    lacking: Sequence[str] = ()
     for tails in _tails(wanted):
         end = "/" + tails[0].lstrip("/")
         roots = [
@@ -193,15 +195,14 @@ def _tails(wanted):
     yield wanted
     if all(re.match(r"/|[A-Za-z]:/", path) for path in wanted):
         parts = [path.split("/") for path in wanted]
-        for cut in range(
-            1, min(map(len, parts)) - 1
-        ):  # a folder and a name stay: names alone may be another class's
+        # a folder and a name stay: names alone may be another class's
+        for cut in range(1, min(map(len, parts)) - 1):
             if len({tuple(part[:cut]) for part in parts}) > 1:
                 return
             yield ["/".join(part[cut:]) for part in parts]
 
 
-def _only(places, path, others) -> int:
+def _only(places: dict[str, list[int]], path: str, others: Sequence) -> int:
     rows = places[path]
     if len(rows) > 1:
         raise ValueError(
@@ -212,7 +213,7 @@ def _only(places, path, others) -> int:
     return rows[0]
 
 
-def _require_unique(paths, where) -> None:
+def _require_unique(paths: Sequence[str], where: str) -> None:
     seen = set()
     for path in paths:
         if path in seen:
@@ -223,7 +224,7 @@ def _require_unique(paths, where) -> None:
         seen.add(path)
 
 
-def _plain(entry, what) -> str:
+def _plain(entry: Any, what: str) -> str:
     """The path of an entry, with / between its parts. What Hugging Face says of files in an archive
     is the path in there.
     """

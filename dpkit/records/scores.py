@@ -34,7 +34,7 @@ class Scores(Saved):
     _arrays = ("values",)
     _plain = ("name",)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         values = np.ascontiguousarray(self.values, dtype=np.float64)
         if values.ndim != 1:
             raise ValueError(

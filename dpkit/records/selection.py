@@ -70,7 +70,7 @@ class Selection(Saved):
     _arrays = ("kept",)
     _plain = ("num_samples", "method")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         kept = np.asarray(self.kept)
         if kept.dtype == bool:
             raise ValueError(

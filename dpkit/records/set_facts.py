@@ -6,7 +6,11 @@ that it happens to hold and is normalised by its own pixels: the same images the
 """
 
 import warnings
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from dpkit.records import Snapshot
 
 # plain arrays may differ in normalisation by so much of a standard deviation before that is warned
 # of
@@ -27,7 +31,7 @@ class SetFacts:
     std: tuple
 
     @classmethod
-    def of(cls, images) -> "SetFacts":
+    def of(cls, images: Any) -> "SetFacts":
         return cls(
             images.name,
             images.source,
@@ -38,7 +42,7 @@ class SetFacts:
         )
 
     @classmethod
-    def of_snapshot(cls, snapshot) -> "SetFacts | None":
+    def of_snapshot(cls, snapshot: Snapshot) -> "SetFacts | None":
         """Of the set that take_snapshot saw; None where that was not written down."""
         told = snapshot.params.get("set_facts")
         if not isinstance(told, dict) or not {field.name for field in fields(cls)} <= set(told):
@@ -54,7 +58,7 @@ class SetFacts:
         return asdict(self)
 
 
-def made_for(net) -> SetFacts | None:
+def made_for(net: Any) -> SetFacts | None:
     """The set that make_net made this network for; None for all others.
 
     What wraps one as its `module` is looked into.
@@ -130,7 +134,7 @@ def check_classes(known: SetFacts, found: SetFacts, what: str) -> None:
             )
 
 
-def shortened(names, most: int = 8) -> str:
+def shortened(names: Collection, most: int = 8) -> str:
     """The names with commas; of many the first ones and how many more there are."""
     names = [str(name) for name in names]
     return ", ".join(names[:most]) + (

@@ -39,7 +39,7 @@ class Snapshot(Saved):
     _arrays = ("probs", "features", "labels")
     _optional = ("features",)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         probs = np.asarray(self.probs)
         if probs.ndim != 3:
             raise ValueError(

@@ -1,16 +1,17 @@
 """TrainingDynamics: what was seen of every sample in every epoch."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.records._checks import NO_LABEL, whole_labels
 from dpkit.records._saved import Saved
 from dpkit.storage.blocks import give_back, mean_over_epochs, row_blocks
 
-MOST_PROBS = (
-    2**28
-)  # n * classes up to which the stages hold an epoch's probabilities for TDDS: 1 GiB
+# n * classes up to which the stages hold an epoch's probabilities for TDDS: 1 GiB
+MOST_PROBS = 2**28
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ class TrainingDynamics(Saved):
     _optional = ("divergence",)
     _plain = ("moment",)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         prob = np.asarray(self.target_prob)
         if prob.ndim != 2 or prob.shape[1] == 0:
             raise ValueError(
@@ -171,7 +172,9 @@ class TrainingDynamics(Saved):
             )
 
     @classmethod
-    def from_reports(cls, reports, labels, *, params=None) -> "TrainingDynamics":
+    def from_reports(
+        cls, reports: Iterable, labels: ArrayLike, *, params: dict | None = None
+    ) -> "TrainingDynamics":
         """Stack the epoch reports that `train` yields.
 
         Parameters
@@ -198,9 +201,8 @@ class TrainingDynamics(Saved):
             for name in ("target_prob", "margin", "correct")
         }
         if all(getattr(report, "divergence", None) is not None for report in reports):
-            moved = [
-                report.divergence for report in reports[1:]
-            ]  # before the first epoch there was nothing to move from
+            # before the first epoch there was nothing to move from
+            moved = [report.divergence for report in reports[1:]]
             columns["divergence"] = (
                 np.stack(moved).T
                 if moved

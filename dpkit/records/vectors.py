@@ -47,7 +47,7 @@ class OuterVectors:
     right: np.ndarray
     centre: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         left, right = (_numbers(array) for array in (self.left, self.right))
         if left.ndim != 2 or right.ndim != 2 or len(left) != len(right):
             raise ValueError(
@@ -65,10 +65,10 @@ class OuterVectors:
                 )
             object.__setattr__(self, "centre", centre)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.left)
 
-    def dense(self, rows=slice(None)) -> np.ndarray:
+    def dense(self, rows: slice | np.ndarray = slice(None)) -> np.ndarray:
         """These rows written out: (rows, C d + C), of the type of `left`.
 
         The order is [weight.flatten(), bias].
@@ -83,7 +83,7 @@ class OuterVectors:
         return np.concatenate([weight.reshape(len(left), -1), bias], axis=1)
 
 
-def check_vectors(vectors, what: str):
+def check_vectors(vectors: np.ndarray | OuterVectors, what: str) -> np.ndarray | OuterVectors:
     """The vectors, as floats in C order; ValueError if they are no vectors or not finite."""
     if not isinstance(vectors, OuterVectors):
         vectors = _numbers(vectors)
@@ -103,14 +103,14 @@ def check_vectors(vectors, what: str):
     return vectors
 
 
-def factors(vectors) -> tuple[np.ndarray, np.ndarray]:
+def factors(vectors: np.ndarray | OuterVectors) -> tuple[np.ndarray, np.ndarray]:
     """(left, right): of outer products without the centre; of an array ones and itself."""
     if isinstance(vectors, OuterVectors):
         return vectors.left, vectors.right
     return np.ones((len(vectors), 1), vectors.dtype), vectors
 
 
-def sum_of(vectors, rows) -> np.ndarray:
+def sum_of(vectors: np.ndarray | OuterVectors, rows: np.ndarray) -> np.ndarray:
     """The sum of these rows, in float64: (C, d + 1) of outer products, (1, p) of an array."""
     left, right = factors(vectors)
     total = np.zeros((left.shape[1], right.shape[1]))
@@ -120,7 +120,7 @@ def sum_of(vectors, rows) -> np.ndarray:
     return total if centre is None else total - len(rows) * centre
 
 
-def norms(vectors) -> np.ndarray:
+def norms(vectors: np.ndarray | OuterVectors) -> np.ndarray:
     """The length of every vector, in float64. (n,)"""
     centre, lengths = centre_of(vectors), np.sqrt(squares(vectors))
     if centre is None:
@@ -132,7 +132,7 @@ def norms(vectors) -> np.ndarray:
     return lengths
 
 
-def squares(vectors) -> np.ndarray:
+def squares(vectors: np.ndarray | OuterVectors) -> np.ndarray:
     """The squared length of every vector, a centre left aside, in float64. (n,)"""
     found = np.empty(len(vectors))
     for rows in row_blocks(len(vectors), size=2048):
@@ -142,7 +142,7 @@ def squares(vectors) -> np.ndarray:
     return found
 
 
-def centre_of(vectors) -> np.ndarray | None:
+def centre_of(vectors: np.ndarray | OuterVectors) -> np.ndarray | None:
     """What outer products take away from every vector, (C, d + 1), or None."""
     return vectors.centre if isinstance(vectors, OuterVectors) else None
 
@@ -154,12 +154,13 @@ def check_convention(of: str) -> None:
     """ValueError if `of` is neither "mean" nor "sum"."""
     if of not in CONVENTIONS:
         raise ValueError(
-            f'of must be "mean" (of the losses that are kept: Yang et al., and every retraining) or "sum" (Koh & '
+            'of must be "mean" (of the losses that are kept: Yang et al., and every retraining) '
+            'or "sum" (Koh & '
             f"Liang); got {of!r}"
         )
 
 
-def shift_factor(vectors, of: str) -> Callable[[int], float]:
+def shift_factor(vectors: np.ndarray | OuterVectors, of: str) -> Callable[[int], float]:
     """m -> what the sum of m pruned vectors is multiplied with to predict the shift.
 
     n / (n - m), or 1 of="sum". ValueError if `of` is "mean" and the vectors do not add up to zero
@@ -172,8 +173,10 @@ def shift_factor(vectors, of: str) -> Callable[[int], float]:
     total, typical = np.linalg.norm(sum_of(vectors, np.arange(n))), np.linalg.norm(norms(vectors))
     if total > 0.01 * typical:
         raise ValueError(
-            f'vectors of="mean" add up to zero over all samples; the sum of these has length {total:.3g}, where '
-            f'{typical:.3g} would be chance: take influence_vectors(..., of="mean"), or pass of="sum" if they '
+            'vectors of="mean" add up to zero over all samples; the sum of these has length '
+            f"{total:.3g}, where "
+            f'{typical:.3g} would be chance: take influence_vectors(..., of="mean"), or pass '
+            'of="sum" if they '
             "are of that convention"
         )
     return lambda m: n / (n - m)

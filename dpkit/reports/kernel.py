@@ -5,6 +5,8 @@ Nothing here judges the run; dpkit.reports does. POSIX only: a kernel is ended t
 process group.
 """
 
+from __future__ import annotations
+
 import json
 import logging
 import os
@@ -15,15 +17,21 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dpkit.reports.result import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM ended the run; the kernel is gone and nothing was written."""
 
-    def __init__(self, signum):
+    def __init__(self, signum: int) -> None:
         super().__init__("interrupted; nothing was written")
         self.signum = signum
 
@@ -33,12 +41,13 @@ class Watch:
     it was stopped.
     """
 
-    def __init__(self, limit, progress):
+    def __init__(self, limit: float, progress: Callable[[str], object]) -> None:
         self.limit, self.progress = limit, progress
-        self.kernel = None  # Popen
-        self.names = []  # of the notebook's cells
-        self.current = None  # index of the cell that runs or ran last
-        self.past_limit, self.signum = False, None
+        self.kernel: subprocess.Popen | None = None
+        self.names: list[tuple[str, str]] = []  # of the notebook's cells
+        self.current: int | None = None  # index of the cell that runs or ran last
+        self.past_limit = False
+        self.signum: int | None = None
         self._started = time.monotonic()
 
     def seconds(self) -> float:
@@ -47,54 +56,53 @@ class Watch:
     def elapsed(self) -> str:
         return "{:02d}:{:02d}".format(*divmod(int(self.seconds()), 60))
 
-    def attach(self, kernel):
+    def attach(self, kernel: subprocess.Popen) -> None:
         self.kernel = kernel
         if self.past_limit or self.signum:  # the stop came while the kernel was starting
             self.kill()
 
-    def expire(self):
+    def expire(self) -> None:
         self.past_limit = True
         self.kill()
 
-    def kill(self):
+    def kill(self) -> None:
         """End the kernel and all processes it started; nbclient notices within a second."""
         if self.kernel is not None:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(
-                    self.kernel.pid, signal.SIGKILL
-                )  # jupyter starts a kernel in a group of its own
+                # jupyter starts a kernel in a group of its own
+                os.killpg(self.kernel.pid, signal.SIGKILL)
 
-    def end(self):
+    def end(self) -> None:
         """Kill what is left after the run, and wait until it is gone."""
         self.kill()
         if self.kernel is not None:
             with suppress(subprocess.TimeoutExpired):
                 self.kernel.wait(timeout=10)
 
-    def raise_if_interrupted(self):
+    def raise_if_interrupted(self) -> None:
         if self.signum:
             raise Interrupted(self.signum)
 
     # called by nbclient and papermill
-    def on_start(self, notebook):
+    def on_start(self, notebook: NotebookNode) -> None:
         self.names = cell_names(notebook)
 
-    def on_cell(self, cell, cell_index):
+    def on_cell(self, cell: NotebookNode, cell_index: int) -> None:
         self.current = cell_index
         number, heading = self.names[cell_index]
         self.progress(f"[{number}] {self.elapsed()} {heading}".rstrip())
 
-    def write(self, text):
+    def write(self, text: str) -> None:
         for line in text.splitlines():
             if line.strip():
                 self.progress(f"    {line[:200]}")
 
-    def flush(self):
+    def flush(self) -> None:
         pass
 
 
 @contextmanager
-def signals(watch):
+def signals(watch: Watch) -> Iterator[None]:
     """Ctrl-C and SIGTERM kill the kernel, and the run ends in order; a second one ends it now."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -114,7 +122,9 @@ def signals(watch):
             signal.signal(signum, handler or signal.SIG_DFL)
 
 
-def execute(notebook, target, given, every, watch, command):
+def execute(
+    notebook: Path, target: Path, given: dict, every: dict, watch: Watch, command: str
+) -> Exception | None:
     """Run the cells with papermill, writing `target`. Returns what papermill raised, or None.
 
     given: the parameters to set; every: all of them, by name; command: what a reader types to
@@ -124,24 +134,20 @@ def execute(notebook, target, given, every, watch, command):
     watch.progress(f"{notebook.name}: starting a kernel")
     import papermill
 
-    logging.getLogger("papermill").setLevel(
-        logging.CRITICAL
-    )  # its errors come back as sentences of ours
+    # its errors come back as sentences of ours
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
     private = target.parent / ".kernel"
     private.mkdir()
-    environment = {
-        name: value for name, value in os.environ.items() if name != "MPLBACKEND"
-    }  # figures go inline
+    # figures go inline
+    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     environment[ENVIRONMENT] = json.dumps(
         {"folder": str(target.parent), "parameters": list(every), "command": command}
     )
-    environment.setdefault(
-        "OMP_WAIT_POLICY", "PASSIVE"
-    )  # threads that spin while they wait make a busy machine crawl
+    # threads that spin while they wait make a busy machine crawl
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     environment["IPYTHONDIR"] = str(private)  # no history, no start-up files of the user
-    source, copy = (
-        str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, target)
-    )  # it formats paths
+    # it formats paths
+    source, copy = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, target))
     clock = threading.Timer(watch.limit, watch.expire)
     clock.daemon = True
     clock.start()
@@ -163,14 +169,14 @@ def execute(notebook, target, given, every, watch, command):
     except OSError:
         watch.raise_if_interrupted()
         raise
-    except (
-        Exception
-    ) as error:  # a failing cell, a dead kernel, an unreadable notebook: the verdict says which
+    except Exception as error:
+        # a failing cell, a dead kernel, an unreadable notebook: the verdict says which
         return error
     finally:
         clock.cancel()
         watch.end()
         shutil.rmtree(private, ignore_errors=True)
+    return None
 
 
 def _kernel_class(watch, folder, environment, private):
@@ -206,7 +212,7 @@ def _kernel_class(watch, folder, environment, private):
     return ReportKernelManager
 
 
-def code_cells(notebook) -> list[int]:
+def code_cells(notebook: NotebookNode) -> list[int]:
     return [
         i
         for i, cell in enumerate(notebook.cells)
@@ -214,7 +220,7 @@ def code_cells(notebook) -> list[int]:
     ]
 
 
-def cell_names(notebook) -> list[tuple[str, str]]:
+def cell_names(notebook: NotebookNode) -> list[tuple[str, str]]:
     """For each cell ("3/12", "## Retrain"): its place among the code cells, which is its In [ ]
     number, and heading.
     """

@@ -37,7 +37,7 @@ def titles(kind: str) -> dict[str, str]:
     return {path.stem: _title(path) for path in _notebooks_in(KINDS[kind])}
 
 
-def find(notebook) -> Path:
+def find(notebook: str | Path) -> Path:
     """The path of a notebook: a file as it is, and a bare name among those that come with dpkit.
 
     Raises Refused for a bare name that is neither.

@@ -6,14 +6,22 @@ HTML may still ask for. The one thing that is read from the disk is a picture th
 names, in the notebook's own folder; of others' text, nothing is.
 """
 
+from __future__ import annotations
+
 import base64
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from dpkit.reports.result import count
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
 
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; form-action "
@@ -51,7 +59,16 @@ ADDRESS = re.compile(
 )
 
 
-def page(notebook, *, folder, name, reasons=(), parameters=None, result=None, seconds=0.0) -> str:
+def page(
+    notebook: NotebookNode,
+    *,
+    folder: Path,
+    name: str,
+    reasons: Iterable[str] = (),
+    parameters: dict | None = None,
+    result: dict | None = None,
+    seconds: float = 0.0,
+) -> str:
     """The page as text.
 
     notebook: an executed nbformat notebook.
@@ -59,7 +76,7 @@ def page(notebook, *, folder, name, reasons=(), parameters=None, result=None, se
     name:     its stem.
     reasons:  why it did not pass; empty if it passed.     result: result.json, if there is one.
     """
-    headings = []
+    headings: list[tuple] = []
     body = [cell_html(cell, folder, headings) for cell in notebook.cells]
     title = next((text for level, _, text in headings if level == 1), escape(name))
     return document(
@@ -67,7 +84,7 @@ def page(notebook, *, folder, name, reasons=(), parameters=None, result=None, se
     )
 
 
-def document(title, header, body, headings=()) -> str:
+def document(title: str, header: str, body: Iterable[str], headings: Iterable[tuple] = ()) -> str:
     """A whole page that loads nothing. title, header and the parts of body are HTML; headings:
     (level, anchor, text).
     """
@@ -143,7 +160,9 @@ def _header(name, reasons, parameters, result, seconds) -> str:
 # ---- cells ---------------------------------------------------------------------------------------
 
 
-def cell_html(cell, folder, headings, *, plain=False) -> str:
+def cell_html(
+    cell: NotebookNode, folder: Path | None, headings: list, *, plain: bool = False
+) -> str:
     """One cell of a notebook; its headings are appended to `headings`.
 
     folder: where pictures named in its text lie; None: no file is read.
@@ -166,7 +185,7 @@ def cell_html(cell, folder, headings, *, plain=False) -> str:
 
 def _joined(outputs) -> list:
     """Outputs with pieces of one stream put together."""
-    joined = []
+    joined: list = []
     for output in outputs:
         if joined and output.output_type == "stream" and joined[-1].get("name") == output.name:
             joined[-1] = {**joined[-1], "text": joined[-1]["text"] + output.text}
@@ -180,9 +199,8 @@ def _output(output) -> str:
 
     if output["output_type"] == "stream":
         lines = output["text"].split("\n")
-        text = "\n".join(
-            line[line[:-1].rfind("\r") + 1 :] for line in lines
-        )  # a progress bar leaves its last state
+        # a progress bar leaves its last state
+        text = "\n".join(line[line[:-1].rfind("\r") + 1 :] for line in lines)
         return f'<pre class="output {escape(output["name"])}">{ansi2html(text)}</pre>'
     if output["output_type"] == "error":
         return f'<pre class="output error">{ansi2html(chr(10).join(output["traceback"]))}</pre>'
@@ -193,16 +211,21 @@ def _output(output) -> str:
         return f'<div class="output rich">{_offline(data["text/html"])}</div>'
     for kind in IMAGES:
         if kind in data:
-            raw = (
-                data[kind].encode() if kind == "image/svg+xml" else None
-            )  # as <img>, an SVG cannot run or load
+            # as <img>, an SVG cannot run or load
+            raw = data[kind].encode() if kind == "image/svg+xml" else None
             encoded = base64.b64encode(raw).decode() if raw else "".join(data[kind].split())
             of = output.get("metadata", {}).get(kind, {})
             width = f' width="{int(of["width"])}"' if str(of.get("width", "")).isdigit() else ""
             alt = escape(str(of.get("alt", "figure")))
-            return f'<div class="output figure"><img src="data:{kind};base64,{encoded}" alt="{alt}"{width}></div>'
+            return (
+                f'<div class="output figure"><img src="data:{kind};base64,{encoded}" '
+                f'alt="{alt}"{width}></div>'
+            )
     if "text/markdown" in data:
-        return f'<div class="output prose">{_offline(_markdown(data["text/markdown"], None, None, []))}</div>'
+        return (
+            '<div class="output '
+            f'prose">{_offline(_markdown(data["text/markdown"], None, None, []))}</div>'
+        )
     if "text/latex" in data:
         return (
             f'<div class="output">{_math(data["text/latex"].strip().strip("$"), block=True)}</div>'
@@ -251,17 +274,15 @@ def _markdown(source, folder, attachments, headings, *, plain=False) -> str:
                 else re.sub(r'(<img\b[^>]*?\bsrc=")([^"]+)"', self._embedded, html)
             )
 
-        def block_html(
-            self, html
-        ):  # nbconvert's would close a <details> that goes on after a blank line
+        # nbconvert's would close a <details> that goes on after a blank line
+        def block_html(self, html):
             return f"<p>{escape(html)}</p>\n" if plain else self.inline_html(html) + "\n"
 
         def _embedded(self, match):
             return f'{match[1]}{_picture(match[2], folder, attachments) or match[2]}"'
 
-        def image(
-            self, text, url, title=None
-        ):  # nbconvert's own would read any file below the working directory
+        # nbconvert's own would read any file below the working directory
+        def image(self, text, url, title=None):
             far = re.match(r"(https?:)?//", url, re.IGNORECASE)
             found = None if plain else url if far else _picture(url, folder, attachments)
             alt = re.sub(r"<[^>]*>", "", text)
@@ -297,20 +318,16 @@ def _picture(src, folder, attachments) -> str | None:
         if src.startswith("attachment:"):
             attached = attachments[src[11:]] if src[11:] in attachments else attachments[name[11:]]
             kind = next(kind for kind in PICTURES.values() if kind in attached)
-            return f"data:{kind};base64,{base64.b64encode(base64.b64decode(''.join(attached[kind]))).decode()}"
+            clean = base64.b64encode(base64.b64decode("".join(attached[kind])))
+            return f"data:{kind};base64,{clean.decode()}"
         own = Path(folder).resolve()
-        path = (
-            own / name
-        ).resolve()  # what a link leads to: paths and links out of the folder are nobody's picture
+        # what a link leads to: paths and links out of the folder are nobody's picture
+        path = (own / name).resolve()
         if path.is_relative_to(own) and path.is_file():
-            return f"data:{PICTURES[path.suffix.lower()]};base64,{base64.b64encode(path.read_bytes()).decode()}"
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        LookupError,
-        StopIteration,
-    ):  # no such picture, or one in an odd form
+            picture = base64.b64encode(path.read_bytes())
+            return f"data:{PICTURES[path.suffix.lower()]};base64,{picture.decode()}"
+    except (OSError, ValueError, TypeError, LookupError, StopIteration):
+        # no such picture, or one in an odd form
         pass
     return None
 
@@ -403,4 +420,4 @@ mtd[columnalign="right"] + mtd[columnalign="left"] { padding-left: 0; }
 .ansi-blue-fg, .ansi-cyan-fg { color: var(--link); } .ansi-bold { font-weight: 700; }
 @media print { pre.output { max-height: none; white-space: pre-wrap; }
   nav { display: none; } body { font-size: 11pt; } }
-"""
+"""  # noqa: E501

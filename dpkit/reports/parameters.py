@@ -9,6 +9,7 @@ import difflib
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 KINDS = {
     bool: "true or false",
@@ -22,7 +23,7 @@ KINDS = {
 class Refused(ValueError):
     """A run that was refused before any kernel started; `mistakes` holds one sentence each."""
 
-    def __init__(self, *mistakes):
+    def __init__(self, *mistakes: str) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = mistakes
 
@@ -33,14 +34,17 @@ class Text(str):
     """
 
 
-def parameters_for(notebook, preset=None, parameters=None) -> tuple[dict, dict]:
+def parameters_for(
+    notebook: str | Path, preset: str | None = None, parameters: dict | None = None
+) -> tuple[dict, dict]:
     """Read the notebook's defaults, then lay the preset and then `parameters` over them.
 
     Returns (all parameters as the notebook will see them, those that were given).
     Raises Refused with every mistake.
     """
     defaults = read_defaults(notebook)
-    layers, mistakes, given = [("", parameters or {})], [], {}
+    layers, given = [("", parameters or {})], {}
+    mistakes: list[str] = []
     if preset is not None:
         try:
             layers.insert(0, (f"preset {preset!r}: ", read_preset(notebook, preset)))
@@ -60,7 +64,7 @@ def parameters_for(notebook, preset=None, parameters=None) -> tuple[dict, dict]:
 # ---- the notebook's own cell ---------------------------------------------------------------------
 
 
-def read_notebook(path) -> dict:
+def read_notebook(path: str | Path) -> dict:
     """The notebook as plain JSON, each cell's source as one string."""
     path = Path(path)
     try:
@@ -89,7 +93,7 @@ def read_notebook(path) -> dict:
     return notebook
 
 
-def read_defaults(path) -> dict:
+def read_defaults(path: str | Path) -> dict:
     """Names and defaults in the notebook's one cell tagged `parameters`, read, never executed."""
     cells = [
         cell
@@ -153,7 +157,7 @@ def is_flat(value, lists=True) -> bool:
 # ---- presets -------------------------------------------------------------------------------------
 
 
-def read_preset(notebook, preset) -> dict:
+def read_preset(notebook: str | Path, preset: str) -> dict:
     """What presets/<preset>.yaml says about this notebook; the folder lies beside the notebook or
     one level up.
     """

@@ -11,6 +11,8 @@ The same cells work when the notebook is run by hand in JupyterLab; result.json 
 folder.
 """
 
+from __future__ import annotations
+
 import json
 import math
 import os
@@ -19,15 +21,22 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Iterable, Sized
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dpkit.storage.provenance import machine, versions
+
+if TYPE_CHECKING:
+    import torch
+    from matplotlib.figure import Figure
+
 
 SCHEMA = 1
 RESULT, PUBLISHED = "result.json", "published"
 # set by the driver: JSON with the folder to write to and the names of the parameters
 ENVIRONMENT = "DPKIT_REPORT"
-FIELDS = {
+FIELDS: dict[str, type | tuple[type, ...]] = {
     "schema": int,
     "notebook": str,
     "parameters": dict,
@@ -42,7 +51,7 @@ FIELDS = {
 }
 
 
-def begin(notebook: str, namespace: dict) -> "Report":
+def begin(notebook: str, namespace: dict) -> Report:
     """Start the record of one run, and note the parameters as they stand now.
 
     notebook:  the notebook's stem, "00_start_here".
@@ -91,7 +100,9 @@ class Report:
     command: what to type to repeat the run.
     """
 
-    def __init__(self, notebook, parameters, folder, driven, command=""):
+    def __init__(
+        self, notebook: str, parameters: dict, folder: Path, driven: bool, command: str = ""
+    ) -> None:
         self.notebook, self.parameters, self.folder, self.command = (
             notebook,
             parameters,
@@ -100,9 +111,11 @@ class Report:
         )
         self.published = folder / PUBLISHED
         self._driven, self._started = driven, time.monotonic()
-        self._figures, self._tables, self._checks = {}, {}, {}
+        self._figures: dict[str, str] = {}
+        self._tables: dict[str, list] = {}
+        self._checks: dict[str, bool] = {}
 
-    def figure(self, fig, name: str) -> None:
+    def figure(self, fig: Figure, name: str) -> None:
         """Save a figure as figures/<name>.png, show that picture here once, and close it."""
         from dpkit.storage.files import file_hash, whole_file
 
@@ -124,7 +137,7 @@ class Report:
             width = int.from_bytes(data[16:20], "big")
             display(Image(data=data, width=width * 2 // 3, alt=name.replace("_", " ")))
 
-    def table(self, name: str, rows) -> None:
+    def table(self, name: str, rows: Any) -> None:
         """Record a table: a list of flat dicts, or a DataFrame. NaN and infinities become null."""
         rows = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
         if not rows:
@@ -137,7 +150,7 @@ class Report:
             for row in rows
         ]
 
-    def check(self, name: str, passed) -> None:
+    def check(self, name: str, passed: Any) -> None:
         """Record whether `name` holds; AssertionError if not, so that the lesson stops here."""
         passed = passed.item() if hasattr(passed, "item") else passed
         if not isinstance(passed, bool):
@@ -149,7 +162,7 @@ class Report:
         if not passed:
             raise AssertionError(name)
 
-    def finish(self, *, seeds, device) -> str:
+    def finish(self, *, seeds: Iterable[int], device: str | torch.device) -> str:
         """Write result.json, whole or not at all. Returns a summary: let it be the last line."""
         from dpkit.storage.files import write_json
 
@@ -184,7 +197,7 @@ class _Line(str):
     __repr__ = str.__str__
 
 
-def count(things, word) -> str:
+def count(things: Sized, word: str) -> str:
     return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
 
 
@@ -203,7 +216,9 @@ def _scalar(value, where):
 # ---- reading it back -----------------------------------------------------------------------------
 
 
-def read_result(folder, *, notebook, parameters) -> tuple[dict | None, list[str]]:
+def read_result(
+    folder: str | Path, *, notebook: str, parameters: dict
+) -> tuple[dict | None, list[str]]:
     """Read result.json and check what must be true of it. Returns (result or None, mistakes)."""
     folder = Path(folder)
     result, unread = _load(folder / RESULT)
@@ -291,7 +306,7 @@ def _no_constant(name):
     raise ValueError(f"it holds {name}, which is not JSON")
 
 
-def text_table(rows, limit=40) -> str:
+def text_table(rows: Any, limit: int = 40) -> str:
     """Rows as an aligned text table, floats with four significant digits."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     cells = [[_text(row.get(column)) for column in columns] for row in rows[:limit]]

@@ -11,6 +11,7 @@ import shlex
 import shutil
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ class Verdict:
     seconds: float
 
     def headline(self) -> str:
-        if not self.passed:
+        if not self.passed or self.result is None:
             return f"FAILED after {self.seconds:.0f} s"
         return (
             f"PASSED in {self.seconds:.0f} s: {count(self.result['checks'], 'check')}, "
@@ -64,7 +65,13 @@ class Verdict:
 
 
 def run_report(
-    notebook, *, preset=None, parameters=None, out=None, timeout=TIMEOUT, progress=None
+    notebook: str | Path,
+    *,
+    preset: str | None = None,
+    parameters: dict | None = None,
+    out: str | Path | None = None,
+    timeout: float = TIMEOUT,
+    progress: Callable[[str], object] | None = None,
 ) -> Verdict:
     """Run `notebook` in a fresh kernel of this Python and judge it.
 

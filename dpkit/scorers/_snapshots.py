@@ -2,6 +2,8 @@
 the error vector.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from dpkit.records import Snapshot, require_kind
@@ -10,7 +12,7 @@ from dpkit.storage.blocks import unfit_rows
 FEATURE_ROWS = 2048  # rows of features in a block: as float64 and 2048 wide, 34 MB
 
 
-def require_one_set(snapshots, name: str) -> None:
+def require_one_set(snapshots: Sequence[Snapshot], name: str) -> None:
     """Raise unless these are Snapshots of the same samples, one at least; `name` needs them."""
     if not snapshots:
         raise ValueError(
@@ -25,8 +27,8 @@ def require_one_set(snapshots, name: str) -> None:
             )
 
 
-def require_features(snapshot: Snapshot, name: str) -> None:
-    """Raise ValueError unless the snapshot kept its features and all of them are finite."""
+def require_features(snapshot: Snapshot, name: str) -> np.ndarray:
+    """The snapshot's features; ValueError unless it kept them and all of them are finite."""
     if snapshot.features is None:
         raise ValueError(
             f"{name} reads features, and this Snapshot kept none: pass take_snapshot(net, images)"
@@ -38,6 +40,7 @@ def require_features(snapshot: Snapshot, name: str) -> None:
             f"or infinity (first: row {wrong[0]}): the network diverged, so train it again at a "
             "lower rate"
         )
+    return snapshot.features
 
 
 def exit_probs(snapshot: Snapshot, exit: int, name: str) -> np.ndarray:

@@ -36,11 +36,9 @@ def window_mean(
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
 def _window_mean(prob, window, difficulty, out, begin, end):
     # prob is (T, n); rows begin..end-1 are scored, in `out`. Rolling sums in float64, of each
-    # sample's distance to its first
-    # value: unshifted float32 sums lose all digits of the variance once p saturates. Epochs are the
-    # outer loop, so the
-    # inner ones vectorise. The whole prob comes with begin and end, as a slice of it would be
-    # strided and slow.
+    # sample's distance to its first value: unshifted float32 sums lose all digits of the variance
+    # once p saturates. Epochs are the outer loop, so the inner ones vectorise. The whole prob comes
+    # with begin and end, as a slice of it would be strided and slow.
     epochs = len(prob)
     total, squares = np.empty(_BLOCK), np.empty(_BLOCK)
     windows = epochs - window + 1

@@ -62,11 +62,9 @@ def _mean_probability_margin(dynamics):
                 for array in (dynamics.target_prob, dynamics.margin)
             )
             # A p_y too small for float32 is stored as 0, and 0 * exp(-margin) would make the surest
-            # mistakes look undecided.
-            # As the smallest normal number it gives -1, the hardest, or near it. exp(700) is finite
-            # and enough for all.
+            # mistakes look undecided. As the smallest normal number it gives -1, the hardest, or
+            # near it. exp(700) is finite and enough for all.
             p[p == 0] = np.finfo(np.float32).tiny
-            total[rows] += np.clip(
-                -p * np.expm1(np.minimum(-margin, 700)), -1, 1
-            )  # rounding alone may leave [-1, 1]
+            # rounding alone may leave [-1, 1]
+            total[rows] += np.clip(-p * np.expm1(np.minimum(-margin, 700)), -1, 1)
     return total / dynamics.num_epochs

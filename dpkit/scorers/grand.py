@@ -43,12 +43,11 @@ def grand(*snapshots: Snapshot) -> Scores:
     array([0.85, 0.71])
     """
     require_one_set(snapshots, "grand")
-    for snapshot in snapshots:
-        require_features(snapshot, "grand")
+    features = [require_features(snapshot, "grand") for snapshot in snapshots]
     values = np.zeros(snapshots[0].num_samples)
-    arrays = [array for snapshot in snapshots for array in (snapshot.probs, snapshot.features)]
+    arrays = [snapshot.probs for snapshot in snapshots] + features
     for rows in row_blocks(len(values), *arrays, size=FEATURE_ROWS):
-        for snapshot in snapshots:
-            h = snapshot.features[rows].astype(np.float64)
+        for snapshot, its_features in zip(snapshots, features):
+            h = its_features[rows].astype(np.float64)
             values[rows] += error_lengths(snapshot, rows) * np.sqrt(1 + np.einsum("ij,ij->i", h, h))
     return Scores(values / len(snapshots), "grand", {"snapshots": len(snapshots)})

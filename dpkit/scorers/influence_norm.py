@@ -1,8 +1,10 @@
+import numpy as np
+
 from dpkit.records import Scores
-from dpkit.records.vectors import check_vectors, norms
+from dpkit.records.vectors import OuterVectors, check_vectors, norms
 
 
-def influence_norm(vectors) -> Scores:
+def influence_norm(vectors: np.ndarray | OuterVectors) -> Scores:
     """How far the last layer moves when this sample alone goes: the length of its influence vector.
 
         score(x_i) = |S_i|_2

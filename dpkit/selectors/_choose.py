@@ -1,15 +1,16 @@
 """What the selection rules share: seeds, ranking with fair ties, class quotas, draws, checks."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from dpkit.records import whole_labels
+from dpkit.records import Selection, whole_labels
 from dpkit.storage.blocks import by_label, unfit_rows
 
 
-def generator(rng) -> tuple[np.random.Generator, dict]:
+def generator(rng: int | np.random.Generator) -> tuple[np.random.Generator, dict]:
     """(Generator, what to record of it). A seed is recorded; a Generator is used as it is."""
     if isinstance(rng, np.random.Generator):
         return rng, {}
@@ -18,7 +19,7 @@ def generator(rng) -> tuple[np.random.Generator, dict]:
     raise TypeError(f"rng must be a seed (a whole number from 0) or a numpy Generator; got {rng!r}")
 
 
-def check_keep(keep, n: int) -> int:
+def check_keep(keep: int, n: int) -> int:
     """keep as an int, or one clear sentence."""
     if isinstance(keep, (bool, np.bool_)) or not isinstance(keep, (int, np.integer)):
         raise ValueError(
@@ -60,9 +61,8 @@ def take_top_of(chunks: Iterable[np.ndarray], keep: int, rng: np.random.Generato
         if held > room:
             rows, values = np.concatenate(rows), np.concatenate(values)
             edge = np.partition(values, held - keep)[held - keep]
-            stay = (
-                values >= edge
-            )  # all that are tied at the edge too: take_top draws among all of them
+            # all that are tied at the edge too: take_top draws among all of them
+            stay = values >= edge
             rows, values, held = [rows[stay]], [values[stay]], np.count_nonzero(stay)
             room = 2 * held  # so that in all no more than O(n) rows are sorted through
     return np.concatenate(rows)[take_top(np.concatenate(values), keep, rng)]
@@ -117,7 +117,14 @@ def _water_level(sizes, keep):
 
 
 def by_class(
-    labels, n: int, keep: int, per_class, rng, choose, *, left=None
+    labels: ArrayLike | None,
+    n: int,
+    keep: int,
+    per_class: str | None,
+    rng: np.random.Generator,
+    choose: Callable[[np.ndarray, int], np.ndarray],
+    *,
+    left: np.ndarray | None = None,
 ) -> tuple[np.ndarray, dict]:
     """(rows, note): rows chosen by `choose(rows, count)`, of the whole set or class by class.
 
@@ -145,7 +152,9 @@ def by_class(
     return kept, {"short": {str(c): places for c, places in short.items()}} if short else {}
 
 
-def _places(labels, rows, keep, per_class, rng) -> tuple[dict, dict]:
+def _places(
+    labels: np.ndarray, rows: np.ndarray, keep: int, per_class: str, rng: np.random.Generator
+) -> tuple[dict, dict]:
     """({class: places}, {class: places that others fill}) when only `rows` may be kept."""
     classes = np.unique(labels).tolist()
     present, counts = np.unique(labels[rows], return_counts=True)
@@ -163,7 +172,7 @@ def _places(labels, rows, keep, per_class, rng) -> tuple[dict, dict]:
     return quotas, {c: due[c] - have[c] for c in classes if have[c] < due[c]}
 
 
-def check_labels(labels, n: int, per_class) -> np.ndarray:
+def check_labels(labels: ArrayLike | None, n: int, per_class: str | None) -> np.ndarray:
     """labels as an (n,) array, or one clear sentence."""
     if labels is None:
         raise ValueError(
@@ -175,7 +184,7 @@ def check_labels(labels, n: int, per_class) -> np.ndarray:
 # ---- features ------------------------------------------------------------------------------------
 
 
-def check_features(features, n: int | None = None) -> np.ndarray:
+def check_features(features: ArrayLike, n: int | None = None) -> np.ndarray:
     """features as (n, d) finite numbers, float32 or float64, or one clear sentence."""
     if not hasattr(features, "__len__"):
         raise ValueError(
@@ -199,3 +208,31 @@ def check_features(features, n: int | None = None) -> np.ndarray:
             "network or the image it came from"
         )
     return features
+
+
+# ---- annealing -----------------------------------------------------------------------------------
+
+
+def check_limits(
+    steps: int | None, seconds: float | None, restarts: int, hottest: float, coldest: float
+) -> None:
+    """ValueError for limits or temperatures that no annealing can have."""
+    for name, value in (("steps", steps), ("restarts", restarts)):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1
+        ):
+            raise ValueError(f"{name} must be a whole number from 1; got {value!r}")
+    if seconds is not None and not 0 < seconds < np.inf:
+        raise ValueError(f"seconds must be above 0; got {seconds!r}")
+    if not 0 < coldest <= hottest < np.inf and not coldest == hottest == 0:
+        raise ValueError(
+            "temperatures must fall, 0 < coldest <= hottest, or both be 0 for descent; got hottest "
+            f"{hottest!r}, coldest {coldest!r}"
+        )
+
+
+def without(pruned: np.ndarray, n: int, method: str, params: dict) -> Selection:
+    """The Selection of all n samples but the pruned."""
+    kept = np.ones(n, bool)
+    kept[pruned] = False
+    return Selection(np.flatnonzero(kept), n, method, params)

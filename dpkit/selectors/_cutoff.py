@@ -1,13 +1,13 @@
 """The hardest go first: what CCS and D2 share."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.records import Scores, keep_count, require_kind
 from dpkit.selectors._choose import by_class, check_labels, take_top
 
 # prune ratio -> CCS's cutoff. The released README's commands give CIFAR-10 at .9 and ImageNet at .8
-# and .9; the others are
-# quoted from memory of the paper's appendix and could not be checked.
+# and .9; the others are quoted from memory of the paper's appendix and could not be checked.
 _PUBLISHED = {
     "cifar10": {0.3: 0.0, 0.5: 0.0, 0.7: 0.1, 0.8: 0.1, 0.9: 0.3},
     "cifar100": {0.3: 0.1, 0.5: 0.2, 0.7: 0.2, 0.8: 0.4, 0.9: 0.5},
@@ -30,7 +30,13 @@ def published_cutoff(name: str, prune_ratio: float) -> float:
 
 
 def cut(
-    scores: Scores, difficulty: Scores | None, cutoff, keep: int, labels, per_class, rng
+    scores: Scores,
+    difficulty: Scores | None,
+    cutoff: float | str,
+    keep: int,
+    labels: ArrayLike | None,
+    per_class: str | None,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, dict]:
     """(rows left when the hardest go, ascending; what to record).
 

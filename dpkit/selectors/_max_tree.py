@@ -8,7 +8,7 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-def max_tree(values):
+def max_tree(values: np.ndarray) -> np.ndarray:
     """best, over all rows of `values`."""
     size = 1
     while size < len(values):
@@ -21,7 +21,7 @@ def max_tree(values):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-def changed(values, best, row, out):
+def changed(values: np.ndarray, best: np.ndarray, row: int, out: bool) -> None:
     """Update `best` after the value of `row` changed, or if `out`, take the row out for good."""
     m = len(best) // 2 + row
     best[m] = -1 if out else row
@@ -29,9 +29,8 @@ def changed(values, best, row, out):
     while m:
         before = best[m]
         best[m] = _winner(values, best[2 * m], best[2 * m + 1])
-        if (
-            best[m] == before and before != row
-        ):  # nobody above hears of the change: most end here, near the leaf
+        # nobody above hears of the change: most end here, near the leaf
+        if best[m] == before and before != row:
             break
         m //= 2
 

@@ -12,7 +12,7 @@ _CHUNK = 64  # inner products looked at together before any of them is looked at
 _ROUNDING = 2.0**-24
 
 
-def nearest(features, k: int) -> tuple[np.ndarray, np.ndarray]:
+def nearest(features: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """(indices, distances) of each sample's k nearest others, Euclidean, nearest first: (n, k)
     int64, (n, k) float64.
 
@@ -155,7 +155,7 @@ def search_again(features, rows, indices, squares):
 @njit(
     cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"reassoc", "contract"}
 )
-def square_distance(x, y, limit):
+def square_distance(x: np.ndarray, y: np.ndarray, limit: float) -> float:
     """|x - y|^2 in float64; once it reaches `limit`, some number that has."""
     total = 0.0
     for start in range(0, len(x), _CHUNK):

@@ -52,11 +52,11 @@ class Annealed:
 
 
 def anneal(
-    vectors,
+    vectors: np.ndarray | OuterVectors,
     keep: int,
     *,
-    rng,
-    labels=None,
+    rng: int | np.random.Generator,
+    labels: ArrayLike | None = None,
     per_class: str | None = None,
     steps: int | None = None,
     seconds: float | None = None,
@@ -122,7 +122,7 @@ def anneal(
     check_limits(steps, seconds, restarts, hottest, coldest)
     steps = _usual_steps(n, steps, seconds)
     main, rest = (1, 0) if start is not None else (0.8, 0.2)
-    common = {"rng": rng, "labels": labels, "per_class": per_class}
+    common: dict[str, Any] = {"rng": rng, "labels": labels, "per_class": per_class}
     first, last = _first_and_last(
         annealing(
             vectors,
@@ -163,11 +163,11 @@ def anneal(
 
 
 def annealing(
-    vectors,
+    vectors: np.ndarray | OuterVectors,
     keep: int,
     *,
-    rng,
-    labels=None,
+    rng: int | np.random.Generator,
+    labels: ArrayLike | None = None,
     per_class: str | None = None,
     steps: int | None = None,
     seconds: float | None = None,
@@ -225,7 +225,7 @@ def _usual_steps(n, steps, seconds):
     return max(50 * n, _LEAST) if steps is None and seconds is None else steps
 
 
-def _share(part, steps, seconds):
+def _share(part: float, steps: int | None, seconds: float | None) -> dict[str, Any]:
     """The limits of a part of the search."""
     return {"steps": steps and max(round(part * steps), 1), "seconds": seconds and part * seconds}
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dpkit.records import Selection, keep_count
-from dpkit.records.vectors import check_vectors, shift_factor, sum_of
-from dpkit.selectors._choose import generator
-from dpkit.selectors.anneal import Annealed, annealing, check_limits, without
+from dpkit.records.vectors import OuterVectors, check_vectors, shift_factor, sum_of
+from dpkit.selectors._choose import check_limits, generator, without
+from dpkit.selectors.anneal import Annealed, annealing
 
 _ALL_SIZES = 32  # up to so many, every size is tried
 
@@ -35,10 +35,10 @@ class Within:
 
 
 def anneal_within(
-    vectors,
+    vectors: np.ndarray | OuterVectors,
     epsilon: float,
     *,
-    rng,
+    rng: int | np.random.Generator,
     of: str = "mean",
     max_prune_ratio: float = 0.9,
     steps: int | None = None,
@@ -104,15 +104,16 @@ def anneal_within(
         shortest = min(shortest, (last.moves, last.size))
     n = len(vectors)
     cap = n - keep_count(n, max_prune_ratio)
-    if cap and not len(last.pruned):
+    pruned = last.pruned if last else np.empty(0, np.int64)
+    if cap and not len(pruned):
         raise ValueError(
             f"no set of 1 to {cap} samples was found that moves the layer by epsilon = "
             f"{epsilon:.6g} or less; the least found is {shortest[0]:.6g}, of {shortest[1]} "
             "samples: raise epsilon to that, or search longer"
         )
-    size = len(last.pruned) if last else 0
+    size = len(pruned)
     vectors = check_vectors(vectors, "anneal_within")
-    norm = float(np.linalg.norm(sum_of(vectors, last.pruned))) if size else 0.0
+    norm = float(np.linalg.norm(sum_of(vectors, pruned))) if size else 0.0
     found = {
         "epsilon": float(epsilon),
         "of": of,
@@ -121,16 +122,14 @@ def anneal_within(
         "max_prune_ratio": max_prune_ratio,
         "capped": size == cap,
     }
-    return without(
-        last.pruned if size else np.empty(0, np.int64), n, "anneal_within", params | found
-    )
+    return without(pruned, n, "anneal_within", params | found)
 
 
 def annealing_within(
-    vectors,
+    vectors: np.ndarray | OuterVectors,
     epsilon: float,
     *,
-    rng,
+    rng: int | np.random.Generator,
     of: str = "mean",
     max_prune_ratio: float = 0.9,
     steps: int | None = None,

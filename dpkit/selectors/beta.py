@@ -1,4 +1,5 @@
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.records import Scores, Selection, require_kind
 from dpkit.selectors._choose import by_class, check_keep, generator, gumbel_top, take_top_of
@@ -62,12 +63,12 @@ def keep_beta(
     scores: Scores,
     keep: int,
     *,
-    mean_prob,
+    mean_prob: ArrayLike,
     c_d: float,
-    rng,
+    rng: int | np.random.Generator,
     convention: str = "paper",
-    labels=None,
-    per_class=None,
+    labels: ArrayLike | None = None,
+    per_class: str | None = None,
 ) -> Selection:
     """Draw `keep` samples, weighted by score times a Beta density over easiness (DUAL+beta).
 
@@ -134,9 +135,8 @@ def keep_beta(
     alpha, beta = beta_parameters(r, mu_d, c_d, convention=convention)
 
     def log_weights(rows):
-        p = np.clip(
-            mean_prob[rows], 1e-6, 1 - 1e-6
-        )  # alpha or beta can fall below 1, where the density ends in infinity
+        # alpha or beta can fall below 1, where the density ends in infinity
+        p = np.clip(mean_prob[rows], 1e-6, 1 - 1e-6)
         with np.errstate(divide="ignore"):
             return (alpha - 1) * np.log(p) + (beta - 1) * np.log1p(-p) + np.log(scores.values[rows])
 
@@ -165,7 +165,9 @@ def keep_beta(
     return Selection(np.sort(kept), n, "beta", params)
 
 
-def _hardest_mean(values, mean_prob, convention, rng) -> float:
+def _hardest_mean(
+    values: np.ndarray, mean_prob: np.ndarray, convention: str, rng: np.random.Generator
+) -> float:
     """mu_D: mean_prob of the highest-scoring sample(s), or of the ten highest ("code")."""
     if len(values) == 0:
         return 0.5

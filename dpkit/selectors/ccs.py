@@ -1,4 +1,5 @@
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.records import Scores, Selection, require_kind
 from dpkit.selectors._choose import by_class, check_keep, generator
@@ -9,12 +10,12 @@ def keep_ccs(
     scores: Scores,
     keep: int,
     *,
-    cutoff,
-    rng,
+    cutoff: float | str,
+    rng: int | np.random.Generator,
     difficulty: Scores | None = None,
     strata: int = 50,
-    labels=None,
-    per_class=None,
+    labels: ArrayLike | None = None,
+    per_class: str | None = None,
 ) -> Selection:
     """Drop the hardest, then cover the whole range of scores evenly (CCS).
 
@@ -96,9 +97,8 @@ def _strata(values, strata):
     if not high - low > 0:  # of halves, as the range of two finite numbers may be infinite
         return np.zeros(len(values), np.int64)
     place = (values / 2 - low) / (high - low) * strata
-    return np.minimum(
-        place.astype(np.int64), strata - 1
-    )  # the highest score is in the last stratum
+    # the highest score is in the last stratum
+    return np.minimum(place.astype(np.int64), strata - 1)
 
 
 def _budgets(sizes, keep, rng):

@@ -1,4 +1,5 @@
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.records import Selection
 from dpkit.selectors._choose import (
@@ -13,7 +14,12 @@ from dpkit.storage.blocks import by_label, row_blocks
 
 
 def keep_nearest_to_centre(
-    features, keep: int, *, labels, rng, per_class: str | None = "proportional"
+    features: np.ndarray,
+    keep: int,
+    *,
+    labels: ArrayLike,
+    rng: int | np.random.Generator,
+    per_class: str | None = "proportional",
 ) -> Selection:
     """Keep the samples closest to the mean of their class: |x - mu_y|, Euclidean.
 

@@ -1,5 +1,6 @@
 import numpy as np
 from numba import njit
+from numpy.typing import ArrayLike
 
 from dpkit.records import Scores, Selection, require_kind
 from dpkit.selectors._choose import by_class, check_features, check_keep, generator
@@ -12,15 +13,15 @@ def keep_d2(
     scores: Scores,
     keep: int,
     *,
-    features,
-    rng,
+    features: np.ndarray,
+    rng: int | np.random.Generator,
     neighbours: int = 5,
     gamma: float = 0.1,
     mode: str = "sum",
     cutoff: float | str = 0.0,
     difficulty: Scores | None = None,
-    labels=None,
-    per_class=None,
+    labels: ArrayLike | None = None,
+    per_class: str | None = None,
 ) -> Selection:
     """Pick the highest again and again, and lower what lies near: difficulty with diversity (D2).
 
@@ -117,9 +118,8 @@ def keep_d2(
     def choose(rows, count):
         if count in (0, len(rows)):
             return rows[:count]
-        rows = rng.permutation(
-            rows
-        )  # from here on ties go by place, which is now a matter of chance
+        # from here on ties go by place, which is now a matter of chance
+        rows = rng.permutation(rows)
         return rows[
             _pick(
                 values[rows],

@@ -1,4 +1,5 @@
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.records import Selection
 from dpkit.selectors._choose import by_class, check_features, check_keep, generator
@@ -8,7 +9,12 @@ _ROUNDING = 2.0**-24
 
 
 def keep_herding(
-    features, keep: int, *, labels, rng, per_class: str | None = "proportional"
+    features: np.ndarray,
+    keep: int,
+    *,
+    labels: ArrayLike,
+    rng: int | np.random.Generator,
+    per_class: str | None = "proportional",
 ) -> Selection:
     """Match the mean of each class: pick what brings the mean of the picks closest (herding).
 
@@ -75,9 +81,8 @@ def herding_picks(features, count):
     for rows in row_blocks(n, size=4096):
         centred = (features[rows] - mean) / scale
         half[rows], x[rows] = np.einsum("nd,nd->n", centred, centred) / 2, centred
-    slack = (
-        (features.shape[1] + 8) * _ROUNDING * np.sqrt(2 * half)
-    )  # what rounding can do to <S', x'>, by |S'|
+    # what rounding can do to <S', x'>, by |S'|
+    slack = (features.shape[1] + 8) * _ROUNDING * np.sqrt(2 * half)
     total, picked = np.zeros(features.shape[1]), np.empty(count, np.int64)
     for t in range(count):
         distance = half + x @ total.astype(np.float32)

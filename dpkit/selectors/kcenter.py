@@ -1,5 +1,6 @@
 import numpy as np
 from numba import njit
+from numpy.typing import ArrayLike
 
 from dpkit.records import Selection
 from dpkit.selectors._choose import by_class, check_features, check_keep, generator
@@ -7,7 +8,14 @@ from dpkit.selectors._max_tree import changed, max_tree
 from dpkit.selectors._neighbours import square_distance
 
 
-def keep_kcenter(features, keep: int, *, rng, labels=None, per_class=None) -> Selection:
+def keep_kcenter(
+    features: np.ndarray,
+    keep: int,
+    *,
+    rng: int | np.random.Generator,
+    labels: ArrayLike | None = None,
+    per_class: str | None = None,
+) -> Selection:
     """Cover the set: from a random start, pick what is farthest from all picks (k-centre greedy).
 
         next = argmax_x min_{p picked} |x - p|,   Euclidean
@@ -62,9 +70,8 @@ def _spread(features, rows, count):
     Distances in float64.
     """
     n = len(rows)
-    near = np.empty(
-        n
-    )  # squared distance to the nearest of the first `seen` picks: an upper bound of that to all
+    # squared distance to the nearest of the first `seen` picks: an upper bound of that to all
+    near = np.empty(n)
     seen = np.ones(n, np.int64)
     picked = np.zeros(count, np.int64)
     for i in range(n):

@@ -1,10 +1,18 @@
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.records import Selection
 from dpkit.selectors._choose import by_class, check_keep, generator
 
 
-def keep_random(num_samples: int, keep: int, *, rng, labels=None, per_class=None) -> Selection:
+def keep_random(
+    num_samples: int,
+    keep: int,
+    *,
+    rng: int | np.random.Generator,
+    labels: ArrayLike | None = None,
+    per_class: str | None = None,
+) -> Selection:
     """Keep `keep` samples drawn uniformly: the baseline that every comparison needs.
 
     Parameters

@@ -1,13 +1,20 @@
 import warnings
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.records import Scores, Selection, require_kind
 from dpkit.selectors._choose import by_class, check_keep, generator, take_top
 
 
 def keep_top(
-    scores: Scores, keep: int, *, rng, labels=None, per_class=None, protect_inf: bool = False
+    scores: Scores,
+    keep: int,
+    *,
+    rng: int | np.random.Generator,
+    labels: ArrayLike | None = None,
+    per_class: str | None = None,
+    protect_inf: bool = False,
 ) -> Selection:
     """Keep the `keep` samples with the highest scores.
 

@@ -1,10 +1,11 @@
 """What a function's byte code reads by name."""
 
 import dis
+from collections.abc import Iterator
 from types import CodeType
 
 
-def names_read(code) -> tuple[set, set]:
+def names_read(code: CodeType) -> tuple[set, set]:
     """(names of globals, names that may be attributes) in code and functions made inside it."""
     found, attributes = set(), set(code.co_names)
     for step in dis.get_instructions(code):
@@ -17,7 +18,7 @@ def names_read(code) -> tuple[set, set]:
     return found, attributes
 
 
-def imports_in(code):
+def imports_in(code: CodeType) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     """(level, module, names) of every `from ...module import names` inside code."""
     steps = list(dis.get_instructions(code))
     for k, step in enumerate(steps):

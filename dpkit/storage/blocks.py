@@ -1,11 +1,12 @@
 """Large arrays a block of rows at a time."""
 
 import mmap
+from collections.abc import Iterator
 
 import numpy as np
 
 
-def row_blocks(n: int, *arrays, size: int = 65536):
+def row_blocks(n: int, *arrays: np.ndarray | None, size: int = 65536) -> Iterator[slice]:
     """Yield the rows 0..n-1 as slices of at most `size`; after each, the pages read of
     memory-mapped `arrays` are given back.
 
@@ -26,7 +27,7 @@ def unfit_rows(features: np.ndarray) -> np.ndarray:
     return np.concatenate(wrong or [np.empty(0, np.int64)])
 
 
-def by_label(labels: np.ndarray):
+def by_label(labels: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (label, its places, ascending) for every label that is there, in order. O(n log n) for
     all of them.
     """
@@ -42,14 +43,13 @@ def mean_over_epochs(array: np.ndarray) -> np.ndarray:
     """The mean of each row of a record's (n, T) array, summed epoch after epoch. (n,) float64."""
     total = np.zeros(len(array))
     for rows in row_blocks(len(array), array):
-        for t in range(
-            array.shape[1]
-        ):  # not np.mean: it adds in another order where a block has one row
+        # not np.mean: it adds in another order where a block has one row
+        for t in range(array.shape[1]):
             total[rows] += array[rows, t]
     return total / array.shape[1]
 
 
-def give_back(*arrays):
+def give_back(*arrays: np.ndarray | None) -> None:
     """Free the pages held of memory-mapped arrays; reading them again fetches them again."""
     for array in arrays:
         while isinstance(array, np.ndarray):

@@ -13,8 +13,10 @@ import os
 import shutil
 import socket
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -26,7 +28,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("DPKIT_CACHE") or user_cache_path("dpkit") / "stages")
 
 
-def data_folder(folder=None) -> Path:
+def data_folder(folder: str | Path | None = None) -> Path:
     """Where image sets lie as <name>.npz: `folder`, else $DPKIT_DATA, else the user's cache."""
     from platformdirs import user_cache_path
 
@@ -37,7 +39,7 @@ def data_folder(folder=None) -> Path:
 
 
 @contextmanager
-def whole_file(path):
+def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     """Open a binary file beside `path`; it becomes `path` at the block's end, unless that fails."""
     path = Path(path)
     _make_parent(path)
@@ -53,13 +55,13 @@ def whole_file(path):
         part.unlink(missing_ok=True)
 
 
-def write_json(path, value) -> None:
+def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as JSON, whole or not at all. NaN is refused: it is not JSON."""
     with whole_file(path) as file:
         file.write((json.dumps(value, indent=1, allow_nan=False, default=plain) + "\n").encode())
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """numpy scalars and arrays as plain Python, for JSON."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
@@ -77,7 +79,9 @@ IGNORED_FILES = {".DS_Store", ".ipynb_checkpoints"}  # what other programs leave
 
 
 @contextmanager
-def whole_folder(path, *, replaces="manifest.json", kind=None):
+def whole_folder(
+    path: str | Path, *, replaces: str = "manifest.json", kind: str | None = None
+) -> Iterator[Path]:
     """Yield an empty folder beside `path`; it becomes `path` when the block ends, and vanishes if
     the block fails.
 
@@ -111,7 +115,9 @@ def building_folder(path, *, replaces="manifest.json", kind=None):
         shutil.rmtree(part, ignore_errors=True)
 
 
-def check_replaceable(path, replaces="manifest.json", kind=None) -> None:
+def check_replaceable(
+    path: str | Path, replaces: str = "manifest.json", kind: str | None = None
+) -> None:
     """Raise FileExistsError unless `path` is free, empty, or a folder that holds the file
     `replaces`, of this kind.
     """
@@ -130,7 +136,7 @@ def check_replaceable(path, replaces="manifest.json", kind=None) -> None:
         )
 
 
-def check_nothing_foreign(path) -> None:
+def check_nothing_foreign(path: str | Path) -> None:
     """Raise FileExistsError if the folder holds a file that its manifest does not list and that
     would be lost with it.
     """
@@ -138,10 +144,8 @@ def check_nothing_foreign(path) -> None:
     listed = {"manifest.json", *listed} if isinstance(listed, dict) else {"manifest.json"}
     for file in sorted(path.rglob("*")):
         name = file.relative_to(path)
-        ours = {
-            name.as_posix(),
-            name.as_posix().removesuffix(".npy"),
-        } & listed  # a record's manifest lists arrays
+        # a record's manifest lists arrays
+        ours = {name.as_posix(), name.as_posix().removesuffix(".npy")} & listed
         if not file.is_dir() and not ours and IGNORED_FILES.isdisjoint(name.parts):
             raise FileExistsError(
                 f"{path} holds {name}, which dpkit did not write there, and it would be lost; move "
@@ -170,7 +174,7 @@ def swap_in(part, path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _make_parent(path) -> None:
+def _make_parent(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError:  # not to be taken for "`path` is already there"
@@ -189,7 +193,7 @@ def host_name() -> str:
     return "".join(c for c in socket.gethostname() if c.isalnum()) or "here"
 
 
-def _tidy(path) -> None:
+def _tidy(path: Path) -> None:
     """Clear what killed runs left beside `path`; if one died between the two renames of swap_in,
     undo the first.
     """
@@ -237,7 +241,7 @@ def _alive(pid: int) -> bool:
 
 
 @contextmanager
-def locked(path):
+def locked(path: str | Path) -> Iterator[None]:
     """Hold `path` for this block: whoever else wants it, in any process on any machine that shares
     the folder, waits here.
 
@@ -255,20 +259,20 @@ def locked(path):
 # ---- hashes --------------------------------------------------------------------------------------
 
 
-def file_hash(path) -> str:
+def file_hash(path: str | Path) -> str:
     """SHA-256 of a file, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def key_hash(value) -> str:
+def key_hash(value: Any) -> str:
     """A short name (20 hexadecimal digits) for a JSON-like value; equal values get equal names."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=plain).encode()).hexdigest()[
         :20
     ]
 
 
-def read_manifest(folder) -> dict:
+def read_manifest(folder: str | Path) -> dict:
     """manifest.json of a folder as a dict; empty if there is none, or it cannot be read."""
     try:
         found = json.loads((Path(folder) / "manifest.json").read_text(encoding="utf-8"))
@@ -280,7 +284,7 @@ def read_manifest(folder) -> dict:
 # ---- arrays with a manifest ----------------------------------------------------------------------
 
 
-def save_arrays(folder, *, kind: str, schema: int, arrays: dict, params: dict) -> Path:
+def save_arrays(folder: str | Path, *, kind: str, schema: int, arrays: dict, params: dict) -> Path:
     """Write one .npy per array (None is left out) and manifest.json with each array's SHA-256.
 
     An earlier folder of the same kind is replaced; FileExistsError if one of another kind lies
@@ -320,7 +324,7 @@ def save_arrays(folder, *, kind: str, schema: int, arrays: dict, params: dict) -
     return folder
 
 
-def load_arrays(folder, *, kind: str, schema: int) -> tuple[dict, dict]:
+def load_arrays(folder: str | Path, *, kind: str, schema: int) -> tuple[dict, dict]:
     """Read what save_arrays wrote, as memory-mapped arrays, each checked against its SHA-256.
     Returns (arrays, params).
     """

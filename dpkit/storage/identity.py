@@ -26,8 +26,10 @@ import sys
 import sysconfig
 import uuid
 import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +57,7 @@ class Unknown(ValueError):
     """What a function does cannot be known from here; the text says why."""
 
 
-def identity(function) -> str:
+def identity(function: Callable) -> str:
     """The function's name, and if it is not dpkit's own, a hash of everything that it does; Unknown
     if that cannot be known.
     """
@@ -64,13 +66,12 @@ def identity(function) -> str:
     )
     if ours and not function.__closure__:
         return _CALLED_BEFORE.get(function.__name__, function.__name__)
-    inner = function
+    inner: Any = function
     while isinstance(inner, (functools.partial, MethodType, functools._lru_cache_wrapper)):
-        inner = (
-            inner.func
-            if isinstance(inner, functools.partial)
-            else getattr(inner, "__func__", None) or inner.__wrapped__
-        )
+        if isinstance(inner, functools.partial):
+            inner = inner.func
+        else:
+            inner = getattr(inner, "__func__", None) or getattr(inner, "__wrapped__", None)
     name = getattr(inner, "__name__", type(inner).__name__)
     walk = _Walk(_top(getattr(inner, "__module__", None) or type(inner).__module__))
     try:
@@ -94,7 +95,7 @@ def is_own(found: str) -> bool:
     return " " in found and not found.startswith("dpkit.")
 
 
-def known_or_new(function) -> str:
+def known_or_new(function: Callable) -> str:
     """The function's identity; where Unknown, words that are no other's, and a warning, once."""
     try:
         return identity(function)
@@ -108,7 +109,7 @@ def warn_once(text: str) -> None:
     warnings.warn(text, stacklevel=3)
 
 
-def own_classes(net) -> list[str]:
+def own_classes(net: Any) -> list[str]:
     """Identities, sorted, of the classes in a network that are not dpkit's or a library's."""
     kinds = {type(part) for part in net.modules()}
     return sorted(
@@ -148,7 +149,7 @@ class _Walk:
             )
         look(self, value)
 
-    def again(self, value, table) -> bool:
+    def again(self, value: Any, table: dict) -> bool:
         """Whether a value was met before, which is then all that is said of it: what refers to
         itself comes to an end.
         """
@@ -235,7 +236,7 @@ class _Walk:
                     self.say("attribute", name)
                     self.reached(getattr(value, name), attributes)
 
-    def foreign(self, module) -> bool:
+    def foreign(self, module: str | None) -> bool:
         return is_library(module) and _top(module) != self.home
 
     def built_in(self, function):
@@ -284,9 +285,8 @@ class _Walk:
         self.say("class", kind.__name__)
         self.see([*kind.__bases__, type(kind)])
         for name, value in sorted(vars(kind).items()):
-            passing = name.startswith("__") and not isinstance(
-                value, (FunctionType, *_WRAPPED)
-            )  # what pickle notes, and such
+            # what pickle notes, and such
+            passing = name.startswith("__") and not isinstance(value, (FunctionType, *_WRAPPED))
             if not passing and name != "_abc_impl":
                 self.say("part", name)
                 self.see(value)
@@ -399,39 +399,38 @@ def _parts(value):
     return reduce(value) if reduce else value.__reduce_ex__(4)
 
 
-def _is_tensor(value) -> bool:
+def _is_tensor(value: Any) -> bool:
     return "torch" in sys.modules and isinstance(value, sys.modules["torch"].Tensor)
 
 
 # ---- whose a module is ---------------------------------------------------------------------------
 
 
-def _full_names(level, base, names, space) -> list[str]:
+def _full_names(level: int, base: str, names: Iterable[str], space: dict) -> list[str]:
     """Names of modules that an import statement may load, without a library's own parts."""
-    base = (
-        importlib.util.resolve_name("." * level + base, space.get("__package__")) if level else base
-    )
+    if level:
+        base = importlib.util.resolve_name("." * level + base, space.get("__package__"))
     try:
         importlib.import_module(base)  # before that nobody knows whose it is
     except ImportError:
         return [base]
-    return (
-        [base] if is_library(base) else [base, *(f"{base}.{name}" for name in names if name != "*")]
-    )
+    if is_library(base):
+        return [base]
+    return [base, *(f"{base}.{name}" for name in names if name != "*")]
 
 
-def _top(module) -> str:
+def _top(module: str | None) -> str:
     return (module or "").partition(".")[0]
 
 
-def _ours(module, space) -> bool:
+def _ours(module: str | None, space: dict) -> bool:
     """Whether these are the globals of one of dpkit's modules: a name alone can be copied."""
-    return _top(module) == "dpkit" and vars(sys.modules.get(module, builtins)) is space
+    return _top(module) == "dpkit" and vars(sys.modules.get(module or "", builtins)) is space
 
 
-def is_library(module) -> bool:
+def is_library(module: str | None) -> bool:
     """Whether a module came with Python or was installed, and so changes with its version alone."""
-    found = sys.modules.get(module)
+    found = sys.modules.get(module or "")
     spec = getattr(found, "__spec__", None)
     file = getattr(found, "__file__", None) or (spec.origin if spec and spec.has_location else None)
     if file is None:
@@ -442,6 +441,6 @@ def is_library(module) -> bool:
     )
 
 
-def _version(module) -> str:
+def _version(module: str | None) -> str:
     top = sys.modules.get(_top(module))
     return "" if _top(module) == "dpkit" else str(getattr(top, "__version__", ""))

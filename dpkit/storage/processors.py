@@ -6,19 +6,19 @@ same to 4e-8.
 """
 
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 
-def kind_of(row) -> str:
+def kind_of(row: Mapping) -> str:
     """The kind of processor, or the GPU, that a row (a dict) was trained on; "" if not told."""
     device, processor = (
         value if isinstance(value := row.get(name), str) else "" for name in ("device", "processor")
     )
-    return (
-        processor if device in ("", "cpu", "mps") else device
-    )  # as stages.compute_environment says of the machine at hand
+    # as stages.compute_environment says of the machine at hand
+    return processor if device in ("", "cpu", "mps") else device
 
 
-def marks(rows) -> dict:
+def marks(rows: Iterable[Mapping]) -> dict:
     """{kind: what marks its rows in tables and figures}: nothing for the kind of most rows, then "
     (a)", " (b)", ...
 
@@ -35,7 +35,7 @@ def kind_text(kind: str) -> str:
     return kind or "a processor that the rows do not tell"
 
 
-def sentence(rows) -> str:
+def sentence(rows: Sequence[Mapping]) -> str:
     """Which rows are from which kind of processor, for the top of a table; "" if all from one.
 
     rows: dicts with method (as results.labelled names it), prune_ratio and seed, and device and
@@ -54,9 +54,9 @@ def sentence(rows) -> str:
     )
 
 
-def _listed(rows, kind) -> str:
+def _listed(rows: Sequence[Mapping], kind: str) -> str:
     """ "random at 0, 30 and 50 %, dual at 30 % (seed 2)": seeds where others are of other kinds."""
-    ratios = {}
+    ratios: dict[str, dict] = {}
     for row in sorted(rows, key=lambda row: row["prune_ratio"]):
         here, all_of = ratios.setdefault(row["method"], {}).setdefault(
             row["prune_ratio"], (set(), set())
@@ -77,7 +77,7 @@ def _listed(rows, kind) -> str:
     return ", ".join(methods)
 
 
-def listed(things) -> str:
+def listed(things: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     *first, last = map(str, things)
     return f"{', '.join(first)} and {last}" if first else last

@@ -30,9 +30,7 @@ def versions() -> dict:
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)
-        except (
-            metadata.PackageNotFoundError
-        ):  # dpkit run from a source tree, or an optional package
+        except metadata.PackageNotFoundError:  # run from a source tree, or an optional package
             pass
     return versions
 
@@ -45,18 +43,19 @@ def processor() -> str:
     seeds .934); on one kind it is the same to rounding. Model names alone do not tell kinds apart:
     cloud machines hide instructions of one model.
     """
-    model, flags = platform.processor() or platform.machine(), ""
     try:
         told = Path("/proc/cpuinfo").read_text()
-        model = re.search(r"^model name\s*:\s*(.+)$", told, re.MULTILINE)[1]
-        flags = re.search(r"^flags\s*:\s*(.+)$", told, re.MULTILINE)[1].split()
-    except (OSError, TypeError):  # not Linux, or a processor that does not say
-        pass
-    widest = next((name for name in INSTRUCTIONS if name in flags), "")
+    except OSError:  # not Linux
+        told = ""
+    named = re.search(r"^model name\s*:\s*(.+)$", told, re.MULTILINE)
+    flags = re.search(r"^flags\s*:\s*(.+)$", told, re.MULTILINE)
+    model = named[1] if named else platform.processor() or platform.machine()
+    known = flags[1].split() if flags else ()
+    widest = next((name for name in INSTRUCTIONS if name in known), "")
     return f"{model}, {widest}" if widest else model
 
 
-def machine(device="cpu") -> dict:
+def machine(device: str = "cpu") -> dict:
     """Processor kind and threads in use; what a reader needs to judge seconds, and nothing that
     names the machine.
     """

@@ -14,9 +14,19 @@ a field_validator of the last of them; those before it that are fine are in `inf
 
 import difflib
 import re
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import MISSING, field, fields
 from functools import partial, wraps
-from typing import Annotated, Literal, NamedTuple, dataclass_transform, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    cast,
+    dataclass_transform,
+    get_args,
+    get_origin,
+)
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, WrapValidator
 from pydantic.dataclasses import dataclass
@@ -33,11 +43,11 @@ class Mistake(NamedTuple):
 class InvalidSettings(ValueError):
     """Settings were refused. mistakes: all of them, each a Mistake; as a text, a line each."""
 
-    def __init__(self, mistakes):
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
         super().__init__(mistakes)
         self.mistakes = list(dict.fromkeys(mistakes))
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "\n".join(mistake.sentence for mistake in self.mistakes)
 
 
@@ -46,7 +56,7 @@ def _as_given(value, check):
     return value
 
 
-def known_to(find) -> AfterValidator:
+def known_to(find: Callable) -> AfterValidator:
     """For Annotated: a value that `find` accepts; its ValueError says why not."""
     return AfterValidator(lambda value: _as_given(value, find))
 
@@ -57,16 +67,16 @@ Number = Annotated[float, WrapValidator(_as_given)]  # 1 is not made 1.0: keys a
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field, Field))
-def checked(cls=None, /, **config):
+def checked(cls: type | None = None, /, **config: Any) -> Any:
     """Decorator: a frozen dataclass whose mistakes are InvalidSettings. config: of pydantic."""
     if cls is None:
         return partial(checked, **config)
     usual = {"strict": True, "extra": "forbid", "validate_default": True, "allow_inf_nan": False}
-    made = dataclass(frozen=True, config=ConfigDict(**usual | config))(cls)
+    made: Any = dataclass(frozen=True, config=cast(ConfigDict, usual | config))(cls)
     make, names = made.__init__, [each.name for each in fields(made)]
 
     @wraps(make)
-    def __init__(self, *args, **settings):
+    def __init__(self: Any, *args: Any, **settings: Any) -> None:
         try:
             make(self, *args, **settings)
         except ValidationError as refused:
@@ -83,7 +93,7 @@ def _mistakes(cls, given, refused):
 
 def _mistake(cls, given, error):
     what, known, kind = cls.__name__.lower(), cls.__pydantic_fields__, error["type"]
-    name, *_ = (*error["loc"], "")
+    name = error["loc"][0] if error["loc"] else ""
     if isinstance(name, int) and name < len(known):  # given by position
         name = [*known][name]
     value = given.get(name, error["input"])
@@ -102,7 +112,7 @@ def _mistake(cls, given, error):
     return Mistake(name, f"{name} must be {_expected(known[name])}; got {value!r}{_hint(value)}")
 
 
-def _expected(info) -> str:
+def _expected(info: Any) -> str:
     """What a field takes, in words: 'a whole number from 1', '"cosine" or "linear"'."""
     if info.description:
         return info.description
@@ -120,12 +130,12 @@ def _expected(info) -> str:
     return words.get(kinds[0], str(kinds[0])) + "".join(limits)
 
 
-def _hint(value) -> str:
+def _hint(value: Any) -> str:
     text = isinstance(value, str) and re.fullmatch(r"[+-]?[\d.]+e[+-]?\d+", value)
     return ": write 1.0e-3, not 1e-3" if text else ""  # which YAML takes for text
 
 
-def unknown(words: str, names, known) -> str:
+def unknown(words: str, names: Iterable[str], known: Sequence[str]) -> str:
     """A sentence on names that do not exist: "a recipe has no 'epoch'; there are epochs, ..."."""
     near = [match for name in names for match in difflib.get_close_matches(name, known, n=1)]
     return (
@@ -134,7 +144,7 @@ def unknown(words: str, names, known) -> str:
     )
 
 
-def told(settings, always) -> dict:
+def told(settings: Any, always: Collection[str]) -> dict:
     """{field: value} for keys and files: the fields in `always`, and others where they differ from
     their default. So a field that is added later renames nothing that was made without it.
     """

@@ -4,13 +4,18 @@ Each draws with dpkit.plots, and in a lesson each stands after a static figure t
 without a kernel.
 """
 
+from __future__ import annotations
+
 import os
+from collections.abc import Iterable
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Markdown
 from ipywidgets import FloatSlider, IntSlider, interactive
+from numpy.typing import ArrayLike
 
 from dpkit import plots
 from dpkit.records import Snapshot, TrainingDynamics
@@ -18,6 +23,9 @@ from dpkit.reports.result import ENVIRONMENT
 from dpkit.scorers import eeprune
 from dpkit.selectors import beta_parameters, keep_above
 from dpkit.teaching import two_point
+
+if TYPE_CHECKING:
+    from ipywidgets import Widget
 
 
 def _explorer(draw, **sliders):
@@ -30,7 +38,7 @@ def _explorer(draw, **sliders):
     )
 
 
-def moon_explorer(dynamics: TrainingDynamics, *, rows=()):
+def moon_explorer(dynamics: TrainingDynamics, *, rows: Iterable[int] = ()) -> Widget:
     """The moon plot as it grows: a slider over the epochs. rows: samples to ring and number."""
 
     def draw(epochs):
@@ -44,7 +52,7 @@ def moon_explorer(dynamics: TrainingDynamics, *, rows=()):
     )
 
 
-def window_explorer(dynamics: TrainingDynamics, row: int, *, window: int):
+def window_explorer(dynamics: TrainingDynamics, row: int, *, window: int) -> Widget:
     """One sample's curve with a window that slides: its mean, its standard deviation, and what DUAL
     makes of them.
     """
@@ -66,7 +74,7 @@ def window_explorer(dynamics: TrainingDynamics, row: int, *, window: int):
     )
 
 
-def threshold_explorer(snapshot: Snapshot, *, exit=0, threshold=0.9):
+def threshold_explorer(snapshot: Snapshot, *, exit: int = 0, threshold: float = 0.9) -> Widget:
     """EEPrune's threshold: what becomes of the samples, and how much of each class is pruned."""
 
     def draw(t):
@@ -89,7 +97,7 @@ def threshold_explorer(snapshot: Snapshot, *, exit=0, threshold=0.9):
     )
 
 
-def beta_explorer(*, mu_d: float, c_d: float):
+def beta_explorer(*, mu_d: float, c_d: float) -> Widget:
     """The Beta density under the three numbers that decide it: ratio r, mu_D and c_D."""
 
     def draw(r, mu_d, c_d):
@@ -105,7 +113,9 @@ def beta_explorer(*, mu_d: float, c_d: float):
     )
 
 
-def two_point_explorer(x1, x2, *, learning_rate: float, window: int, steps: int):
+def two_point_explorer(
+    x1: ArrayLike, x2: ArrayLike, *, learning_rate: float, window: int, steps: int
+) -> Widget:
     """Two points of the plane while a linear model learns them: a slider over the step, one over
     the learning rate.
 

@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 _CHUNK = 4096  # steps looked at together
 
@@ -61,7 +62,7 @@ class Windows:
     dual: np.ndarray
 
 
-def descent(x1, x2, *, learning_rate: float) -> Iterator[Step]:
+def descent(x1: ArrayLike, x2: ArrayLike, *, learning_rate: float) -> Iterator[Step]:
     """Gradient descent on two points, a Step at a time, from w = 0; it never ends: stop with
     `break` or `islice`.
 
@@ -69,12 +70,11 @@ def descent(x1, x2, *, learning_rate: float) -> Iterator[Step]:
     """
     x1, x2 = _points(x1, x2)
     _check_rate(learning_rate)
-    return _descent(
-        x1, x2, learning_rate
-    )  # so that a wrong argument is refused here, not at the first step
+    # so that a wrong argument is refused here, not at the first step
+    return _descent(x1, x2, learning_rate)
 
 
-def window_statistics(error, window: int) -> Windows:
+def window_statistics(error: ArrayLike, window: int) -> Windows:
     """Standard deviation, mean and DUAL of all sliding windows.
 
     error: (..., steps), 1 - target_prob at each step.
@@ -85,9 +85,8 @@ def window_statistics(error, window: int) -> Windows:
     steps = error.shape[-1] if error.ndim else 0
     _check_window(window, steps, f"the steps given are {steps}")
     count = steps - window + 1
-    mean, std = _mean_and_std(
-        [error[..., k : k + count] for k in range(window)]
-    )  # views: the k-th value of every window
+    # views: the k-th value of every window
+    mean, std = _mean_and_std([error[..., k : k + count] for k in range(window)])
     return Windows(std, 1 - mean, std * mean)
 
 
@@ -98,7 +97,7 @@ def _mean_and_std(values):
 
 
 def crossing_times(
-    x1, x2, *, learning_rate: float, window: int, max_steps: int = 100_000
+    x1: ArrayLike, x2: ArrayLike, *, learning_rate: float, window: int, max_steps: int = 100_000
 ) -> tuple[int | None, int | None]:
     """(T_v, T_vm): the first step of the first window in which x1 is ahead, by standard deviation
     and by DUAL.
@@ -133,11 +132,9 @@ def crossing_times(
     )
 
     steps = islice(_errors(a, b, c, learning_rate), max_steps + 1)
-    seen, start = (
-        np.empty((4, 0)),
-        0,
-    )  # what the next windows are made of, and the step it starts at
-    times = [None, None]
+    # what the next windows are made of, and the step it starts at
+    seen, start = (np.empty((4, 0)), 0)
+    times: list[int | None] = [None, None]
     while None in times and (fresh := list(islice(steps, max(_CHUNK, window)))):
         seen = np.hstack([seen, np.array(fresh).T])
         for k, ahead in enumerate(_ahead(seen[:2], seen[2:], window)):
@@ -145,7 +142,7 @@ def crossing_times(
                 times[k] = start + int(ahead.argmax())
         done = seen.shape[1] - window + 1
         start, seen = start + done, seen[:, done:]
-    return tuple(times)
+    return times[0], times[1]
 
 
 def _ahead(error, rise, window):
@@ -170,7 +167,7 @@ def _ahead(error, rise, window):
 
 
 def random_pair(
-    rng, *, premise: str = "printed", dimension: int = 2
+    rng: int | np.random.Generator, *, premise: str = "printed", dimension: int = 2
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw two admissible points: normal (standard deviation 1.5), again until they fit.
 

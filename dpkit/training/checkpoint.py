@@ -2,27 +2,34 @@
 
 import json
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from torch import nn
 
 from dpkit import storage
+from dpkit.data.image_set import ImageSet
 from dpkit.storage.identity import identity, is_own, own_classes
 from dpkit.training.inference import resolve_precision
 
+if TYPE_CHECKING:
+    from dpkit.training.loop import EpochReport
 
-def code_of(net, loss) -> dict:
+
+def code_of(net: nn.Module, loss: Callable) -> dict:
     """What the loss and the network do, for the owner too; Unknown where that cannot be known."""
     own = own_classes(net)
     return {"loss": identity(loss)} | ({"code": own} if own else {})
 
 
-def training_identity(net, images, recipe, seed) -> dict:
+def training_identity(net: nn.Module, images: ImageSet, recipe: Recipe, seed: int) -> dict:
     """Everything that the numbers of a training depend on but the code, short enough to compare."""
     return {
         "recipe": recipe.settings(),
@@ -80,7 +87,7 @@ class Checkpoint:
             )
         storage.write_json(file, owner)
 
-    def reports(self, net, optimizer):
+    def reports(self, net: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[dict]:
         """Put the saved state into net and optimizer, and yield the finished epochs, each as a dict
         of its fields.
 
@@ -136,9 +143,8 @@ class Checkpoint:
                     **arrays,
                     scalars=json.dumps({k: v for k, v in fields.items() if k not in arrays}),
                 )
-        with storage.whole_file(
-            self.folder / "state.pt"
-        ) as file:  # last: it says how many epochs are whole
+        # last: it says how many epochs are whole
+        with storage.whole_file(self.folder / "state.pt") as file:
             torch.save(
                 {
                     "net": net.state_dict(),

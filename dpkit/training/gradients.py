@@ -1,5 +1,6 @@
 """The length of each sample's loss gradient, over all parameters: GraNd as the paper defines it."""
 
+from collections.abc import Iterable
 from contextlib import contextmanager
 
 import numpy as np
@@ -22,7 +23,7 @@ _SCRATCH = {"cpu": 2**19, "cuda": 2**26}  # floats of image patches at a time: a
 
 
 def gradient_norms(
-    net, images: ImageSet, *, batch_size: int | None = None, precision: str = "fp32"
+    net: nn.Module, images: ImageSet, *, batch_size: int | None = None, precision: str = "fp32"
 ) -> Scores:
     """Length of the loss gradient over all parameters (GraNd of the whole network).
 
@@ -121,7 +122,9 @@ def _by_layer(net, modules, x, y):
     return sum(_squares(net, modules, x, y).values(), torch.zeros(len(x), device=x.device)).sqrt()
 
 
-def _squares(net, modules, x, y) -> dict:
+def _squares(
+    net: nn.Module, modules: Iterable[nn.Module], x: torch.Tensor, y: torch.Tensor
+) -> dict:
     """Squared lengths of each sample's gradient by module that the loss uses: {module: (B,)}."""
     seen = []
     # the edge, not the output: a ReLU in place may change that before its gradient is asked for
@@ -131,13 +134,11 @@ def _squares(net, modules, x, y) -> dict:
             (module, args[0].detach(), get_gradient_edge(output))
         ),
     ):
-        logits = net(
-            x.requires_grad_().clone()
-        )  # so that frozen layers have gradients at their ends too
+        # so that frozen layers have gradients at their ends too
+        logits = net(x.requires_grad_().clone())
     loss = F.cross_entropy(logits.float(), y, reduction="sum")
-    gradients = torch.autograd.grad(
-        loss, [edge for _, _, edge in seen], allow_unused=True
-    )  # an exit that is not the final one
+    # an exit that is not the final one
+    gradients = torch.autograd.grad(loss, [edge for _, _, edge in seen], allow_unused=True)
     return {
         module: _RULES[type(module)](module, inside, g)
         for (module, inside, _), g in zip(seen, gradients)
@@ -158,9 +159,10 @@ def _conv2d(conv, x, g):
         patches = F.unfold(
             image.float(), conv.kernel_size, conv.dilation, conv.padding, conv.stride
         )
+        # (B, groups, ., L)
         patches, part = (
             a.unflatten(1, (conv.groups, -1)) for a in (patches, part.float().flatten(2))
-        )  # (B, groups, ., L)
+        )
         found.append(_product(patches, part, conv.bias))
     return torch.cat(found)
 
@@ -175,9 +177,8 @@ def _product(inside, g, bias):
     groups, O, L). (B,).
     """
     (k, length), o = inside.shape[2:], g.shape[2]
-    if (
-        length * (k + o) < k * o
-    ):  # = sum of (inside^T inside) * (g^T g), the smaller matrices where there are few positions
+    # = sum of (inside^T inside) * (g^T g), the smaller matrices where there are few positions
+    if length * (k + o) < k * o:
         squared = ((inside.mT @ inside) * (g.mT @ g)).sum((1, 2, 3)).clamp_min(0)
     else:
         squared = (g @ inside.mT).square().sum((1, 2, 3))
@@ -251,13 +252,10 @@ def _is_all(net, modules, x):
 
 def _has_rule(module, args):
     """Whether a call of this module is one that its rule is right for."""
-    plain = {name for name, _ in module.named_parameters(recurse=False)} <= {
-        "weight",
-        "bias",
-    }  # weight norm has others
-    if (
-        type(module) not in _RULES or not plain or len(args) != 1 or len(args[0]) != 1
-    ):  # first, the batch, of one image
+    # weight norm has others
+    plain = {name for name, _ in module.named_parameters(recurse=False)} <= {"weight", "bias"}
+    # first, the batch, of one image
+    if type(module) not in _RULES or not plain or len(args) != 1 or len(args[0]) != 1:
         return False
     if isinstance(module, nn.Conv2d):
         return module.padding_mode == "zeros" and not isinstance(module.padding, str)

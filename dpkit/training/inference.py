@@ -1,10 +1,12 @@
 """One clean pass over a set: accuracy, or a Snapshot of probabilities and features."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from dpkit.data.image_set import ImageSet
 from dpkit.nets.models import eval_mode
@@ -28,7 +30,7 @@ class Evaluation:
 
 
 def evaluate(
-    net, images: ImageSet, *, batch_size: int = 1024, precision: str = "auto"
+    net: nn.Module, images: ImageSet, *, batch_size: int = 1024, precision: str = "auto"
 ) -> Evaluation:
     """Accuracy and loss on clean images, in eval mode; the network's mode is put back afterwards.
 
@@ -59,7 +61,7 @@ def evaluate(
 
 
 def take_snapshot(
-    net, images: ImageSet, *, batch_size: int = 1024, precision: str = "auto"
+    net: nn.Module, images: ImageSet, *, batch_size: int = 1024, precision: str = "auto"
 ) -> Snapshot:
     """Look once at every image, clean, in eval mode: probabilities of every exit, features, labels.
 
@@ -86,7 +88,8 @@ def take_snapshot(
         )
     if not hasattr(net, "features_and_exits"):
         raise TypeError(
-            "take_snapshot needs a staged network, with features_and_exits(x) -> (features, exits); got "
+            "take_snapshot needs a staged network, with features_and_exits(x) -> (features, "
+            "exits); got "
             f"{type(net).__name__}: list its stages in a dpkit.models.StagedNet"
         )
     check_fits(made_for(net), images.facts, "take_snapshot")
@@ -125,7 +128,7 @@ def _passes(net, look, images, batch_size, precision):
             yield rows, found
 
 
-def autocast(images: ImageSet, precision: str = "auto"):
+def autocast(images: ImageSet, precision: str = "auto") -> torch.autocast:
     """torch.autocast in bfloat16 if that is picked for these images, else without effect."""
     return torch.autocast(
         images.device.type, torch.bfloat16, enabled=resolve_precision(images, precision) == "bf16"
@@ -158,7 +161,7 @@ def _cpu_gains_from_bf16():
 
 
 @contextmanager
-def suited_threads(images: ImageSet):
+def suited_threads(images: ImageSet) -> Iterator[None]:
     """One thread for images below 16x16 on a CPU, where more would wait; put back afterwards."""
     before = torch.get_num_threads()
     if images.device.type == "cpu" and _tiny(images):

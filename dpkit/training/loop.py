@@ -48,7 +48,9 @@ class EpochReport:
     divergence: np.ndarray | None = None
 
 
-def cross_entropy(net, x, y):
+def cross_entropy(
+    net: nn.Module, x: torch.Tensor, y: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The usual loss, and the form that `loss` of train must have.
 
     (net, x, y) -> (loss, logits of the final exit).
@@ -58,13 +60,13 @@ def cross_entropy(net, x, y):
 
 
 def train(
-    net,
+    net: nn.Module,
     images: ImageSet,
     recipe: Recipe,
     *,
     seed: int,
-    loss=cross_entropy,
-    checkpoint=None,
+    loss: Callable = cross_entropy,
+    checkpoint: str | Path | None = None,
     record: bool = True,
     tdds: bool = False,
 ) -> Iterator[EpochReport]:

@@ -1,7 +1,8 @@
 """Recipe: how a network is trained, as plain settings; which of them belong into keys and files."""
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -114,7 +115,9 @@ class Recipe:
 
     def total_steps(self, n: int) -> int:
         """Batches in the whole schedule over n samples."""
-        return self.steps if self.budget == "steps" else self.epochs * self.batches(n)
+        if self.budget == "steps" and self.steps is not None:
+            return self.steps
+        return self.epochs * self.batches(n)
 
     def epochs_over(self, n: int) -> int:
         """Passes over n samples that the whole schedule begins."""
@@ -123,9 +126,8 @@ class Recipe:
     def samples_seen(self, n: int) -> int:
         """Images trained on in the whole schedule over n samples, counted in every pass."""
         passes, steps = divmod(self.total_steps(n), self.batches(n))
-        size, larger = divmod(
-            n, self.batches(n)
-        )  # the batches of a pass are near-equal, the larger ones first
+        # the batches of a pass are near-equal, the larger ones first
+        size, larger = divmod(n, self.batches(n))
         return passes * n + steps * size + min(steps, larger)
 
     @property
@@ -140,7 +142,7 @@ class Recipe:
         return " ".join([self.length, *other])
 
 
-def recipe_for(model, **settings) -> Recipe:
+def recipe_for(model: str | Callable, **settings: Any) -> Recipe:
     """A Recipe of these settings, the others as they suit the network.
 
     Parameters

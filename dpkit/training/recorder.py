@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from dpkit.records import NO_LABEL, TrainingDynamics, whole_labels
 from dpkit.training.batches import Doubts, as_logits, look_like_probabilities, whole_numbers
@@ -70,12 +71,12 @@ class Recorder:
         n: int,
         epochs: int,
         *,
-        index=None,
-        labels=None,
+        index: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
         moment: str = "train",
         tdds: bool = False,
-        log_probs=None,
-    ):
+        log_probs: torch.Tensor | None = None,
+    ) -> None:
         if n < 1 or epochs < 1:
             raise ValueError(
                 f"Recorder needs at least one sample and one epoch; got n={n}, epochs={epochs}"
@@ -101,7 +102,7 @@ class Recorder:
         self._doubts = Doubts()
         self._shard, self._done = None, set()
 
-    def update(self, epoch: int, index, logits: torch.Tensor, labels: torch.Tensor) -> None:
+    def update(self, epoch: int, index: Any, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Record one batch.
 
         Parameters
@@ -156,9 +157,8 @@ class Recorder:
 
     def _moved(self, index, logits):
         """(B,): how far the probabilities are from the same samples' last ones; replaces them."""
-        now = (
-            logits.detach().float().log_softmax(1).clamp_min(-1e4)
-        )  # a class that is masked out has -inf
+        # a class that is masked out has -inf
+        now = logits.detach().float().log_softmax(1).clamp_min(-1e4)
         if self.log_probs is None:
             self.log_probs = torch.full((self.n, logits.shape[1]), torch.nan, device=logits.device)
         before, self.log_probs[index] = self.log_probs[index], now
@@ -303,7 +303,9 @@ class Recorder:
         return self.n, self.epochs, expected, self._divergence is not None, told
 
 
-def per_sample_metrics(logits: torch.Tensor, labels: torch.Tensor):
+def per_sample_metrics(
+    logits: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(target_prob, margin, correct), each (B,), float32, of logits (B, C) and labels (B,)."""
     logits = logits.detach().float()
     at = labels[:, None]
@@ -316,11 +318,11 @@ def per_sample_metrics(logits: torch.Tensor, labels: torch.Tensor):
 class indexed(torch.utils.data.Dataset):
     """A dataset that yields (index, item): indexed(dataset)[i] == (i, dataset[i])."""
 
-    def __init__(self, dataset):
+    def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int) -> tuple[int, Any]:
         return i, self.dataset[i]

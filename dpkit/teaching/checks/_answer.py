@@ -12,9 +12,11 @@ import signal
 import threading
 import traceback
 import warnings
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from html import escape
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +64,7 @@ def _html(text) -> str:
     return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
 
 
-def examine(answer, look, done) -> Verdict:
+def examine(answer: Callable, look: Callable, done: str) -> Verdict:
     """The verdict of `look(ask)`, which raises Wrong; `ask(*arguments)` calls the answer safely."""
     try:
         if not callable(answer):
@@ -76,7 +78,16 @@ def examine(answer, look, done) -> Verdict:
     return Verdict(True, done)
 
 
-def judge(answer, cases, right, mistakes, done, *, whole=False, seconds=SECONDS) -> Verdict:
+def judge(
+    answer: Callable,
+    cases: Sequence[tuple],
+    right: Callable,
+    mistakes: Sequence[tuple[Callable, str]],
+    done: str,
+    *,
+    whole: bool = False,
+    seconds: float = SECONDS,
+) -> Verdict:
     """Compare `answer` with `right` on all cases, and if they differ, with each mistake.
 
     cases:    tuples of arguments, small enough to print; together they tell every mistake from the
@@ -118,7 +129,7 @@ def judge(answer, cases, right, mistakes, done, *, whole=False, seconds=SECONDS)
 # ---- calling -------------------------------------------------------------------------------------
 
 
-def call(answer, arguments, seconds=SECONDS):
+def call(answer: Callable, arguments: tuple, seconds: float = SECONDS) -> Any:
     """The learner's function on copies of `arguments`: its result, or Wrong with the reason."""
     handed = copy.deepcopy(arguments)
     name = getattr(answer, "__name__", "your function")
@@ -164,9 +175,8 @@ def _limited(seconds):
         raise _Late
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(
-        signal.ITIMER_REAL, seconds, 0.1
-    )  # again and again: a bare `except:` may swallow the first
+    # again and again: a bare `except:` may swallow the first
+    signal.setitimer(signal.ITIMER_REAL, seconds, 0.1)
     try:
         yield
     finally:
@@ -196,7 +206,7 @@ def _names(answer, count) -> list[str]:
 # ---- comparing -----------------------------------------------------------------------------------
 
 
-def same(mine, theirs, relative=RELATIVE, absolute=ABSOLUTE) -> bool:
+def same(mine: Any, theirs: Any, relative: float = RELATIVE, absolute: float = ABSOLUTE) -> bool:
     """Equal up to rounding, shapes included."""
     if isinstance(theirs, (tuple, list)):
         return (
@@ -261,9 +271,8 @@ def _plain(given, expected):
                 f"b{', ...' * (len(expected) > 2)}`; yours is {_kind(given)}."
             )
         return tuple(map(_plain, given, expected))
-    if isinstance(expected, (str, bool)) or (
-        given is None and np.ndim(expected) == 0
-    ):  # None: one of several values
+    # None: one of several values
+    if isinstance(expected, (str, bool)) or (given is None and np.ndim(expected) == 0):
         return given
     expected = 0 if expected is None else expected
     wants_array = np.ndim(expected) > 0
@@ -273,9 +282,8 @@ def _plain(given, expected):
             "`np.array(...)`, so that one can go on calculating with it."
         )
     try:
-        array = np.asarray(
-            given.detach().cpu() if hasattr(given, "detach") else given
-        )  # a tensor with a gradient
+        # a tensor with a gradient
+        array = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
     except Exception:
         array = np.asarray(None)
     if array.dtype.kind not in "biufc":
@@ -322,7 +330,10 @@ def _misshapen(mine, theirs, what="The result") -> str | None:
         return next(filter(None, said), None)
     if isinstance(theirs, (str, bool)) or np.shape(mine) == np.shape(theirs):
         return None
-    return f"{what} has shape {np.shape(mine)}; expected was {np.shape(theirs) or 'a single number, ()'}."
+    return (
+        f"{what} has shape {np.shape(mine)}; expected was "
+        f"{np.shape(theirs) or 'a single number, ()'}."
+    )
 
 
 def _difference(mine, theirs, what="") -> str:
@@ -346,7 +357,7 @@ def _figure(value) -> str:
     return f"{value:.6g}" if np.asarray(value).dtype.kind == "f" else f"{value}"
 
 
-def shown(answer, case) -> str:
+def shown(answer: Callable, case: tuple) -> str:
     """The arguments of a case, to try by hand."""
     lines = []
     for name, value in zip(_names(answer, len(case)), case):
@@ -366,4 +377,7 @@ def shown(answer, case) -> str:
 def _listed(value) -> str:
     if not isinstance(value, np.ndarray):
         return repr(value)
-    return f"np.array({np.array2string(value, precision=4, threshold=60, edgeitems=4, separator=', ', prefix='np.array(')})"
+    numbers = np.array2string(
+        value, precision=4, threshold=60, edgeitems=4, separator=", ", prefix="np.array("
+    )
+    return f"np.array({numbers})"

@@ -1,5 +1,7 @@
 """The exercises of lesson 07."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dpkit.teaching.checks._answer import Verdict, judge
@@ -12,18 +14,18 @@ MOVES = np.array(
     [
         [0.9, 0.1, 0.7, 0.2, 0.5, 0.1, 0.3],  # uneven from the first epoch to the last
         [1.2, 0.6, 0.3, 0.1, 0.05, 0.02, 0.01],  # coming to rest
-        [0.0, 0.0, 0.1, 0.0, 0.2, 0.9, 0.1],
+        [0.0, 0.0, 0.1, 0.0, 0.2, 0.9, 0.1],  # a late jump
     ]
-)  # a late jump
+)
 
 LOGITS = np.array(
     [
         [[1.0, 0.0, -1.0], [2.0, 0.5, 0.0], [4.0, -1.0, -2.0]],  # label 0, learned
         [[0.0, 2.0, 1.0], [1.5, 0.5, 2.5], [3.0, 0.0, 1.0]],  # label 2, overtaken
         [[2.0, 1.0, 0.0], [3.0, -1.0, 1.5], [2.5, 0.5, 0.5]],  # label 1, never right
-        [[0.0, 0.5, 3.0], [-1.0, 0.0, 2.0], [0.5, 2.0, -0.5]],
+        [[0.0, 0.5, 3.0], [-1.0, 0.0, 2.0], [0.5, 2.0, -0.5]],  # label 1, right at the end alone
     ]
-)  # label 1, right in the last epoch alone
+)
 
 
 def _errors(probs, labels):
@@ -46,7 +48,7 @@ def _grand(
     return lambda probs, features, labels: error(probs, labels) * size(features)
 
 
-def grand(answer) -> Verdict:
+def grand(answer: Callable) -> Verdict:
     """The length of the last layer's gradient: `answer(probs, features, labels)` with probs (n, C),
     features (n, d) and labels (n,) gives (n,).
     """
@@ -154,7 +156,7 @@ def _tdds(deviations=lambda moves, window: _deviations(moves, window - 1), weigh
     return tdds
 
 
-def tdds(answer) -> Verdict:
+def tdds(answer: Callable) -> Verdict:
     """TDDS from its moves: `answer(moves, window)` with moves (n, T - 1) and window J in epochs
     gives the scores (n,).
     """
@@ -254,7 +256,7 @@ def _softmax(logits):
     return np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
 
 
-def area_under_margin(answer) -> Verdict:
+def area_under_margin(answer: Callable) -> Verdict:
     """AUM: `answer(logits (n, T, C), labels (n,))` gives minus the mean margin, (n,)."""
     return judge(
         answer,

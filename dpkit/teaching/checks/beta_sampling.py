@@ -1,5 +1,6 @@
 """The exercises of lesson 03."""
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,7 @@ from dpkit.selectors import beta_parameters
 from dpkit.teaching.checks._answer import Verdict, judge
 
 
-def reached_ratio(answer) -> Verdict:
+def reached_ratio(answer: Callable) -> Verdict:
     """What rounding makes of a ratio: `answer(n, prune_ratio)` gives the fraction of n images that
     is really removed.
     """
@@ -96,7 +97,7 @@ def _shares(
     return weight / total(weight)
 
 
-def sampling_shares(answer) -> Verdict:
+def sampling_shares(answer: Callable) -> Verdict:
     """The draw's weights: `answer(values, mean_prob, keep, c_d)` with scores and ease (n,) gives
     each image's share (n,).
     """
@@ -215,7 +216,7 @@ def _draw(weight, uniform, keep, *, log_weight=np.log, noise=lambda u: -np.log(-
     return np.argsort(-(log_weight(weight) + noise(uniform)), kind="stable")[:keep]
 
 
-def gumbel_draw(answer) -> Verdict:
+def gumbel_draw(answer: Callable) -> Verdict:
     """Draw without replacement: `answer(weight, uniform, keep)` with (n,) and (n,) in (0, 1) gives
     the ids kept, ascending.
     """
@@ -228,7 +229,10 @@ def gumbel_draw(answer) -> Verdict:
             [0.83, 0.27, 0.9, 0.97, 0.1, 0.55, 0.4, 0.05],
         ]
     )
-    order = "The right images, but in the order of their sums. Ids come ascending, `np.sort(...)`: row i is image i."
+    order = (
+        "The right images, but in the order of their sums. Ids come ascending, "
+        "`np.sort(...)`: row i is image i."
+    )
     smallest = (
         "These are the smallest sums: `np.argsort` puts the smallest first. Take the largest."
     )

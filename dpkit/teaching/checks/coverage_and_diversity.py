@@ -1,12 +1,13 @@
 """The exercises of lesson 08."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dpkit.teaching.checks._answer import Verdict, judge
 
-FIVE = np.array(
-    [(0, 0), (0.3, 0), (0.6, 0.2), (3, 0), (3.5, 0.5)]
-)  # the lesson's: two near copies, and a far side
+# the lesson's: two near copies, and a far side
+FIVE = np.array([(0, 0), (0.3, 0), (0.6, 0.2), (3, 0), (3.5, 0.5)])
 SEVEN = np.array([(0, 0), (1, 0), (0.4, 1.7), (5, 5), (5.5, 4.2), (7, 7.3), (-2, 6.1)])
 
 
@@ -19,7 +20,7 @@ def _pour(counts, keep, order=np.argsort, share=lambda to_keep, left, keep: to_k
     return budget
 
 
-def water_filling(answer) -> Verdict:
+def water_filling(answer: Callable) -> Verdict:
     """CCS's budgets: `answer(counts, keep)` with the samples in each stratum (strata,) gives how
     many each keeps (strata,).
     """
@@ -132,7 +133,7 @@ def _ids_of_nearest(x, k):
     return np.where(np.eye(len(x), dtype=bool), np.inf, _distances(x)).argsort(1)[:, :k]
 
 
-def neighbour_graph(answer) -> Verdict:
+def neighbour_graph(answer: Callable) -> Verdict:
     """D2's graph: `answer(features, k)` with features (n, d) gives joined (n, n), True where two
     samples are joined.
     """
@@ -223,7 +224,7 @@ def _away(x, kept):
     return _distances(x)[:, kept]
 
 
-def cover_radius(answer) -> Verdict:
+def cover_radius(answer: Callable) -> Verdict:
     """k-centre's aim: `answer(features (n, d), ids of the kept)` gives one distance."""
     return judge(
         answer,

@@ -1,5 +1,7 @@
 """The exercises of lesson 02."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dpkit.records import Scores, keep_count
@@ -45,7 +47,7 @@ def _dual(factors=(_difficulty, _std), windows=_windows):
     ).mean(1)
 
 
-def dual(answer) -> Verdict:
+def dual(answer: Callable) -> Verdict:
     """DUAL by hand: `answer(target_prob (n, T), window J)` gives the scores (n,)."""
     return judge(
         answer,
@@ -141,12 +143,18 @@ def _low(scores):
     return Scores(-scores.values, scores.name)
 
 
-def most_wanted(answer) -> Verdict:
+def most_wanted(answer: Callable) -> Verdict:
     """Keep by score: `answer(scores, ratio)` with Scores (n,) and the fraction REMOVED gives the
     ids to keep, ascending.
     """
-    order = "The right samples, but in the order of their scores. Ids come ascending, `np.sort(...)`: row i is sample i."
-    cut = "The count is cut off: `int` and `//` drop what stands behind the point. `dpkit.keep_count` rounds those that stay."
+    order = (
+        "The right samples, but in the order of their scores. Ids come ascending, "
+        "`np.sort(...)`: row i is sample i."
+    )
+    cut = (
+        "The count is cut off: `int` and `//` drop what stands behind the point. "
+        "`dpkit.keep_count` rounds those that stay."
+    )
     lowest = "The order is reversed: these are the lowest scores. High means keep it."
     numbers = "These are scores. Asked for is where they stand: `np.argsort` gives ids."
     mixed = Scores(np.array([0.3, 0.1, 0.9, 0.5, 0.2, 0.8, 0.05, 0.6, 0.4, 0.7]), "dual")
@@ -212,13 +220,16 @@ def _with(how):
     return lambda first, second, ratio: _shared(first, second, ratio, how)
 
 
-def overlap(answer) -> Verdict:
+def overlap(answer: Callable) -> Verdict:
     """`answer(first, second, ratio)` with two Scores (n,) and the fraction REMOVED gives the share
     of kept ids in common.
     """
     a = Scores(np.array([0.31, 0.12, 0.93, 0.54, 0.25, 0.86, 0.07, 0.68, 0.49, 0.7]), "dual")
     b = Scores(np.array([3.0, 8.0, 9.0, 4.0, 2.0, 1.0, 5.0, 7.0, 0.0, 6.0]), "el2n")
-    places = "The two are compared place by place. An image counts if both keep it, at whatever place: `np.intersect1d`."
+    places = (
+        "The two are compared place by place. An image counts if both keep it, at whatever "
+        "place: `np.intersect1d`."
+    )
     return judge(
         answer,
         [(a, b, 0.4), (a, b, 0.7), (b, a, 0.8)],

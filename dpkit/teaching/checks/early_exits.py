@@ -1,5 +1,7 @@
 """The exercises of lesson 05."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dpkit.records import Scores, keep_count
@@ -42,7 +44,7 @@ def _sure(probs, threshold):
     return sure
 
 
-def leaving_exit(answer) -> Verdict:
+def leaving_exit(answer: Callable) -> Verdict:
     """Who leaves where: `answer(probs, threshold)` with probs (exits, n, C) gives each sample's
     exit (n,), 0 the shallowest.
     """
@@ -121,7 +123,7 @@ def leaving_exit(answer) -> Verdict:
     )
 
 
-def flops_saved(answer) -> Verdict:
+def flops_saved(answer: Callable) -> Verdict:
     """What leaving saves: `answer(where, flops)` with exits (n,) and the FLOPs up to each exit
     gives a share of a full pass.
     """
@@ -231,7 +233,7 @@ def _score(
     )
 
 
-def early_exit_score(answer) -> Verdict:
+def early_exit_score(answer: Callable) -> Verdict:
     """EEPrune by hand: `answer(early, final, labels)` with probabilities (n, C) and labels (n,)
     gives the scores (n,).
     """
@@ -332,7 +334,7 @@ def _removed(values, ratio):
     return len(values) - keep_count(len(values), ratio)
 
 
-def prune_surest(answer) -> Verdict:
+def prune_surest(answer: Callable) -> Verdict:
     """Ratio mode: `answer(scores, prune_ratio)` with Scores (n,) gives the ids to PRUNE, ascending;
     never one at +inf.
     """
@@ -341,7 +343,10 @@ def prune_surest(answer) -> Verdict:
     )
     few = Scores(np.array([np.inf, 0.02, np.inf, 0.3, np.inf, 0.01]), "eeprune")
 
-    cut = "The count is cut off: `int` and `//` drop what stands behind the point. `dpkit.keep_count` rounds those that stay."
+    cut = (
+        "The count is cut off: `int` and `//` drop what stands behind the point. "
+        "`dpkit.keep_count` rounds those that stay."
+    )
 
     def on_values(prune):
         return lambda scores, ratio: prune(scores.values, ratio)

@@ -3,9 +3,12 @@ in a learner's words.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def same(found, expected, hint: str = "", *, rtol: float = 1e-6, atol: float = 1e-9) -> None:
+def same(
+    found: ArrayLike, expected: ArrayLike, hint: str = "", *, rtol: float = 1e-6, atol: float = 1e-9
+) -> None:
     """AssertionError, worded for whoever wrote the function, unless `found` is `expected`; `hint`
     is added to it.
 
@@ -36,7 +39,10 @@ def _difference(found, expected, rtol, atol):
     except ValueError:  # rows of different lengths
         return f"expected numbers of shape {expected.shape}, got {_kind(found)}"
     if found.dtype.kind not in "biuf":
-        return f"expected {'one number' if expected.ndim == 0 else 'numbers'}, got {_kind(found if found.ndim else given)}"
+        return (
+            f"expected {'one number' if expected.ndim == 0 else 'numbers'}, got "
+            f"{_kind(found if found.ndim else given)}"
+        )
     if found.shape != expected.shape:
         return f"expected {_shape(expected)}, got {_shape(found)}"
     wanted = {"b": "True and False", "i": "whole numbers", "u": "whole numbers"}.get(

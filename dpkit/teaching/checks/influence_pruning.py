@@ -1,13 +1,16 @@
 """The exercises of lesson 06."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dpkit.teaching.checks._answer import Verdict, judge
 
+# p, h
 TWO_CLASSES = (
     np.array([[0.7, 0.3], [0.4, 0.6], [0.9, 0.1]]),
     np.array([[1.0, -0.5], [0.5, 2.0], [-1.5, 0.5]]),
-)  # p, h
+)
 THREE_CLASSES = (
     np.array([[0.5, 0.3, 0.2], [0.1, 0.7, 0.2], [0.3, 0.3, 0.4]]),
     np.array([[2.0], [-1.0], [0.5]]),
@@ -55,7 +58,7 @@ def _features_first(p, label, h, g_mean, H, n):
     return np.linalg.solve(H, g.ravel()).reshape(-1, len(p)).T / n
 
 
-def influence_of_one(answer) -> Verdict:
+def influence_of_one(answer: Callable) -> Verdict:
     """S of one sample, of the mean: `answer(p, label, h, g_mean, H, n)` with p (C,), h (d,), the
     mean gradient (C, d + 1), the damped H in the order of `np.outer(error, [h, 1]).ravel()`, and n
     samples in all, gives S (C, d + 1).
@@ -158,7 +161,7 @@ def _square(v):
     return v @ v
 
 
-def swap_change(answer) -> Verdict:
+def swap_change(answer: Callable) -> Verdict:
     """One proposal of annealing: `answer(S, u, a, b)` with S (n, p) and u (p,), the sum over the
     pruned; a leaves them and b joins them. Gives what is added to |u|².
     """
@@ -273,7 +276,7 @@ def _prediction(S, pruned, test_gradient, of):
     return (*_epsilons()(S, pruned, test_gradient, of)[:2], test_gradient @ shift)
 
 
-def two_epsilons(answer) -> Verdict:
+def two_epsilons(answer: Callable) -> Verdict:
     """The bound: `answer(S, pruned, test_gradient, of)` with S (n, p) of the convention `of`,
     "mean" or "sum", the ids of the m pruned and the gradient (p,) of the test loss gives three
     numbers: |shift|, |sum of I_param|, the first-order bound.
@@ -420,6 +423,7 @@ def two_epsilons(answer) -> Verdict:
                 "The two epsilons stand in the other order: first |shift|, then that of I_param.",
             ),
         ],
-        'One bound in two spellings, a factor n - m apart (n of="sum"): `dpkit.bound` calls them epsilon_shift and '
+        'One bound in two spellings, a factor n - m apart (n of="sum"): `dpkit.bound` calls them '
+        "epsilon_shift and "
         "epsilon_influence.",
     )

@@ -1,5 +1,6 @@
 """The exercises of lesson 00."""
 
+from collections.abc import Callable
 from math import ceil
 
 import numpy as np
@@ -11,14 +12,17 @@ CURVES = np.array(
     [
         [0.1, 0.3, 0.2, 0.7, 0.9],  # learned with ups and downs
         [0.9, 0.95, 0.97, 0.99, 1.0],  # easy
-        [0.1, 0.05, 0.1, 0.0, 0.05],
+        [0.1, 0.05, 0.1, 0.0, 0.05],  # never learned
     ]
-)  # never learned
+)
 
 
-def how_many_stay(answer) -> Verdict:
+def how_many_stay(answer: Callable) -> Verdict:
     """The count: `answer(n, ratio)`, ratio the fraction REMOVED, gives how many stay."""
-    cut = "The rest was cut off: 64.85 images became 64. `int` and `//` always go down; `round` goes to the nearest number."
+    cut = (
+        "The rest was cut off: 64.85 images became 64. `int` and `//` always go down; `round` "
+        "goes to the nearest number."
+    )
     return judge(
         answer,
         [(1297, 0.95), (1297, 0.8), (50_000, 0.9), (300, 0.0)],
@@ -72,7 +76,7 @@ def _place(x=lambda p: p.std(1, ddof=1), y=lambda p: p.mean(1)):
     return lambda target_prob: (x(target_prob), y(target_prob))
 
 
-def moon_place(answer) -> Verdict:
+def moon_place(answer: Callable) -> Verdict:
     """The moon by hand: `answer(target_prob)` with target_prob (n, T) gives x, the std, and y, the
     mean, both (n,).
     """
@@ -150,7 +154,7 @@ def _paired(mean=lambda a, b: np.mean(a - b), spread=lambda a, b: np.std(a - b, 
     return lambda accuracy, baseline: (mean(accuracy, baseline), spread(accuracy, baseline))
 
 
-def paired_difference(answer) -> Verdict:
+def paired_difference(answer: Callable) -> Verdict:
     """`answer(accuracy, baseline)`, both (seeds,) in percent, gives mean and std of the difference,
     seed by seed, in points.
     """

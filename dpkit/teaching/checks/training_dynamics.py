@@ -1,5 +1,7 @@
 """The exercises of lesson 01."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dpkit.teaching.checks._answer import Verdict, judge
@@ -13,9 +15,8 @@ LOGITS = np.array(
     ]
 )
 LABELS = np.array([0, 0, 2, 1])
-LARGE = np.array(
-    [[1000.0, 998.0, 0.0], [0.0, 500.0, 499.5], [2.3, -0.2, -0.1]]
-)  # powers overflow, or vanish beside others
+# powers overflow, or vanish beside others
+LARGE = np.array([[1000.0, 998.0, 0.0], [0.0, 500.0, 499.5], [2.3, -0.2, -0.1]])
 CORRECT = np.array(
     [
         [1, 1, 1, 1, 1],
@@ -60,11 +61,14 @@ def _three(prob=_prob, margin=_margin, correct=_correct):
     return lambda logits, labels: tuple(of(logits, labels) for of in (prob, margin, correct))
 
 
-def three_numbers(answer) -> Verdict:
+def three_numbers(answer: Callable) -> Verdict:
     """`answer(logits, labels)` with logits (n, C) and labels (n,) gives target_prob, margin and
     correct, each (n,).
     """
-    samples = "The softmax sums over the samples. One sample's probabilities sum to 1: add along the classes, `axis=1`."
+    samples = (
+        "The softmax sums over the samples. One sample's probabilities sum to 1: add along "
+        "the classes, `axis=1`."
+    )
     return judge(
         answer,
         [(LOGITS, LABELS), (LARGE, np.array([1, 1, 0]))],
@@ -163,7 +167,7 @@ def _rate(share=lambda at, horizon: at / horizon, fall=lambda s: 0.5 * (1 + np.c
     return lambda at, horizon, lr: lr * fall(share(at, horizon))
 
 
-def cosine_rate(answer) -> Verdict:
+def cosine_rate(answer: Callable) -> Verdict:
     """`answer(at, horizon, lr)` with `at` (k,) and the horizon in epochs and the largest rate lr
     gives the rates (k,).
     """
@@ -250,14 +254,17 @@ def _for_good(correct):
     return np.where(correct.all(1), 1, epochs - (~correct)[:, ::-1].argmax(1) + 1)
 
 
-def right_for_good(answer) -> Verdict:
+def right_for_good(answer: Callable) -> Verdict:
     """`answer(correct)` with correct (n, T) bool gives the epoch (n,) from which on each is right:
     1..T, or T + 1.
     """
     small = (
         "One too small: epochs count from 1, and the one asked for comes after the last wrong one."
     )
-    first = "That is the first time it is right, but it may be lost again. Find the last time it is wrong: the epoch after."
+    first = (
+        "That is the first time it is right, but it may be lost again. Find the last time it "
+        "is wrong: the epoch after."
+    )
     return judge(
         answer,
         [(CORRECT,), (CORRECT[[2, 4, 0], :4],)],

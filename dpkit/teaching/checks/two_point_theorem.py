@@ -1,5 +1,7 @@
 """The exercises of lesson 04."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dpkit.teaching.checks._answer import Verdict, judge
@@ -16,7 +18,7 @@ def _one_by_one(w, points, rate):
     return w
 
 
-def descent_step(answer) -> Verdict:
+def descent_step(answer: Callable) -> Verdict:
     """One step of training: `answer(w, points, learning_rate)` with w (d,) and points (N, d) gives
     the next w (d,).
     """
@@ -125,22 +127,14 @@ def _turns(
     return times
 
 
-def turning_times(answer) -> Verdict:
+def turning_times(answer: Callable) -> Verdict:
     """T_v and T_vm: `answer(prob, window)` with prob (2, steps) of x1 and x2 gives (T_v, T_vm),
     None for one not reached.
     """
     descent = np.array(
         [
-            [
-                0.5,
-                0.574,
-                0.619,
-                0.65,
-                0.674,
-                0.693,
-                0.709,
-                0.723,
-            ],  # of (0.5, 0.5) and (2, 1) at the rate 0.3
+            # of (0.5, 0.5) and (2, 1) at the rate 0.3
+            [0.5, 0.574, 0.619, 0.65, 0.674, 0.693, 0.709, 0.723],
             [0.5, 0.726, 0.829, 0.881, 0.912, 0.932, 0.946, 0.956],
         ]
     )
@@ -237,7 +231,7 @@ def _limits(
     return lambda x1, x2: (start(*of(x1, x2)), end(*of(x1, x2)))
 
 
-def ratio_limits(answer) -> Verdict:
+def ratio_limits(answer: Callable) -> Verdict:
     """Step 4 of the proof: `answer(x1, x2)` with two points (d,) gives R at the start and its limit
     in the end.
     """
