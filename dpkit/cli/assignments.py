@@ -1,5 +1,8 @@
 """dpkit assignments: make the students' copies."""
 
+from argparse import Namespace
+from typing import Any
+
 from dpkit.cli._exit import PASSED, REFUSED, add_source, interrupted, missing, tell, unwritten
 
 

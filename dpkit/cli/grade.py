@@ -1,5 +1,8 @@
 """dpkit grade SUBMISSIONS: grade what students handed in."""
 
+from argparse import Namespace
+from typing import Any
+
 from dpkit.cli._exit import (
     FAILED,
     PASSED,

@@ -1,6 +1,8 @@
 """dpkit prune DATA --ratio 0.9 --out DIR: choose which images of a set to keep."""
 
 import argparse
+from argparse import Namespace
+from typing import Any
 
 from dpkit.cli._exit import FAILED, PASSED, REFUSED, interrupted, say, tell, warnings_said
 from dpkit.nets.catalog import NETWORKS

@@ -1,5 +1,8 @@
 """dpkit report NOTEBOOK: run a notebook as a report and judge it."""
 
+from argparse import Namespace
+from typing import Any
+
 from dpkit.cli._exit import FAILED, PASSED, REFUSED, interrupted, tell
 
 

@@ -1,5 +1,7 @@
 """dpkit sweep GRID.yaml: run a grid of trials."""
 
+from typing import Any
+
 from dpkit.cli._exit import (
     FAILED,
     PARTIAL,

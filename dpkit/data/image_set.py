@@ -4,7 +4,6 @@ gather. Sets are made in dpkit.data.loading.
 
 import hashlib
 import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 

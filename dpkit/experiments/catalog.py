@@ -1,5 +1,7 @@
 """dpkit.catalog of before 0.9: its names and functions. New code: METHODS[name].choose(...)."""
 
+from typing import Any
+
 from dpkit.data.loading import DATASETS
 from dpkit.methods.catalog import METHODS, find_method
 from dpkit.methods.method import EXTRAS, Method

@@ -1,15 +1,21 @@
 """A trial packed for a worker, with the methods, networks and image sets of one's own."""
 
+from __future__ import annotations
+
 import copy
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from dpkit.data.image_set import ImageSet
 from dpkit.experiments.stored_sets import StoredSet
 from dpkit.methods.catalog import METHODS
 from dpkit.nets.builders import MODELS
 from dpkit.storage.identity import is_library
+
+if TYPE_CHECKING:
+    from dpkit.experiments.trials import Trial
 
 
 def pack(trial, sets=None) -> bytes:

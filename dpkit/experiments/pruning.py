@@ -12,6 +12,7 @@ manifest.json  what was asked, what came, and with which versions
 import hashlib
 import json
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -12,12 +12,14 @@ manifest.json  command, seeds, machine, versions, notes, and the SHA-256 of ever
 
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from dpkit import storage
+from dpkit.data.image_set import ImageSet
 from dpkit.experiments import stages
 from dpkit.experiments.page import configurations, write_page
 from dpkit.experiments.results import KIND, load_outcomes

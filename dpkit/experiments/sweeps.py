@@ -16,6 +16,7 @@ import math
 import time
 import uuid
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,10 @@ from dpkit.experiments.rows import Failure, Row, read_answer, write_answer
 from dpkit.experiments.sweep_plan import cells_of, mistakes_of
 from dpkit.experiments.sweep_worker import Done, failure, run_stage
 from dpkit.records import keep_count
+
+if TYPE_CHECKING:
+    from distributed import Client
+    from pandas import DataFrame
 
 
 def sweep(

@@ -2,6 +2,9 @@
 
 import warnings
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from dpkit.influence.estimates import influence_vectors, outer_influence
 from dpkit.influence.plans import plan_influence
 from dpkit.records import Scores, Selection, Snapshot

@@ -9,7 +9,6 @@ import difflib
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 KINDS = {
     bool: "true or false",

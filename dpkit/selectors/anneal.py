@@ -15,11 +15,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.records import Selection, require_kind
-from dpkit.records.vectors import check_vectors, factors, norms, squares, sum_of
+from dpkit.records.vectors import OuterVectors, check_vectors, factors, norms, squares, sum_of
 from dpkit.selectors._choose import by_class, check_keep, check_labels, generator, take_top
 from dpkit.selectors._swaps import Factors, Proposals, State, mean_change, try_swaps
 from dpkit.storage.blocks import by_label

@@ -1,5 +1,7 @@
 """Finished epochs on disk, so that a killed training goes on where it was."""
 
+from __future__ import annotations
+
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +22,9 @@ from dpkit.storage.identity import identity, is_own, own_classes
 from dpkit.training.inference import resolve_precision
 
 if TYPE_CHECKING:
-    from dpkit.training.loop import EpochReport
+    from dpkit.training.recipe import Recipe
+
+    pass
 
 
 def code_of(net: nn.Module, loss: Callable) -> dict:

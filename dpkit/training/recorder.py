@@ -3,6 +3,7 @@ several of one training.
 """
 
 import zlib
+from typing import Any
 
 import numpy as np
 import torch
