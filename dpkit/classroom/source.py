@@ -137,14 +137,20 @@ def _mistakes(cell, role, marks):
         try:
             ast.parse(cell["source"])
         except SyntaxError as error:
-            yield f"setup and test cells must be plain Python without magics; line {error.lineno}: {error.msg}"
+            yield (
+                "setup and test cells must be plain Python without magics; line "
+                f"{error.lineno}: {error.msg}"
+            )
     yield from _given_away(cell["source"], role)
 
 
 def _wrong_marks(cell, role, marks):
     """nbgrader's metadata, where it says what cannot be marked."""
     if role == "written" and cell["cell_type"] != "markdown":
-        yield "an answer that is read by the teacher must be a text cell; split code into an answer cell and a test cell"
+        yield (
+            "an answer that is read by the teacher must be a text cell; split code into an answer "
+            "cell and a test cell"
+        )
     points = marks.get("points")
     if role in ("test", "written") and not (isinstance(points, (int, float)) and points > 0):
         yield f"points must be a number above 0; got {points!r}"
@@ -165,10 +171,16 @@ def _given_away(source, role):
     for number, line in enumerate(source.splitlines(), 1):
         marker = _meant_marker(line)
         if marker is not None and marker not in line:
-            yield f"line {number} must be ### {marker}; after {line.strip()!r} all would be handed out"
+            yield (
+                f"line {number} must be ### {marker}; after {line.strip()!r} all would be handed "
+                "out"
+            )
     for what in ("SOLUTION", "HIDDEN TESTS"):
         if source.count(f"END {what}") > source.count(f"BEGIN {what}"):
-            yield f"there is an ### END {what} without its ### BEGIN, so what stands before it would be handed out"
+            yield (
+                f"there is an ### END {what} without its ### BEGIN, so what stands before it "
+                "would be handed out"
+            )
     if role == "plain" and re.search(r"\breport\.(check|figure|table|finish)\(", source):
         yield "a cell of the report needs the tag teacher, or it would be handed out"
 

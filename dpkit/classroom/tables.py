@@ -173,7 +173,8 @@ def read_written(path: Path, found: Collection, cells: dict) -> tuple[dict, list
     Raises Refused if the file as a whole cannot be read: without it all points on written answers
     would be gone.
     """
-    students, points, mistakes, said = {one.student for one in found}, {}, [], {}
+    students, points, mistakes = {one.student for one in found}, {}, []
+    said: dict[tuple, int] = {}
     worth = {
         (stem, cell.key): cell.points
         for stem, those in cells.items()

@@ -195,7 +195,8 @@ def labels_of(name) -> tuple[np.ndarray, list | None]:
 def _load_folder(name, split, size, labels, device, on_progress, like, classes):
     if (split != "train" and like is None) or labels != "given":
         raise ValueError(
-            f'a folder of images has the split "train" and the labels "given"; got {split!r} and {labels!r}: '
+            'a folder of images has the split "train" and the labels "given"; got '
+            f"{split!r} and {labels!r}: "
             "load the folder of the other split like the training set, load(path, like=train)"
         )
     listing = list_folder(name, classes, like and like.class_names)

@@ -22,6 +22,7 @@ def score(
     method = find_method(method)
     if method.scorer is None:
         return None, Cost(), None
+    assert evidence is not None  # a scorer reads something
     key = {
         "stage": "score",
         "version": VERSIONS["score"],

@@ -1,5 +1,7 @@
 """Differences between methods, with Welch's intervals and what survives Holm's correction."""
 
+from typing import Any
+
 import numpy as np
 
 from dpkit.experiments.tables import accuracy_by_seed, all_labelled, mean_of, of_kind, spread_of
@@ -42,7 +44,7 @@ def summary(rows, *, to: str = "random", confidence: float = 0.95):
     every = all_labelled(rows)
     names = ("dataset", "num_samples", "model", "budget", "retrain", "prune_ratio")
     shared = [name for name in names if every and name in every[0]]
-    cells = {}
+    cells: dict[tuple, Any] = {}
     for row in every:
         at = tuple(row[name] if row[name] == row[name] else None for name in shared)
         cells.setdefault((at, row["method"]), []).append(row)

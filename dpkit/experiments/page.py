@@ -67,7 +67,7 @@ def configurations(rows) -> dict[str, list]:
     (Where the recipe differs only between ratios, as in a paper with smaller batches at higher
     ones, it is one.)
     """
-    parts = {}
+    parts: dict[str, list] = {}
     for row in rows:
         parts.setdefault(row["model"], []).append(row)
     for model, some in list(parts.items()):

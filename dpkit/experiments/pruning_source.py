@@ -43,9 +43,10 @@ class Source:
     @property
     def candidates(self) -> np.ndarray:
         """Rows that can be kept: all, or those that the given record has."""
-        if self.images is not None or self.evidence is None:
+        given = self.evidence if self.images is None else None
+        if given is None or given.dynamics is None:
             return np.arange(len(self.labels))
-        return np.flatnonzero(self.evidence.dynamics.trained())
+        return np.flatnonzero(given.dynamics.trained())
 
     @property
     def candidates_evidence(self) -> Evidence | None:
@@ -58,7 +59,7 @@ class Source:
         return np.array_equal(self.ids, np.arange(self.total))
 
     def in_the_set(self, scores, selection) -> tuple[Scores | None, Selection]:
-        """Scores and selection of the candidates as those of the original set: row i is sample i."""
+        """Scores and selection of the candidates as the original set's: row i is sample i."""
         ids = self.ids[self.candidates]
         if np.array_equal(ids, np.arange(self.total)):
             return scores, selection

@@ -114,8 +114,8 @@ def publish(
 def rewrite(folder) -> Path:
     """Write rows.csv, table.md and accuracy.png of a published table again, as this dpkit does.
 
-    For a table that an older one wrote. What the rows, scores, kept sets and the manifest say stays;
-    only the hashes of the three files change.
+    For a table that an older one wrote. What the rows, scores, kept sets and the manifest say
+    stays; only the hashes of the three files change.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,7 +136,7 @@ def _is_sweep(folder) -> bool:
     return (Path(folder) / SWEEP).exists()
 
 
-def _answers(folder) -> list[tuple[dict | None, Row | Failure]]:
+def _answers(folder) -> Sequence[tuple[dict | None, Row | Failure]]:
     """(the trial in sweep.json, its row or failure) of those that are there by now; of a published
     table (None, row).
     """

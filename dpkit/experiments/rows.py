@@ -9,9 +9,10 @@ Before 0.9 (schema 1) these were words, "c_d=5.5 window=10": _from_words reads t
 import ast
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field
 
@@ -24,7 +25,8 @@ SCHEMA = 2
 # stages that made the rows which do not tell their versions
 _FIRST_VERSIONS = {"record": 1, "score": 1, "select": 1, "retrain": 1}
 _Recipe = Annotated[Recipe, Field(description="a Recipe")]
-_Count, _Number = Whole | None, float | None
+_Count: TypeAlias = Whole | None
+_Number: TypeAlias = float | None
 
 
 @checked
@@ -157,8 +159,7 @@ class Failure:
 
 def write_answer(file, answer: Row | Failure, **about) -> None:
     """Write what a trial of a sweep came to, whole or not at all. about: what else is noted."""
-    failed = isinstance(answer, Failure)
-    found = {"failed": answer.reason} if failed else {"row": answer.plain()}
+    found = {"failed": answer.reason} if isinstance(answer, Failure) else {"row": answer.plain()}
     storage.write_json(file, {"kind": "Row", "schema": SCHEMA, **about, **found})
 
 
@@ -237,7 +238,7 @@ def _words(table: dict) -> list[str]:
 
 # ---- rows from before 0.9 ------------------------------------------------------------------------
 
-_NUMBERS = {float: float, _Number: float} | dict.fromkeys(
+_NUMBERS: dict[Any, Callable] = {float: float, _Number: float} | dict.fromkeys(
     (Whole, _Count), lambda value: int(float(value))
 )
 
@@ -254,7 +255,7 @@ def _from_words(found: dict, said: dict) -> Row:
         settings = json.loads(found["settings"])
     else:  # what was named, and the usual ones
         settings = (method.options if method else {}) | options
-    row = {
+    row: dict[str, Any] = {
         "options": {name: settings.get(name, value) for name, value in options.items()},
         "settings": settings,
         "record": _recipe_from(found["record"]),

@@ -16,6 +16,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,7 +83,7 @@ def record(
     on_epoch:  called as on_epoch("record", report) after every epoch that is run or read from a
                checkpoint.
     """
-    training = {
+    training: dict[str, Any] = {
         "model": model,
         "recipe": recipe,
         "epochs": epochs,

@@ -49,7 +49,7 @@ def _as_dicts(rows) -> list[dict]:
 
 def all_labelled(rows) -> list[dict]:
     """labelled, with the rows that failed."""
-    found, most = [], {}
+    found, most = [], dict[tuple, int]()
     for row in _as_dicts(rows):
         count, kind = row.get("record_epochs"), (row.get("dataset"), row.get("model"), label(row))
         watched = row["method"] not in METHODS or METHODS[row["method"]].reads
@@ -205,7 +205,7 @@ def accuracy_by_seed(rows) -> dict:
     """Accuracy in percent by seed, of the rows that did not fail. ValueError for two of a seed:
     whatever else they differ in, their spread is not that of the seeds.
     """
-    found = {}
+    found: dict[int, float] = {}
     for row in rows:
         if (
             not row.get("failed")

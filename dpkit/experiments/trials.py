@@ -182,7 +182,7 @@ class Trial:
         they differ from the default, so that keys stay. Of an ImageSet its name and fingerprint.
         """
         found = {name: _plain(value) for name, value in told(self, always=_FIRST).items()}
-        if not isinstance(self.dataset, str):
+        if isinstance(self.dataset, ImageSet) and self.test is not None:
             found |= {"fingerprint": self.dataset.fingerprint, "test": self.test.fingerprint}
         return found
 
@@ -297,7 +297,8 @@ def record_of(
 
 def finished(trial: Trial, run: Run) -> Outcome:
     """The outcome of a trial whose stages have run."""
-    images, selection = run.images, run.selection
+    images, selection, result = run.images, run.selection, run.result
+    assert images is not None and selection is not None and result is not None
     costs = {
         f"{stage}_{what.name}": getattr(cost, what.name)
         for stage, cost in run.costs.items()
@@ -305,7 +306,7 @@ def finished(trial: Trial, run: Run) -> Outcome:
     }
     row = Row(
         **settings_in_row(trial, len(images)),
-        **costs | run.result,
+        **costs | result,
         keep=len(selection.kept),
         empty_classes=_empty_classes(images, selection),
         versions=stages.VERSIONS,

@@ -114,8 +114,8 @@ def by_lissa(snapshot, damping, rows, centre, depth, batch_size, scale, rng):
         )
     if max(far, default=0) > 0.1:
         warnings.warn(
-            f"lissa left a residual of {max(far):.0%} of g after {depth} steps; it needs some {scale / damping:,.0f} "
-            '(scale / damping) and more, or method="exact" or "cg"',
+            f"lissa left a residual of {max(far):.0%} of g after {depth} steps; it needs some "
+            f'{scale / damping:,.0f} (scale / damping) and more, or method="exact" or "cg"',
             stacklevel=3,
         )
     return found

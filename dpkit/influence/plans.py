@@ -25,7 +25,10 @@ class Plan:
 
     def __str__(self):
         needs = ", ".join(f"{name} {size_text(count)}" for name, count in self.needed.items())
-        return f"{self.method}: {self.parameters:,} parameters in {size_text(self.memory)} of memory (needed: {needs})"
+        return (
+            f"{self.method}: {self.parameters:,} parameters in {size_text(self.memory)} of memory "
+            f"(needed: {needs})"
+        )
 
 
 def plan_influence(snapshot: Snapshot, *, memory: float = 8e9, rows: int | None = None) -> Plan:
@@ -84,15 +87,15 @@ def _refuse_memory(plan, method):
         name for name, count in plan.needed.items() if count <= plan.memory and name != method
     ]
     words = {
-        "OuterVectors": "outer_influence(snapshot, damping=...), which never writes the vectors out",
+        "OuterVectors": "outer_influence(snapshot, damping=...), which writes no vectors out",
         "cg": 'method="cg", slow for many rows',
     }
     ways = " or ".join(words.get(name, f'method="{name}"') for name in fitting)
     needed = size_text(plan.needed["exact" if method == "auto" else method])
+    advice = f"{ways} fits" if ways else "pass fewer rows="
     raise ValueError(
         f"influence of {plan.parameters:,} parameters needs {needed} of memory and "
-        f"{size_text(plan.memory)} was allowed: {f'{ways} fits' if ways else 'pass fewer rows='}, or "
-        "allow more with memory="
+        f"{size_text(plan.memory)} was allowed: {advice}, or allow more with memory="
     )
 
 

@@ -309,7 +309,7 @@ def _cost_points(rows, unit) -> dict:
     """{((method, kind), ratio): (cost, accuracy, spread)}, means over the seeds, by method; the
     whole set has the method "".
     """
-    found = {}
+    found: dict[tuple, list] = {}
     for row in rows:
         at = (row["method"] if row["prune_ratio"] else "", kind_of(row)), row["prune_ratio"]
         cost = sum(row[f"{stage}_{unit}"] for stage in ("record", "score", "select", "retrain"))

@@ -154,8 +154,8 @@ def check_nothing_foreign(path: str | Path) -> None:
 
 
 def swap_in(part, path) -> None:
-    """Flush the finished folder `part` to the disk and rename it to `path`, removing the folder that
-    lay there.
+    """Flush the finished folder `part` to the disk and rename it to `path`, in place of what lay
+    there.
     """
     part, path = Path(part), Path(path)
     for file in part.rglob("*"):

@@ -77,7 +77,7 @@ def _listed(rows: Sequence[Mapping], kind: str) -> str:
     return ", ".join(methods)
 
 
-def listed(things: Sequence[str]) -> str:
+def listed(things: Iterable[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     *first, last = map(str, things)
     return f"{', '.join(first)} and {last}" if first else last

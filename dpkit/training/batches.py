@@ -34,8 +34,10 @@ def as_logits(logits) -> torch.Tensor:
     advice = {
         0: "pass the whole batch's",
         1: "of one output z per sample pass torch.stack([0 * z, z], 1)",
-        3: "a Recorder keeps one answer per sample: pool over the sequence first, e.g. logits.mean(1)",
-        4: "a Recorder keeps one answer per sample, not one per pixel: pool first, e.g. logits.mean((2, 3))",
+        3: "a Recorder keeps one answer per sample: pool over the sequence first, "
+        "e.g. logits.mean(1)",
+        4: "a Recorder keeps one answer per sample, not one per pixel: pool first, "
+        "e.g. logits.mean((2, 3))",
     }
     if logits.ndim != 2:
         raise ValueError(

@@ -86,8 +86,8 @@ class Checkpoint:
         if before != self.peers.world_size:
             raise ValueError(
                 f"{self.folder} holds the checkpoint of a training by {before} processes, and this "
-                f"one has {self.peers.world_size}, which gives other numbers: start {before}, name another "
-                "folder or remove it"
+                f"one has {self.peers.world_size}, which gives other numbers: start {before}, name "
+                "another folder or remove it"
             )
         storage.write_json(file, owner)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -120,7 +121,7 @@ def train(
     if n == 0:
         raise ValueError("train needs at least one sample; this set is empty: keep more")
     _fit_to(net, images)
-    net.to(device, memory_format=torch.channels_last)
+    net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     loss = _checked(recipe, n, loss, record)
     peers.check_batches(n // recipe.batches(n), recipe)
     if recipe.compile:
@@ -135,7 +136,7 @@ def train(
         log_probs = saved.log_probs
     given = np.full(images.total, NO_LABEL)
     given[images.ids] = images.labels.cpu().numpy()
-    seen = {"index": images.ids, "labels": given, "tdds": tdds}
+    seen: dict[str, Any] = {"index": images.ids, "labels": given, "tdds": tdds}
     for epoch in range(start, math.ceil(passes.horizon / passes.per_epoch)):
         with peers.training():
             recorder = Recorder(images.total, 1, **seen, log_probs=log_probs) if record else None

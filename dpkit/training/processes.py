@@ -88,7 +88,7 @@ class Peers:
         return found
 
     def sum(self, tensor):
-        """The sum of every process's `tensor`: with nccl alone by way of the GPU, else of the CPU."""
+        """The sum of every process's `tensor`: with nccl alone over the GPU, else over the CPU."""
         on_gpu = torch.distributed.get_backend() == "nccl"
         carried = tensor.clone() if on_gpu else tensor.cpu().clone()
         with explain_lost_process():

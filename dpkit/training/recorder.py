@@ -101,7 +101,8 @@ class Recorder:
             self._given = torch.from_numpy(self._told.copy())
         self._classes, self._looked_at = None, 0
         self._doubts = Doubts()
-        self._shard, self._done = None, set()
+        self._shard: Any = None
+        self._done: set[int] = set()
 
     def update(self, epoch: int, index: Any, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Record one batch.

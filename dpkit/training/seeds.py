@@ -13,7 +13,7 @@ def epoch_seed(seed: int, epoch: int, *share: int) -> int:
 
 @contextmanager
 def seeded(seed: int, device: torch.device):
-    """Inside, random draws on the CPU and on `device` come from `seed`; then they go on as before."""
+    """Inside, random draws on the CPU and `device` come from `seed`; then they go on as before."""
     on_gpu = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_gpu else []):
         reseed(seed, device)
