@@ -140,3 +140,16 @@ def test_what_a_newer_dpkit_wrote_is_named(table, tmp_path):
     for read in (results.results_table, results.load_outcomes, publishing.rewrite):
         with pytest.raises(ValueError, match=r"rows.csv was written by a newer dpkit \(schema 3"):
             read(table)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", '{"kind"', '{"schema": 2, "row": {"keep": 1}}', '{"schema": 1, "row": {"keep": 1}}'],
+)
+def test_a_file_that_holds_no_row_is_named(tmp_path, text):
+    (tmp_path / "row.json").write_text(text)
+    with pytest.raises(ValueError, match="row.json holds no row as dpkit writes it"):
+        read_answer(tmp_path / "row.json")
+    (tmp_path / "rows.csv").write_text("method,keep\ndual,1\n")
+    with pytest.raises(ValueError, match="rows.csv holds no row as dpkit writes it"):
+        read_table(tmp_path / "rows.csv", SCHEMA, {})

@@ -74,7 +74,9 @@ def results_table(folder: str | Path) -> DataFrame:
 
     found = _answers(folder)
     lines = [
-        _asked(trial) | {"failed": answer.reason} if isinstance(answer, Failure) else answer.flat()
+        _parameters(trial) | {"failed": answer.reason}
+        if isinstance(answer, Failure)
+        else answer.flat()
         for trial, answer in found
     ]
     if not _is_sweep(folder):
@@ -91,24 +93,25 @@ def load_outcomes(folder: str | Path) -> list[Outcome]:
     """The trials of a sweep that have a result by now, in the grid's order, as publish takes them;
     or a published table's.
     """
-    found, selection = _answers(folder), _selections(folder)
-    scores = cache(partial(_scores, folder))  # many rows share them
+    read_selection, read_scores = _readers(folder)
+    read_scores = cache(read_scores)  # many rows share them
     return [
-        Outcome(row, selection(k, row), scores(row.scores) if row.scores else None)
-        for k, (_, row) in enumerate(found)
+        Outcome(row, read_selection(k, row), read_scores(row.scores) if row.scores else None)
+        for k, (_, row) in enumerate(_answers(folder))
         if isinstance(row, Row)
     ]
 
 
 def kept_set(folder: str | Path, k: int) -> Selection:
     """The Selection that row k of results_table(folder) was trained on."""
-    return _selections(folder)(k, _row(folder, k))
+    row, (read_selection, _) = _row(folder, k), _readers(folder)
+    return read_selection(k, row)
 
 
 def scores_of(folder: str | Path, k: int) -> Scores | None:
     """The Scores behind row k of results_table(folder); None for a method without a score."""
-    row = _row(folder, k)
-    return _scores(folder, row.scores) if row.scores else None
+    row, (_, read_scores) = _row(folder, k), _readers(folder)
+    return read_scores(row.scores) if row.scores else None
 
 
 def row_file(folder: str | Path, name: str, passing: bool = False) -> Path:
@@ -159,25 +162,23 @@ def _row(folder, k) -> Row:
     return row
 
 
-def _selections(folder) -> Callable[[int, Row], Selection]:
-    """What reads the kept set of row k."""
+def _readers(folder) -> tuple[Callable[[int, Row], Selection], Callable[[str], Scores]]:
+    """(what reads the kept set of row k, what reads the scores that a row names)."""
     if _is_sweep(folder):
-        return lambda k, row: Selection.load(_stage(folder, row.selection) / "selection")
-    masks = np.load(_checked(folder, "kept.npy"), allow_pickle=False)
-    return lambda k, row: Selection(
-        np.flatnonzero(np.unpackbits(masks[k], count=row.num_samples)),
-        row.num_samples,
-        row.method,
-        {"seed": row.seed},
-    )
+        stages_in = Path(read_sweep(folder)["cache"])
+        return (
+            lambda k, row: Selection.load(_there(stages_in / row.selection) / "selection"),
+            lambda name: Scores.load(_there(stages_in / name) / "scores"),
+        )
+    return partial(_unpacked, cache(lambda: _masks(folder))), partial(_published_scores, folder)
 
 
-def _scores(folder, name) -> Scores:
-    if _is_sweep(folder):
-        return Scores.load(_stage(folder, name) / "scores")
-    file = _checked(folder, name)
-    stem, _, seed = file.stem.partition("-seed")
-    return Scores(np.load(file, allow_pickle=False), stem, {"seed": int(seed.partition("-")[0])})
+def _there(stage: Path) -> Path:
+    if not stage.is_dir():
+        raise FileNotFoundError(
+            f"a part of this row lay in {stage}, which is gone: run the sweep again to make it anew"
+        )
+    return stage
 
 
 # ---- a sweep's folder ----------------------------------------------------------------------------
@@ -207,7 +208,7 @@ def _read(file) -> Row | Failure | None:
         return None
 
 
-def _asked(trial) -> dict:
+def _parameters(trial) -> dict:
     """The columns of a trial without a row: what it was asked to do, from sweep.json."""
     names = ("dataset", "num_samples", "model", "method", "prune_ratio", "keep", "seed")
     recipes = {name: Recipe(**trial[name]) for name in ("record", "retrain")}
@@ -221,16 +222,22 @@ def _asked(trial) -> dict:
     }
 
 
-def _stage(folder, name) -> Path:
-    place = Path(read_sweep(folder)["cache"]) / name
-    if not place.is_dir():
-        raise FileNotFoundError(
-            f"a part of this row lay in {place}, which is gone: run the sweep again to make it anew"
-        )
-    return place
-
-
 # ---- a published table ---------------------------------------------------------------------------
+
+
+def _masks(folder) -> np.ndarray:
+    return np.load(_checked(folder, "kept.npy"), allow_pickle=False)
+
+
+def _unpacked(masks, k: int, row: Row) -> Selection:
+    mask = np.unpackbits(masks()[k], count=row.num_samples)
+    return Selection(np.flatnonzero(mask), row.num_samples, row.method, {"seed": row.seed})
+
+
+def _published_scores(folder, name: str) -> Scores:
+    file = _checked(folder, name)
+    stem, _, seed = file.stem.partition("-seed")
+    return Scores(np.load(file, allow_pickle=False), stem, {"seed": int(seed.partition("-")[0])})
 
 
 def _checked(folder, name) -> Path:

@@ -10,6 +10,7 @@ import ast
 import csv
 import json
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Annotated, Any, TypeAlias
@@ -165,13 +166,15 @@ def write_answer(file, answer: Row | Failure, **about) -> None:
 
 def read_answer(file) -> Row | Failure:
     """What write_answer wrote, or an older dpkit."""
-    said = json.loads(file.read_text(encoding="utf-8"))
-    schema = said.get("schema", 1)
-    if schema > SCHEMA:
-        return Failure(f"{file} was written by a newer dpkit: update dpkit to read it", newer=True)
-    if said.get("failed"):
-        return Failure(said["failed"])
-    return _from_words(said["row"], {}) if schema < 2 else _from_plain(said["row"])
+    with _naming(file):
+        said = json.loads(file.read_text(encoding="utf-8"))
+        schema = said.get("schema", 1)
+        if schema > SCHEMA:
+            reason = f"{file} was written by a newer dpkit: update dpkit to read it"
+            return Failure(reason, newer=True)
+        if said.get("failed"):
+            return Failure(said["failed"])
+        return _from_words(said["row"], {}) if schema < 2 else _from_plain(said["row"])
 
 
 def write_table(file, rows) -> None:
@@ -198,21 +201,29 @@ def read_table(file, schema: int, said: dict) -> list[Row]:
             f"{file} was written by a newer dpkit (schema {schema}; this one reads 1..{SCHEMA}): "
             "update dpkit"
         )
-    with open(file, newline="", encoding="utf-8") as lines:
+    with _naming(file), open(file, newline="", encoding="utf-8") as lines:
         cells = list(csv.DictReader(lines))
-    if schema < 2:
-        return [_from_words(line, said) for line in cells]
+        return [_from_words(line, said) if schema < 2 else _from_cells(line) for line in cells]
+
+
+@contextmanager
+def _naming(file):
+    """Name the file in an error about what it holds."""
+    try:
+        yield
+    except (ValueError, KeyError) as error:
+        raise ValueError(
+            f"{file} holds no row as dpkit writes it ({error}): fetch a whole copy, or remove it "
+            "and have it made again"
+        ) from None
+
+
+def _from_cells(line: dict) -> Row:
     texts = {each.name for each in fields(Row) if each.type is str}
-    return [
-        _from_plain(
-            {
-                name: text if name in texts else json.loads(text)
-                for name, text in line.items()
-                if text and name != "kept"
-            }
-        )
-        for line in cells
-    ]
+    found = {name: text for name, text in line.items() if text and name != "kept"}
+    return _from_plain(
+        {name: text if name in texts else json.loads(text) for name, text in found.items()}
+    )
 
 
 def _cell(value) -> str:
