@@ -109,10 +109,10 @@ def _differences(lines) -> list[str]:
         cells.append(_markdown([_difference(line) for line in given.itertuples()]))
     for kind, some in rest.groupby("processor", sort=False):
         methods = [
-            f"{method} at {listed([f'{100 * ratio:g}' for ratio in here['prune_ratio']])} %"
+            f"{method} at {listed(f'{100 * ratio:g}' for ratio in here['prune_ratio'])} %"
             for method, here in some.groupby("method", sort=False)
         ]
-        ratios = listed([f"{100 * ratio:g}" for ratio in some["prune_ratio"].unique()])
+        ratios = listed(f"{100 * ratio:g}" for ratio in some["prune_ratio"].unique())
         cells.append(
             f"No difference to random is given for {listed(methods)}: there are no rows of random "
             f"at {ratios} %" + f"{f' from {kind}' if kind else ''}."
