@@ -217,8 +217,8 @@ def test_html_and_pictures_in_a_students_text_stay_text():
     from dpkit.reports.page import cell_html
 
     text = (
-        "a < b, <b>bold</b>\n\n<script>alert(1)</script>\n\n"
-        "![x](/etc/hostname) ![y](https://example.org/y.png) `x<y>`"
+        "a < b, <b>bold</b>\n\n<script>alert(1)</script>\n\n![x](/etc/hostname) "
+        "![y](https://example.org/y.png) `x<y>`"
     )
     shown = cell_html(new_markdown_cell(text), ".", [], plain=True)
     assert (

@@ -88,10 +88,8 @@ def test_rows_of_another_kind_of_processor_are_another_training_unless_asked_for
     there, left = publishing.published([TRIAL, EARLY], [other], few, held_out, other_kinds=True)
     assert [one.row.accuracy for one in there] == [0.25, 0.25] and left == []
     there, _ = publishing.published([TRIAL, EARLY], [other, done], few, held_out, other_kinds=True)
-    assert [one.row.accuracy for one in there] == [
-        0.5,
-        0.5,
-    ]  # where both are there, those of this kind, in any order
+    # where both are there, those of this kind, in any order
+    assert [one.row.accuracy for one in there] == [0.5, 0.5]
     mixed = [there[0], *publishing.published([EARLY], [other], few, held_out, other_kinds=True)[0]]
     page = publish(done.parent / "mixed", mixed, few) / "table.md"
     assert "The rows are from 2 kinds of processor: " in page.read_text()

@@ -130,12 +130,13 @@ def test_importing_loads_no_more_than_it_needs(python, line, absent):
 # ---- names ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("room", ["scorers", "selectors"])
-def test_what_a_score_or_a_rule_is_called_is_a_name_of_dpkit(room):
+def test_scorers_selectors_and_networks_are_at_their_doors():
     doors = runpy.run_path(str(PACKAGE.parent / ".ci" / "doors.py"))
-    functions = doors["public_functions"](room)
-    assert getattr(dpkit, room).__all__ == list(functions), "run `make doors`"
-    assert functions.keys() <= {*dpkit.__all__}, "run `make doors`"
+    for room in (dpkit.scorers, dpkit.selectors):
+        names = list(doors["exported"](room.__name__.removeprefix("dpkit.")))
+        assert room.__all__ == names, "run `make doors`"
+        assert {*names} <= {*dpkit.__all__}, "run `make doors`"
+    assert {*doors["networks"]()} <= {*dpkit.nets.__all__}, "run `make doors`"
 
 
 def test_every_public_name_resolves_and_rooms_are_modules():

@@ -11,11 +11,8 @@ from dpkit.experiments import results
 
 def test_accuracies_are_mean_and_standard_deviation_over_the_seeds_in_percent():
     nothing, half = results.accuracy_table(ROWS)
-    assert nothing == {
-        "pruned": "nothing",
-        "kept": 11,
-        "random": "85.0 ± 7.1",
-    }  # sqrt(2 * 5^2 / (2 - 1)) = 7.07
+    # sqrt(2 * 5^2 / (2 - 1)) = 7.07
+    assert nothing == {"pruned": "nothing", "kept": 11, "random": "85.0 ± 7.1"}
     assert half == {
         "pruned": "50 %",
         "kept": 6,
@@ -47,12 +44,8 @@ def test_a_cell_with_fewer_seeds_than_were_asked_for_says_so():
         "random": "60.0 ± 10.0",
         "dual": "55.0 ± 7.1 (2 of 3)",
     }
-    assert most == {
-        "pruned": "70 %",
-        "kept": 3,
-        "random": "50.0",
-        "dual": "",
-    }  # one seed has no spread, and shows it
+    # one seed has no spread, and shows it
+    assert most == {"pruned": "70 %", "kept": 3, "random": "50.0", "dual": ""}
     assert results.accuracy_table(rows, seeds=4)[2]["random"] == "50.0 (1 of 4)"
     assert results.accuracy_table(rows, seeds=4)[0]["random"] == "60.0 ± 10.0 (3 of 4)"
 
@@ -65,9 +58,8 @@ def test_accuracies_of_several_recipes_are_not_averaged_as_if_they_were_seeds():
             match="dual at prune_ratio 0.5 has more than one accuracy of seed 0: give rows",
         ):
             table(rows)
-    assert len(results.summary([*ROWS, ROWS[4]])) == len(
-        results.summary(ROWS)
-    )  # the same row twice is one
+    # the same row twice is one
+    assert len(results.summary([*ROWS, ROWS[4]])) == len(results.summary(ROWS))
 
 
 def test_recordings_of_several_lengths_are_kept_apart():
@@ -96,10 +88,8 @@ def test_recordings_of_several_lengths_are_kept_apart():
 
 def test_a_cell_that_could_not_prune_what_was_asked_says_what_it_did():
     rows = [row("random", 0.5, seed, 0.5) for seed in (0, 1)]
-    rows += [
-        row("eeprune", 0.5, 0, 0.6),
-        row("eeprune", 0.5, 1, 0.6) | {"keep": 9},
-    ]  # 6 and 9 of 11 are kept
+    # 6 and 9 of 11 are kept
+    rows += [row("eeprune", 0.5, 0, 0.6), row("eeprune", 0.5, 1, 0.6) | {"keep": 9}]
     (half,) = results.accuracy_table(rows)
     assert half["eeprune"] == "60.0 ± 0.0 (pruned 32 %)" and half["random"] == "50.0 ± 0.0"
 
@@ -126,24 +116,19 @@ def test_a_summarys_interval_is_that_of_welchs_test_whatever_the_seeds_order():
         pytest.approx(100 * here.mean()),
         pytest.approx(100 * here.std(ddof=1)),
     )
-    assert (
-        random.pairs == 0 and np.isnan([random.difference, random.low, random.high]).all()
-    )  # not to itself
+    # not to itself
+    assert random.pairs == 0 and np.isnan([random.difference, random.low, random.high]).all()
     assert (random.reason, dual.reason) == ("", "")
 
 
 def test_differences_are_of_means_and_need_two_seeds_on_both_sides_for_an_interval():
     table = results.summary(ROWS).set_index("method")
     dual, other = table.loc["dual"], table.loc["dual+beta, c_d=5.5"]
-    assert dual.difference == pytest.approx(
-        -8
-    )  # variances 50 and 98, each over 2 seeds: error sqrt(74) = 8.60
+    # variances 50 and 98, each over 2 seeds: error sqrt(74) = 8.60
+    assert dual.difference == pytest.approx(-8)
     assert dual.error == pytest.approx(8.602, abs=1e-3)
-    assert (other.difference, other.pairs, other.reason) == (
-        pytest.approx(0),
-        1,
-        "one seed",
-    )  # 65 and the mean of 60 and 70
+    # 65 and the mean of 60 and 70
+    assert (other.difference, other.pairs, other.reason) == (pytest.approx(0), 1, "one seed")
     assert np.isnan([other.error, other.low, other.detectable, other.p]).all() and other.holm == ""
     to_dual = results.summary(ROWS, to="dual").set_index("method")
     assert (
@@ -182,12 +167,8 @@ def test_without_a_reference_a_summary_says_why_there_is_no_difference():
 
 
 def test_only_what_survives_holms_correction_over_the_table_is_ahead_or_behind():
-    gaps = {
-        "dual": 10,
-        "aum": -10,
-        "el2n": 1.4,
-        "ccs": 0.1,
-    }  # spreads of 0.5: errors sqrt(2 * 0.25 / 3) = 0.41
+    # spreads of 0.5: errors sqrt(2 * 0.25 / 3) = 0.41
+    gaps = {"dual": 10, "aum": -10, "el2n": 1.4, "ccs": 0.1}
     around = (-0.005, 0, 0.005)
     rows = [row("random", 0.5, seed, 0.6 + d) for seed, d in enumerate(around)]
     rows += [
@@ -203,9 +184,8 @@ def test_only_what_survives_holms_correction_over_the_table_is_ahead_or_behind()
         "el2n": "",
         "ccs": "",
     }
-    assert (
-        table.low["el2n"] > 0
-    )  # t 1.4 / 0.408 = 3.43, p .027, times the 2 that are left: .053; alone it would be ahead
+    # t 1.4 / 0.408 = 3.43, p .027, times the 2 that are left: .053; alone it would be ahead
+    assert table.low["el2n"] > 0
     assert results.summary(rows[:3] + rows[9:12]).holm.tolist() == ["", "ahead"]
 
 
@@ -268,26 +248,22 @@ def test_a_cost_table_says_after_how_many_retrainings_pruning_has_paid():
     dual3, dual5, random5, dual9 = results.cost_table(rows)
     assert (dual3["pruned"], dual3["method"]) == ("30 %", "dual")
     assert (dual3["before"], dual3["each"], dual3["whole"]) == (900, 1400, 2000)
-    assert (dual3["break_even"], dual5["break_even"], dual9["break_even"]) == (
-        2,
-        1,
-        1,
-    )  # 900 / 600, / 1000, / 1800
+    # 900 / 600, / 1000, / 1800
+    assert (dual3["break_even"], dual5["break_even"], dual9["break_even"]) == (2, 1, 1)
     assert dual3["share"] == 45 and random5["break_even"] == 0  # nothing came first
+    # 9 + 1 + 2; 12 / 6
     assert (dual3["before_seconds"], dual3["each_seconds"], dual3["break_even_seconds"]) == (
         12,
         14,
         2,
-    )  # 9 + 1 + 2; 12 / 6
+    )
     same = [
         costed("random", 0.0, 0, 0, 2000),
         costed("dual", 0.5, 0, 900, 1999),
         costed("dual", 0.9, 0, 900, 2001),
     ]
-    assert [line["break_even"] for line in results.cost_table(same)] == [
-        None,
-        None,
-    ]  # the budget is steps
+    # the budget is steps
+    assert [line["break_even"] for line in results.cost_table(same)] == [None, None]
     assert (
         np.isnan(results.cost_table(same[1:])[0]["whole"])
         and results.cost_table(same[1:])[0]["break_even"] is None

@@ -13,12 +13,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import dpkit
 from dpkit import storage
@@ -183,19 +184,20 @@ class Stopped(Exception):
 class Running:
     """The markers at work, so that none outlives the command."""
 
-    def __init__(self):
-        self.processes, self.over, self._lock = set(), False, threading.Lock()
+    def __init__(self) -> None:
+        self.processes: set[subprocess.Popen] = set()
+        self.over, self._lock = False, threading.Lock()
 
-    def __enter__(self):
+    def __enter__(self) -> "Running":
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         with self._lock:
             self.over = True
             for process in self.processes:
                 _kill(process)
 
-    def start(self, *words, **options):
+    def start(self, *words: Any, **options: Any) -> subprocess.Popen:
         with self._lock:
             if self.over:
                 raise Stopped
@@ -276,7 +278,7 @@ def _key(*parts) -> str:
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 
-def run_marker(steps, job, running):
+def run_marker(steps: Sequence[dict], job: dict, running: Running) -> tuple[dict, str, bool]:
     """Mark in a process of its own.
 
     steps:   as merging.merge returns them.

@@ -148,8 +148,8 @@ def _wrong_marks(cell, role, marks):
     """nbgrader's metadata, where it says what cannot be marked."""
     if role == "written" and cell["cell_type"] != "markdown":
         yield (
-            "an answer that is read by the teacher must be a text cell; split code into an answer "
-            "cell and a test cell"
+            "an answer that is read by the teacher must be a text cell; split code into an "
+            "answer cell and a test cell"
         )
     points = marks.get("points")
     if role in ("test", "written") and not (isinstance(points, (int, float)) and points > 0):
@@ -172,8 +172,8 @@ def _given_away(source, role):
         marker = _meant_marker(line)
         if marker is not None and marker not in line:
             yield (
-                f"line {number} must be ### {marker}; after {line.strip()!r} all would be handed "
-                "out"
+                f"line {number} must be ### {marker}; after {line.strip()!r} all would be "
+                "handed out"
             )
     for what in ("SOLUTION", "HIDDEN TESTS"):
         if source.count(f"END {what}") > source.count(f"BEGIN {what}"):
@@ -193,7 +193,7 @@ def _meant_marker(line):
     return f"{like[1].upper()} {'SOLUTION' if like[2].lower() == 'solution' else 'HIDDEN TESTS'}"
 
 
-def handed(source, kind, role) -> str:
+def handed(source: str, kind: str, role: str) -> str:
     """A cell's text as nbgrader hands it out: without solutions, without hidden tests."""
     from nbformat.v4 import new_code_cell, new_markdown_cell
     from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions

@@ -3,43 +3,46 @@
 import signal
 import sys
 import warnings
+from argparse import ArgumentParser
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 # exit codes; 128 + the signal's number after Ctrl-C or SIGTERM
 PASSED, FAILED, REFUSED, PARTIAL = 0, 1, 2, 3
 
 
-def tell(code, *lines) -> int:
+def tell(code: int, *lines: str) -> int:
     """The exit code; lines are printed to stderr, as dpkit's."""
     for line in lines:
         say(f"dpkit: {line}")
     return code
 
 
-def interrupted(rest="the same command goes on from here") -> int:
+def interrupted(rest: str = "the same command goes on from here") -> int:
     """The exit code after Ctrl-C."""
     return tell(128 + signal.SIGINT, f"interrupted; {rest}")
 
 
-def unwritten(error: OSError, where) -> int:
+def unwritten(error: OSError, where: Any) -> int:
     """The exit code where the error's file, or `where`, could not be written."""
     return tell(FAILED, f"could not write {error.filename or where}: {error.strerror or error}")
 
 
-def say(line) -> None:
+def say(line: object) -> None:
     """Print to stderr at once: what a command says on its way."""
     print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
-def warnings_said():
+def warnings_said() -> Iterator[None]:
     """Warnings within are said in a line, without the place in the code."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *where, **more: say(f"careful: {message}")
         yield
 
 
-def add_source(parser) -> None:
+def add_source(parser: ArgumentParser) -> None:
     """The option --source of the commands for assignments."""
     parser.add_argument(
         "--source",

@@ -1,5 +1,6 @@
 """dpkit sweep GRID.yaml: run a grid of trials."""
 
+from argparse import Namespace
 from typing import Any
 
 from dpkit.cli._exit import (
@@ -63,7 +64,7 @@ def add_to(commands: Any) -> None:
     sweep.set_defaults(run=run)
 
 
-def run(arguments) -> int:
+def run(arguments: Namespace) -> int:
     from pathlib import Path
 
     lacking = missing("distributed", "yaml")

@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -237,7 +238,7 @@ class ImageSet:
         return 255 * mean, 1 / (255 * std)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in ("DATASETS", "auto_device", "from_arrays", "labels_of", "load"):  # stood here before
         from dpkit.data import loading
 

@@ -10,12 +10,15 @@ format on first use.
 """
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 
 from dpkit.data.arrays import (
     check_labels,
@@ -42,7 +45,7 @@ from dpkit.data.named_sets import (
 )
 
 
-def auto_device(device="auto") -> torch.device:
+def auto_device(device: str | torch.device = "auto") -> torch.device:
     """The requested device; "auto" is a GPU if there is one, else the CPU.
 
     Under torchrun each process has a GPU of its own: "auto" is cuda:$LOCAL_RANK. ValueError for
@@ -72,17 +75,17 @@ def auto_device(device="auto") -> torch.device:
 
 
 def load(
-    name,
+    name: str | Path,
     *,
-    split="train",
-    folder=None,
-    size=None,
-    labels="given",
-    device="auto",
-    on_progress=None,
-    like=None,
-    classes=None,
-    say="once",
+    split: str = "train",
+    folder: str | Path | None = None,
+    size: int | None = None,
+    labels: str = "given",
+    device: str | torch.device = "auto",
+    on_progress: Callable[[int, int], object] | None = None,
+    like: ImageSet | None = None,
+    classes: Sequence[str] | None = None,
+    say: Callable[[str], object] | str | None = "once",
 ) -> ImageSet:
     """An image set, whole, on the device.
 
@@ -134,7 +137,7 @@ def load(
         images = _load_arrays(name, split, folder, size, labels, device, like)
     if say == "once":
         say = None if name in DATASETS else _print_once
-    if say:
+    if callable(say):
         say(images.describe())
     return images
 
@@ -183,7 +186,7 @@ def _load_arrays(name, split, folder, size, labels, device, like):
     return replace(found, source=str(name), split=split, notes=notes)
 
 
-def labels_of(name) -> tuple[np.ndarray, list | None]:
+def labels_of(name: str | Path) -> tuple[np.ndarray, list | None]:
     """The labels and paths of a training set as `load` would give them, reading no pixel.
 
     (labels (n,) int64, paths or None).
@@ -195,8 +198,8 @@ def labels_of(name) -> tuple[np.ndarray, list | None]:
 def _load_folder(name, split, size, labels, device, on_progress, like, classes):
     if (split != "train" and like is None) or labels != "given":
         raise ValueError(
-            'a folder of images has the split "train" and the labels "given"; got '
-            f"{split!r} and {labels!r}: "
+            f'a folder of images has the split "train" and the labels "given"; got {split!r} and '
+            f"{labels!r}: "
             "load the folder of the other split like the training set, load(path, like=train)"
         )
     listing = list_folder(name, classes, like and like.class_names)
@@ -222,18 +225,18 @@ def _own_shift(pixels):
 
 
 def from_arrays(
-    images,
-    labels,
+    images: ArrayLike,
+    labels: ArrayLike,
     *,
-    class_names=None,
-    name="unnamed",
-    mean=None,
-    std=None,
-    shift=0,
-    mirror=False,
-    size=None,
-    device="auto",
-    like=None,
+    class_names: Sequence[str] | None = None,
+    name: str = "unnamed",
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    shift: int = 0,
+    mirror: bool = False,
+    size: int | None = None,
+    device: str | torch.device = "auto",
+    like: ImageSet | None = None,
 ) -> ImageSet:
     """An ImageSet of your own arrays.
 
@@ -256,21 +259,28 @@ def from_arrays(
     -------
     ImageSet.
     """
+    if (mean is None) != (std is None):
+        raise ValueError(
+            f"mean and std go together; got mean={mean!r} and std={std!r}: give both, or neither "
+            "to have those of these pixels"
+        )
     known = mean if like is None else like.mean
     images, labels = checked(images, labels, channels=None if known is None else len(known))
     notes = ()
-    if class_names is None and like is None:
-        numbers = numbers_in(labels)
-        labels, notes = numbered(labels, numbers, "labels"), numbering_note(numbers)
-        class_names = [str(number) for number in numbers]
-    if class_names is not None:
+    if like is None:
+        if class_names is None:
+            numbers = numbers_in(labels)
+            labels, notes = numbered(labels, numbers, "labels"), numbering_note(numbers)
+            class_names = [str(number) for number in numbers]
         check_range(labels, class_names)
-    if like is not None:
+    else:
+        if class_names is not None:
+            check_range(labels, class_names)
         labels, class_names = classes_like(like.facts, labels, class_names, name), like.class_names
         mean, std, shift, mirror = like.mean, like.std, like.shift, like.mirror
         size = size or _side(like)
         check_shape_like(like.name, like.images.shape, images.shape, size, name)
-    if mean is None:
+    if mean is None or std is None:
         mean, std = pixel_statistics(images)
     device = auto_device(device)
     # a copy: the set stays as it is now

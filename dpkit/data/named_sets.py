@@ -39,8 +39,10 @@ DATASETS = {
 _TORCHVISION = {"fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
 
 
-def set_name(name) -> str:
-    """What a set is called in rows: a path's last part, without .npz; an ImageSet's name."""
+def set_name(name: str | Path) -> str:
+    """What a set is called in rows and files: a path's last part, without .npz; an ImageSet's
+    name.
+    """
     if not isinstance(name, (str, os.PathLike)):
         return name.name
     return name if name in DATASETS else Path(name).resolve().name.removesuffix(".npz")

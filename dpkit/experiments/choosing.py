@@ -3,18 +3,21 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
+
 from dpkit import storage
 from dpkit.experiments.cache import done_once, load_once
 from dpkit.experiments.costs import Cost, measured
 from dpkit.experiments.evidence import Evidence
 from dpkit.experiments.stage_versions import VERSIONS
 from dpkit.methods.catalog import find_method
+from dpkit.methods.method import Method
 from dpkit.records import Scores, Selection
 from dpkit.storage.identity import known_or_new
 
 
 def score(
-    method, evidence: Evidence | None, *, options: dict, cache
+    method: str | Method, evidence: Evidence | None, *, options: dict, cache: str | Path
 ) -> tuple[Scores | None, Cost, Path | None]:
     """Method.score, kept in the cache: (scores, what they cost, where they lie); (None, no cost,
     None) without a score.
@@ -22,7 +25,7 @@ def score(
     method = find_method(method)
     if method.scorer is None:
         return None, Cost(), None
-    assert evidence is not None  # a scorer reads something
+    assert evidence is not None  # what has a scorer reads something
     key = {
         "stage": "score",
         "version": VERSIONS["score"],
@@ -44,15 +47,15 @@ def score(
 
 
 def select(
-    method,
+    method: str | Method,
     evidence: Evidence | None,
     keep: int,
     *,
-    labels,
+    labels: np.ndarray,
     seed: int,
     options: dict,
-    cache,
-    scored=None,
+    cache: str | Path,
+    scored: tuple | None = None,
 ) -> tuple[Selection, Cost, Path]:
     """Method.select from samples with these given labels (n,), kept: (selection, what selecting
     cost, where it lies).

@@ -1,6 +1,8 @@
 """Differences between methods, with Welch's intervals and what survives Holm's correction."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -8,8 +10,11 @@ from dpkit.experiments.tables import accuracy_by_seed, all_labelled, mean_of, of
 from dpkit.experiments.welch import holm, welch
 from dpkit.storage.processors import kind_of
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
-def summary(rows, *, to: str = "random", confidence: float = 0.95):
+
+def summary(rows: Any, *, to: str = "random", confidence: float = 0.95) -> DataFrame:
     """Means over the seeds: a line per set, network, recipe, prune ratio, method and processor.
 
     Parameters
@@ -44,7 +49,7 @@ def summary(rows, *, to: str = "random", confidence: float = 0.95):
     every = all_labelled(rows)
     names = ("dataset", "num_samples", "model", "budget", "retrain", "prune_ratio")
     shared = [name for name in names if every and name in every[0]]
-    cells: dict[tuple, Any] = {}
+    cells: dict[tuple, list] = {}
     for row in every:
         at = tuple(row[name] if row[name] == row[name] else None for name in shared)
         cells.setdefault((at, row["method"]), []).append(row)

@@ -19,7 +19,10 @@ from dpkit.training.recipe import Recipe
 
 
 def load_sets(
-    dataset: str | ImageSet, num_samples: int = 0, device="auto", test: ImageSet | None = None
+    dataset: str | ImageSet,
+    num_samples: int = 0,
+    device: str | torch.device = "auto",
+    test: ImageSet | None = None,
 ) -> tuple[ImageSet, ImageSet]:
     """(training images, test images) of a named set, or of one that is given with its test set.
 

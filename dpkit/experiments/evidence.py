@@ -24,6 +24,6 @@ class Evidence:
     final: Snapshot | None = None
     name: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.name and self.folder is not None:
             object.__setattr__(self, "name", self.folder.name)

@@ -144,7 +144,9 @@ def _own(trial):
 
 
 def _names_twice(trials):
-    """Sentences for names that stand for two sets, methods or networks: rows would be alike."""
+    """Sentences for names that stand for two sets, methods or networks: their rows would be
+    alike.
+    """
     found = {}
     for trial in trials:
         images = trial.plain()

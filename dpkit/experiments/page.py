@@ -1,6 +1,8 @@
 """table.md and accuracy.png of a published table: its rows as a person reads them."""
 
 import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from dpkit import plots
 from dpkit.experiments.comparisons import summary
@@ -11,13 +13,17 @@ from dpkit.reports.result import count
 from dpkit.storage.processors import kind_of, listed
 
 
-def write_page(part, rows, title, command, notes, tables) -> None:
+def write_page(
+    part: Path, rows: Sequence[dict], title: str, command: str, notes: Sequence[str], tables: dict
+) -> None:
     """Write both files into the folder `part`. rows: dicts as Row.flat gives them."""
     (part / "table.md").write_text(page_text(rows, title, command, notes, tables), encoding="utf-8")
     _draw(rows, title, part / "accuracy.png")
 
 
-def page_text(rows, title, command, notes, tables) -> str:
+def page_text(
+    rows: Sequence[dict], title: str, command: str, notes: Sequence[str], tables: dict
+) -> str:
     """The text of table.md."""
     seeds = sorted({row["seed"] for row in rows})
     cells = [
@@ -60,7 +66,7 @@ def page_text(rows, title, command, notes, tables) -> str:
     return "\n\n".join([*cells, *usual, *notes]) + "\n"
 
 
-def configurations(rows) -> dict[str, list]:
+def configurations(rows: Sequence[Mapping]) -> dict[str, list]:
     """The rows by what was trained, {"fast_cnn, 3900 steps": rows}: by network, and by recipe where
     one seed has several.
 
@@ -115,9 +121,10 @@ def _differences(lines) -> list[str]:
 
 
 def _difference(line) -> dict:
+    # an error of NaN, unequal to itself: there is no interval
     gap = f"{line.difference:+.1f}" + (
         f" [{line.low:+.1f}, {line.high:+.1f}]" if line.error == line.error else ""
-    )  # not NaN
+    )
     trained = {"trained": line.trained} if hasattr(line, "trained") else {}
     return trained | {
         "pruned": f"{100 * line.prune_ratio:g} %",
@@ -160,9 +167,8 @@ def _draw(rows, title, path):
         plots.accuracy_against_ratio(
             [row for row in labelled(some) if row["prune_ratio"]], ax=ax, whole=whole or None
         )
-        ax.set_title(
-            textwrap.fill(name if len(parts) > 1 else title, 80)
-        )  # a longer line would be cut off
+        # a longer line would be cut off
+        ax.set_title(textwrap.fill(name if len(parts) > 1 else title, 80))
     for ax in axes[len(parts) :]:
         ax.remove()
     if len(parts) > 1:

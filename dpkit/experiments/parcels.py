@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dpkit.experiments.trials import Trial
 
 
-def pack(trial, sets=None) -> bytes:
+def pack(trial: Trial, sets: dict | None = None) -> bytes:
     """The trial as bytes, functions that were typed in a notebook or a script included.
 
     sets: what `store` returned for the trial's ImageSets: they are sent as that.
@@ -48,7 +48,7 @@ def pack(trial, sets=None) -> bytes:
         ) from None
 
 
-def own_sets(trial) -> dict[str, ImageSet]:
+def own_sets(trial: Trial) -> dict[str, ImageSet]:
     """The image sets that the trial holds as objects, by the setting."""
     return {name: value for name, value in vars(trial).items() if isinstance(value, ImageSet)}
 
@@ -63,11 +63,8 @@ def unpacked(parcel: bytes) -> Iterator[Trial]:
     for name, value in vars(trial).items():
         if isinstance(value, StoredSet):
             vars(trial)[name] = value.load()
-    before = [
-        (table, name, table.get(name))
-        for table, names in ((METHODS, methods), (MODELS, models))
-        for name in names
-    ]
+    tables: list[tuple[dict, dict]] = [(METHODS, methods), (MODELS, models)]
+    before = [(table, name, table.get(name)) for table, names in tables for name in names]
     METHODS.update(methods)
     MODELS.update(models)
     try:

@@ -86,7 +86,7 @@ class Clock:
         return (self.records * mean[0] + self.rows * mean[1]) / workers
 
 
-def duration(seconds) -> str:
+def duration(seconds: float) -> str:
     """ "1 h 05 min", "2 min 10 s" or "40 s"."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

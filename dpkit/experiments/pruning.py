@@ -111,8 +111,9 @@ def prune(
     if advice := method.advice and method.advice(options):
         say(advice)
     if recorded:
-        loading = {"size": size, "mirror": mirror, "classes": classes, "device": device}
-        source = pruning_source.with_pixels(data, **loading, say=say)
+        source = pruning_source.with_pixels(
+            data, size=size, mirror=mirror, classes=classes, device=device, say=say
+        )
     else:
         source = pruning_source.without_pixels(data, classes, dynamics, method, say)
     choice.check_with(source, model)
@@ -127,6 +128,7 @@ def prune(
         _record(run, training, say)
     _say_held_out(source, say)
     run.until("select")
+    assert run.selection is not None
     if note := method.note(source.in_the_set(None, run.selection)[1]):
         say(note)
     manifest = pruning_folder.write(out, run, source, request, set_name(data))

@@ -2,18 +2,23 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dpkit import plots, storage
 from dpkit.data.image_set import ImageSet
+from dpkit.experiments.pipeline import Run
 from dpkit.records import kept_list
 from dpkit.storage.provenance import machine, versions
+
+if TYPE_CHECKING:
+    from dpkit.experiments.pruning_source import Source
 
 KIND = "Pruning"
 
 
-def check_free(out, data, overwrite) -> None:
+def check_free(out: Path, data: Any, overwrite: bool) -> None:
     """OSError, before anything is computed, if `out` cannot be made, or is not free for it."""
     source = data.source if isinstance(data, ImageSet) else data
     if source is not None:
@@ -38,7 +43,7 @@ def _check_apart(out, source):
         )
 
 
-def is_finished(out, request, overwrite) -> bool:
+def is_finished(out: Path, request: dict, overwrite: bool) -> bool:
     """Whether `out` is this very run, whole. FileExistsError if it is another's that must stay."""
     if overwrite or not (out / "manifest.json").exists():
         return False
@@ -63,11 +68,12 @@ def is_finished(out, request, overwrite) -> bool:
     return True
 
 
-def write(out, run, source, request, name) -> dict:
+def write(out: Path, run: Run, source: "Source", request: dict, name: str) -> dict:
     """Write the folder, whole or not at all; return its manifest.
 
     run: with its stages done.   source: of pruning_source.   name: of the set.
     """
+    assert run.selection is not None
     scores, selection = source.in_the_set(run.scores, run.selection)
     title = f"{name}: {run.method.name}, {100 * request['prune_ratio']:g} % pruned"
     manifest = {"kind": KIND, "schema": 1, "request": request, "set": name}

@@ -4,10 +4,13 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from dpkit import storage
 from dpkit.data.image_set import ImageSet
@@ -17,6 +20,7 @@ from dpkit.experiments.costs import Cost
 from dpkit.experiments.progress import duration
 from dpkit.experiments.pruning_folder import KIND
 from dpkit.experiments.stages import Evidence
+from dpkit.methods.method import Method
 from dpkit.records import Scores, Selection, TrainingDynamics
 
 
@@ -43,10 +47,10 @@ class Source:
     @property
     def candidates(self) -> np.ndarray:
         """Rows that can be kept: all, or those that the given record has."""
-        given = self.evidence if self.images is None else None
-        if given is None or given.dynamics is None:
+        dynamics = self.evidence.dynamics if self.evidence else None
+        if self.images is not None or dynamics is None:
             return np.arange(len(self.labels))
-        return np.flatnonzero(given.dynamics.trained())
+        return np.flatnonzero(dynamics.trained())
 
     @property
     def candidates_evidence(self) -> Evidence | None:
@@ -58,8 +62,12 @@ class Source:
         """Whether these are all samples of the original set, in its order."""
         return np.array_equal(self.ids, np.arange(self.total))
 
-    def in_the_set(self, scores, selection) -> tuple[Scores | None, Selection]:
-        """Scores and selection of the candidates as the original set's: row i is sample i."""
+    def in_the_set(
+        self, scores: Scores | None, selection: Selection
+    ) -> tuple[Scores | None, Selection]:
+        """Scores and selection of the candidates as those of the original set: row i is sample
+        i.
+        """
         ids = self.ids[self.candidates]
         if np.array_equal(ids, np.arange(self.total)):
             return scores, selection
@@ -71,7 +79,7 @@ class Source:
         return scores, Selection(kept, self.total, selection.method, selection.params)
 
 
-def check_given(data, size, classes) -> None:
+def check_given(data: Any, size: int | None, classes: Sequence[str] | None) -> None:
     """ValueError for data that is no set, and for settings of loading with a set that is loaded."""
     if not isinstance(data, (str, os.PathLike, ImageSet)):
         raise ValueError(
@@ -86,7 +94,15 @@ def check_given(data, size, classes) -> None:
         )
 
 
-def with_pixels(data, *, size, mirror, classes, device, say) -> Source:
+def with_pixels(
+    data: Any,
+    *,
+    size: int | None,
+    mirror: bool,
+    classes: Sequence[str] | None,
+    device: str | torch.device,
+    say: Callable[[str], object],
+) -> Source:
     """A set that a network is to be watched on here, loaded unless it is an ImageSet."""
     if isinstance(data, ImageSet):
         say(data.describe())
@@ -104,7 +120,13 @@ def with_pixels(data, *, size, mirror, classes, device, say) -> Source:
     return replace(_without_pixels(images), images=images.standalone())
 
 
-def without_pixels(data, classes, dynamics, method, say) -> Source:
+def without_pixels(
+    data: Any,
+    classes: Sequence[str] | None,
+    dynamics: str | Path | None,
+    method: Method,
+    say: Callable[[str], object],
+) -> Source:
     """A set of which only the labels count: for a method that looks at nothing, or at a record from
     elsewhere, in the folder `dynamics`.
     """
@@ -122,7 +144,7 @@ def without_pixels(data, classes, dynamics, method, say) -> Source:
     return replace(source, evidence=evidence, origin=origin)
 
 
-def called(data) -> str:
+def called(data: Any) -> str:
     """What the set is called in messages: as it was given."""
     return data.name if isinstance(data, ImageSet) else str(data)
 

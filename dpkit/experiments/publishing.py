@@ -12,7 +12,7 @@ manifest.json  command, seeds, machine, versions, notes, and the SHA-256 of ever
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,10 +85,9 @@ def publish(
             rows.append(replace(outcome.row, scores=scores, from_cache=None))
         np.save(part / "kept.npy", np.stack(masks), allow_pickle=False)
         write_table(part / "rows.csv", rows)
-        tables = json.loads(
-            json.dumps(tables or {}, default=storage.plain)
-        )  # numpy's numbers become Python's
-        write_page(part, [row.flat() for row in rows], title, command, notes, tables)
+        # numpy's numbers become Python's
+        tables = json.loads(json.dumps(tables or {}, default=storage.plain))
+        write_page(part, [row.flat() for row in rows], title, command, list(notes), tables)
         files = sorted(path for path in part.rglob("*") if path.is_file())
         storage.write_json(
             part / "manifest.json",
@@ -111,7 +110,7 @@ def publish(
     return folder
 
 
-def rewrite(folder) -> Path:
+def rewrite(folder: str | Path) -> Path:
     """Write rows.csv, table.md and accuracy.png of a published table again, as this dpkit does.
 
     For a table that an older one wrote. What the rows, scores, kept sets and the manifest say
@@ -176,7 +175,7 @@ def published(
     return there, left
 
 
-def in_order(outcomes, trials) -> list[Outcome]:
+def in_order(outcomes: Sequence[Outcome], trials: Iterable[Trial]) -> list[Outcome]:
     """The outcomes in the order of the trials of one set that they are of, others last.
 
     Parameters

@@ -26,6 +26,10 @@ from dpkit.methods.catalog import METHODS
 from dpkit.records import Scores, Selection
 from dpkit.training.recipe import Recipe
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
 __all__ = [
     "accuracy_table",
     "cost_table",
@@ -42,10 +46,6 @@ __all__ = [
     "scores_of",
     "summary",
 ]
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 
 KIND, SWEEP = "Table", "sweep.json"
 

@@ -9,11 +9,12 @@ Before 0.9 (schema 1) these were words, "c_d=5.5 window=10": _from_words reads t
 import ast
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import Annotated, Any, TypeAlias
+from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -26,8 +27,8 @@ SCHEMA = 2
 # stages that made the rows which do not tell their versions
 _FIRST_VERSIONS = {"record": 1, "score": 1, "select": 1, "retrain": 1}
 _Recipe = Annotated[Recipe, Field(description="a Recipe")]
-_Count: TypeAlias = Whole | None
-_Number: TypeAlias = float | None
+_Count = Whole | None
+_Number = float | None
 
 
 @checked
@@ -158,13 +159,15 @@ class Failure:
 # ---- the files -----------------------------------------------------------------------------------
 
 
-def write_answer(file, answer: Row | Failure, **about) -> None:
+def write_answer(file: Path, answer: Row | Failure, **about: Any) -> None:
     """Write what a trial of a sweep came to, whole or not at all. about: what else is noted."""
-    found = {"failed": answer.reason} if isinstance(answer, Failure) else {"row": answer.plain()}
+    found: dict = (
+        {"failed": answer.reason} if isinstance(answer, Failure) else {"row": answer.plain()}
+    )
     storage.write_json(file, {"kind": "Row", "schema": SCHEMA, **about, **found})
 
 
-def read_answer(file) -> Row | Failure:
+def read_answer(file: Path) -> Row | Failure:
     """What write_answer wrote, or an older dpkit."""
     with _naming(file):
         said = json.loads(file.read_text(encoding="utf-8"))
@@ -177,7 +180,7 @@ def read_answer(file) -> Row | Failure:
         return _from_words(said["row"], {}) if schema < 2 else _from_plain(said["row"])
 
 
-def write_table(file, rows) -> None:
+def write_table(file: Path, rows: Iterable[Row]) -> None:
     """Write rows as CSV, a field a column. Texts stand as they are, all else as JSON; None is
     empty.
     """
@@ -190,7 +193,7 @@ def write_table(file, rows) -> None:
             writer.writerow([*(_cell(found[name]) for name in names), k])
 
 
-def read_table(file, schema: int, said: dict) -> list[Row]:
+def read_table(file: Path, schema: int, said: dict) -> list[Row]:
     """The rows of a published table.
 
     schema : of its manifest.

@@ -21,7 +21,9 @@ KIND, SCHEMA = "ImageSet", 1
 
 
 def check_sets(dataset: str | ImageSet, test: ImageSet | None) -> None:
-    """ValueError unless `test` suits `dataset`: none for a name, a fitting set for a set."""
+    """ValueError unless `test` is what `dataset` needs: none for a name, a fitting set for a
+    set.
+    """
     if isinstance(dataset, str):
         if test is not None:
             raise ValueError(
@@ -55,11 +57,13 @@ class StoredSet:
     rest: bytes
 
     def load(self) -> ImageSet:
-        """The set, read and checked by its hashes once per process; OSError if it is not whole."""
+        """The set, read and held against its hashes once per process; OSError if it is not
+        whole.
+        """
         return _loaded(self)
 
 
-def store(sets: Iterable[ImageSet], cache) -> dict[ImageSet, StoredSet]:
+def store(sets: Iterable[ImageSet], cache: str | Path) -> dict[ImageSet, StoredSet]:
     """Write each set into the cache, unless it lies there whole; how each is sent.
 
     ValueError for a set whose arrays were changed since its fingerprint was taken.

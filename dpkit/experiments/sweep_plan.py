@@ -1,14 +1,23 @@
 """Before a sweep's first training: what is unfit is refused, and each trial's row has its name."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dpkit import storage
 from dpkit.experiments import clusters, grids, stages, trials
 from dpkit.experiments.parcels import own_sets, pack
 from dpkit.experiments.stored_sets import store
 from dpkit.experiments.sweep_worker import facts_of, functions_of
+from dpkit.experiments.trials import Trial
 from dpkit.nets import builders
 from dpkit.records import keep_count
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 @dataclass
@@ -24,7 +33,9 @@ class Cell:
     versions: dict = field(default_factory=dict)
 
 
-def cells_of(asked, client, device, cache) -> list[Cell]:
+def cells_of(
+    asked: Sequence[Trial], client: Client | None, device: str, cache: str | Path
+) -> list[Cell]:
     """The trials with their rows' names, which depend on the images and the kind of machine.
 
     InvalidGrid if a set is unfit, or a trial does not suit it.
@@ -36,7 +47,9 @@ def cells_of(asked, client, device, cache) -> list[Cell]:
     return [cell_of(trial, facts[_set_of(trial)], sets) for trial in asked]
 
 
-def mistakes_of(asked, client, device, cache) -> list[str]:
+def mistakes_of(
+    asked: Sequence[Trial], client: Client | None, device: str, cache: str | Path
+) -> list[str]:
     """A sentence for each set that is unfit, and each trial that does not suit its set."""
     return _looked_at(asked, client, device, cache)[1]
 
@@ -90,7 +103,7 @@ def _stored(asked, cache) -> dict:
     return store((images for trial in asked for images in own_sets(trial).values()), cache)
 
 
-def cell_of(trial, facts, sets=None) -> Cell:
+def cell_of(trial: Trial, facts: dict, sets: dict | None = None) -> Cell:
     """The trial with the name of its row. sets: what `store` returned for its image sets."""
     method = trial.how
     watched = method.evidence is not None

@@ -6,11 +6,13 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dpkit.experiments import stages, trials
 from dpkit.experiments.parcels import unpacked
 from dpkit.experiments.rows import Failure, Row
 from dpkit.experiments.stored_sets import StoredSet
+from dpkit.experiments.trials import Trial
 from dpkit.nets import builders
 from dpkit.nets.builders import model_name
 from dpkit.storage.identity import identity
@@ -32,7 +34,9 @@ class Done:
 _ONE = threading.Lock()
 
 
-def run_stage(stage, parcel, before, cache, device, here) -> Done | Failure:
+def run_stage(
+    stage: str, parcel: bytes, before: Any, cache: str | Path, device: str, here: Any
+) -> Done | Failure:
     """One stage of a trial. Its mishap, or that of a stage before it, is handed on in words: it is
     no other trial's.
     """
@@ -76,7 +80,7 @@ def _up_to(stage, trial, cache, device, here):
     return trials.finished(trial, run).row if run.result else None
 
 
-def functions_of(trial) -> dict:
+def functions_of(trial: Trial) -> dict:
     """What the trial's scorer, selector and network are, as this process has them."""
     scorer, selector = trial.how.codes()
     nets = {"model": trial.model} | (
@@ -87,7 +91,7 @@ def functions_of(trial) -> dict:
     }
 
 
-def facts_of(dataset, num_samples, test, device) -> dict:
+def facts_of(dataset: Any, num_samples: int, test: Any, device: str) -> dict:
     """What a trial's numbers depend on besides its settings, as this machine sees it."""
     try:
         dataset, test = (
@@ -110,7 +114,7 @@ def facts_of(dataset, num_samples, test, device) -> dict:
     }
 
 
-def failure(error) -> Failure:
+def failure(error: BaseException) -> Failure:
     """The error in words."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     words = " ".join(str(error).split()) or type(error).__name__

@@ -4,6 +4,9 @@ Rows are Rows, the dicts that run_trial returns, or a results_table: whatever ha
 table reads.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from dpkit.experiments.rows import Row, options_from
@@ -13,7 +16,7 @@ from dpkit.records import keep_count
 from dpkit.storage.processors import kind_of, marks, sentence
 
 
-def label(row) -> str:
+def label(row: Mapping) -> str:
     """The method's name, with its settings where they are not the usual ones: "dual+beta, c_d=5.5".
 
     And with the network that was watched, where another was retrained: "dual+beta, by small_cnn".
@@ -32,7 +35,7 @@ def label(row) -> str:
     )
 
 
-def labelled(rows) -> list[dict]:
+def labelled(rows: Any) -> list[dict]:
     """The rows that did not fail, with label(row) as their method: tables keep variants apart.
 
     Where a method chose from recordings of several lengths, the shorter ones are named too:
@@ -47,15 +50,15 @@ def _as_dicts(rows) -> list[dict]:
     return [row.flat() if isinstance(row, Row) else row for row in rows]
 
 
-def all_labelled(rows) -> list[dict]:
+def all_labelled(rows: Any) -> list[dict]:
     """labelled, with the rows that failed."""
-    found, most = [], dict[tuple, int]()
+    found: list = []
+    most: dict = {}
     for row in _as_dicts(rows):
         count, kind = row.get("record_epochs"), (row.get("dataset"), row.get("model"), label(row))
         watched = row["method"] not in METHODS or METHODS[row["method"]].reads
-        count = (
-            int(count) if count and count == count and watched else 0
-        )  # NaN: the row does not tell
+        # NaN: the row does not tell
+        count = int(count) if count and count == count and watched else 0
         most[kind] = max(count, most.get(kind, 0))
         found.append((row, count, kind))
     return [
@@ -64,7 +67,7 @@ def all_labelled(rows) -> list[dict]:
     ]
 
 
-def accuracy_table(rows, *, seeds: int | None = None) -> list[dict]:
+def accuracy_table(rows: Any, *, seeds: int | None = None) -> list[dict]:
     """Test accuracy in percent over the seeds: a line per prune ratio, a column per method.
 
     A cell is "mean ± standard deviation".
@@ -107,14 +110,14 @@ def _cell(rows, wanted, least) -> str:
     return f"{mean_of(found):.1f}{bar}{few}{_short_of(rows)}"
 
 
-def kinds_of(rows) -> str:
+def kinds_of(rows: Any) -> str:
     """Which rows are from which kind of processor, in a sentence for the top of their table; ""
     where all are from one.
     """
     return sentence(labelled(rows))
 
 
-def overview(rows) -> str:
+def overview(rows: Any) -> str:
     """The accuracy tables of a results_table as text, one for each set, network and budget."""
     names = ["dataset", "model", "num_samples", "budget"]
     return "\n\n".join(
@@ -136,7 +139,7 @@ def _text(rows) -> str:
         return f"no table: {error}"
 
 
-def cost_table(rows) -> list[dict]:
+def cost_table(rows: Any) -> list[dict]:
     """What pruning costs and when it has paid for itself, in means over the seeds.
 
     Parameters
@@ -201,7 +204,7 @@ def _costs(rows, whole, unit) -> dict:
     }
 
 
-def accuracy_by_seed(rows) -> dict:
+def accuracy_by_seed(rows: Iterable[dict]) -> dict:
     """Accuracy in percent by seed, of the rows that did not fail. ValueError for two of a seed:
     whatever else they differ in, their spread is not that of the seeds.
     """
@@ -231,13 +234,13 @@ def _short_of(rows) -> str:
     )
 
 
-def mean_of(values):
+def mean_of(values: Sequence[float]) -> float:
     return float(np.mean(values)) if len(values) else np.nan
 
 
-def spread_of(values):
+def spread_of(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
 
 
-def of_kind(rows, kind) -> list:
+def of_kind(rows: Iterable[dict], kind: str) -> list:
     return [row for row in rows if kind_of(row) == kind]

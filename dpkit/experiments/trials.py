@@ -182,7 +182,7 @@ class Trial:
         they differ from the default, so that keys stay. Of an ImageSet its name and fingerprint.
         """
         found = {name: _plain(value) for name, value in told(self, always=_FIRST).items()}
-        if isinstance(self.dataset, ImageSet) and self.test is not None:
+        if not isinstance(self.dataset, str) and self.test is not None:
             found |= {"fingerprint": self.dataset.fingerprint, "test": self.test.fingerprint}
         return found
 

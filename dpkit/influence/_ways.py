@@ -16,13 +16,16 @@ from dpkit.influence.hessian import (
     shape_of,
 )
 from dpkit.influence.solvers import conjugate_gradients, lissa
+from dpkit.records import Snapshot
 from dpkit.storage.blocks import row_blocks
 
 ROWS_AT_ONCE = 2048  # samples looked at together
 RIGHT_SIDES = 64  # right-hand sides that cg and lissa solve for together
 
 
-def exact(snapshot, damping, rows, centre):
+def exact(
+    snapshot: Snapshot, damping: float, rows: np.ndarray, centre: np.ndarray | None
+) -> np.ndarray:
     n, classes, width = shape_of(snapshot)
     try:
         factor = cho_factor(
@@ -34,14 +37,14 @@ def exact(snapshot, damping, rows, centre):
             "Hessian is without damping: take more, e.g. the weight decay of the training, 5e-4"
         ) from None
     found = np.empty((len(rows), classes * width), np.float32)
-    centre = joined_rows(centre[None])[0] if np.ndim(centre) else centre
+    away = 0.0 if centre is None else joined_rows(centre[None])[0]
     for block in row_blocks(len(rows), snapshot.features, snapshot.probs, size=ROWS_AT_ONCE):
-        right = gradients(snapshot, rows[block]) - centre
+        right = gradients(snapshot, rows[block]) - away
         found[block] = cho_solve(factor, right.T, overwrite_b=True, check_finite=False).T / n
     return found
 
 
-def kronecker_factors(snapshot, damping):
+def kronecker_factors(snapshot: Snapshot, damping: float) -> tuple[np.ndarray, np.ndarray]:
     """(A + ..., B + ...): the two factors, each with its part of the damping."""
     n, classes, width = shape_of(snapshot)
     first, second = np.zeros((classes, classes)), np.zeros((width, width))
@@ -70,7 +73,13 @@ def _iterated(snapshot, rows, centre, solve):
     return found
 
 
-def by_cg(snapshot, damping, rows, centre, tolerance):
+def by_cg(
+    snapshot: Snapshot,
+    damping: float,
+    rows: np.ndarray,
+    centre: np.ndarray | None,
+    tolerance: float,
+) -> np.ndarray:
     first, second = (np.linalg.inv(factor) for factor in kronecker_factors(snapshot, damping))
     return _iterated(
         snapshot,
@@ -85,7 +94,16 @@ def by_cg(snapshot, damping, rows, centre, tolerance):
     )
 
 
-def by_lissa(snapshot, damping, rows, centre, depth, batch_size, scale, rng):
+def by_lissa(
+    snapshot: Snapshot,
+    damping: float,
+    rows: np.ndarray,
+    centre: np.ndarray | None,
+    depth: int,
+    batch_size: int,
+    scale: float | None,
+    rng: int | np.random.Generator | None,
+) -> np.ndarray:
     if rng is None:
         raise ValueError('method="lissa" draws batches: pass rng=, a seed or a numpy Generator')
     rng, n = np.random.default_rng(rng), snapshot.num_samples
@@ -106,7 +124,7 @@ def by_lissa(snapshot, damping, rows, centre, depth, batch_size, scale, rng):
         far.append(np.linalg.norm(left_over) / max(np.linalg.norm(right[:8]), np.finfo(float).tiny))
         return x
 
-    far = []
+    far: list[float] = []
     found = _iterated(snapshot, rows, centre, solve)
     if not np.isfinite(far).all():
         raise ArithmeticError(
@@ -115,7 +133,8 @@ def by_lissa(snapshot, damping, rows, centre, depth, batch_size, scale, rng):
     if max(far, default=0) > 0.1:
         warnings.warn(
             f"lissa left a residual of {max(far):.0%} of g after {depth} steps; it needs some "
-            f'{scale / damping:,.0f} (scale / damping) and more, or method="exact" or "cg"',
+            f"{scale / damping:,.0f} "
+            '(scale / damping) and more, or method="exact" or "cg"',
             stacklevel=3,
         )
     return found

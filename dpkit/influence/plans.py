@@ -23,11 +23,11 @@ class Plan:
     needed: dict
     memory: float
 
-    def __str__(self):
+    def __str__(self) -> str:
         needs = ", ".join(f"{name} {size_text(count)}" for name, count in self.needed.items())
         return (
-            f"{self.method}: {self.parameters:,} parameters in {size_text(self.memory)} of memory "
-            f"(needed: {needs})"
+            f"{self.method}: {self.parameters:,} parameters in {size_text(self.memory)} of "
+            f"memory (needed: {needs})"
         )
 
 
@@ -87,17 +87,19 @@ def _refuse_memory(plan, method):
         name for name, count in plan.needed.items() if count <= plan.memory and name != method
     ]
     words = {
-        "OuterVectors": "outer_influence(snapshot, damping=...), which writes no vectors out",
+        "OuterVectors": "outer_influence(snapshot, damping=...), which never writes the vectors "
+        "out",
         "cg": 'method="cg", slow for many rows',
     }
     ways = " or ".join(words.get(name, f'method="{name}"') for name in fitting)
     needed = size_text(plan.needed["exact" if method == "auto" else method])
-    advice = f"{ways} fits" if ways else "pass fewer rows="
     raise ValueError(
         f"influence of {plan.parameters:,} parameters needs {needed} of memory and "
-        f"{size_text(plan.memory)} was allowed: {advice}, or allow more with memory="
+        f"{size_text(plan.memory)} was allowed: "
+        f"{f'{ways} fits' if ways else 'pass fewer rows='}, or "
+        "allow more with memory="
     )
 
 
-def size_text(count):
+def size_text(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -1,6 +1,6 @@
 """NETWORKS: every network by name, with a line on it. Loads no torch, for help texts.
 
-A network is added by its builder, a line here and one in the stub of this room's door.
+A network is added by its builder and a line here; `make doors` puts it at this room's door.
 """
 
 NETWORKS = {

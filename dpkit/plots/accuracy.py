@@ -54,10 +54,9 @@ def accuracy_against_ratio(
                 ax.scatter(
                     [x] * len(found), found, s=12, color=style["color"], alpha=0.45, linewidths=0
                 )
-                at.append(x)
-                mean.append(float(np.mean(found)))
                 # one seed has no spread, which is not a spread of 0
-                spread.append(float(np.std(found, ddof=1)) if len(found) > 1 else np.nan)
+                bar = np.std(found, ddof=1) if len(found) > 1 else np.nan
+                at, mean, spread = [*at, x], [*mean, np.mean(found)], [*spread, bar]
         ax.errorbar(
             at,
             mean,

@@ -9,6 +9,7 @@ import difflib
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 KINDS = {
     bool: "true or false",
@@ -147,7 +148,7 @@ def _assignment(statement):
         return None
 
 
-def is_flat(value, lists=True) -> bool:
+def is_flat(value: Any, lists: bool = True) -> bool:
     if type(value) is list and lists:
         return all(is_flat(item, lists=False) for item in value)
     return type(value) in (str, int, bool) or (type(value) is float and math.isfinite(value))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dpkit.records import Selection, whole_labels
+from dpkit.records import whole_labels
 from dpkit.storage.blocks import by_label, unfit_rows
 
 
@@ -208,31 +208,3 @@ def check_features(features: ArrayLike, n: int | None = None) -> np.ndarray:
             "network or the image it came from"
         )
     return features
-
-
-# ---- annealing -----------------------------------------------------------------------------------
-
-
-def check_limits(
-    steps: int | None, seconds: float | None, restarts: int, hottest: float, coldest: float
-) -> None:
-    """ValueError for limits or temperatures that no annealing can have."""
-    for name, value in (("steps", steps), ("restarts", restarts)):
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1
-        ):
-            raise ValueError(f"{name} must be a whole number from 1; got {value!r}")
-    if seconds is not None and not 0 < seconds < np.inf:
-        raise ValueError(f"seconds must be above 0; got {seconds!r}")
-    if not 0 < coldest <= hottest < np.inf and not coldest == hottest == 0:
-        raise ValueError(
-            "temperatures must fall, 0 < coldest <= hottest, or both be 0 for descent; got hottest "
-            f"{hottest!r}, coldest {coldest!r}"
-        )
-
-
-def without(pruned: np.ndarray, n: int, method: str, params: dict) -> Selection:
-    """The Selection of all n samples but the pruned."""
-    kept = np.ones(n, bool)
-    kept[pruned] = False
-    return Selection(np.flatnonzero(kept), n, method, params)

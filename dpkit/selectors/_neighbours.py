@@ -142,7 +142,9 @@ def _measure(features, found, indices, squares):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-def search_again(features, rows, indices, squares):
+def search_again(
+    features: np.ndarray, rows: np.ndarray, indices: np.ndarray, squares: np.ndarray
+) -> None:
     """The same among all other rows, for the rows named."""
     for i in rows:
         squares[i] = np.inf

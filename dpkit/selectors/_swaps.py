@@ -36,7 +36,7 @@ class State(NamedTuple):
     total: np.ndarray
     carried: np.ndarray
 
-    def before(self, proposals, later) -> np.ndarray:
+    def before(self, proposals: "Proposals", later: np.ndarray) -> np.ndarray:
         """The pruned rows as they were before the swaps `later`, ascending."""
         pruned, kept = self.pruned.copy(), self.kept.copy()
         for t in later[::-1]:
@@ -76,7 +76,7 @@ def _change(left, right, square, carried, a, b):
 
 
 @_compiled
-def mean_change(vectors, state, first, second):
+def mean_change(vectors: Factors, state: State, first: np.ndarray, second: np.ndarray) -> float:
     """Mean |change| of the swaps of these places: the unit of the temperatures."""
     left, right, square = vectors
     total = 0.0
@@ -87,7 +87,15 @@ def mean_change(vectors, state, first, second):
 
 
 @_compiled
-def try_swaps(vectors, state, proposals, hot, cold, objective, best):
+def try_swaps(
+    vectors: Factors,
+    state: State,
+    proposals: "Proposals",
+    hot: float,
+    cold: float,
+    objective: float,
+    best: float,
+) -> tuple[float, float, np.ndarray, int]:
     """Try all proposals, at temperatures that fall from `hot` to `cold`.
 
     objective is |u|^2 of the state, best the smallest so far. Returns (objective, best, swaps, at):

@@ -26,6 +26,8 @@ from dpkit.selectors._choose import by_class, check_keep, check_labels, generato
 from dpkit.selectors._swaps import Factors, Proposals, State, mean_change, try_swaps
 from dpkit.storage.blocks import by_label
 
+__all__ = ["Annealed", "anneal", "annealing"]
+
 _CHUNK = 8192  # proposals between two reports, fewer where a proposal is long
 _LEAST = 100_000  # proposals where a set is small, and they are quick
 _SAMPLED = 512  # proposals that tell how much one changes
@@ -349,7 +351,9 @@ def _places(pools, size, rng):
 # ---- what is refused, what is returned -----------------------------------------------------------
 
 
-def check_limits(steps, seconds, restarts, hottest, coldest) -> None:
+def check_limits(
+    steps: int | None, seconds: float | None, restarts: int, hottest: float, coldest: float
+) -> None:
     """ValueError for limits or temperatures that no annealing can have."""
     for name, value in (("steps", steps), ("restarts", restarts)):
         if value is not None and (
@@ -365,7 +369,7 @@ def check_limits(steps, seconds, restarts, hottest, coldest) -> None:
         )
 
 
-def without(pruned, n, method, params) -> Selection:
+def without(pruned: np.ndarray, n: int, method: str, params: dict) -> Selection:
     """The Selection of all n samples but the pruned."""
     kept = np.ones(n, bool)
     kept[pruned] = False

@@ -10,8 +10,8 @@ import numpy as np
 
 from dpkit.records import Selection, keep_count
 from dpkit.records.vectors import OuterVectors, check_vectors, shift_factor, sum_of
-from dpkit.selectors._choose import check_limits, generator, without
-from dpkit.selectors.anneal import Annealed, annealing
+from dpkit.selectors._choose import generator
+from dpkit.selectors.anneal import Annealed, annealing, check_limits, without
 
 _ALL_SIZES = 32  # up to so many, every size is tried
 

@@ -5,6 +5,8 @@ from dpkit.records import Selection
 from dpkit.selectors._choose import by_class, check_features, check_keep, generator
 from dpkit.storage.blocks import row_blocks
 
+__all__ = ["keep_herding"]
+
 _ROUNDING = 2.0**-24
 
 
@@ -67,7 +69,7 @@ def keep_herding(
     return Selection(np.sort(kept), n, "herding", params | {"per_class": per_class, **note})
 
 
-def herding_picks(features, count):
+def herding_picks(features: np.ndarray, count: int) -> np.ndarray:
     """Places of the picks, in their order; of equally good ones the first."""
     n = len(features)
     if count in (0, n):

@@ -97,7 +97,9 @@ def whole_folder(
 
 
 @contextmanager
-def building_folder(path, *, replaces="manifest.json", kind=None):
+def building_folder(
+    path: str | Path, *, replaces: str = "manifest.json", kind: str | None = None
+) -> Iterator[Path]:
     """Yield an empty folder beside `path`, as whole_folder does, which vanishes when the block ends
     unless swap_in(part, path) makes it `path`.
     """
@@ -153,9 +155,9 @@ def check_nothing_foreign(path: str | Path) -> None:
             )
 
 
-def swap_in(part, path) -> None:
-    """Flush the finished folder `part` to the disk and rename it to `path`, in place of what lay
-    there.
+def swap_in(part: str | Path, path: str | Path) -> None:
+    """Flush the finished folder `part` to the disk and rename it to `path`, removing the folder
+    that lay there.
     """
     part, path = Path(part), Path(path)
     for file in part.rglob("*"):

@@ -3,13 +3,14 @@ pass.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 
 
-def as_logits(logits) -> torch.Tensor:
+def as_logits(logits: Any) -> torch.Tensor:
     """logits as a (B, C) tensor of floats, or one sentence that says what to pass."""
     wanted = "logits must be one tensor (B, C), a row of class logits per sample"
     if hasattr(logits, "logits"):
@@ -34,10 +35,10 @@ def as_logits(logits) -> torch.Tensor:
     advice = {
         0: "pass the whole batch's",
         1: "of one output z per sample pass torch.stack([0 * z, z], 1)",
-        3: "a Recorder keeps one answer per sample: pool over the sequence first, "
-        "e.g. logits.mean(1)",
-        4: "a Recorder keeps one answer per sample, not one per pixel: pool first, "
-        "e.g. logits.mean((2, 3))",
+        3: "a Recorder keeps one answer per sample: pool over the sequence first, e.g. "
+        "logits.mean(1)",
+        4: "a Recorder keeps one answer per sample, not one per pixel: pool first, e.g. "
+        "logits.mean((2, 3))",
     }
     if logits.ndim != 2:
         raise ValueError(
@@ -57,14 +58,14 @@ def as_logits(logits) -> torch.Tensor:
     return logits
 
 
-def look_like_probabilities(logits) -> torch.Tensor:
+def look_like_probabilities(logits: torch.Tensor) -> torch.Tensor:
     """Whether every row is from 0 and sums to 1 within rounding, as a bool on the device."""
     wide = logits.detach().float()
     near = 1e-3 if logits.dtype in (torch.float32, torch.float64) else 2e-2
     return ((wide >= 0).all(1) & ((wide.sum(1) - 1).abs() < near)).all()
 
 
-def whole_numbers(values, logits, name):
+def whole_numbers(values: Any, logits: torch.Tensor, name: str) -> torch.Tensor:
     """One whole number per row of logits, as int64; labels may be a column."""
     wanted = f"{name} must be ({len(logits)},) whole numbers, one per row of logits"
     if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
@@ -107,10 +108,10 @@ class Doubts:
     is raised as soon as it is known.
     """
 
-    def __init__(self):
-        self._open = deque()
+    def __init__(self) -> None:
+        self._open: deque = deque()
 
-    def refuse_if(self, wrong, why):
+    def refuse_if(self, wrong: torch.Tensor, why: Callable[[], str]) -> None:
         """ValueError(why()) if `wrong`, a bool on the device: now on a CPU, else once the answer is
         there without waiting.
         """
@@ -127,13 +128,19 @@ class Doubts:
         else:
             self.add(lambda: False, lambda: None, wrong, why)
 
-    def add(self, known, wait, wrong, why):
+    def add(
+        self,
+        known: Callable[[], bool],
+        wait: Callable[[], object],
+        wrong: torch.Tensor,
+        why: Callable[[], str],
+    ) -> None:
         """A question: known() says whether the answer `wrong` is there, wait() waits until it is,
         and why() says in a sentence what is wrong.
         """
         self._open.append((known, wait, wrong, why))
 
-    def settle(self, wait=False):
+    def settle(self, wait: bool = False) -> None:
         """Raise what is wrong with earlier batches, once the GPU is so far; `wait` for all."""
         while self._open and (wait or self._open[0][0]()):
             _, wait_for, wrong, why = self._open.popleft()

@@ -1,7 +1,5 @@
 """Finished epochs on disk, so that a killed training goes on where it was."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -20,11 +18,11 @@ from dpkit import storage
 from dpkit.data.image_set import ImageSet
 from dpkit.storage.identity import identity, is_own, own_classes
 from dpkit.training.inference import resolve_precision
+from dpkit.training.processes import Alone, Peers
+from dpkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from dpkit.training.recipe import Recipe
-
-    pass
+    from dpkit.training.loop import EpochReport
 
 
 def code_of(net: nn.Module, loss: Callable) -> dict:
@@ -61,9 +59,12 @@ class Checkpoint:
     methods, at the same points.
     """
 
-    def __init__(self, folder, owner, device, peers):
+    def __init__(
+        self, folder: str | Path, owner: dict, device: torch.device, peers: Alone | Peers
+    ) -> None:
         self.folder, self.device, self.peers = Path(folder), device, peers
-        self.pending, self.written, self.log_probs = [], time.monotonic(), None
+        self.pending: list[EpochReport] = []
+        self.written, self.log_probs = time.monotonic(), None
         world = peers.world_size
         with peers.raise_on_all():
             if peers.rank == 0:
@@ -86,8 +87,9 @@ class Checkpoint:
         if before != self.peers.world_size:
             raise ValueError(
                 f"{self.folder} holds the checkpoint of a training by {before} processes, and this "
-                f"one has {self.peers.world_size}, which gives other numbers: start {before}, name "
-                "another folder or remove it"
+                f"one has {self.peers.world_size}, which gives other numbers: start {before}, "
+                "name another "
+                "folder or remove it"
             )
         storage.write_json(file, owner)
 
@@ -128,7 +130,14 @@ class Checkpoint:
             )
             return saved["epochs"]
 
-    def keep(self, report, net, optimizer, log_probs, last):
+    def keep(
+        self,
+        report: "EpochReport",
+        net: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        log_probs: torch.Tensor | None,
+        last: bool,
+    ) -> None:
         """Remember an epoch; write what is pending if the last writing is WRITE_EVERY seconds
         ago."""
         with self.peers.raise_on_all():

@@ -15,9 +15,8 @@ from dpkit.records import Scores
 from dpkit.records.set_facts import check_fits, made_for
 from dpkit.training.inference import autocast, eval_mode
 
-CHUNK_BYTES = (
-    512 * 2**20
-)  # what a chunk may hold: activations and gradients of its samples, roughly
+# what a chunk may hold: activations and gradients of its samples, roughly
+CHUNK_BYTES = 512 * 2**20
 LARGEST_CHUNK = 64  # images in a chunk; more gain nothing
 _SCRATCH = {"cpu": 2**19, "cuda": 2**26}  # floats of image patches at a time: a CPU's fit its cache
 
@@ -196,7 +195,7 @@ def _batch_norm(norm, x, g):
 _RULES = {nn.Conv2d: _conv2d, nn.Linear: _linear, nn.BatchNorm2d: _batch_norm}
 
 
-def try_one_image(net, x):
+def try_one_image(net: nn.Module, x: torch.Tensor) -> tuple[list[nn.Module] | None, int]:
     """(the modules that hold parameters, or None if one is beyond the rules above; floats held for
     one image, roughly).
     """

@@ -121,13 +121,15 @@ def train(
     if n == 0:
         raise ValueError("train needs at least one sample; this set is empty: keep more")
     _fit_to(net, images)
-    net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    net.to(device).to(memory_format=torch.channels_last)
     loss = _checked(recipe, n, loss, record)
     peers.check_batches(n // recipe.batches(n), recipe)
     if recipe.compile:
         loss = compiled(loss, device.type)
     passes = _Passes(net, images, recipe, seed, loss, peers)
-    saved = Checkpoint(checkpoint, owner | code, device, peers) if code is not None else None
+    saved = None
+    if checkpoint is not None and code is not None:
+        saved = Checkpoint(checkpoint, owner | code, device, peers)
     start, log_probs = 0, None
     if saved:
         for fields in saved.reports(net, passes.optimizer):
@@ -310,7 +312,7 @@ def _smoothed(smoothing):
 
 
 @cache
-def compiled(loss, device: str):
+def compiled(loss: Callable, device: str) -> Callable:
     """The loss as torch.compile makes it for "cpu" or "cuda": one for all networks of a kind
     (weights are inputs), compiled once per batch size. `compiled.cache_clear()` forgets all.
     """

@@ -7,12 +7,16 @@ same object. What it exchanges, every process asks for at the same points.
 import os
 import signal
 import threading
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from dpkit.training.recipe import Recipe
 from dpkit.training.seeds import epoch_seed, reseed
 
 PROCESS_LOST = (
@@ -34,51 +38,51 @@ class Alone:
 
     rank, world_size = 0, 1
 
-    def gather(self, value) -> list:
+    def gather(self, value: Any) -> list:
         return [value]
 
-    def sum(self, tensor):
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor
 
-    def raise_on_all(self):
+    def raise_on_all(self) -> AbstractContextManager:
         return nullcontext()
 
-    def training(self):
+    def training(self) -> AbstractContextManager:
         return nullcontext()
 
-    def hold(self, error):
+    def hold(self, error: Exception) -> None:
         raise error
 
-    def check_alike(self, arguments):
+    def check_alike(self, arguments: dict) -> None:
         pass
 
-    def check_batches(self, smallest, recipe):
+    def check_batches(self, smallest: int, recipe: Recipe) -> None:
         pass
 
-    def step(self, loss, net):
+    def step(self, loss: Callable, net: nn.Module) -> Callable:
         return partial(loss, net)
 
-    def draw_own(self, seed, epoch):
+    def draw_own(self, seed: int, epoch: int) -> None:
         pass
 
-    def check_reached(self, net):
+    def check_reached(self, net: nn.Module) -> None:
         pass
 
-    def share_buffers(self, net):
+    def share_buffers(self, net: nn.Module) -> None:
         pass
 
 
 class Peers:
     """One of several processes. Numbers are the same bits on each."""
 
-    def __init__(self, device: torch.device):
+    def __init__(self, device: torch.device) -> None:
         self.device = device
         self.rank = torch.distributed.get_rank()
         self.world_size = torch.distributed.get_world_size()
 
     # ---- exchange ----
 
-    def gather(self, value) -> list:
+    def gather(self, value: Any) -> list:
         """Every process's `value` (plain Python), by rank."""
         found = [None] * self.world_size
         on_gpu = self.device.type == "cuda"
@@ -87,8 +91,10 @@ class Peers:
             torch.distributed.all_gather_object(found, value)
         return found
 
-    def sum(self, tensor):
-        """The sum of every process's `tensor`: with nccl alone over the GPU, else over the CPU."""
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The sum of every process's `tensor`: with nccl alone by way of the GPU, else of the
+        CPU.
+        """
         on_gpu = torch.distributed.get_backend() == "nccl"
         carried = tensor.clone() if on_gpu else tensor.cpu().clone()
         with explain_lost_process():
@@ -98,7 +104,7 @@ class Peers:
     # ---- errors ----
 
     @contextmanager
-    def raise_on_all(self):
+    def raise_on_all(self) -> Iterator[None]:
         """What one process raises inside is raised on all of them, and nobody leaves before all
         have come to the end. Inside, nothing may wait for another process.
         """
@@ -116,7 +122,7 @@ class Peers:
             raise (ValueError if refused else RuntimeError)(sentence)
 
     @contextmanager
-    def training(self):
+    def training(self) -> Iterator[None]:
         """Whoever ends while another process still trains leaves that one a sentence to say, not
         half an hour of waiting.
         """
@@ -139,13 +145,13 @@ class Peers:
             if catch:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    def hold(self, error) -> str:
+    def hold(self, error: Exception) -> str:
         """What to tell all when they next exchange: if this one stopped now, they would wait."""
         return str(error)
 
     # ---- a training ----
 
-    def check_alike(self, arguments):
+    def check_alike(self, arguments: dict) -> None:
         """ValueError in all processes if they were not given one training."""
         everyone = self.gather(arguments)
         differing = [
@@ -157,7 +163,7 @@ class Peers:
                 f"{', '.join(differing)}: give each the whole set, train splits every batch"
             )
 
-    def check_batches(self, smallest, recipe):
+    def check_batches(self, smallest: int, recipe: Recipe) -> None:
         """ValueError if a share of the smallest batch would be a single sample, or for a recipe
         that is for one process.
         """
@@ -172,7 +178,7 @@ class Peers:
                 "compile=True is for one process; this training has several: leave it out"
             )
 
-    def step(self, loss, net):
+    def step(self, loss: Callable, net: nn.Module) -> Callable:
         """(x, y) -> (loss, logits), whose gradients are means over all processes.
 
         Made anew in every epoch: it sums in another order once it has seen a step, and a restart
@@ -180,11 +186,11 @@ class Peers:
         """
         return DistributedDataParallel(_Step(net, loss))
 
-    def draw_own(self, seed, epoch):
+    def draw_own(self, seed: int, epoch: int) -> None:
         """From here dropout draws for each share its own."""
         reseed(epoch_seed(seed, epoch, 1 + self.rank), self.device)
 
-    def check_reached(self, net):
+    def check_reached(self, net: nn.Module) -> None:
         """ValueError if a parameter got no gradient: then none was summed over the processes."""
         idle = [
             name
@@ -197,7 +203,7 @@ class Peers:
                 f"gradient (first: {idle[0]}): use them, or freeze them with requires_grad_(False)"
             )
 
-    def share_buffers(self, net):
+    def share_buffers(self, net: nn.Module) -> None:
         """Process 0's buffers, such as running statistics of batch norm, become everyone's."""
         for buffer in net.buffers():
             torch.distributed.broadcast(buffer, 0)
@@ -215,7 +221,7 @@ class _Step(torch.nn.Module):
 
 
 @contextmanager
-def explain_lost_process(hint=""):
+def explain_lost_process(hint: str = "") -> Iterator[None]:
     """Say in one sentence what torch raises inside when another process has ended."""
     try:
         yield

@@ -101,7 +101,7 @@ class Recorder:
             self._given = torch.from_numpy(self._told.copy())
         self._classes, self._looked_at = None, 0
         self._doubts = Doubts()
-        self._shard: Any = None
+        self._shard: Shard | None = None
         self._done: set[int] = set()
 
     def update(self, epoch: int, index: Any, logits: torch.Tensor, labels: torch.Tensor) -> None:
@@ -131,6 +131,7 @@ class Recorder:
             fault = processes(device).hold(error)
         if self._shard is None or epoch != self._shard.epoch:
             self._open(epoch, device)
+        assert self._shard is not None
         try:
             if batch is not None:
                 self._put(*batch)

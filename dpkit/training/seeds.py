@@ -1,9 +1,12 @@
 """Random draws of a training: all from (seed, epoch), none from the global state."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+
+from dpkit.data.image_set import ImageSet
 
 
 def epoch_seed(seed: int, epoch: int, *share: int) -> int:
@@ -12,8 +15,10 @@ def epoch_seed(seed: int, epoch: int, *share: int) -> int:
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device):
-    """Inside, random draws on the CPU and `device` come from `seed`; then they go on as before."""
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Inside, random draws on the CPU and on `device` come from `seed`; then they go on as
+    before.
+    """
     on_gpu = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_gpu else []):
         reseed(seed, device)
@@ -29,7 +34,9 @@ def reseed(seed: int, device: torch.device) -> None:
             torch.cuda.manual_seed(seed)
 
 
-def epoch_draws(images, device: torch.device):
+def epoch_draws(
+    images: ImageSet, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """An epoch's order (n,), crop offsets (2, n) and mirroring (n,): drawn on the CPU, so every
     device sees the same.
     """

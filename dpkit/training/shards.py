@@ -1,5 +1,8 @@
 """What one process saw of an epoch, and how the shards of several processes become one."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -16,19 +19,22 @@ class Shard:
     fault:  what is wrong with a batch, for all processes to be told once the epoch closes.
     """
 
-    def __init__(self, epoch: int, n: int, device: torch.device, tdds: bool):
-        self.epoch, self.fault = epoch, None
+    def __init__(self, epoch: int, n: int, device: torch.device, tdds: bool) -> None:
+        self.epoch = epoch
+        self.fault: str | None = None
         floats = [torch.full((n,), torch.nan, device=device) for _ in range(3 if tdds else 2)]
         self.values = [*floats[:2], torch.zeros(n, dtype=torch.bool, device=device), *floats[2:]]
         self.seen = torch.zeros(n, dtype=torch.int32, device=device)
 
-    def put(self, index, values) -> None:
+    def put(self, index: torch.Tensor, values: Sequence[torch.Tensor]) -> None:
         """A batch: `values` of the samples `index`, (B,) each."""
         for whole, part in zip(self.values, values, strict=True):
             whole[index] = part
         self.seen.index_add_(0, index, torch.ones_like(index, dtype=torch.int32))
 
-    def merge(self, peers, made, given, log_probs):
+    def merge(
+        self, peers: Any, made: Any, given: torch.Tensor, log_probs: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Make it what all processes saw together, and return (labels, log_probs) of all of them.
 
         Every sample has one shard, so sums are exact. `made` says how this process's Recorder was
@@ -63,7 +69,7 @@ class Shard:
                     f"process 0 in epoch {self.epoch}"
                 )
 
-    def check_whole(self, expected, partial: bool, several: bool) -> None:
+    def check_whole(self, expected: torch.Tensor, partial: bool, several: bool) -> None:
         """ValueError unless every sample of `expected` was seen once and no other, with numbers for
         logits; `partial` for an epoch that a budget cuts short. `several`: processes, for advice.
         """
