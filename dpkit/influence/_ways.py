@@ -24,7 +24,7 @@ RIGHT_SIDES = 64  # right-hand sides that cg and lissa solve for together
 
 
 def exact(
-    snapshot: Snapshot, damping: float, rows: np.ndarray, centre: np.ndarray | None
+    snapshot: Snapshot, damping: float, rows: np.ndarray, centre: np.ndarray | float
 ) -> np.ndarray:
     n, classes, width = shape_of(snapshot)
     try:
@@ -37,7 +37,7 @@ def exact(
             "Hessian is without damping: take more, e.g. the weight decay of the training, 5e-4"
         ) from None
     found = np.empty((len(rows), classes * width), np.float32)
-    away = 0.0 if centre is None else joined_rows(centre[None])[0]
+    away = joined_rows(centre[None])[0] if isinstance(centre, np.ndarray) else centre
     for block in row_blocks(len(rows), snapshot.features, snapshot.probs, size=ROWS_AT_ONCE):
         right = gradients(snapshot, rows[block]) - away
         found[block] = cho_solve(factor, right.T, overwrite_b=True, check_finite=False).T / n
@@ -77,7 +77,7 @@ def by_cg(
     snapshot: Snapshot,
     damping: float,
     rows: np.ndarray,
-    centre: np.ndarray | None,
+    centre: np.ndarray | float,
     tolerance: float,
 ) -> np.ndarray:
     first, second = (np.linalg.inv(factor) for factor in kronecker_factors(snapshot, damping))
@@ -98,7 +98,7 @@ def by_lissa(
     snapshot: Snapshot,
     damping: float,
     rows: np.ndarray,
-    centre: np.ndarray | None,
+    centre: np.ndarray | float,
     depth: int,
     batch_size: int,
     scale: float | None,

@@ -106,7 +106,7 @@ def influence_vectors(
         outer = outer_influence(snapshot, damping=damping, of=of)
         return outer.dense(slice(None) if rows is None else rows)
     rows = np.arange(n) if rows is None else rows
-    centre = mean_gradient(snapshot) if of == "mean" else None
+    centre = mean_gradient(snapshot) if of == "mean" else 0.0
     if chosen == "exact":
         return exact(snapshot, damping, rows, centre)
     if chosen == "lissa":
