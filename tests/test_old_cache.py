@@ -57,6 +57,7 @@ def test_every_stage_of_an_older_cache_is_found_and_its_row_is_the_same(old, k):
     assert {**found, "from_cache": False, "options": expected["options"]} == expected | {
         "code": "",
         "record_model": "",
+        "fingerprint": "",
     }
 
 

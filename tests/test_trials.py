@@ -131,6 +131,7 @@ def test_a_row_says_what_was_done_and_what_came_of_it(finished):
         "versions",
         "record_model",
         "code",
+        "fingerprint",
         *(
             f"{stage}_{what}"
             for stage in STAGES
