@@ -189,6 +189,20 @@ def test_only_what_survives_holms_correction_over_the_table_is_ahead_or_behind()
     assert results.summary(rows[:3] + rows[9:12]).holm.tolist() == ["", "ahead"]
 
 
+def test_two_sets_of_one_name_are_not_averaged_together():
+    two = [
+        row("random", 0.5, seed, accuracy) | {"fingerprint": fingerprint}
+        for seed, accuracy, fingerprint in ((0, 0.9, "aaaaaaaaaa"), (1, 0.1, "bbbbbbbbbb"))
+    ]
+    found = results.summary(two)
+    assert found.accuracy.tolist() == [90, 10]
+    assert found.dataset.tolist() == ["mine (aaaaaaaa)", "mine (bbbbbbbb)"]
+    pages = results.overview(pandas.DataFrame([one | {"budget": "", "failed": ""} for one in two]))
+    assert pages.count("; accuracy in %") == 2
+    one = results.summary([one | {"fingerprint": "aaaaaaaaaa"} for one in two])
+    assert one.accuracy.tolist() == [50] and one.dataset.tolist() == ["mine"]
+
+
 def test_a_summary_has_a_line_per_set_network_budget_and_ratio():
     kinds = [
         {"dataset": "digits"},
