@@ -227,15 +227,8 @@ def _splits(folder, branch, tops):
     known = {kind for kind in kinds.values() if kind}
     if not known:
         return None
-    # a class may well be called train: look at what is in it
-    if len(known) == 1 and None in kinds.values():
-        ours = [tops[name] for name, kind in kinds.items() if kind]
-        others = [tops[name] for name, kind in kinds.items() if kind is None]
-        like_a_set = all(len(top.inner) > 1 and not top.files for top in ours)
-        if not like_a_set or not any(
-            not top.inner or top.inner.keys() & ours[0].inner.keys() for top in others
-        ):
-            return None
+    if len(known) == 1 and None in kinds.values() and not _one_split(tops, kinds):
+        return None
     order = sorted(tops, key=lambda name: (kinds[name] != "train", not kinds[name]))
     return (
         f"{Path(folder) / branch.path} holds the splits {shortened(tops)}, not classes: "
@@ -244,6 +237,17 @@ def _splits(folder, branch, tops):
             or "sort the images of a split into one folder per class, and give that split's folder"
         )
         + _or_classes(branch, tops, "these")
+    )
+
+
+def _one_split(tops, kinds) -> bool:
+    """Whether the only folder with a split's name is one. A class may well be called train: a split
+    holds classes, and what lies beside it holds some of the same, or nothing.
+    """
+    ours = [tops[name] for name, kind in kinds.items() if kind]
+    others = [tops[name] for name, kind in kinds.items() if kind is None]
+    return all(len(top.inner) > 1 and not top.files for top in ours) and any(
+        not top.inner or top.inner.keys() & ours[0].inner.keys() for top in others
     )
 
 
