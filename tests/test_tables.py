@@ -203,6 +203,19 @@ def test_two_sets_of_one_name_are_not_averaged_together():
     assert one.accuracy.tolist() == [50] and one.dataset.tolist() == ["mine"]
 
 
+def test_a_failed_trial_tells_no_fingerprint_and_stops_no_table():
+    good = [
+        row("random", 0.5, seed, 0.9) | {"failed": "", "fingerprint": fingerprint}
+        for seed, fingerprint in ((0, "aaaaaaaaaa"), (1, "bbbbbbbbbb"))
+    ]
+    failed = row("random", 0.5, 2, None) | {"failed": "it diverged"}
+    for rows in ([failed], [good[0], failed], [*good, failed]):
+        table = pandas.DataFrame(rows)  # the fingerprint of the failed one is NaN
+        assert results.summary(table).failed.sum() == 1
+        assert len(results.labelled(table)) == len(rows) - 1
+        assert results.label(table.to_dict("records")[-1]) == "random"
+
+
 def test_a_summary_has_a_line_per_set_network_budget_and_ratio():
     kinds = [
         {"dataset": "digits"},

@@ -21,7 +21,7 @@ def label(row: Mapping) -> str:
 
     And with the network that was watched, where another was retrained: "dual+beta, by small_cnn".
     """
-    (row,) = _as_dicts([row])
+    row = row.flat() if isinstance(row, Row) else row
     method = METHODS.get(row["method"])  # None: one of somebody's own
     usual = option_words(method.options_for(row.get("dataset"))) if method else []
     words = option_words(options_from(row["options"]))
@@ -54,12 +54,14 @@ def _as_dicts(rows) -> list[dict]:
     for row in found:
         if not row.get("failed"):  # a failed row does not tell
             sets.setdefault(row.get("dataset"), set()).add(row.get("fingerprint") or "")
-    return [
-        row | {"dataset": f"{row['dataset']} ({row['fingerprint'][:8]})"}
-        if row.get("fingerprint") and len(sets[row["dataset"]]) > 1
-        else row
-        for row in found
-    ]
+    ambiguous = {name for name, prints in sets.items() if len(prints) > 1}
+    return [_with_fingerprint(row) if row.get("dataset") in ambiguous else row for row in found]
+
+
+def _with_fingerprint(row) -> dict:
+    if row.get("failed") or not row.get("fingerprint"):
+        return row
+    return row | {"dataset": f"{row['dataset']} ({row['fingerprint'][:8]})"}
 
 
 def all_labelled(rows: Any) -> list[dict]:
