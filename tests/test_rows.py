@@ -144,7 +144,15 @@ def test_what_a_newer_dpkit_wrote_is_named(table, tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", '{"kind"', '{"schema": 2, "row": {"keep": 1}}', '{"schema": 1, "row": {"keep": 1}}'],
+    [
+        "",
+        '{"kind"',
+        "[1]",
+        '{"schema": "2"}',
+        '{"schema": 2, "row": {"keep": 1}}',
+        '{"schema": 2, "row": {"record": "30 epochs"}}',
+        '{"schema": 1, "row": {"keep": 1}}',
+    ],
 )
 def test_a_file_that_holds_no_row_is_named(tmp_path, text):
     (tmp_path / "row.json").write_text(text)

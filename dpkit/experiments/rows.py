@@ -214,7 +214,7 @@ def _naming(file):
     """Name the file in an error about what it holds."""
     try:
         yield
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # other JSON, or none
         raise ValueError(
             f"{file} holds no row as dpkit writes it ({error}): fetch a whole copy, or remove it "
             "and have it made again"
@@ -234,7 +234,7 @@ def _cell(value) -> str:
 
 
 def _from_plain(found: dict) -> Row:
-    recipes = {name: _recipe(**found[name]) for name in ("record", "retrain")}
+    recipes = {name: _recipe(**found[name]) for name in ("record", "retrain") if name in found}
     return Row(**found | recipes)
 
 
