@@ -233,6 +233,15 @@ def test_the_highest_value_lies_on_top(ax, dynamics):
 def test_ringed_samples_carry_their_row_number(ax, dynamics):
     plots.moon_plot(dynamics, ax=ax, rows=[2, 0])
     assert [text.get_text() for text in ax.texts] == ["2", "0"]
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2], [0, 2, 1], [2, 1, 0]])
+def test_of_two_ringed_neighbours_the_upper_ones_number_is_above(ax, rows):
+    prob = np.array([[0.97, 0.99], [0.3, 0.9], [0.25, 0.85]])  # two lie close together
+    some = TrainingDynamics(prob, np.zeros_like(prob), prob > 0.5, np.zeros(3, int))
+    plots.moon_plot(some, ax=ax, rows=rows)
+    shift = {text.get_text(): text.get_position()[1] for text in ax.texts}
+    assert shift["1"] > 0 > shift["2"]
     assert np.allclose([text.xy[1] for text in ax.texts], dynamics.mean_prob()[[2, 0]])
 
 

@@ -49,9 +49,13 @@ def moon_plot(
         )
         if values is not None:
             ax.figure.colorbar(drawn, ax=ax, label=label, shrink=0.8)
-    for k, row in enumerate(rows):
+    rows = list(rows)
+    for row in rows:
         ax.scatter(x[row], y[row], s=90, facecolors="none", edgecolors="black", linewidths=1.2)
-        beside = (8, 5) if k % 2 == 0 else (8, -12)  # neighbours' numbers go above and below
+        others = [other for other in rows if other != row]
+        nearest = min(others, key=lambda o: np.hypot(x[o] - x[row], y[o] - y[row]), default=row)
+        # of two neighbours the upper one's number goes above
+        beside = (8, 5) if (y[row], row) >= (y[nearest], nearest) else (8, -12)
         ax.annotate(str(row), (x[row], y[row]), xytext=beside, textcoords="offset points")
     # half the epochs at 0 and half at 1 is the largest deviation: 0.51 for T = 30, more for very
     # short records
