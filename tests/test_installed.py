@@ -145,6 +145,7 @@ def test_a_report_finds_a_notebook_by_its_name(installed, tmp_path):
 def test_a_name_that_no_notebook_has_is_refused_with_the_nearest():
     assert notebooks.find("00_start_here") == ROOT / "notebooks" / "00_start_here.ipynb"
     assert notebooks.find("eeprune.ipynb").parent.name == "reproductions"
+    assert notebooks.find("reproductions/eeprune") == notebooks.find("eeprune.ipynb")
     with pytest.raises(notebooks.Refused, match="did you mean '00_start_here'"):
         notebooks.find("00_start_her")
 

@@ -38,7 +38,8 @@ def titles(kind: str) -> dict[str, str]:
 
 
 def find(notebook: str | Path) -> Path:
-    """The path of a notebook: a file as it is, and a bare name among those that come with dpkit.
+    """The path of a notebook: a file as it is, or one that comes with dpkit, by its name or by its
+    place below folder(), as "influence" or "reproductions/influence".
 
     Raises Refused for a bare name that is neither.
 
@@ -48,7 +49,12 @@ def find(notebook: str | Path) -> Path:
     '00_start_here.ipynb'
     """
     path = Path(notebook)
-    if path.is_file() or path.name != str(path):
+    if path.is_file():
+        return path.resolve()
+    below = f"{path.as_posix().removesuffix('.ipynb')}.ipynb"
+    if below in files():
+        return folder() / below
+    if path.name != str(path):
         return path.resolve()
     own = {file.stem: file for place in KINDS.values() for file in _notebooks_in(place)}
     stem = path.name.removesuffix(".ipynb")
