@@ -38,20 +38,26 @@ def beta_densities(parameters: dict, *, ax: Axes) -> Axes:
 
 
 def kept_by_ease(mean_prob: np.ndarray, selections: dict, *, ax: Axes, bins: int = 20) -> Axes:
-    """How many samples of each ease (mean_prob (n,)) selections ({method: Selection}) keep."""
+    """How many samples of each ease (mean_prob (n,)) selections ({method: Selection}) keep.
+
+    A variant of a method has its colour and is dashed; a second one is dotted.
+    """
     edges = np.linspace(0, 1, bins + 1)
+    drawn = set()
     ax.hist(mean_prob, edges, color="0.9", label=f"the whole set ({len(mean_prob):,})")
     for method, selection in selections.items():
         counts, _ = np.histogram(mean_prob[selection.kept], edges)
         style = method_style(method)
+        line = style["color"], style.get("linestyle", "-")
         ax.stairs(
             counts,
             edges,
-            color=style["color"],
-            linestyle=style.get("linestyle", "-"),
+            color=line[0],
+            linestyle=":" if line in drawn else line[1],
             linewidth=2,
             label=f"{method} ({len(selection.kept):,})",
         )
+        drawn.add(line)
     ax.set(
         xlabel="mean of target_prob  (hard → easy)", ylabel="samples", xlim=(0, 1), yscale="symlog"
     )
