@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -188,14 +189,11 @@ def kernels():
     """
 
     def running(mark):
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                ended = "State:\tZ" in (process / "status").read_text()
-                if mark.encode() in (process / "environ").read_bytes() and not ended:
-                    found.append(process.name)
-            except OSError:  # it ended, or is not ours
-                pass
-        return found
+        return [
+            process.pid
+            for process in psutil.process_iter(["environ", "status"])
+            if mark in "\n".join(map("=".join, (process.info["environ"] or {}).items()))
+            and process.info["status"] != psutil.STATUS_ZOMBIE
+        ]
 
     return running

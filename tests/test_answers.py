@@ -53,6 +53,20 @@ def test_the_memory_of_all_processes_together_is_bounded_and_those_left_behind_a
     assert answers.fetch({"x"}) == {"x": 3}  # a new worker, with the earlier cells run again
 
 
+@pytest.mark.skipif(NO_SANDBOX is not None, reason=str(NO_SANDBOX))
+def test_threads_are_bounded_whatever_a_process_calls_itself(worker):
+    from dpkit.classroom.answers import Lost
+
+    answers = worker(sandbox.Limits(seconds=30, total=100, processes=4))
+    with pytest.raises(Lost, match="started more than 4 processes and was ended"):
+        answers.run(
+            "import ctypes, threading, time\n"
+            "ctypes.CDLL(None).prctl(15, b'Threads:\\t1', 0, 0, 0)\n"
+            "for _ in range(40):\n    threading.Thread(target=time.sleep, args=(60,)).start()\n"
+            "time.sleep(60)"
+        )
+
+
 def test_values_cross_as_they_are_and_nothing_else_crosses(worker):
     from dpkit.classroom.answers import AnswerError
 

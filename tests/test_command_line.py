@@ -116,7 +116,6 @@ def test_a_report_prints_its_verdict_its_tables_and_where_the_page_is(
     assert printed[-1] == str(tmp_path / "reports" / "lesson-default" / "report.html")
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("signum, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_leaves_no_kernel_and_no_file(tmp_path, signum, code, kernels):
     endless = (

@@ -188,7 +188,6 @@ while True:
         pass"""
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 def test_the_time_limit_ends_a_cell_that_ignores_interrupts_and_the_processes_it_started(
     tmp_path, monkeypatch, kernels
 ):

@@ -35,7 +35,7 @@ NUMERIC = {"numpy", "scipy", "numba", "sklearn"}
 # what a room may load of other people's packages, where that is a promise
 PACKAGES = {
     # torch: only where it is loaded already
-    "storage": {"numpy", "platformdirs", "filelock", "pydantic", "torch"},
+    "storage": {"numpy", "platformdirs", "filelock", "psutil", "pydantic", "torch"},
     "records": {"numpy", "scipy"},
     "scorers": NUMERIC,
     "selectors": NUMERIC,

@@ -8,18 +8,19 @@ and one on memory binds each process alone.
 
 import os
 import re
-import resource
 import shutil
-import signal
 import site
 import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 HOME, WORK, LIBRARY = "/sandbox/home", "/sandbox/work", "/sandbox/library"
 SCRATCH = 64 * 2**20  # bytes that may be written to each folder inside
@@ -198,13 +199,14 @@ class Watch(threading.Thread):
     def run(self) -> None:
         while not self._over.wait(0.2):
             found = below(self.root)
-            threads = sum(process.threads for process in found)
+            # not num_threads: a process may name itself so that it reads as one
+            threads = _total(found, lambda process: len(process.threads()))
             # 2: bubblewrap's own
             if len(found) > self.limits.processes + 2 or threads > 8 * self.limits.processes:
                 self._end(f"started more than {self.limits.processes} processes")
             elif (
-                sum(process.resident for process in found) > self.limits.memory
-                and _shared_out(found) > self.limits.memory
+                _total(found, _resident) > self.limits.memory
+                and _total(found, _shared_out) > self.limits.memory
             ):
                 self._end(f"used more than {self.limits.memory / 2**30:.3g} GB of memory")
 
@@ -217,47 +219,40 @@ class Watch(threading.Thread):
         self._over.set()
 
 
-@dataclass(frozen=True)
-class Process:
-    pid: int
-    threads: int
-    resident: int  # bytes, what it shares with others included
-
-
-def below(root: int) -> list[Process]:
+def below(root: int) -> list[psutil.Process]:
     """Every living process whose ancestor is `root`."""
-    children: dict[int, list[int]] = {}
-    found = {}
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            with suppress(OSError, ValueError):
-                words = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
-                children.setdefault(int(words[1]), []).append(int(entry.name))
-                if words[0] != "Z":
-                    found[int(entry.name)] = Process(
-                        int(entry.name), int(words[17]), int(words[21]) * resource.getpagesize()
-                    )
+    psutil.process_iter.cache_clear()  # a number may have become another process's since
+    children = defaultdict(list)
+    # not Process.children, which refuses where the system hides other users' processes
+    for process in psutil.process_iter(["ppid", "status"]):
+        children[process.info["ppid"]].append(process)
     waiting, family = [root], []
     while waiting:
-        for pid in children.get(waiting.pop(), ()):
-            waiting.append(pid)
-            family += [found[pid]] if pid in found else []
+        found = children.pop(waiting.pop(), [])
+        waiting += [process.pid for process in found]
+        family += [one for one in found if one.info["status"] != psutil.STATUS_ZOMBIE]
     return family
 
 
-def _shared_out(processes) -> int:
-    """Bytes of memory in use, pages that several share counted once; as `resident` where the kernel
-    does not say.
-    """
+def _total(processes, of) -> int:
     total = 0
     for process in processes:
-        try:
-            text = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
-        except OSError:
-            text = ""
-        shared = re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)
-        total += 1024 * int(shared[1]) if shared else process.resident
+        with suppress(psutil.Error):  # it ended, or is not ours to see
+            total += of(process)
     return total
+
+
+def _resident(process) -> int:
+    """Bytes of memory, all that it shares with others included."""
+    return process.memory_info().rss
+
+
+def _shared_out(process) -> int:
+    """Bytes of memory, its part of what it shares; as `_resident` where the system does not say."""
+    try:
+        return process.memory_full_info().pss
+    except (AttributeError, psutil.AccessDenied):
+        return _resident(process)
 
 
 def kill_below(root: int) -> None:
@@ -265,6 +260,6 @@ def kill_below(root: int) -> None:
     end = time.monotonic() + 10
     while (found := below(root)) and time.monotonic() < end:
         for process in found:
-            with suppress(OSError):
-                os.kill(process.pid, signal.SIGKILL)
+            with suppress(psutil.Error):
+                process.kill()
         time.sleep(0.02)

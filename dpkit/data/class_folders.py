@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from dpkit import storage
 from dpkit.data.folder_layout import fault_of, mixed_note, read_tree
@@ -197,10 +198,7 @@ def _decoded(files, size, on_progress, partial):
     """All pictures; finished parts of the work lie in the folder `partial` until it is whole."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside Python's lock
         shape = (size, size) if size else _common_shape(files, pool)
-        need, have = (
-            3 * len(files) * shape[0] * shape[1],
-            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        )
+        need, have = 3 * len(files) * shape[0] * shape[1], psutil.virtual_memory().total
         if need > have / 3:  # read, then copied once into the set
             raise ValueError(
                 f"{len(files)} images of {shape[1]}x{shape[0]} pixels are {need / 2**30:.1f} GiB, "

@@ -43,6 +43,7 @@ def measured(device: torch.device | None = None) -> Iterator[Cost]:
         cost.peak_memory = torch.cuda.max_memory_allocated(device) if on_gpu else _peak()
 
 
+# not by psutil, which knows what is held now and no peak
 def _forget_peak():
     try:
         # Linux: the peak starts anew at what is held now

@@ -247,11 +247,12 @@ def _load(file) -> tuple[dict | None, list[str]]:
         fields = set(result) if isinstance(result, dict) else set()
         odd = ", ".join(sorted(set(FIELDS) ^ fields))
         return None, [f"result.json must hold exactly {', '.join(FIELDS)}; missing or extra: {odd}"]
-    return result, [
+    wrong = [
         f"result.json: {name} has the wrong type ({type(result[name]).__name__})"
         for name, kind in FIELDS.items()
         if not isinstance(result[name], kind) or isinstance(result[name], bool)
     ]
+    return None if wrong else result, wrong
 
 
 def _of_another_run(result, notebook, parameters) -> list[str]:

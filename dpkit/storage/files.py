@@ -225,17 +225,16 @@ def _at_work(pid: int, thread: int) -> bool:
 
 
 def _alive(pid: int) -> bool:
+    import psutil
+
     try:
         os.kill(pid, 0)
+        # a dead process whose parent never asked for it keeps its number: in a container perhaps
+        # for good
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
-    # a dead process whose parent never asked for it keeps its number: in a container perhaps for
-    # good
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
+    except (PermissionError, psutil.Error):  # another user's; or hidden, which psutil calls missing
         return True
 
 
