@@ -499,7 +499,7 @@ KEYS = {
 
 
 @pytest.fixture
-def names(monkeypatch):
+def names(monkeypatch, set_version):
     """names(trial): what its record, score and selection, its row in a sweep and the record of that
     are called.
     """
@@ -520,7 +520,7 @@ def names(monkeypatch):
         monkeypatch.setattr(module, "done_once", stop)
     monkeypatch.setattr(stages, "compute_environment", lambda images, recipe: AROUND)
     for stage, version in {"record": 2, "score": 1, "select": 1, "retrain": 1}.items():
-        monkeypatch.setitem(stages.VERSIONS, stage, version)
+        set_version(stage, version)
 
     def names(trial):
         evidence = SimpleNamespace(folder=Path("record-of-it"), name="record-of-it")

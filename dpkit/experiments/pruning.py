@@ -23,9 +23,9 @@ from dpkit import storage
 from dpkit.data.named_sets import set_name
 from dpkit.experiments import pruning_folder, pruning_source
 from dpkit.experiments.exit_checks import check_exits
-from dpkit.experiments.pipeline import Run
+from dpkit.experiments.pipeline import Run, stage_versions
 from dpkit.experiments.progress import duration
-from dpkit.experiments.stages import VERSIONS, own_code, record_location
+from dpkit.experiments.stages import own_code, record_location
 from dpkit.methods.catalog import find_method
 from dpkit.methods.method import Method
 from dpkit.methods.rehearsal import rehearse
@@ -152,7 +152,7 @@ class _Choice:
             "prune_ratio": self.prune_ratio,
             "options": self.method.options | self.options,
             "seed": self.seed,
-            "version": VERSIONS,
+            "version": stage_versions(),
         }
 
     def check_before(self, training) -> None:

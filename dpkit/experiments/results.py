@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dpkit import storage
-from dpkit.experiments import stages
 from dpkit.experiments.comparisons import summary
+from dpkit.experiments.pipeline import stage_versions
 from dpkit.experiments.rows import Failure, Row, read_answer, read_table
 from dpkit.experiments.tables import accuracy_table, cost_table, kinds_of, label, labelled, overview
 from dpkit.experiments.trials import Outcome
@@ -129,7 +129,8 @@ def read_sweep(folder: str | Path) -> dict:
 
 def is_older(trial: dict) -> bool:
     """Whether a trial of sweep.json was asked for when a stage had another version."""
-    return any(stages.VERSIONS.get(stage) != number for stage, number in trial["versions"].items())
+    today = stage_versions()
+    return any(today.get(stage) != version for stage, version in trial["versions"].items())
 
 
 # ---- either folder -------------------------------------------------------------------------------
@@ -215,6 +216,8 @@ def _parameters(trial) -> dict:
     method = METHODS.get(trial["method"])
     options = (method.defaults if method else {}) | trial["options"]
     return {name: trial.get(name) for name in (*names, "record_epochs")} | {
+        # in sweep.json where they are not the usual ones
+        **{name: trial.get(name, "") for name in ("record_model", "fingerprint")},
         "options": json.dumps(options, sort_keys=True),
         "accuracy": None,
         "budget": recipes["retrain"].length,

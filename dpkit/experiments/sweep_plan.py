@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpkit import storage
-from dpkit.experiments import clusters, grids, stages, trials
+from dpkit.experiments import clusters, grids, trials
 from dpkit.experiments.parcels import own_sets, pack
+from dpkit.experiments.pipeline import stage_versions
+from dpkit.experiments.stages import RECORD
 from dpkit.experiments.stored_sets import store
 from dpkit.experiments.sweep_worker import facts_of, functions_of
 from dpkit.experiments.trials import Trial
@@ -107,15 +109,11 @@ def cell_of(trial: Trial, facts: dict, sets: dict | None = None) -> Cell:
     """The trial with the name of its row. sets: what `store` returned for its image sets."""
     method = trial.how
     watched = method.evidence is not None
-    used = (
-        stages.VERSIONS
-        if watched
-        else {stage: stages.VERSIONS[stage] for stage in ("select", "retrain")}
-    )
+    versions = stage_versions(recorded=watched)
     seen = {
         "images": facts["images"],
         "around": facts["around"][trial.record.precision],
-        "version": stages.VERSIONS["record"],
+        "version": RECORD.version,
     }
     record = {
         name: getattr(trial, name) for name in ("record_epochs", "seed", "snapshot_epoch")
@@ -133,7 +131,7 @@ def cell_of(trial: Trial, facts: dict, sets: dict | None = None) -> Cell:
     }
     key = {
         "trial": plain | exits | in_full,
-        "versions": used,
+        "versions": versions,
         "images": facts["images"],
         "test": facts["test"],
         "around": facts["around"][trial.retrain.precision],
@@ -151,4 +149,4 @@ def cell_of(trial: Trial, facts: dict, sets: dict | None = None) -> Cell:
         "around": facts["around"][trial.retrain.precision],
         "functions": functions,
     }
-    return Cell(trial, name, shared, facts["n"], here, pack(trial, sets), dict(used))
+    return Cell(trial, name, shared, facts["n"], here, pack(trial, sets), versions)

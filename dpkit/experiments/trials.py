@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +13,8 @@ from pydantic import Field, InstanceOf, field_validator
 from dpkit import storage
 from dpkit.data.image_set import ImageSet
 from dpkit.experiments import exit_checks, stages
-from dpkit.experiments.costs import Cost
 from dpkit.experiments.environment import load_sets
-from dpkit.experiments.pipeline import STAGES, Run
+from dpkit.experiments.pipeline import Run, stage_versions
 from dpkit.experiments.rows import Row
 from dpkit.experiments.stored_sets import check_sets
 from dpkit.methods.catalog import find_method
@@ -26,9 +25,6 @@ from dpkit.nets.builders import model_name
 from dpkit.records import Scores, Selection, keep_count
 from dpkit.storage.validation import Number, Positive, Whole, checked, known_to, told, unknown
 from dpkit.training.recipe import Recipe
-
-LEDGER = tuple(f"{stage}_{what.name}" for stage in STAGES for what in fields(Cost))
-
 
 # settings of 0.7, which are in every key
 _FIRST = (
@@ -226,7 +222,7 @@ def run_trial(
 
     Returns
     -------
-    The row as Row.flat() gives it, a dict for tables and figures. Its costs (LEDGER: seconds,
+    The row as Row.flat() gives it, a dict for tables and figures. Its costs (seconds,
     epochs, samples and peak_memory of each stage) are those of the run that did the work; a shared
     recording is charged in full, to el2n too.
     from_cache says whether the retraining was an earlier run's. accuracy, in [0, 1], is on the test
@@ -299,17 +295,13 @@ def finished(trial: Trial, run: Run) -> Outcome:
     """The outcome of a trial whose stages have run."""
     images, selection, result = run.images, run.selection, run.result
     assert images is not None and selection is not None and result is not None
-    costs = {
-        f"{stage}_{what.name}": getattr(cost, what.name)
-        for stage, cost in run.costs.items()
-        for what in fields(Cost)
-    }
     row = Row(
         **settings_in_row(trial, len(images)),
-        **costs | result,
+        **result,
+        costs={stage: asdict(cost) for stage, cost in run.costs.items()},
         keep=len(selection.kept),
         empty_classes=_empty_classes(images, selection),
-        versions=stages.VERSIONS,
+        versions=stage_versions(),
         scores=run.folders["score"].name if "score" in run.folders else "",
         selection=run.folders["select"].name,
     )
