@@ -13,7 +13,7 @@ from dpkit import Recipe, Trial, run_trial, storage
 from dpkit.data import from_arrays, load
 from dpkit.experiments import clusters, grids, results, stages, stored_sets, trials
 from dpkit.experiments.grids import InvalidGrid
-from dpkit.experiments.parcels import pack, unpacked
+from dpkit.experiments.parcels import pack, unpack
 from dpkit.experiments.rows import Failure, write_answer
 
 MEASURED = ("seconds", "peak_memory", "from_cache", "threads", "failed")
@@ -253,10 +253,10 @@ def test_a_task_holds_no_pixels_and_the_worker_maps_the_file(tmp_path):
     found = stored_sets.store([images, some.test], tmp_path)
     parcel = pack(some, found)
     assert len(pack(some)) > images.images.numel() > 20 * len(parcel)
-    with unpacked(parcel) as there:
+    with unpack(parcel) as there:
         assert there.dataset is not images and there.dataset.fingerprint == images.fingerprint
         assert there.plain() == some.plain()
-        with unpacked(parcel) as again:
+        with unpack(parcel) as again:
             assert again.dataset is there.dataset  # read once per process
         clean = torch.arange(5)
         assert torch.equal(there.dataset.clean(clean), images.clean(clean))

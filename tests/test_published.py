@@ -41,7 +41,7 @@ def finished(trial, images, **more) -> Outcome:
         **settings_in_row(trial, N)
         | {"device": stages.device_name(images.device), "processor": processor()}
         | {"keep": 6, "accuracy": 0.5, "versions": stage_versions()}
-        | {"costs": {"record": {"epochs": trial.record_epochs if trial.how.reads else 0}}}
+        | {"costs": {"record": {"epochs": trial.record_epochs if trial.method_object.reads else 0}}}
         | more
     )
     return Outcome(row, Selection(np.arange(6), N, "top"), Scores(np.arange(N), row.method))

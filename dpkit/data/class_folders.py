@@ -20,7 +20,7 @@ import numpy as np
 from dpkit import storage
 from dpkit.data.folder_layout import fault_of, mixed_note, read_tree
 from dpkit.records.kept_list import check_paths
-from dpkit.records.set_facts import shortened
+from dpkit.records.set_facts import shorten
 
 _PART = 4096  # files between two savings
 
@@ -98,8 +98,8 @@ def _chosen(folder, root, classes):
     missing = sorted(set(classes) - set(root.folders))
     if missing:
         raise ValueError(
-            f"classes names {shortened(missing)}, and {folder} has no such folder; it has "
-            f"{shortened(root.folders) or 'none'}"
+            f"classes names {shorten(missing)}, and {folder} has no such folder; it has "
+            f"{shorten(root.folders) or 'none'}"
         )
     return sorted(set(classes))
 

@@ -94,7 +94,7 @@ def prune(
     ------
     ValueError, or FileExistsError if `out` is taken. Nothing is written if something is wrong.
     """
-    pruning_source.check_given(data, size, classes)
+    pruning_source.check_data(data, size, classes)
     out, method = Path(os.path.abspath(out)), find_method(method)
     options = method.of_set.get(set_name(data), {}) | dict(options or {})
     keep_count(1, prune_ratio)

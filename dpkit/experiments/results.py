@@ -114,9 +114,9 @@ def scores_of(folder: str | Path, k: int) -> Scores | None:
     return read_scores(row.scores) if row.scores else None
 
 
-def row_file(folder: str | Path, name: str, passing: bool = False) -> Path:
+def row_file(folder: str | Path, name: str, transient: bool = False) -> Path:
     """Where a sweep keeps a row, or the reason of a failure that may pass (and is tried again)."""
-    return Path(folder) / "rows" / f"{name}{'.failed' if passing else ''}.json"
+    return Path(folder) / "rows" / f"{name}{'.failed' if transient else ''}.json"
 
 
 def read_sweep(folder: str | Path) -> dict:
@@ -191,7 +191,9 @@ def _swept(folder) -> list[tuple[dict, Row | Failure]]:
         name = trial["name"]
         if is_older(trial):
             older += 1
-        elif answer := _read(row_file(folder, name)) or _read(row_file(folder, name, passing=True)):
+        elif answer := _read(row_file(folder, name)) or _read(
+            row_file(folder, name, transient=True)
+        ):
             found.append((trial, answer))
     if older:
         warnings.warn(

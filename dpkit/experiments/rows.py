@@ -22,7 +22,7 @@ from pydantic import Field
 from dpkit import storage
 from dpkit.experiments.costs import Cost
 from dpkit.methods.catalog import METHODS
-from dpkit.storage.validation import Whole, checked, told
+from dpkit.storage.validation import Whole, checked, non_defaults
 from dpkit.training.recipe import Recipe
 
 SCHEMA = 2
@@ -112,13 +112,15 @@ class Row:
     from_cache: bool | None = None
 
     @property
-    def record_epochs(self) -> int | None:
+    def record_epochs(self) -> float | None:
         """For how many epochs the method watched a training."""
         return self.costs.get("record", {}).get("epochs")
 
     def plain(self) -> dict:
         """The fields as values that JSON can hold."""
-        recipes = {name: told(getattr(self, name), always=()) for name in ("record", "retrain")}
+        recipes = {
+            name: non_defaults(getattr(self, name), always=()) for name in ("record", "retrain")
+        }
         return vars(self) | recipes
 
     def flat(self) -> dict:
@@ -247,7 +249,7 @@ _recipe = lru_cache(typed=True)(Recipe)  # many rows share them
 
 def _costs_as_columns(found: dict) -> dict:
     """A row's fields with score_seconds and so on in the place of costs."""
-    columns = {}
+    columns: dict[str, Any] = {}
     for name, value in found.items():
         if name == "costs":
             for stage, cost in value.items():

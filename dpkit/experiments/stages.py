@@ -98,14 +98,14 @@ def record(
     key, folder = record_location(images, **training, cache=cache)
 
     def work(part):
-        return _watch(images, part, partial_of(folder), on_epoch, **training)
+        return _record_training(images, part, partial_of(folder), on_epoch, **training)
 
     cost = done_once(folder, key, work)
     cost = replace(cost, epochs=epochs, samples=epochs * len(images))
     return _evidence(folder, cost, parts, one_look=snapshot_epoch >= epochs)
 
 
-def _watch(
+def _record_training(
     images,
     part,
     partial,
