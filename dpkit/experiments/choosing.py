@@ -12,7 +12,7 @@ from dpkit.experiments.evidence import Evidence
 from dpkit.methods.catalog import find_method
 from dpkit.methods.method import Method
 from dpkit.records import Scores, Selection
-from dpkit.storage.identity import known_or_new
+from dpkit.storage.identity import identity_or_new
 
 SCORE = Stage("score", needs_record=True)
 SELECT = Stage("select")
@@ -33,7 +33,7 @@ def score(
         "version": SCORE.version,
         "evidence": evidence.name,
         "of": method.evidence,
-        "scorer": method.codes(known_or_new)[0],
+        "scorer": method.codes(identity_or_new)[0],
         "options": _with_defaults(method, options, 0),
     }
     folder = Path(cache) / f"score-{storage.key_hash(key)}"
@@ -71,7 +71,7 @@ def select(
         "version": SELECT.version,
         "evidence": evidence.name if evidence else None,
         "scores": scored.name if scored else None,
-        "selector": method.codes(known_or_new)[1],
+        "selector": method.codes(identity_or_new)[1],
         "reads": [method.evidence, *method.extras],
         "options": _with_defaults(method, options, 1),
         "num_samples": len(labels),

@@ -111,11 +111,11 @@ def prune(
     if advice := method.advice and method.advice(options):
         say(advice)
     if recorded:
-        source = pruning_source.with_pixels(
+        source = pruning_source.image_source(
             data, size=size, mirror=mirror, classes=classes, device=device, say=say
         )
     else:
-        source = pruning_source.without_pixels(data, classes, dynamics, method, say)
+        source = pruning_source.label_source(data, classes, dynamics, method, say)
     choice.check_with(source, model)
     request = choice.request() | _request_of(source, training)
     code = own_code(method, model if recorded else None)

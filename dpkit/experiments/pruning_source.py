@@ -94,7 +94,7 @@ def check_data(data: Any, size: int | None, classes: Sequence[str] | None) -> No
         )
 
 
-def with_pixels(
+def image_source(
     data: Any,
     *,
     size: int | None,
@@ -117,10 +117,10 @@ def with_pixels(
             "labels are the same: nothing can be learned, so nothing can be scored"
         )
     images = replace(images, mirror=True) if mirror else images
-    return replace(_without_pixels(images), images=images.standalone())
+    return replace(_source_of(images), images=images.standalone())
 
 
-def without_pixels(
+def label_source(
     data: Any,
     classes: Sequence[str] | None,
     dynamics: str | Path | None,
@@ -132,7 +132,7 @@ def without_pixels(
     """
     if isinstance(data, ImageSet):
         say(data.describe())
-        numbers, source = None, _without_pixels(data)
+        numbers, source = None, _source_of(data)
     else:
         known = read_labels(data, classes)
         say(known.describe(data))
@@ -149,7 +149,7 @@ def data_name(data: Any) -> str:
     return data.name if isinstance(data, ImageSet) else str(data)
 
 
-def _without_pixels(images) -> Source:
+def _source_of(images) -> Source:
     paths = images.paths
     if paths is not None and images.standalone() is not images:
         by_id = dict(zip(images.ids.tolist(), paths, strict=True))

@@ -197,11 +197,11 @@ def write_table(file: Path, rows: Iterable[Row]) -> None:
             writer.writerow([*(_cell(line.get(name)) for name in names), k])
 
 
-def read_table(file: Path, schema: int, said: dict) -> list[Row]:
+def read_table(file: Path, schema: int, settings: dict) -> list[Row]:
     """The rows of a published table.
 
     schema : of its manifest.
-    said : the manifest's settings. Of tables from before 0.9 they tell what their rows do not.
+    settings : of the manifest. Of tables from before 0.9 they tell what their rows do not.
     """
     if schema > SCHEMA:
         raise ValueError(
@@ -210,7 +210,7 @@ def read_table(file: Path, schema: int, said: dict) -> list[Row]:
         )
     with _naming(file), open(file, newline="", encoding="utf-8") as lines:
         cells = list(csv.DictReader(lines))
-        return [_from_words(line, said) if schema < 2 else _from_cells(line) for line in cells]
+        return [_from_words(line, settings) if schema < 2 else _from_cells(line) for line in cells]
 
 
 @contextmanager

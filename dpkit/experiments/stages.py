@@ -33,7 +33,7 @@ from dpkit.nets.early_exits import exit_loss
 from dpkit.records import Selection, Snapshot, TrainingDynamics
 from dpkit.records.set_facts import check_fits
 from dpkit.records.training_dynamics import MOST_PROBS
-from dpkit.storage.identity import known_or_new
+from dpkit.storage.identity import identity_or_new
 from dpkit.storage.provenance import processor
 from dpkit.training.inference import evaluate, resolve_precision, take_snapshot
 from dpkit.training.loop import Recipe, cross_entropy, train
@@ -300,7 +300,7 @@ def derived_seed(seed: int, draw: int) -> int:
 
 
 def _key(stage, images, model, recipe, seed):
-    build = known_or_new(builders.find_builder(model))
+    build = identity_or_new(builders.find_builder(model))
     return {
         "stage": stage.name,
         "version": stage.version,

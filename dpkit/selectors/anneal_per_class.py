@@ -11,7 +11,7 @@ import numpy as np
 from dpkit.records import Selection, keep_count
 from dpkit.records.vectors import OuterVectors, check_vectors, shift_factor, sum_of
 from dpkit.selectors._choose import generator
-from dpkit.selectors.anneal import Annealed, annealing, check_limits, without
+from dpkit.selectors.anneal import Annealed, annealing, check_limits, selection_without
 
 _ALL_SIZES = 32  # up to so many, every size is tried
 
@@ -122,7 +122,7 @@ def anneal_within(
         "max_prune_ratio": max_prune_ratio,
         "capped": size == cap,
     }
-    return without(pruned, n, "anneal_within", params | found)
+    return selection_without(pruned, n, "anneal_within", params | found)
 
 
 def annealing_within(

@@ -95,7 +95,7 @@ def is_own(name: str) -> bool:
     return " " in name and not name.startswith("dpkit.")
 
 
-def known_or_new(function: Callable) -> str:
+def identity_or_new(function: Callable) -> str:
     """The function's identity; where Unknown, words that are no other's, and a warning, once."""
     try:
         return identity(function)

@@ -113,7 +113,7 @@ def train(
     share. Let an error end its process: the others then say so, and do not wait for it.
     """
     n, device, group = len(images), images.device, processes(images.device)
-    code = _known_code(net, loss) if checkpoint is not None else None
+    code = _code_or_none(net, loss) if checkpoint is not None else None
     owner = {}
     if group.world_size > 1 or code is not None:
         owner = training_identity(net, images, recipe, seed) | ({"tdds": True} if tdds else {})
@@ -150,7 +150,7 @@ def train(
         yield report
 
 
-def _known_code(net, loss):
+def _code_or_none(net, loss):
     """What the loss and the network do, or None, with a warning, where that cannot be known. Of
     several processes the first one's counts: a loss may read its rank.
     """
