@@ -197,3 +197,12 @@ def kernels():
         ]
 
     return running
+
+
+@pytest.fixture
+def set_version(monkeypatch):
+    """set_version("select", 1000): a stage of a trial has another version."""
+    from dpkit.experiments.pipeline import STAGES
+
+    by_name = {stage.name: stage for stage, _ in STAGES}
+    return lambda name, version: monkeypatch.setattr(by_name[name], "version", version)

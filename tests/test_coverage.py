@@ -20,7 +20,7 @@ from dpkit.selectors import (
     keep_nearest_to_centre,
     keep_top,
 )
-from dpkit.selectors._cutoff import bounded, published_cutoff
+from dpkit.selectors._cutoff import clip_infinite, published_cutoff
 
 INF = np.inf
 
@@ -121,8 +121,8 @@ def test_infinite_scores_go_by_the_cutoff_first_and_then_count_as_the_ends():
     for seed in range(20):  # strata {0, 1, -inf} and {9, 10, inf, inf, inf}
         kept = keep_ccs(scores(*values), 6, cutoff=0, strata=2, rng=seed).kept
         assert np.isin(kept, [1, 2, 6]).sum() == 3
-    assert bounded(np.array([INF, 2, -INF, 1])).tolist() == [2, 2, 1, 1]
-    assert bounded(np.array([INF, -INF])).tolist() == [1, 0]
+    assert clip_infinite(np.array([INF, 2, -INF, 1])).tolist() == [2, 2, 1, 1]
+    assert clip_infinite(np.array([INF, -INF])).tolist() == [1, 0]
 
 
 # ---- the cutoff ----------------------------------------------------------------------------------

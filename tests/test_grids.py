@@ -486,7 +486,7 @@ def test_recipes_are_filled_in_as_suits_each_network():
     assert suited != Recipe().lr
     trials = grids.trials_of(TWO_NETS)
     assert {trial.retrain.lr for trial in trials} == {suited}
-    rates = {trial.watched: trial.record.lr for trial in trials if trial.method == "dual"}
+    rates = {trial.recorded_model: trial.record.lr for trial in trials if trial.method == "dual"}
     assert rates == {"small_cnn": 0.1, "fast_cnn": suited}
     assert {
         trial.record.lr

@@ -25,7 +25,7 @@ from dpkit.methods import method as method_module
 from dpkit.nets import builders, early_exits
 from dpkit.nets.models import small_cnn
 from dpkit.records import Scores, TrainingDynamics
-from dpkit.storage.identity import Unknown, identity, is_own, known_or_new
+from dpkit.storage.identity import Unknown, identity, identity_or_new, is_own
 from dpkit.training.loop import Recipe
 
 
@@ -440,10 +440,10 @@ def test_what_cannot_be_known_is_never_found_again_and_is_warned_of_once():
         UserWarning,
         match="mine_once does cannot be known: .*: nothing that is computed by it is taken from",
     ):
-        first = known_or_new(unsure)
+        first = identity_or_new(unsure)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert known_or_new(unsure) != first
+        assert identity_or_new(unsure) != first
 
 
 # ---- the keys of the stages and sweeps -----------------------------------------------------------
@@ -499,7 +499,7 @@ KEYS = {
 
 
 @pytest.fixture
-def names(monkeypatch):
+def names(monkeypatch, set_version):
     """names(trial): what its record, score and selection, its row in a sweep and the record of that
     are called.
     """
@@ -520,7 +520,7 @@ def names(monkeypatch):
         monkeypatch.setattr(module, "done_once", stop)
     monkeypatch.setattr(stages, "compute_environment", lambda images, recipe: AROUND)
     for stage, version in {"record": 2, "score": 1, "select": 1, "retrain": 1}.items():
-        monkeypatch.setitem(stages.VERSIONS, stage, version)
+        set_version(stage, version)
 
     def names(trial):
         evidence = SimpleNamespace(folder=Path("record-of-it"), name="record-of-it")

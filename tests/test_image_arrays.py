@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dpkit.data.image_set import from_arrays, labels_of, load
-from dpkit.data.named_sets import known_before
+from dpkit.data.named_sets import read_labels
 from dpkit.experiments.pruning import prune
 from dpkit.records import Selection, TrainingDynamics
 
@@ -185,7 +185,7 @@ def test_labels_with_a_hole_stay_as_they_are_where_the_classes_are_named(tmp_pat
         from_arrays(pixels(6, 8, 8), given, class_names=names, device="cpu").labels.tolist()
         == given.tolist()
     )
-    assert known_before(tmp_path / "own.npz").labels.tolist() == given.tolist()
+    assert read_labels(tmp_path / "own.npz").labels.tolist() == given.tolist()
 
 
 @pytest.mark.parametrize("one", [{"mean": [0.5]}, {"std": [0.2]}])
@@ -208,14 +208,14 @@ def test_names_that_do_not_fit_the_numbers_are_refused(tmp_path, given):
         labels=np.array(given),
         class_names=np.array(["cat", "dog"]),
     )
-    for read in (lambda file: load(file, device="cpu"), known_before):
+    for read in (lambda file: load(file, device="cpu"), read_labels):
         with pytest.raises(ValueError, match=message):
             read(tmp_path / "own.npz")
 
 
 def test_numbers_below_0_are_no_classes(tmp_path):
     np.savez(tmp_path / "own.npz", images=pixels(3, 8, 8), labels=np.array([-1, 0, 5]))
-    for read in (lambda file: load(file, device="cpu"), known_before):
+    for read in (lambda file: load(file, device="cpu"), read_labels):
         with pytest.raises(ValueError, match=r"labels must be in 0\.\.5 .*got -1\.\.5"):
             read(tmp_path / "own.npz")
 

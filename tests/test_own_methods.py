@@ -6,7 +6,7 @@ import pytest
 import dpkit
 from dpkit import METHODS, Recipe, Scores, Trial
 from dpkit.experiments.grids import InvalidGrid
-from dpkit.experiments.parcels import pack, unpacked
+from dpkit.experiments.parcels import pack, unpack
 from dpkit.methods.method import Method
 from dpkit.storage.identity import identity
 
@@ -82,7 +82,7 @@ def test_prune_takes_it(record, tmp_path):
 def test_a_grid_takes_it_with_its_options():
     grid = GRID | {"method": [{method(): {"power": [1.0, 2.0]}}, "random"]}
     found = dpkit.experiments.grids.trials_of(grid)
-    assert [trial.how.name for trial in found] == ["wavering", "wavering", "random"]
+    assert [trial.method_object.name for trial in found] == ["wavering", "wavering", "random"]
     assert found[1].options == {"power": 2.0}
 
 
@@ -98,9 +98,9 @@ def test_a_parcel_holds_the_functions_and_they_are_the_same_afterwards():
         retrain=Recipe(budget="steps", steps=4),
         model=space["my_net"],
     )
-    with unpacked(pack(trial)) as there:
-        assert there.how.scorer is not trial.how.scorer
-        assert identity(there.how.scorer) == identity(trial.how.scorer)
+    with unpack(pack(trial)) as there:
+        assert there.method_object.scorer is not trial.method_object.scorer
+        assert identity(there.method_object.scorer) == identity(trial.method_object.scorer)
         assert identity(there.model) == identity(space["my_net"])
 
 

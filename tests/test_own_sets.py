@@ -9,11 +9,12 @@ import pytest
 import torch
 
 import dpkit
-from dpkit import Recipe, Trial, run_trial
+from dpkit import Recipe, Trial, run_trial, storage
 from dpkit.data import from_arrays, load
-from dpkit.experiments import clusters, grids, stages, stored_sets, trials
+from dpkit.experiments import clusters, grids, results, stages, stored_sets, trials
 from dpkit.experiments.grids import InvalidGrid
-from dpkit.experiments.parcels import pack, unpacked
+from dpkit.experiments.parcels import pack, unpack
+from dpkit.experiments.rows import Failure, write_answer
 
 MEASURED = ("seconds", "peak_memory", "from_cache", "threads", "failed")
 FIELDS = dpkit.ImageSet.__dataclass_fields__
@@ -121,6 +122,20 @@ def test_a_sweep_on_workers_has_the_rows_of_single_trials(tmp_path, sets, cluste
         assert str(numbers(row)) == str(numbers(alone))
         assert row["dataset"] == "stripes"
         assert row["fingerprint"] == sets["dataset"].fingerprint
+
+
+def test_a_failed_row_of_a_sweep_tells_the_fingerprint_of_its_set(tmp_path, sets):
+    named = trial({"dataset": "digits"})
+    cells = [
+        one.plain() | {"name": name, "versions": {}, "num_samples": 60, "keep": 30}
+        for name, one in (("a", trial(sets)), ("b", named))
+    ]
+    (tmp_path / "rows").mkdir()
+    storage.write_json(tmp_path / results.SWEEP, {"cache": tmp_path, "trials": cells})
+    for name in ("a", "b"):
+        write_answer(results.row_file(tmp_path, name), Failure("it diverged"))
+    table = results.results_table(tmp_path)
+    assert table.fingerprint.tolist() == [sets["dataset"].fingerprint, ""]
 
 
 def test_a_sweep_that_was_stopped_goes_on_with_a_set_that_is_made_anew(tmp_path, sets, monkeypatch):
@@ -238,10 +253,10 @@ def test_a_task_holds_no_pixels_and_the_worker_maps_the_file(tmp_path):
     found = stored_sets.store([images, some.test], tmp_path)
     parcel = pack(some, found)
     assert len(pack(some)) > images.images.numel() > 20 * len(parcel)
-    with unpacked(parcel) as there:
+    with unpack(parcel) as there:
         assert there.dataset is not images and there.dataset.fingerprint == images.fingerprint
         assert there.plain() == some.plain()
-        with unpacked(parcel) as again:
+        with unpack(parcel) as again:
             assert again.dataset is there.dataset  # read once per process
         clean = torch.arange(5)
         assert torch.equal(there.dataset.clean(clean), images.clean(clean))

@@ -12,8 +12,8 @@ from dpkit.training import inference
 from dpkit.training.inference import (
     autocast,
     evaluate,
+    limit_threads,
     resolve_precision,
-    suited_threads,
     take_snapshot,
 )
 from dpkit.training.loop import Recipe, train
@@ -161,7 +161,7 @@ def test_tiny_images_take_one_thread_and_give_the_others_back():
             images = from_arrays(
                 np.zeros((2, size, size), np.uint8), np.array([0, 1]), device="cpu"
             )
-            with suited_threads(images):
+            with limit_threads(images):
                 assert torch.get_num_threads() == threads
             assert torch.get_num_threads() == 2
     finally:

@@ -9,6 +9,7 @@ from hand_rows import N, as_before_0_9
 import dpkit
 from dpkit.data.image_set import load
 from dpkit.experiments import publishing, stages
+from dpkit.experiments.pipeline import stage_versions
 from dpkit.experiments.rows import Row
 from dpkit.experiments.trials import Outcome, Trial, settings_in_row
 from dpkit.methods import catalog
@@ -39,8 +40,8 @@ def finished(trial, images, **more) -> Outcome:
     row = Row(
         **settings_in_row(trial, N)
         | {"device": stages.device_name(images.device), "processor": processor()}
-        | {"keep": 6, "accuracy": 0.5, "versions": stages.VERSIONS}
-        | {"record_epochs": trial.record_epochs if trial.how.reads else 0}
+        | {"keep": 6, "accuracy": 0.5, "versions": stage_versions()}
+        | {"costs": {"record": {"epochs": trial.record_epochs if trial.method_object.reads else 0}}}
         | more
     )
     return Outcome(row, Selection(np.arange(6), N, "top"), Scores(np.arange(N), row.method))
@@ -140,7 +141,7 @@ def test_exits_count_where_they_are_read(few, held_out, tmp_path):
 
 
 def test_a_row_keeps_the_versions_it_was_made_with(done, few, held_out):
-    first = dict.fromkeys(stages.VERSIONS, 1)
+    first = dict.fromkeys(stage_versions(), 1)
     told = publishing.published([TRIAL], [done], few, held_out)[0][0]
     older = publish(
         done.parent / "older", [replace(told, row=replace(told.row, versions=first))], few
@@ -149,7 +150,7 @@ def test_a_row_keeps_the_versions_it_was_made_with(done, few, held_out):
 
 
 def test_a_table_of_other_images_or_older_numbers_counts_for_nothing(
-    done, few, held_out, monkeypatch
+    done, few, held_out, set_version
 ):
     assert (
         publishing.published([TRIAL], [done], load("digits", device="cpu").first(N + 1), held_out)[
@@ -157,7 +158,7 @@ def test_a_table_of_other_images_or_older_numbers_counts_for_nothing(
         ]
         == []
     )
-    monkeypatch.setitem(stages.VERSIONS, "select", 1000)
+    set_version("select", 1000)
     assert publishing.published([TRIAL], [done], few, held_out)[0] == []
 
 
@@ -210,7 +211,7 @@ def test_what_an_older_row_does_not_tell_is_filled_in_where_it_stands_for_a_tria
     as_before_0_9(table, [row])
     ((one,), _) = publishing.published([TRIAL], [table], few, held_out)
     assert (one.row.snapshot_epoch, one.row.exits, one.row.best_every) == (10, {}, 0)
-    assert one.row.versions == dict.fromkeys(stages.VERSIONS, 1)  # made by the first ones
+    assert one.row.versions == dict.fromkeys(stage_versions(), 1)  # made by the first ones
     again = publish(tmp_path / "new", [one], few)
     assert publishing.published([TRIAL], [again], few, held_out)[1] == []
 

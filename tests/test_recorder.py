@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from dpkit import make_net, train
-from dpkit.training.batches import Doubts
+from dpkit.training.batches import DeferredChecks
 from dpkit.training.loop import Recipe, cross_entropy
 from dpkit.training.recorder import Recorder, indexed, per_sample_metrics
 
@@ -453,7 +453,7 @@ def test_on_a_gpu_a_wrong_batch_is_refused_as_soon_as_the_answer_is_there_and_no
     monkeypatch,
 ):
     gpu = Slow()
-    monkeypatch.setattr(Doubts, "refuse_if", lambda *doubt: gpu.refuse_if(*doubt))
+    monkeypatch.setattr(DeferredChecks, "refuse_if", lambda *doubt: gpu.refuse_if(*doubt))
     for closing in (False, True):
         gpu.done = False
         recorder = Recorder(4, 1, labels=[0, 1, 2, 0])

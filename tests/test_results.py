@@ -86,8 +86,8 @@ def test_a_cost_that_is_not_known_is_no_text(tmp_path):
         for one, more in zip(
             OUTCOMES,
             (
-                {"record_peak_memory": None, "best_accuracy": None},
-                {"record_peak_memory": 5, "best_accuracy": 0.5, "threads": 1},
+                {"costs": {"record": {"peak_memory": None}}, "best_accuracy": None},
+                {"costs": {"record": {"peak_memory": 5}}, "best_accuracy": 0.5, "threads": 1},
             ),
         )
     ]

@@ -37,8 +37,7 @@ WHOLE = Row(
     versions={"record": 2, "score": 1},
     code='mine, and "quoted"',
     best_accuracy=None,
-    retrain_peak_memory=2**40,
-    record_epochs=0,
+    costs={"retrain": {"seconds": 0.1 + 0.2, "peak_memory": 2**40}, "record": {"epochs": 0}},
     torch="2.10",
 )
 # a line of 0.8: numbers as CSV has them, the rest in words
@@ -81,6 +80,29 @@ def test_a_flat_row_is_in_words_but_for_the_options():
     assert replace(WHOLE, exits=None).flat()["exits"] == ""
 
 
+def test_costs_are_a_column_each_whatever_the_stages(tmp_path):
+    rows = [
+        replace(WHOLE, costs={"record": {"seconds": 1.5, "samples": None}}),
+        replace(WHOLE, costs={"record": {"samples": 4}, "fine_tune": {"peak_memory": 7}}),
+    ]
+    flat = rows[1].flat()
+    assert (flat["record_samples"], flat["fine_tune_peak_memory"]) == (4, 7)
+    assert "costs" not in flat and flat["num_samples"] == 60
+    write_table(tmp_path / "rows.csv", rows)
+    one, other = read_table(tmp_path / "rows.csv", SCHEMA, {})
+    assert one.costs["record"] == {"seconds": 1.5, "samples": None}
+    assert other.costs["fine_tune"] == {"peak_memory": 7} and other.costs["record"]["samples"] == 4
+
+
+def test_a_row_file_with_a_field_for_each_cost_is_still_read(tmp_path):
+    write_answer(tmp_path / "row.json", WHOLE)
+    said = json.loads((tmp_path / "row.json").read_text())
+    del said["row"]["costs"]
+    said["row"] |= {"record_epochs": 0, "retrain_peak_memory": 2**40, "retrain_seconds": 0.1 + 0.2}
+    (tmp_path / "row.json").write_text(json.dumps(said))
+    assert read_answer(tmp_path / "row.json") == WHOLE
+
+
 @pytest.mark.parametrize(
     "wrong, message",
     [
@@ -89,6 +111,7 @@ def test_a_flat_row_is_in_words_but_for_the_options():
         ({"options": "c_d=5.5"}, "options must be a table; got 'c_d=5.5'"),
         ({"record": "12 epochs"}, "record must be a Recipe; got '12 epochs'"),
         ({"mine": 1}, "a row has no 'mine'"),
+        ({"costs": {"score": 1.5}}, "costs must be a table of tables of numbers, as in"),
     ],
 )
 def test_a_row_of_other_kinds_is_refused(wrong, message):

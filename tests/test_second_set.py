@@ -19,7 +19,7 @@ from dpkit.nets.builders import make_net
 from dpkit.nets.early_exits import EarlyExitNet, exit_loss, leave_early
 from dpkit.nets.models import StagedNet
 from dpkit.records import Selection, Snapshot
-from dpkit.records.set_facts import made_for
+from dpkit.records.set_facts import set_facts_of
 from dpkit.training.gradients import gradient_norms
 from dpkit.training.inference import evaluate, take_snapshot
 from dpkit.training.loop import Recipe, train
@@ -367,15 +367,23 @@ def test_what_a_network_knows_survives_exits_copies_and_wrappers_and_is_no_weigh
 ):
     images = trained[1]
     net = make_net("small_cnn", images, seed=3)
-    assert made_for(net) == images.facts and net.made_for.class_names == ("ash", "birch", "cedar")
-    assert made_for(copy.deepcopy(net)) == made_for(EarlyExitNet(net, after=(0,))) == images.facts
-    assert made_for(torch.nn.DataParallel(net)) == images.facts
+    assert set_facts_of(net) == images.facts and net.made_for.class_names == (
+        "ash",
+        "birch",
+        "cedar",
+    )
+    assert (
+        set_facts_of(copy.deepcopy(net))
+        == set_facts_of(EarlyExitNet(net, after=(0,)))
+        == images.facts
+    )
+    assert set_facts_of(torch.nn.DataParallel(net)) == images.facts
     bare = dpkit.MODELS["small_cnn"](3, 3)
-    assert made_for(bare) is None and bare.state_dict().keys() == net.state_dict().keys()
+    assert set_facts_of(bare) is None and bare.state_dict().keys() == net.state_dict().keys()
     bare.load_state_dict(net.state_dict())
     torch.save(net.state_dict(), tmp_path / "weights.pt")
     net.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
-    assert made_for(net) == images.facts
+    assert set_facts_of(net) == images.facts
     json.dumps(take_snapshot(net, images).params)
 
 

@@ -23,7 +23,10 @@ import yaml
 
 from dpkit.cli import main
 from dpkit.experiments import clusters, publishing, results, rows, stages
-from dpkit.experiments.progress import Line, Progress
+from dpkit.experiments.pipeline import stage_versions
+from dpkit.experiments.progress import Clock, Line, Progress
+from dpkit.experiments.rows import Failure
+from dpkit.experiments.sweep_worker import Done
 from dpkit.experiments.sweeps import sweep
 from dpkit.experiments.trials import Trial, run_trial
 from dpkit.training.loop import Recipe
@@ -368,12 +371,12 @@ def test_a_recording_that_fails_fails_its_rows_and_no_others(client, place, trai
 
 
 def test_rows_of_an_older_stage_are_left_out_and_said_so_and_run_again(
-    client, place, trainings, monkeypatch
+    client, place, trainings, set_version
 ):
     begun, _ = trainings
     first = sweep(GRID | {"prune_ratio": 0.5}, client, **place)
     for stage, older in (("record", 2), ("retrain", 3)):
-        monkeypatch.setitem(stages.VERSIONS, stage, stages.VERSIONS[stage] + 1)
+        set_version(stage, stage_versions()[stage] + 1)
         with pytest.warns(
             UserWarning,
             match=f"{older} of the 3 rows in .*out were made by an older version of a stage and "
@@ -516,6 +519,18 @@ def test_progress_counts_what_is_done_what_failed_and_what_was_there_before(
     told.clear()
     sweep(trials, **place | {"on_progress": watch})
     assert told == [(Progress(total=4, done=4, failed=1), True)]
+
+
+def test_the_time_left_is_guessed_from_what_finished_not_from_failures():
+    clock = Clock(records=2, rows=6)
+    clock.record(Done(None, 40.0))
+    clock.row(Failure("the loss became NaN"))
+    assert clock.left(workers=1) is None  # no retraining has finished
+    clock.row(Done(None, 10.0))
+    clock.row(Failure("the loss became NaN"))
+    assert clock.left(workers=1) == 40 + 3 * 10
+    clock.record(Failure("the loss became NaN"))
+    assert clock.left(workers=2) == 3 * 10 / 2
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import torch
 
 from dpkit import storage
 from dpkit.data.image_set import load
-from dpkit.experiments import stages
+from dpkit.experiments import pipeline, stages
+from dpkit.experiments.cache import Stage
 from dpkit.experiments.costs import Cost
 from dpkit.experiments.trials import Trial, run_of, run_trial
 from dpkit.methods import catalog
@@ -460,14 +461,25 @@ def test_what_changes_a_result_is_done_again_and_nothing_else(finished, changes,
     ],
 )
 def test_a_stage_whose_numbers_changed_leaves_older_results_unused(
-    finished, monkeypatch, stage, again
+    finished, set_version, stage, again
 ):
     before, watched = kept_in(finished[0]), []
-    monkeypatch.setitem(stages.VERSIONS, stage, 1000)
+    set_version(stage, 1000)
     run(finished[0], watched)
     assert {at for at, _ in watched} == {stage} & {"record", "retrain"}
     # the same samples are kept: no other retraining
     assert kinds(kept_in(finished[0]) - before) == again
+
+
+def test_a_stage_that_is_added_has_its_version_and_its_costs_in_the_row(tmp_path, monkeypatch):
+    def count(run):
+        run.costs["count"] = Cost(seconds=1.5, samples=len(run.selection.kept))
+
+    stages_now = [*pipeline.STAGES[:3], (Stage("count", 7), count), pipeline.STAGES[3]]
+    monkeypatch.setattr(pipeline, "STAGES", stages_now)
+    row = run(tmp_path)
+    assert (row["count_seconds"], row["count_samples"]) == (1.5, row["keep"])
+    assert row["versions"] == "record 2 score 1 select 1 count 7 retrain 1"
 
 
 def test_a_scorer_whose_usual_setting_changes_is_another_stage(finished, monkeypatch):

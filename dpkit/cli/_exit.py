@@ -35,7 +35,7 @@ def say(line: object) -> None:
 
 
 @contextmanager
-def warnings_said() -> Iterator[None]:
+def print_warnings() -> Iterator[None]:
     """Warnings within are said in a line, without the place in the code."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *where, **more: say(f"careful: {message}")

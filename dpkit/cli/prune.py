@@ -4,7 +4,7 @@ import argparse
 from argparse import Namespace
 from typing import Any
 
-from dpkit.cli._exit import FAILED, PASSED, REFUSED, interrupted, say, tell, warnings_said
+from dpkit.cli._exit import FAILED, PASSED, REFUSED, interrupted, print_warnings, say, tell
 from dpkit.nets.catalog import NETWORKS
 
 
@@ -151,7 +151,7 @@ def run(arguments: Namespace) -> int:
             REFUSED, f"every setting is named once; got {', '.join(name for name, _ in given)}"
         )
     try:
-        with warnings_said():
+        with print_warnings():
             own = {"batch_size": arguments.batch_size, "lr": arguments.lr}
             recipe = recipe_for(
                 arguments.model,

@@ -10,8 +10,8 @@ from dpkit.cli._exit import (
     REFUSED,
     interrupted,
     missing,
+    print_warnings,
     tell,
-    warnings_said,
 )
 
 
@@ -79,7 +79,7 @@ def run(arguments: Namespace) -> int:
     try:
         if arguments.scheduler:
             client = distributed.Client(arguments.scheduler, timeout=30)
-        with warnings_said():
+        with print_warnings():
             rows = sweeps.sweep(
                 arguments.grid,
                 client,

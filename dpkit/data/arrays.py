@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dpkit.records.set_facts import SetFacts, shortened
+from dpkit.records.set_facts import SetFacts, shorten
 from dpkit.records.set_facts import channels as worded
 
 _MOST_CHANNELS = 4  # grey, grey and alpha, colour, colour and alpha
 _LISTED = 12  # classes that are told one by one
 
 
-def checked(
+def check_arrays(
     images: ArrayLike, labels: ArrayLike, prefix: str = "", channels: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """images as (n, H, W, C) uint8 and labels as (n,) whole numbers, or a ValueError that calls
@@ -104,13 +104,13 @@ def numbers_in(labels: np.ndarray) -> np.ndarray:
     return found if found.min(initial=0) >= 0 else np.arange(max(1 + int(found.max()), 1))
 
 
-def numbered(labels: np.ndarray, numbers: np.ndarray, what: str) -> np.ndarray:
+def number_labels(labels: np.ndarray, numbers: np.ndarray, what: str) -> np.ndarray:
     """labels (n,) as places in `numbers`; ValueError for a number that is not among them."""
     unseen = np.setdiff1d(labels, numbers)
     if len(unseen) and unseen.min() >= 0:
         raise ValueError(
-            f"{what} hold {shortened(unseen)}, which no training label is (they are "
-            f"{shortened(numbers)}): leave those images out, or name all classes with class_names"
+            f"{what} hold {shorten(unseen)}, which no training label is (they are "
+            f"{shorten(numbers)}): leave those images out, or name all classes with class_names"
         )
     return labels if len(unseen) else np.searchsorted(numbers, labels)
 
@@ -150,8 +150,8 @@ def classes_like(
             given.isdigit() for given in theirs
         )
         raise ValueError(
-            f"{name} has the class{'es' * (len(lacking) > 1)} {shortened(lacking)}, and the "
-            f"training set {train.name} has only {shortened(train.class_names)}: "
+            f"{name} has the class{'es' * (len(lacking) > 1)} {shorten(lacking)}, and the "
+            f"training set {train.name} has only {shorten(train.class_names)}: "
             + (
                 "its labels are numbers, so say with class_names what they stand for"
                 if unnamed
@@ -183,7 +183,7 @@ def check_shape_like(
         )
 
 
-def described(
+def describe_set(
     name: str,
     labels: np.ndarray,
     class_names: Sequence[str],

@@ -21,7 +21,7 @@ import psutil
 from dpkit import storage
 from dpkit.data.folder_layout import fault_of, mixed_note, read_tree
 from dpkit.records.kept_list import check_paths
-from dpkit.records.set_facts import shortened
+from dpkit.records.set_facts import shorten
 
 _PART = 4096  # files between two savings
 
@@ -41,12 +41,12 @@ class Listing:
 
 
 def list_folder(
-    folder: str | Path, classes: Sequence[str] | None = None, known: Sequence[str] | None = None
+    folder: str | Path, classes: Sequence[str] | None = None, like: Sequence[str] | None = None
 ) -> Listing:
     """Find the image files and their classes; no file is opened. ValueError says what lacks.
 
     classes: names of the class folders, where it is for the caller to say; all others are left out.
-    known:   names of the classes of another set, of which this one may lack some.
+    like: names of the classes of another set, of which this one may lack some.
     """
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
@@ -59,9 +59,9 @@ def list_folder(
     root = tree.root
     chosen = _chosen(folder, root, classes)
     others = [name for name in root.folders if name not in chosen] if classes is not None else []
-    certain = classes is not None or (known is not None and set(root.inner) <= set(known))
-    _check_classes(folder, root, chosen, certain, few=known is not None)
-    if known is not None:
+    certain = classes is not None or (like is not None and set(root.inner) <= set(like))
+    _check_classes(folder, root, chosen, certain, few=like is not None)
+    if like is not None:
         chosen = [name for name in chosen if name in root.inner]
     found = [
         (label, os.path.join(branch.path, file))
@@ -72,7 +72,7 @@ def list_folder(
     labels, paths = np.array([label for label, _ in found], np.int64), [path for _, path in found]
     check_paths(paths)
     single = [name for name, count in zip(chosen, np.bincount(labels), strict=True) if count == 1]
-    if single and known is None:
+    if single and like is None:
         warnings.warn(
             f"{len(single)} of {len(chosen)} classes have a single image "
             f"({', '.join(single[:5])}): pruning it would leave the class empty, so add images or "
@@ -99,8 +99,8 @@ def _chosen(folder, root, classes):
     missing = sorted(set(classes) - set(root.folders))
     if missing:
         raise ValueError(
-            f"classes names {shortened(missing)}, and {folder} has no such folder; it has "
-            f"{shortened(root.folders) or 'none'}"
+            f"classes names {shorten(missing)}, and {folder} has no such folder; it has "
+            f"{shorten(root.folders) or 'none'}"
         )
     return sorted(set(classes))
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dpkit.records.set_facts import shortened
+from dpkit.records.set_facts import shorten
 
 _SYSTEM = {
     "__macosx",
@@ -111,7 +111,7 @@ class Walk:
             (self.others, "files that are no images"),
         ]
         found = [
-            f"left out: {len(paths):,} {what} ({shortened(paths, 3)})"
+            f"left out: {len(paths):,} {what} ({shorten(paths, 3)})"
             for paths, what in told
             if paths
         ]
@@ -209,7 +209,7 @@ def fault_of(folder: str | Path, branch: Branch) -> str | None:
         return deeper
     return (
         f"{Path(folder) / branch.path} holds one folder of images, {only.name}, and the classes "
-        f"seem to lie in that ({shortened(only.inner)}): give {Path(folder) / only.path}"
+        f"seem to lie in that ({shorten(only.inner)}): give {Path(folder) / only.path}"
     )
 
 
@@ -218,7 +218,7 @@ def mixed_note(branch: Branch) -> tuple:
     inner = sorted({name for top in branch.inner.values() for name in top.inner if _split_of(name)})
     if not _several_splits(inner):
         return ()
-    return (f"the class folders hold the splits {shortened(inner)}, which are read as one set",)
+    return (f"the class folders hold the splits {shorten(inner)}, which are read as one set",)
 
 
 def _splits(folder, branch, tops):
@@ -231,7 +231,7 @@ def _splits(folder, branch, tops):
         return None
     order = sorted(tops, key=lambda name: (kinds[name] != "train", not kinds[name]))
     return (
-        f"{Path(folder) / branch.path} holds the splits {shortened(tops)}, not classes: "
+        f"{Path(folder) / branch.path} holds the splits {shorten(tops)}, not classes: "
         + (
             _give(folder, [tops[name] for name in order])
             or "sort the images of a split into one folder per class, and give that split's folder"
@@ -280,7 +280,7 @@ def _copy(folder, outer, tops):
                 classes = [name for name in tops if top.files or name != top.name]
                 return (
                     f"{Path(folder) / branch.path} holds folders of the same names as "
-                    f"{Path(folder) / outer.path} ({shortened(names)}), so their images would be "
+                    f"{Path(folder) / outer.path} ({shorten(names)}), so their images would be "
                     "taken for another class: move it elsewhere"
                     + _or_classes(outer, classes, "just those")
                 )
@@ -297,11 +297,11 @@ def _repeated(folder, branch, tops):
     sharing = [group for group in groups.values() if group.inner.keys() & set(repeated)]
     one = _give(folder, sorted(sharing, key=lambda group: -len(group.inner)))
     return (
-        f"{shortened([Path(folder) / group.path for group in sharing], 2)} hold folders of the "
-        f"same names ({shortened(repeated)}), so those seem to be the classes: "
+        f"{shorten([Path(folder) / group.path for group in sharing], 2)} hold folders of the "
+        f"same names ({shorten(repeated)}), so those seem to be the classes: "
         f"{one + ', or ' if one else ''}put the images of all into one folder for each, as "
         f"{Path(folder) / branch.path / repeated[0]}"
-        + _or_classes(branch, tops, f"{shortened(tops, 3)} themselves")
+        + _or_classes(branch, tops, f"{shorten(tops, 3)} themselves")
     )
 
 

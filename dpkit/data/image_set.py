@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
 
-from dpkit.data.arrays import described
+from dpkit.data.arrays import describe_set
 from dpkit.records import Selection
 from dpkit.records.set_facts import SetFacts
 
@@ -58,7 +58,7 @@ class ImageSet:
     def describe(self) -> str:
         """The set's name, classes with their counts, size, channels and notes, as text."""
 
-        return described(
+        return describe_set(
             self.name,
             self.labels.cpu().numpy(),
             self.class_names,

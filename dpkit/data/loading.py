@@ -21,12 +21,12 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 
 from dpkit.data.arrays import (
+    check_arrays,
     check_labels,
     check_range,
     check_shape_like,
-    checked,
     classes_like,
-    numbered,
+    number_labels,
     numbering_note,
     numbers_in,
     pixel_statistics,
@@ -38,9 +38,9 @@ from dpkit.data.named_sets import (
     arrays_of,
     images_and_labels,
     is_folder,
-    known_before,
     named_classes,
     other_labels,
+    read_labels,
     set_name,
 )
 
@@ -150,9 +150,11 @@ def _print_once(text):
 
 def _load_arrays(name, split, folder, size, labels, device, like):
     arrays = arrays_of(name, folder)
-    asked = checked(*images_and_labels(arrays, split, name), f"{split}_")
+    asked = check_arrays(*images_and_labels(arrays, split, name), f"{split}_")
     train = (
-        asked if split == "train" else checked(*images_and_labels(arrays, "train", name), "train_")
+        asked
+        if split == "train"
+        else check_arrays(*images_and_labels(arrays, "train", name), "train_")
     )
     images, given = asked
     if labels != "given":
@@ -162,7 +164,7 @@ def _load_arrays(name, split, folder, size, labels, device, like):
     names, notes = named_classes(arrays, name), ()
     if names is None:
         numbers = numbers_in(train[1]) if like is None else np.unique(given)
-        given = numbered(
+        given = number_labels(
             given,
             numbers,
             f"{split}_labels of {name}" if labels == "given" else f"the {labels} labels of {name}",
@@ -191,7 +193,7 @@ def labels_of(name: str | Path) -> tuple[np.ndarray, list | None]:
 
     (labels (n,) int64, paths or None).
     """
-    known = known_before(name)
+    known = read_labels(name)
     return known.labels, known.paths
 
 
@@ -265,12 +267,12 @@ def from_arrays(
             "to have those of these pixels"
         )
     known = mean if like is None else like.mean
-    images, labels = checked(images, labels, channels=None if known is None else len(known))
+    images, labels = check_arrays(images, labels, channels=None if known is None else len(known))
     notes = ()
     if like is None:
         if class_names is None:
             numbers = numbers_in(labels)
-            labels, notes = numbered(labels, numbers, "labels"), numbering_note(numbers)
+            labels, notes = number_labels(labels, numbers, "labels"), numbering_note(numbers)
             class_names = [str(number) for number in numbers]
         check_range(labels, class_names)
     else:

@@ -21,8 +21,8 @@ from dpkit import storage
 from dpkit.data.arrays import (
     check_labels,
     check_range,
-    described,
-    numbered,
+    describe_set,
+    number_labels,
     numbering_note,
     numbers_in,
 )
@@ -70,10 +70,10 @@ class Labels:
     numbers: np.ndarray | None = None
 
     def describe(self, name: str | Path) -> str:
-        return described(set_name(name), self.labels, self.class_names, notes=self.notes)
+        return describe_set(set_name(name), self.labels, self.class_names, notes=self.notes)
 
 
-def known_before(name: str | Path, classes: Sequence[str] | None = None) -> Labels:
+def read_labels(name: str | Path, classes: Sequence[str] | None = None) -> Labels:
     """Labels and class names of a training set as `load` would give them, reading no pixel."""
     if is_folder(name):
         listing = list_folder(name, classes)
@@ -90,7 +90,7 @@ def known_before(name: str | Path, classes: Sequence[str] | None = None) -> Labe
     if names is None:
         numbers = numbers_in(labels)
         labels, names, note = (
-            numbered(labels, numbers, "train_labels"),
+            number_labels(labels, numbers, "train_labels"),
             [str(n) for n in numbers],
             numbering_note(numbers),
         )

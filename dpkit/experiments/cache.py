@@ -4,13 +4,30 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from dpkit import storage
 from dpkit.experiments.costs import Cost
+
+
+@dataclass
+class Stage:
+    """A step of a trial, whose result is kept in the cache.
+
+    name : in keys, names of files and columns of a row.
+    version : bump it when what the stage leaves changes (also in CHANGELOG.md): older results are
+        then left unused.
+    compatible : earlier versions whose numbers are today's.
+    needs_record : whether it is only for methods that read a recorded training.
+    """
+
+    name: str
+    version: int = 1
+    compatible: tuple[int, ...] = ()
+    needs_record: bool = False
 
 
 def done_once(folder: Path, key: dict, work: Callable[[Path], Cost]) -> Cost:

@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 
 from dpkit import storage
-from dpkit.experiments.cache import done_once, load_once
+from dpkit.experiments.cache import Stage, done_once, load_once
 from dpkit.experiments.costs import Cost, measured
 from dpkit.experiments.evidence import Evidence
-from dpkit.experiments.stage_versions import VERSIONS
 from dpkit.methods.catalog import find_method
 from dpkit.methods.method import Method
 from dpkit.records import Scores, Selection
-from dpkit.storage.identity import known_or_new
+from dpkit.storage.identity import identity_or_new
+
+SCORE = Stage("score", needs_record=True)
+SELECT = Stage("select")
 
 
 def score(
@@ -27,11 +29,11 @@ def score(
         return None, Cost(), None
     assert evidence is not None  # what has a scorer reads something
     key = {
-        "stage": "score",
-        "version": VERSIONS["score"],
+        "stage": SCORE.name,
+        "version": SCORE.version,
         "evidence": evidence.name,
         "of": method.evidence,
-        "scorer": method.codes(known_or_new)[0],
+        "scorer": method.codes(identity_or_new)[0],
         "options": _with_defaults(method, options, 0),
     }
     folder = Path(cache) / f"score-{storage.key_hash(key)}"
@@ -65,11 +67,11 @@ def select(
     method = find_method(method)
     scores, _, scored = scored or score(method, evidence, options=options, cache=cache)
     key = {
-        "stage": "select",
-        "version": VERSIONS["select"],
+        "stage": SELECT.name,
+        "version": SELECT.version,
         "evidence": evidence.name if evidence else None,
         "scores": scored.name if scored else None,
-        "selector": method.codes(known_or_new)[1],
+        "selector": method.codes(identity_or_new)[1],
         "reads": [method.evidence, *method.extras],
         "options": _with_defaults(method, options, 1),
         "num_samples": len(labels),

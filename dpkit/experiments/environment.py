@@ -12,7 +12,7 @@ from dpkit.data.loading import auto_device, load
 from dpkit.methods.catalog import find_method
 from dpkit.methods.method import Method
 from dpkit.nets import builders
-from dpkit.storage.identity import is_own, known_or_new
+from dpkit.storage.identity import identity_or_new, is_own
 from dpkit.storage.provenance import processor
 from dpkit.training.inference import resolve_precision
 from dpkit.training.recipe import Recipe
@@ -53,8 +53,8 @@ def own_code(method: str | Method, *models: str | Callable | None) -> str:
     """What of a method's functions and of networks is not dpkit's, and what it does, in a line; ""
     if all are dpkit's.
     """
-    found = list(find_method(method).codes(known_or_new))
-    found += [known_or_new(builders.find_builder(model)) for model in models if model]
+    found = list(find_method(method).codes(identity_or_new))
+    found += [identity_or_new(builders.find_builder(model)) for model in models if model]
     return "; ".join(code for code in found if code and is_own(code))
 
 

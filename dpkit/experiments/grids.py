@@ -28,7 +28,7 @@ from dpkit import storage
 from dpkit.experiments.trials import Trial
 from dpkit.methods.catalog import METHODS
 from dpkit.methods.method import Method
-from dpkit.nets.builders import find_builder, model_name, suited
+from dpkit.nets.builders import find_builder, model_name, recipe_settings
 from dpkit.storage.validation import InvalidSettings, checked
 from dpkit.training.recipe import Recipe
 
@@ -139,7 +139,7 @@ def trials_of(grid: Any) -> list[Trial]:
 
 def _own(trial):
     """The functions behind the names of a trial: two of one name are two."""
-    method = trial.how
+    method = trial.method_object
     return method.scorer, method.selector, trial.model, trial.record_model
 
 
@@ -153,8 +153,8 @@ def _names_twice(trials):
         found.setdefault(("sets", trial.set_name), set()).add(
             (images.get("fingerprint"), images.get("test"))
         )
-        found.setdefault(("methods", trial.how.name), set()).add(
-            (trial.how.scorer, trial.how.selector)
+        found.setdefault(("methods", trial.method_object.name), set()).add(
+            (trial.method_object.scorer, trial.method_object.selector)
         )
         for model in filter(None, (trial.model, trial.record_model)):
             found.setdefault(("networks", model_name(model)), set()).add(find_builder(model))
@@ -302,7 +302,7 @@ def _reads(variant):
 
 
 def _recipe(name, model, parts, mistakes) -> Recipe | None:
-    settings = dict(suited(model))
+    settings = dict(recipe_settings(model))
     for part in parts:
         if not isinstance(part, Mapping):
             mistakes.append(

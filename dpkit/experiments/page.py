@@ -10,7 +10,7 @@ from dpkit.experiments.tables import accuracy_table, kinds_of, label, labelled
 from dpkit.methods.catalog import METHODS
 from dpkit.methods.method import options_in_words
 from dpkit.reports.result import count
-from dpkit.storage.processors import kind_of, listed
+from dpkit.storage.processors import join_words, kind_of
 
 
 def write_page(
@@ -109,13 +109,13 @@ def _differences(lines) -> list[str]:
         cells.append(_markdown([_difference(line) for line in given.itertuples()]))
     for kind, some in rest.groupby("processor", sort=False):
         methods = [
-            f"{method} at {listed(f'{100 * ratio:g}' for ratio in here['prune_ratio'])} %"
+            f"{method} at {join_words(f'{100 * ratio:g}' for ratio in here['prune_ratio'])} %"
             for method, here in some.groupby("method", sort=False)
         ]
-        ratios = listed(f"{100 * ratio:g}" for ratio in some["prune_ratio"].unique())
+        ratios = join_words(f"{100 * ratio:g}" for ratio in some["prune_ratio"].unique())
         cells.append(
-            f"No difference to random is given for {listed(methods)}: there are no rows of random "
-            f"at {ratios} %" + f"{f' from {kind}' if kind else ''}."
+            f"No difference to random is given for {join_words(methods)}: there are no rows of "
+            f"random at {ratios} %" + f"{f' from {kind}' if kind else ''}."
         )
     return cells
 

@@ -32,7 +32,7 @@ def pack(trial: Trial, sets: dict | None = None) -> bytes:
     for model in (trial.model, trial.record_model):
         if model and isinstance(model, str):
             models[model] = MODELS[model]
-    method = trial.how
+    method = trial.method_object
     sent = copy.copy(trial)  # not checked again: what stands for a set is none
     if sets:
         vars(sent).update({name: sets[images] for name, images in own_sets(trial).items()})
@@ -54,7 +54,7 @@ def own_sets(trial: Trial) -> dict[str, ImageSet]:
 
 
 @contextmanager
-def unpacked(parcel: bytes) -> Iterator[Trial]:
+def unpack(parcel: bytes) -> Iterator[Trial]:
     """The trial; while the block runs, the names in it are known in this process."""
     import cloudpickle
 

@@ -1,17 +1,17 @@
 """The one way through: the stages of a trial in order, and what each leaves for the next.
 
-A stage is added by a line in STAGES and a function of its own. `prune` runs the first three of
-them, a trial all four, a sweep one at a time.
+A stage is added by a line in STAGES and a file of its own, with its Stage and its function. `prune`
+runs those up to the selection, a trial all, a sweep one at a time.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 
 from dpkit.data.image_set import ImageSet
-from dpkit.experiments import stages
+from dpkit.experiments import choosing, stages
 from dpkit.experiments.costs import Cost
 from dpkit.methods.method import Method
 from dpkit.records import Scores, Selection
@@ -49,11 +49,11 @@ class Run:
 
     def until(self, stage: str) -> "Run":
         """Run or find the stages up to this one, in order; returns itself."""
-        for name, run in STAGES.items():
+        for each, run in STAGES:
             run(self)
-            if name == stage:
+            if each.name == stage:
                 return self
-        raise ValueError(f"there is no stage {stage!r}; there are {', '.join(STAGES)}")
+        raise ValueError(f"there is no stage {stage!r}; there are {', '.join(stage_versions())}")
 
 
 def _record(run: Run) -> None:
@@ -92,7 +92,7 @@ def _select(run: Run) -> None:
 
 def _retrain(run: Run) -> None:
     assert run.images is not None and run.test is not None and run.selection is not None
-    run.result = stages.retrain(
+    result = stages.retrain(
         run.images,
         run.test,
         run.selection,
@@ -101,6 +101,28 @@ def _retrain(run: Run) -> None:
         cache=run.cache,
         on_epoch=run.on_epoch,
     )
+    # an older result in the cache does not tell all of it
+    cost = {each.name: result.pop(f"retrain_{each.name}", None) for each in fields(Cost)}
+    run.result, run.costs["retrain"] = result, Cost(**cost)
 
 
-STAGES = {"record": _record, "score": _score, "select": _select, "retrain": _retrain}
+STAGES = [
+    (stages.RECORD, _record),
+    (choosing.SCORE, _score),
+    (choosing.SELECT, _select),
+    (stages.RETRAIN, _retrain),
+]
+
+
+def stage_versions(recorded: bool = True) -> dict[str, int]:
+    """{stage: version} of the stages. recorded: with those that only a method runs that reads a
+    recorded training.
+    """
+    return {stage.name: stage.version for stage, _ in STAGES if recorded or not stage.needs_record}
+
+
+def has_current_numbers(versions: dict[str, int]) -> bool:
+    """Whether stages of these versions have the numbers that today's would have."""
+    return all(
+        versions.get(stage.name) in (stage.version, *stage.compatible) for stage, _ in STAGES
+    )

@@ -5,8 +5,9 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
 
+from dpkit.experiments.rows import Failure
+from dpkit.experiments.sweep_worker import Done
 from dpkit.reports.result import ENVIRONMENT
 
 
@@ -65,16 +66,17 @@ class Clock:
         self.record_seconds: list[float] = []
         self.row_seconds: list[float] = []
 
-    def record(self, answer: Any) -> None:
+    def record(self, answer: Done | Failure) -> None:
+        """answer: Done or Failure, of a sweep's task. A failure says nothing about the others."""
         self.records -= 1
-        self.record_seconds.append(getattr(answer, "seconds", 0.0))
+        if isinstance(answer, Done):
+            self.record_seconds.append(answer.seconds)
 
-    def row(self, answer: Any) -> None:
-        """answer: Done or Failure, of a sweep's task."""
+    def row(self, answer: Done | Failure) -> None:
+        """As record; what was found in the cache says nothing either."""
         self.rows -= 1
-        row = getattr(answer, "row", None)
-        if row is None or not row.from_cache:  # which say nothing about those to come
-            self.row_seconds.append(getattr(answer, "seconds", 0.0))
+        if isinstance(answer, Done) and not (answer.row and answer.row.from_cache):
+            self.row_seconds.append(answer.seconds)
 
     def left(self, workers: int) -> float | None:
         if (self.records and not self.record_seconds) or (self.rows and not self.row_seconds):

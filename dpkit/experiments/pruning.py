@@ -23,9 +23,9 @@ from dpkit import storage
 from dpkit.data.named_sets import set_name
 from dpkit.experiments import pruning_folder, pruning_source
 from dpkit.experiments.exit_checks import check_exits
-from dpkit.experiments.pipeline import Run
+from dpkit.experiments.pipeline import Run, stage_versions
 from dpkit.experiments.progress import duration
-from dpkit.experiments.stages import VERSIONS, own_code, record_location
+from dpkit.experiments.stages import own_code, record_location
 from dpkit.methods.catalog import find_method
 from dpkit.methods.method import Method
 from dpkit.methods.rehearsal import rehearse
@@ -94,7 +94,7 @@ def prune(
     ------
     ValueError, or FileExistsError if `out` is taken. Nothing is written if something is wrong.
     """
-    pruning_source.check_given(data, size, classes)
+    pruning_source.check_data(data, size, classes)
     out, method = Path(os.path.abspath(out)), find_method(method)
     options = method.of_set.get(set_name(data), {}) | dict(options or {})
     keep_count(1, prune_ratio)
@@ -111,11 +111,11 @@ def prune(
     if advice := method.advice and method.advice(options):
         say(advice)
     if recorded:
-        source = pruning_source.with_pixels(
+        source = pruning_source.image_source(
             data, size=size, mirror=mirror, classes=classes, device=device, say=say
         )
     else:
-        source = pruning_source.without_pixels(data, classes, dynamics, method, say)
+        source = pruning_source.label_source(data, classes, dynamics, method, say)
     choice.check_with(source, model)
     request = choice.request() | _request_of(source, training)
     code = own_code(method, model if recorded else None)
@@ -152,7 +152,7 @@ class _Choice:
             "prune_ratio": self.prune_ratio,
             "options": self.method.options | self.options,
             "seed": self.seed,
-            "version": VERSIONS,
+            "version": stage_versions(),
         }
 
     def check_before(self, training) -> None:

@@ -15,7 +15,7 @@ import torch
 from dpkit import storage
 from dpkit.data.image_set import ImageSet
 from dpkit.data.loading import auto_device, load
-from dpkit.data.named_sets import known_before
+from dpkit.data.named_sets import read_labels
 from dpkit.experiments.costs import Cost
 from dpkit.experiments.progress import duration
 from dpkit.experiments.pruning_folder import KIND
@@ -79,7 +79,7 @@ class Source:
         return scores, Selection(kept, self.total, selection.method, selection.params)
 
 
-def check_given(data: Any, size: int | None, classes: Sequence[str] | None) -> None:
+def check_data(data: Any, size: int | None, classes: Sequence[str] | None) -> None:
     """ValueError for data that is no set, and for settings of loading with a set that is loaded."""
     if not isinstance(data, (str, os.PathLike, ImageSet)):
         raise ValueError(
@@ -94,7 +94,7 @@ def check_given(data: Any, size: int | None, classes: Sequence[str] | None) -> N
         )
 
 
-def with_pixels(
+def image_source(
     data: Any,
     *,
     size: int | None,
@@ -113,14 +113,14 @@ def with_pixels(
         )
     if len(images.labels.unique()) < 2:
         raise ValueError(
-            f"{called(data)} must hold at least two classes to tell apart; all {len(images)} "
+            f"{data_name(data)} must hold at least two classes to tell apart; all {len(images)} "
             "labels are the same: nothing can be learned, so nothing can be scored"
         )
     images = replace(images, mirror=True) if mirror else images
-    return replace(_without_pixels(images), images=images.standalone())
+    return replace(_source_of(images), images=images.standalone())
 
 
-def without_pixels(
+def label_source(
     data: Any,
     classes: Sequence[str] | None,
     dynamics: str | Path | None,
@@ -132,24 +132,24 @@ def without_pixels(
     """
     if isinstance(data, ImageSet):
         say(data.describe())
-        numbers, source = None, _without_pixels(data)
+        numbers, source = None, _source_of(data)
     else:
-        known = known_before(data, classes)
+        known = read_labels(data, classes)
         say(known.describe(data))
         n, numbers = len(known.labels), known.numbers
         source = Source(known.labels, known.class_names, np.arange(n), n, known.paths)
     if dynamics is None:
         return source
-    evidence, origin = _recorded_elsewhere(dynamics, source, numbers, called(data), method)
+    evidence, origin = _recorded_elsewhere(dynamics, source, numbers, data_name(data), method)
     return replace(source, evidence=evidence, origin=origin)
 
 
-def called(data: Any) -> str:
+def data_name(data: Any) -> str:
     """What the set is called in messages: as it was given."""
     return data.name if isinstance(data, ImageSet) else str(data)
 
 
-def _without_pixels(images) -> Source:
+def _source_of(images) -> Source:
     paths = images.paths
     if paths is not None and images.standalone() is not images:
         by_id = dict(zip(images.ids.tolist(), paths, strict=True))

@@ -22,6 +22,7 @@ from dpkit import storage
 from dpkit.data.image_set import ImageSet
 from dpkit.experiments import stages
 from dpkit.experiments.page import configurations, write_page
+from dpkit.experiments.pipeline import has_current_numbers
 from dpkit.experiments.results import KIND, load_outcomes
 from dpkit.experiments.rows import SCHEMA, Row, write_table
 from dpkit.experiments.trials import Outcome, Trial, identity_of, settings_in_row
@@ -202,9 +203,7 @@ def _comparable(folder, images, test) -> list[Outcome]:
     if said.get("test", test.fingerprint) != test.fingerprint:
         return []
     return [
-        outcome
-        for outcome in load_outcomes(folder)
-        if stages.has_current_numbers(outcome.row.versions)
+        outcome for outcome in load_outcomes(folder) if has_current_numbers(outcome.row.versions)
     ]
 
 

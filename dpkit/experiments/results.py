@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dpkit import storage
-from dpkit.experiments import stages
 from dpkit.experiments.comparisons import summary
+from dpkit.experiments.pipeline import stage_versions
 from dpkit.experiments.rows import Failure, Row, read_answer, read_table
 from dpkit.experiments.tables import accuracy_table, cost_table, kinds_of, label, labelled, overview
 from dpkit.experiments.trials import Outcome
@@ -114,9 +114,9 @@ def scores_of(folder: str | Path, k: int) -> Scores | None:
     return read_scores(row.scores) if row.scores else None
 
 
-def row_file(folder: str | Path, name: str, passing: bool = False) -> Path:
+def row_file(folder: str | Path, name: str, transient: bool = False) -> Path:
     """Where a sweep keeps a row, or the reason of a failure that may pass (and is tried again)."""
-    return Path(folder) / "rows" / f"{name}{'.failed' if passing else ''}.json"
+    return Path(folder) / "rows" / f"{name}{'.failed' if transient else ''}.json"
 
 
 def read_sweep(folder: str | Path) -> dict:
@@ -129,7 +129,8 @@ def read_sweep(folder: str | Path) -> dict:
 
 def is_older(trial: dict) -> bool:
     """Whether a trial of sweep.json was asked for when a stage had another version."""
-    return any(stages.VERSIONS.get(stage) != number for stage, number in trial["versions"].items())
+    today = stage_versions()
+    return any(today.get(stage) != version for stage, version in trial["versions"].items())
 
 
 # ---- either folder -------------------------------------------------------------------------------
@@ -144,8 +145,8 @@ def _answers(folder) -> Sequence[tuple[dict | None, Row | Failure]]:
     table (None, row).
     """
     if _is_sweep(folder):
-        return _swept(folder)
-    manifest, file = storage.read_manifest(folder), _checked(folder, "rows.csv")
+        return _sweep_answers(folder)
+    manifest, file = storage.read_manifest(folder), _published_file(folder, "rows.csv")
     rows = read_table(file, manifest.get("schema", 1), manifest.get("settings", {}))
     return [(None, row) for row in rows]
 
@@ -167,13 +168,15 @@ def _readers(folder) -> tuple[Callable[[int, Row], Selection], Callable[[str], S
     if _is_sweep(folder):
         stages_in = Path(read_sweep(folder)["cache"])
         return (
-            lambda k, row: Selection.load(_there(stages_in / row.selection) / "selection"),
-            lambda name: Scores.load(_there(stages_in / name) / "scores"),
+            lambda k, row: Selection.load(_existing(stages_in / row.selection) / "selection"),
+            lambda name: Scores.load(_existing(stages_in / name) / "scores"),
         )
-    return partial(_unpacked, cache(lambda: _masks(folder))), partial(_published_scores, folder)
+    return partial(_unpack_selection, cache(lambda: _masks(folder))), partial(
+        _published_scores, folder
+    )
 
 
-def _there(stage: Path) -> Path:
+def _existing(stage: Path) -> Path:
     if not stage.is_dir():
         raise FileNotFoundError(
             f"a part of this row lay in {stage}, which is gone: run the sweep again to make it anew"
@@ -184,13 +187,15 @@ def _there(stage: Path) -> Path:
 # ---- a sweep's folder ----------------------------------------------------------------------------
 
 
-def _swept(folder) -> list[tuple[dict, Row | Failure]]:
+def _sweep_answers(folder) -> list[tuple[dict, Row | Failure]]:
     trials, found, older = read_sweep(folder)["trials"], [], 0
     for trial in trials:
         name = trial["name"]
         if is_older(trial):
             older += 1
-        elif answer := _read(row_file(folder, name)) or _read(row_file(folder, name, passing=True)):
+        elif answer := _read(row_file(folder, name)) or _read(
+            row_file(folder, name, transient=True)
+        ):
             found.append((trial, answer))
     if older:
         warnings.warn(
@@ -215,6 +220,8 @@ def _parameters(trial) -> dict:
     method = METHODS.get(trial["method"])
     options = (method.defaults if method else {}) | trial["options"]
     return {name: trial.get(name) for name in (*names, "record_epochs")} | {
+        # in sweep.json where they are not the usual ones
+        **{name: trial.get(name, "") for name in ("record_model", "fingerprint")},
         "options": json.dumps(options, sort_keys=True),
         "accuracy": None,
         "budget": recipes["retrain"].length,
@@ -226,21 +233,21 @@ def _parameters(trial) -> dict:
 
 
 def _masks(folder) -> np.ndarray:
-    return np.load(_checked(folder, "kept.npy"), allow_pickle=False)
+    return np.load(_published_file(folder, "kept.npy"), allow_pickle=False)
 
 
-def _unpacked(masks, k: int, row: Row) -> Selection:
+def _unpack_selection(masks, k: int, row: Row) -> Selection:
     mask = np.unpackbits(masks()[k], count=row.num_samples)
     return Selection(np.flatnonzero(mask), row.num_samples, row.method, {"seed": row.seed})
 
 
 def _published_scores(folder, name: str) -> Scores:
-    file = _checked(folder, name)
+    file = _published_file(folder, name)
     stem, _, seed = file.stem.partition("-seed")
     return Scores(np.load(file, allow_pickle=False), stem, {"seed": int(seed.partition("-")[0])})
 
 
-def _checked(folder, name) -> Path:
+def _published_file(folder, name) -> Path:
     """The path of a file of a published table, if it is the one that was published."""
     folder = Path(folder)
     manifest = storage.read_manifest(folder)

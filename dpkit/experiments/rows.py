@@ -13,14 +13,16 @@ from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from dpkit import storage
+from dpkit.experiments.costs import Cost
 from dpkit.methods.catalog import METHODS
-from dpkit.storage.validation import Whole, checked, told
+from dpkit.storage.validation import Whole, checked, non_defaults
 from dpkit.training.recipe import Recipe
 
 SCHEMA = 2
@@ -29,6 +31,12 @@ _FIRST_VERSIONS = {"record": 1, "score": 1, "select": 1, "retrain": 1}
 _Recipe = Annotated[Recipe, Field(description="a Recipe")]
 _Count = Whole | None
 _Number = float | None
+_Costs = Annotated[
+    dict[str, dict[str, float | int | None]],
+    Field(description='a table of tables of numbers, as in {"score": {"seconds": 1.5}}'),
+]
+# what a stage cost: a column each, named as in score_seconds
+_COST_NAMES = [each.name for each in fields(Cost)]
 
 
 @checked
@@ -57,7 +65,7 @@ class Row:
     fingerprint : of a set that was given as an ImageSet; else "".
     best_accuracy : of the best epoch, chosen on the test set.
     test_loss : after the last step.
-    *_seconds, *_epochs, *_samples, *_peak_memory : cost of a stage; see dpkit.experiments.costs.
+    costs : {stage: {"seconds", "epochs", "samples", "peak_memory"}}; see dpkit.experiments.costs.
     retrain_steps : batches.
     device, processor, threads, precision, torch, dpkit : where and by what it was retrained.
     scores, selection : the stages in the cache that hold them, or the file in a published table;
@@ -91,22 +99,7 @@ class Row:
     fingerprint: str = ""
     best_accuracy: _Number = None
     test_loss: _Number = None
-    record_seconds: _Number = None
-    record_epochs: _Count = None
-    record_samples: _Count = None
-    record_peak_memory: _Count = None
-    score_seconds: _Number = None
-    score_epochs: _Count = None
-    score_samples: _Count = None
-    score_peak_memory: _Count = None
-    select_seconds: _Number = None
-    select_epochs: _Count = None
-    select_samples: _Count = None
-    select_peak_memory: _Count = None
-    retrain_seconds: _Number = None
-    retrain_epochs: _Count = None
-    retrain_samples: _Count = None
-    retrain_peak_memory: _Count = None
+    costs: _Costs = field(default_factory=dict)
     retrain_steps: _Count = None
     device: str = ""
     processor: str = ""
@@ -118,14 +111,22 @@ class Row:
     selection: str = ""
     from_cache: bool | None = None
 
+    @property
+    def record_epochs(self) -> float | None:
+        """For how many epochs the method watched a training."""
+        return self.costs.get("record", {}).get("epochs")
+
     def plain(self) -> dict:
         """The fields as values that JSON can hold."""
-        recipes = {name: told(getattr(self, name), always=()) for name in ("record", "retrain")}
+        recipes = {
+            name: non_defaults(getattr(self, name), always=()) for name in ("record", "retrain")
+        }
         return vars(self) | recipes
 
     def flat(self) -> dict:
         """The row for tables and figures, a text or number a column: recipes, exits and versions in
-        words, options and settings as JSON, and budget, the length of the retraining.
+        words, options and settings as JSON, costs as record_seconds and so on, and budget, the
+        length of the retraining.
         """
         found = vars(self) | {
             "options": json.dumps(self.options, sort_keys=True),
@@ -136,9 +137,12 @@ class Row:
             "exits": " ".join(_words(self.exits or {})),
             "versions": " ".join(_words(self.versions)),
         }
-        return {
-            name: found[name] for name in found if name != "from_cache" or found[name] is not None
-        }
+        if found["from_cache"] is None:
+            del found["from_cache"]
+        return _costs_as_columns(found)
+
+
+_FIELDS = {each.name for each in fields(Row)}
 
 
 @dataclass(frozen=True)
@@ -181,23 +185,23 @@ def read_answer(file: Path) -> Row | Failure:
 
 
 def write_table(file: Path, rows: Iterable[Row]) -> None:
-    """Write rows as CSV, a field a column. Texts stand as they are, all else as JSON; None is
-    empty.
+    """Write rows as CSV, a field a column, and a column for each cost of a stage. Texts stand as
+    they are, all else as JSON; None is empty.
     """
-    names = [each.name for each in fields(Row) if each.name != "from_cache"]
+    lines = [_costs_as_columns(row.plain()) for row in rows]
+    names = [name for name in dict.fromkeys(chain(*lines)) if name != "from_cache"]
     with open(file, "w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow([*names, "kept"])
-        for k, row in enumerate(rows):
-            found = row.plain()
-            writer.writerow([*(_cell(found[name]) for name in names), k])
+        for k, line in enumerate(lines):
+            writer.writerow([*(_cell(line.get(name)) for name in names), k])
 
 
-def read_table(file: Path, schema: int, said: dict) -> list[Row]:
+def read_table(file: Path, schema: int, settings: dict) -> list[Row]:
     """The rows of a published table.
 
     schema : of its manifest.
-    said : the manifest's settings. Of tables from before 0.9 they tell what their rows do not.
+    settings : of the manifest. Of tables from before 0.9 they tell what their rows do not.
     """
     if schema > SCHEMA:
         raise ValueError(
@@ -206,7 +210,7 @@ def read_table(file: Path, schema: int, said: dict) -> list[Row]:
         )
     with _naming(file), open(file, newline="", encoding="utf-8") as lines:
         cells = list(csv.DictReader(lines))
-        return [_from_words(line, said) if schema < 2 else _from_cells(line) for line in cells]
+        return [_from_words(line, settings) if schema < 2 else _from_cells(line) for line in cells]
 
 
 @contextmanager
@@ -223,10 +227,12 @@ def _naming(file):
 
 def _from_cells(line: dict) -> Row:
     texts = {each.name for each in fields(Row) if each.type is str}
-    found = {name: text for name, text in line.items() if text and name != "kept"}
-    return _from_plain(
-        {name: text if name in texts else json.loads(text) for name, text in found.items()}
-    )
+    found = {
+        name: text if name in texts else json.loads(text or "null")
+        for name, text in line.items()
+        if name != "kept" and (text or _stage_of(name))
+    }
+    return _from_plain(found)
 
 
 def _cell(value) -> str:
@@ -235,10 +241,38 @@ def _cell(value) -> str:
 
 def _from_plain(found: dict) -> Row:
     recipes = {name: _recipe(**found[name]) for name in ("record", "retrain") if name in found}
-    return Row(**found | recipes)
+    return Row(**_columns_as_costs(found) | recipes)
 
 
 _recipe = lru_cache(typed=True)(Recipe)  # many rows share them
+
+
+def _costs_as_columns(found: dict) -> dict:
+    """A row's fields with score_seconds and so on in the place of costs."""
+    columns: dict[str, Any] = {}
+    for name, value in found.items():
+        if name == "costs":
+            for stage, cost in value.items():
+                columns |= {f"{stage}_{each}": number for each, number in cost.items()}
+        else:
+            columns[name] = value
+    return columns
+
+
+def _columns_as_costs(found: dict) -> dict:
+    """The other way round."""
+    costs: dict[str, dict] = {}
+    for name, value in found.items():
+        if stage := _stage_of(name):
+            costs.setdefault(stage, {})[name.removeprefix(f"{stage}_")] = value
+    others = {name: value for name, value in found.items() if not _stage_of(name)}
+    return ({"costs": costs} if costs else {}) | others
+
+
+def _stage_of(column: str) -> str:
+    """The stage that a column tells a cost of; "": it is a field."""
+    endings = (f"_{each}" for each in _COST_NAMES if column.endswith(f"_{each}"))
+    return "" if column in _FIELDS else column.removesuffix(next(endings, column))
 
 
 def _words(table: dict) -> list[str]:
@@ -283,7 +317,17 @@ def _from_words(found: dict, said: dict) -> Row:
     for each in fields(Row):
         if each.name in found and each.name not in row:
             row[each.name] = _NUMBERS.get(each.type, lambda value: value)(found[each.name])
+    row["costs"] = {
+        stage: {name: _cost_from(name, found.get(f"{stage}_{name}")) for name in _COST_NAMES}
+        for stage in _FIRST_VERSIONS
+    }
     return Row(**row)
+
+
+def _cost_from(name, number):
+    if number is None:
+        return None
+    return float(number) if name == "seconds" else int(float(number))
 
 
 def options_from(text: str) -> dict:

@@ -23,29 +23,28 @@ import torch
 
 from dpkit import storage
 from dpkit.data.image_set import ImageSet
-from dpkit.experiments.cache import done_once, load_once, once, partial_of
+from dpkit.experiments.cache import Stage, done_once, load_once, once, partial_of
 from dpkit.experiments.choosing import score, select
 from dpkit.experiments.costs import Cost, measured
 from dpkit.experiments.environment import compute_environment, device_name, load_sets, own_code
 from dpkit.experiments.evidence import Evidence
-from dpkit.experiments.stage_versions import VERSIONS, has_current_numbers
 from dpkit.nets import builders
 from dpkit.nets.early_exits import exit_loss
 from dpkit.records import Selection, Snapshot, TrainingDynamics
 from dpkit.records.set_facts import check_fits
 from dpkit.records.training_dynamics import MOST_PROBS
-from dpkit.storage.identity import known_or_new
+from dpkit.storage.identity import identity_or_new
 from dpkit.storage.provenance import processor
 from dpkit.training.inference import evaluate, resolve_precision, take_snapshot
 from dpkit.training.loop import Recipe, cross_entropy, train
 
 __all__ = [
-    "VERSIONS",
+    "RECORD",
+    "RETRAIN",
     "Evidence",
     "compute_environment",
     "derived_seed",
     "device_name",
-    "has_current_numbers",
     "load_sets",
     "own_code",
     "record",
@@ -54,6 +53,10 @@ __all__ = [
     "score",
     "select",
 ]
+
+# version 1 lacked the final snapshot and the divergence
+RECORD = Stage("record", version=2, compatible=(1,), needs_record=True)
+RETRAIN = Stage("retrain")
 
 # ---- record --------------------------------------------------------------------------------------
 
@@ -95,14 +98,14 @@ def record(
     key, folder = record_location(images, **training, cache=cache)
 
     def work(part):
-        return _watch(images, part, partial_of(folder), on_epoch, **training)
+        return _record_training(images, part, partial_of(folder), on_epoch, **training)
 
     cost = done_once(folder, key, work)
     cost = replace(cost, epochs=epochs, samples=epochs * len(images))
     return _evidence(folder, cost, parts, one_look=snapshot_epoch >= epochs)
 
 
-def _watch(
+def _record_training(
     images,
     part,
     partial,
@@ -181,7 +184,7 @@ def record_location(
     exit_weights: Sequence[float] = (),
 ) -> tuple[dict, Path]:
     """(all that `record` with these arguments depends on, the folder that it leaves behind)."""
-    key = _key("record", images, model, recipe, seed) | {
+    key = _key(RECORD, images, model, recipe, seed) | {
         "epochs": epochs,
         "snapshot_epoch": min(snapshot_epoch, epochs),
     }
@@ -213,7 +216,7 @@ def retrain(
     ValueError, before any training, for a test set of other classes or normalisation.
     """
     check_fits(images.facts, test.facts, "retrain")
-    key = _key("retrain", images, model, recipe, seed) | {
+    key = _key(RETRAIN, images, model, recipe, seed) | {
         "kept": hashlib.sha256(selection.kept.tobytes()).hexdigest(),
         "test": test.fingerprint,
     }
@@ -297,10 +300,10 @@ def derived_seed(seed: int, draw: int) -> int:
 
 
 def _key(stage, images, model, recipe, seed):
-    build = known_or_new(builders.find_builder(model))
+    build = identity_or_new(builders.find_builder(model))
     return {
-        "stage": stage,
-        "version": VERSIONS[stage],
+        "stage": stage.name,
+        "version": stage.version,
         "data": images.fingerprint,
         "model": build,
         "recipe": recipe.settings(),

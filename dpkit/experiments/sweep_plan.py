@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpkit import storage
-from dpkit.experiments import clusters, grids, stages, trials
+from dpkit.experiments import clusters, grids
 from dpkit.experiments.parcels import own_sets, pack
+from dpkit.experiments.pipeline import stage_versions
+from dpkit.experiments.stages import RECORD
 from dpkit.experiments.stored_sets import store
 from dpkit.experiments.sweep_worker import facts_of, functions_of
-from dpkit.experiments.trials import Trial
+from dpkit.experiments.trials import Trial, exits_of
 from dpkit.nets import builders
 from dpkit.records import keep_count
 
@@ -24,42 +26,42 @@ if TYPE_CHECKING:
 class Cell:
     """A trial, the name of its row, and the names of the stages before it."""
 
-    trial: trials.Trial
+    trial: Trial
     name: str
     record: str | None
     num_samples: int
-    here: dict  # what a worker must find, or its row would be another's
+    expected: dict  # what a worker must find, or its row would be another's
     parcel: bytes = b""  # the trial, as it is sent
     versions: dict = field(default_factory=dict)
 
 
 def cells_of(
-    asked: Sequence[Trial], client: Client | None, device: str, cache: str | Path
+    trials: Sequence[Trial], client: Client | None, device: str, cache: str | Path
 ) -> list[Cell]:
     """The trials with their rows' names, which depend on the images and the kind of machine.
 
     InvalidGrid if a set is unfit, or a trial does not suit it.
     """
-    facts, mistakes = _looked_at(asked, client, device, cache)
+    facts, mistakes = _facts_and_mistakes(trials, client, device, cache)
     if mistakes:
         raise grids.InvalidGrid(mistakes)
-    sets = _stored(asked, cache)
-    return [cell_of(trial, facts[_set_of(trial)], sets) for trial in asked]
+    sets = _stored(trials, cache)
+    return [cell_of(trial, facts[_set_of(trial)], sets) for trial in trials]
 
 
 def mistakes_of(
-    asked: Sequence[Trial], client: Client | None, device: str, cache: str | Path
+    trials: Sequence[Trial], client: Client | None, device: str, cache: str | Path
 ) -> list[str]:
     """A sentence for each set that is unfit, and each trial that does not suit its set."""
-    return _looked_at(asked, client, device, cache)[1]
+    return _facts_and_mistakes(trials, client, device, cache)[1]
 
 
-def _looked_at(asked, client, device, cache):
+def _facts_and_mistakes(trials, client, device, cache):
     """({set: its facts}, mistakes) of these trials; on a cluster a worker looks at the sets."""
-    sets = _stored(asked, cache) if client else {}
+    sets = _stored(trials, cache) if client else {}
     resources = clusters.training_resources(client) if client else None
     facts, mistakes = {}, []
-    for trial in asked:
+    for trial in trials:
         which = _set_of(trial)
         if which not in facts:
             sent = [sets.get(part, part) for part in which]
@@ -82,9 +84,9 @@ def _mistakes_in(trial, facts) -> list[str]:
     try:
         functions_of(trial)
         if n:
-            for model in (trial.model, trial.watched):
+            for model in (trial.model, trial.recorded_model):
                 builders.check_pixels(model, *facts["pixels"])
-            trial.how.check(trial.options, n, facts["classes"], trial.prune_ratio)
+            trial.method_object.check(trial.options, n, facts["classes"], trial.prune_ratio)
     except ValueError as error:
         mistakes.append(str(error))
     if n and keep_count(n, trial.prune_ratio) == 0:
@@ -99,23 +101,19 @@ def _set_of(trial) -> tuple:
     return trial.dataset, trial.num_samples, trial.test
 
 
-def _stored(asked, cache) -> dict:
-    return store((images for trial in asked for images in own_sets(trial).values()), cache)
+def _stored(trials, cache) -> dict:
+    return store((images for trial in trials for images in own_sets(trial).values()), cache)
 
 
 def cell_of(trial: Trial, facts: dict, sets: dict | None = None) -> Cell:
     """The trial with the name of its row. sets: what `store` returned for its image sets."""
-    method = trial.how
+    method = trial.method_object
     watched = method.evidence is not None
-    used = (
-        stages.VERSIONS
-        if watched
-        else {stage: stages.VERSIONS[stage] for stage in ("select", "retrain")}
-    )
+    versions = stage_versions(recorded=watched)
     seen = {
         "images": facts["images"],
         "around": facts["around"][trial.record.precision],
-        "version": stages.VERSIONS["record"],
+        "version": RECORD.version,
     }
     record = {
         name: getattr(trial, name) for name in ("record_epochs", "seed", "snapshot_epoch")
@@ -125,7 +123,7 @@ def cell_of(trial: Trial, facts: dict, sets: dict | None = None) -> Cell:
         "options": method.options | trial.options,  # a changed default is another row
         "reads": [method.evidence, *method.extras],
     } | functions
-    exits = trials.exits_of(trial)
+    exits = exits_of(trial)
     plain = {
         name: value
         for name, value in trial.plain().items()
@@ -133,7 +131,7 @@ def cell_of(trial: Trial, facts: dict, sets: dict | None = None) -> Cell:
     }
     key = {
         "trial": plain | exits | in_full,
-        "versions": used,
+        "versions": versions,
         "images": facts["images"],
         "test": facts["test"],
         "around": facts["around"][trial.retrain.precision],
@@ -145,10 +143,10 @@ def cell_of(trial: Trial, facts: dict, sets: dict | None = None) -> Cell:
         if watched
         else None
     )
-    here = {
+    expected = {
         "images": facts["images"],
         "test": facts["test"],
         "around": facts["around"][trial.retrain.precision],
         "functions": functions,
     }
-    return Cell(trial, name, shared, facts["n"], here, pack(trial, sets), dict(used))
+    return Cell(trial, name, shared, facts["n"], expected, pack(trial, sets), versions)

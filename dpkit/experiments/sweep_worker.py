@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dpkit.experiments import stages, trials
-from dpkit.experiments.parcels import unpacked
+from dpkit.experiments.parcels import unpack
 from dpkit.experiments.rows import Failure, Row
 from dpkit.experiments.stored_sets import StoredSet
 from dpkit.experiments.trials import Trial
@@ -35,7 +35,7 @@ _ONE = threading.Lock()
 
 
 def run_stage(
-    stage: str, parcel: bytes, before: Any, cache: str | Path, device: str, here: Any
+    stage: str, parcel: bytes, before: Any, cache: str | Path, device: str, expected: Any
 ) -> Done | Failure:
     """One stage of a trial. Its mishap, or that of a stage before it, is handed on in words: it is
     no other trial's.
@@ -46,20 +46,20 @@ def run_stage(
     try:
         with _ONE, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "the subset of")  # the row's empty_classes says it
-            with unpacked(parcel) as trial:
-                row = _up_to(stage, trial, Path(cache), device, here)
+            with unpack(parcel) as trial:
+                row = _up_to(stage, trial, Path(cache), device, expected)
     except Exception as error:
         return failure(error)
     return Done(row, time.perf_counter() - begun)
 
 
-def _up_to(stage, trial, cache, device, here):
+def _up_to(stage, trial, cache, device, expected):
     """Do the stage, reading those before it from the cache; the row, if it is the last."""
     images, test = stages.load_sets(trial.dataset, trial.num_samples, device, trial.test)
     functions = functions_of(trial)
-    if functions != here["functions"]:
+    if functions != expected["functions"]:
         raise OSError(
-            f"the worker on {socket.gethostname()} has another {trial.how.name} or "
+            f"the worker on {socket.gethostname()} has another {trial.method_object.name} or "
             f"{model_name(trial.model)} than the process that asked: let it have the same Python, "
             "the same dpkit and the same libraries"
         )
@@ -69,20 +69,20 @@ def _up_to(stage, trial, cache, device, here):
         "around": stages.compute_environment(images, trial.retrain),
         "functions": functions,
     }
-    if found != here:
-        other = ", ".join(name for name in here if found[name] != here[name])
+    if found != expected:
+        other = ", ".join(name for name in expected if found[name] != expected[name])
         raise OSError(
             f"the worker on {socket.gethostname()} differs from the one that was asked first "
             f"(other {other}): let all workers see the same data, and have the same kind of device "
             "and the same torch"
         )
     run = trials.run_of(trial, images, test, cache=cache).until(stage)
-    return trials.finished(trial, run).row if run.result else None
+    return trials.make_outcome(trial, run).row if run.result else None
 
 
 def functions_of(trial: Trial) -> dict:
     """What the trial's scorer, selector and network are, as this process has them."""
-    scorer, selector = trial.how.codes()
+    scorer, selector = trial.method_object.codes()
     nets = {"model": trial.model} | (
         {"record_model": trial.record_model} if trial.record_model else {}
     )

@@ -85,13 +85,13 @@ def sweep(
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
     cache = Path(cache or storage.cache_folder()).resolve()
     try:
-        asked = grids.trials_of(grid)
+        trials = grids.trials_of(grid)
     except grids.InvalidGrid as refused:
         more = mistakes_of(refused.trials, client, device, cache)
         raise grids.InvalidGrid(refused.mistakes + more) from None
-    out = Path(out or cache / "sweeps" / storage.key_hash([trial.plain() for trial in asked]))
+    out = Path(out or cache / "sweeps" / storage.key_hash([trial.plain() for trial in trials]))
     on_progress = on_progress or Line()
-    cells = cells_of(asked, client, device, cache)
+    cells = cells_of(trials, client, device, cache)
     _write(out, cells, cache)
     done = {
         cell.name: _failed(file)
@@ -203,7 +203,7 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
             before,
             str(cache),
             device,
-            cell.here,
+            cell.expected,
             key=f"{stage}-{name}-{run}",
             pure=False,
             resources=resources,
@@ -222,7 +222,7 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
     clock = Clock(len(records), len(rows))
     try:
         while not waiting.is_empty() and time.monotonic() < until:
-            batch = _within(waiting, 1.0)
+            batch = _next_finished(waiting, 1.0)
             for future in batch:
                 answer = _answer(future)
                 if future in rows:
@@ -246,7 +246,7 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
     return suspects
 
 
-def _within(waiting, seconds):
+def _next_finished(waiting, seconds):
     """The futures that finish within so many seconds, as they come."""
     until, found = time.monotonic() + seconds, []
     while not waiting.is_empty() and not found and time.monotonic() < until:
@@ -275,9 +275,9 @@ def _write_row(out, cell, answer):
     file = results.row_file(out, cell.name)
     failed = isinstance(answer, Failure)
     if failed and answer.transient:
-        file = results.row_file(out, cell.name, passing=True)
+        file = results.row_file(out, cell.name, transient=True)
     else:
-        results.row_file(out, cell.name, passing=True).unlink(missing_ok=True)
+        results.row_file(out, cell.name, transient=True).unlink(missing_ok=True)
     try:
         about = {"versions": cell.versions, "trial": cell.trial.plain()}
         write_answer(file, answer if failed else answer.row, **about)

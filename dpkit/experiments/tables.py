@@ -12,6 +12,7 @@ import numpy as np
 from dpkit.experiments.rows import Row, options_from
 from dpkit.methods.catalog import METHODS
 from dpkit.methods.method import option_words
+from dpkit.plots.accuracy import cost_columns
 from dpkit.records import keep_count
 from dpkit.storage.processors import kind_of, marks, sentence
 
@@ -207,9 +208,10 @@ def cost_table(rows: Any) -> list[dict]:
 
 
 def _costs(rows, whole, unit) -> dict:
-    first = [f"{stage}_{unit}" for stage in ("record", "score", "select")]
+    retrain = f"retrain_{unit}"
+    first = [name for name in cost_columns(rows, unit) if name != retrain]
     before = mean_of([sum(row[name] for name in first) for row in rows])
-    each, full = (mean_of([row[f"retrain_{unit}"] for row in some]) for some in (rows, whole))
+    each, full = (mean_of([row[retrain] for row in some]) for some in (rows, whole))
     return {
         "before": before,
         "each": each,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +13,8 @@ from pydantic import Field, InstanceOf, field_validator
 from dpkit import storage
 from dpkit.data.image_set import ImageSet
 from dpkit.experiments import exit_checks, stages
-from dpkit.experiments.costs import Cost
 from dpkit.experiments.environment import load_sets
-from dpkit.experiments.pipeline import STAGES, Run
+from dpkit.experiments.pipeline import Run, stage_versions
 from dpkit.experiments.rows import Row
 from dpkit.experiments.stored_sets import check_sets
 from dpkit.methods.catalog import find_method
@@ -24,11 +23,16 @@ from dpkit.methods.rehearsal import rehearse
 from dpkit.nets import builders
 from dpkit.nets.builders import model_name
 from dpkit.records import Scores, Selection, keep_count
-from dpkit.storage.validation import Number, Positive, Whole, checked, known_to, told, unknown
+from dpkit.storage.validation import (
+    Number,
+    Positive,
+    Whole,
+    checked,
+    known_to,
+    non_defaults,
+    unknown_names,
+)
 from dpkit.training.recipe import Recipe
-
-LEDGER = tuple(f"{stage}_{what.name}" for stage in STAGES for what in fields(Cost))
-
 
 # settings of 0.7, which are in every key
 _FIRST = (
@@ -132,7 +136,7 @@ class Trial:
         options = method.of_set.get(_plain(fine.get("dataset")), {}) | options
         names = [name for part in method.option_names for name in part]
         if others := [str(name) for name in options if name not in names]:
-            raise ValueError(unknown(f"{method.name} has no setting", others, names))
+            raise ValueError(unknown_names(f"{method.name} has no setting", others, names))
         if "record_epochs" in fine:  # for what was refused, something that asks for little
             ratio, exits = fine.get("prune_ratio", 0.9), len(fine.get("exits", (0, 1)))
             rehearse(method, options, epochs=fine["record_epochs"], prune_ratio=ratio, exits=exits)
@@ -163,7 +167,7 @@ class Trial:
         return test
 
     @property
-    def how(self) -> Method:
+    def method_object(self) -> Method:
         """The method itself."""
         return find_method(self.method)
 
@@ -173,15 +177,17 @@ class Trial:
         return _plain(self.dataset)
 
     @property
-    def watched(self) -> str | Callable:
-        """The network that is watched."""
+    def recorded_model(self) -> str | Callable:
+        """The network whose training is recorded."""
         return self.record_model or self.model
+
+    watched = recorded_model  # its name before 0.9
 
     def plain(self) -> dict:
         """As a dict of plain values, for keys and files; settings that came after 0.7 only where
         they differ from the default, so that keys stay. Of an ImageSet its name and fingerprint.
         """
-        found = {name: _plain(value) for name, value in told(self, always=_FIRST).items()}
+        found = {name: _plain(value) for name, value in non_defaults(self, always=_FIRST).items()}
         if not isinstance(self.dataset, str) and self.test is not None:
             found |= {"fingerprint": self.dataset.fingerprint, "test": self.test.fingerprint}
         return found
@@ -226,7 +232,7 @@ def run_trial(
 
     Returns
     -------
-    The row as Row.flat() gives it, a dict for tables and figures. Its costs (LEDGER: seconds,
+    The row as Row.flat() gives it, a dict for tables and figures. Its costs (seconds,
     epochs, samples and peak_memory of each stage) are those of the run that did the work; a shared
     recording is charged in full, to el2n too.
     from_cache says whether the retraining was an earlier run's. accuracy, in [0, 1], is on the test
@@ -250,22 +256,22 @@ def outcome_of(
     sets = load_sets(trial.dataset, trial.num_samples, device, trial.test)
     run = run_of(trial, *sets, cache=cache)
     run.on_epoch = on_epoch
-    return finished(trial, run.until("retrain"))
+    return make_outcome(trial, run.until("retrain"))
 
 
 def run_of(
     trial: Trial, images: ImageSet, test: ImageSet | None, *, cache: str | Path | None = None
 ) -> Run:
     """The trial's stages, still to be run; ValueError if its method cannot choose from this set."""
-    trial.how.check(trial.options, len(images), images.num_classes, trial.prune_ratio)
+    trial.method_object.check(trial.options, len(images), images.num_classes, trial.prune_ratio)
     recording = {
-        "model": trial.watched,
+        "model": trial.recorded_model,
         "recipe": trial.record,
         "epochs": trial.record_epochs,
         "snapshot_epoch": trial.snapshot_epoch,
     } | exits_of(trial)
     return Run(
-        method=trial.how,
+        method=trial.method_object,
         options=trial.options,
         keep=keep_count(len(images), trial.prune_ratio),
         seed=trial.seed,
@@ -295,21 +301,17 @@ def record_of(
     return run.until("record").evidence
 
 
-def finished(trial: Trial, run: Run) -> Outcome:
+def make_outcome(trial: Trial, run: Run) -> Outcome:
     """The outcome of a trial whose stages have run."""
     images, selection, result = run.images, run.selection, run.result
     assert images is not None and selection is not None and result is not None
-    costs = {
-        f"{stage}_{what.name}": getattr(cost, what.name)
-        for stage, cost in run.costs.items()
-        for what in fields(Cost)
-    }
     row = Row(
         **settings_in_row(trial, len(images)),
-        **costs | result,
+        **result,
+        costs={stage: asdict(cost) for stage, cost in run.costs.items()},
         keep=len(selection.kept),
         empty_classes=_empty_classes(images, selection),
-        versions=stages.VERSIONS,
+        versions=stage_versions(),
         scores=run.folders["score"].name if "score" in run.folders else "",
         selection=run.folders["select"].name,
     )
@@ -324,9 +326,9 @@ def settings_in_row(trial: Trial, num_samples: int) -> dict:
         "fingerprint": "" if isinstance(trial.dataset, str) else trial.dataset.fingerprint,
         "num_samples": num_samples,
         "model": model_name(trial.model),
-        "method": trial.how.name,
-        "options": _as_json(trial.how.defaults | trial.options),
-        "settings": _as_json(trial.how.options | trial.options),
+        "method": trial.method_object.name,
+        "options": _as_json(trial.method_object.defaults | trial.options),
+        "settings": _as_json(trial.method_object.options | trial.options),
         "prune_ratio": trial.prune_ratio,
         "seed": trial.seed,
         "record": trial.record,
@@ -344,7 +346,7 @@ def identity_of(trial: Trial, num_samples: int) -> dict:
 
     The data, the versions of the stages and the machine are not the trial's to tell.
     """
-    reads = trial.how.reads
+    reads = trial.method_object.reads
     found = settings_in_row(trial, num_samples) | {"record_epochs": trial.record_epochs}
     unread = {"options"}  # settings says them all
     if not reads:
@@ -372,7 +374,7 @@ def exits_of(trial: Trial) -> dict:
     """The trial's exits and exit_weights, if its method reads exits; else nothing."""
     return (
         {"exits": trial.exits, "exit_weights": trial.exit_weights}
-        if "exits" in trial.how.reads
+        if "exits" in trial.method_object.reads
         else {}
     )
 

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
-def welch(here: ArrayLike, there: ArrayLike, *, confidence: float = 0.95) -> dict:
-    """The mean of here minus that of there, with Welch's interval.
+def welch(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> dict:
+    """The mean of a minus that of b, with Welch's interval.
 
-    here, there: values, one a seed; numbers of seeds and spreads may differ.
+    a, b: values, one a seed; numbers of seeds and spreads may differ.
 
     Returns a dict, in the unit of the values:
-        difference  the mean of here minus that of there
+        difference  the mean of a minus that of b
         error       its standard error
         low, high   the interval
         p           of the two-sided test for no difference
@@ -41,18 +41,18 @@ def welch(here: ArrayLike, there: ArrayLike, *, confidence: float = 0.95) -> dic
     """
     from scipy.stats import ttest_ind
 
-    here, there = np.asarray(here, float), np.asarray(there, float)
+    a, b = np.asarray(a, float), np.asarray(b, float)
     found = dict.fromkeys(("difference", "error", "low", "high", "p", "detectable"), np.nan)
-    if not len(here) or not len(there):
+    if not len(a) or not len(b):
         return found
-    found["difference"] = float(here.mean() - there.mean())
-    if min(len(here), len(there)) < 2 or not (np.ptp(here) or np.ptp(there)):
+    found["difference"] = float(a.mean() - b.mean())
+    if min(len(a), len(b)) < 2 or not (np.ptp(a) or np.ptp(b)):
         return found
     with warnings.catch_warnings():
         # that one side has no spread: the other's counts
         warnings.simplefilter("ignore", RuntimeWarning)
-        test = ttest_ind(here, there, equal_var=False)
-    error = float(np.sqrt(here.var(ddof=1) / len(here) + there.var(ddof=1) / len(there)))
+        test = ttest_ind(a, b, equal_var=False)
+    error = float(np.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b)))
     low, high = test.confidence_interval(confidence)
     return found | {
         "error": error,

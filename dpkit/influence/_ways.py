@@ -10,7 +10,7 @@ from dpkit.influence.hessian import (
     errors,
     gradients,
     inputs,
-    joined_rows,
+    join_rows,
     lower_hessian,
     product_with,
     shape_of,
@@ -37,7 +37,7 @@ def exact(
             "Hessian is without damping: take more, e.g. the weight decay of the training, 5e-4"
         ) from None
     found = np.empty((len(rows), classes * width), np.float32)
-    away = joined_rows(centre[None])[0] if isinstance(centre, np.ndarray) else centre
+    away = join_rows(centre[None])[0] if isinstance(centre, np.ndarray) else centre
     for block in row_blocks(len(rows), snapshot.features, snapshot.probs, size=ROWS_AT_ONCE):
         right = gradients(snapshot, rows[block]) - away
         found[block] = cho_solve(factor, right.T, overwrite_b=True, check_finite=False).T / n
@@ -69,7 +69,7 @@ def _iterated(snapshot, rows, centre, solve):
         right = (
             errors(snapshot, rows[block])[:, :, None] * inputs(snapshot, rows[block])[:, None, :]
         )
-        found[block] = joined_rows(solve(right - centre)) / n
+        found[block] = join_rows(solve(right - centre)) / n
     return found
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dpkit.influence.hessian import joined_rows, mean_gradient
+from dpkit.influence.hessian import join_rows, mean_gradient
 from dpkit.influence.last_layer import mean_loss
 from dpkit.records import Selection, Snapshot, require_kind
 from dpkit.records.set_facts import SetFacts, check_fits
@@ -91,7 +91,7 @@ def predicted_shift(
         )
     total = sum_of(vectors, pruned)
     return factor(len(pruned)) * (
-        joined_rows(total[None])[0] if isinstance(vectors, OuterVectors) else total[0]
+        join_rows(total[None])[0] if isinstance(vectors, OuterVectors) else total[0]
     )
 
 
@@ -133,7 +133,7 @@ def bound(
             "bound reads the test set's features, and this Snapshot kept none: pass "
             "take_snapshot(net, test)"
         )
-    gradient = joined_rows(mean_gradient(test)[None])[0]
+    gradient = join_rows(mean_gradient(test)[None])[0]
     if gradient.shape != shift.shape:
         raise ValueError(
             f"the vectors have {len(shift)} parameters and the test snapshot's last layer "

@@ -34,7 +34,7 @@ def hessian_product(snapshot: Snapshot, vectors: ArrayLike, *, damping: float = 
     _, classes, width = shape_of(snapshot)
     vectors = np.asarray(vectors, np.float64)
     split = split_rows(vectors, classes, width)
-    return joined_rows(product_with(snapshot, split)) + damping * vectors
+    return join_rows(product_with(snapshot, split)) + damping * vectors
 
 
 def errors(snapshot: Snapshot, rows: slice | np.ndarray = slice(None)) -> np.ndarray:
@@ -123,6 +123,6 @@ def split_rows(vectors: np.ndarray, classes: int, width: int) -> np.ndarray:
     )
 
 
-def joined_rows(split: np.ndarray) -> np.ndarray:
+def join_rows(split: np.ndarray) -> np.ndarray:
     """(k, C, d + 1) -> (k, C d + C)."""
     return np.concatenate([split[:, :, :-1].reshape(len(split), -1), split[:, :, -1]], axis=1)

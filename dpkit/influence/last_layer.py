@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import log_softmax, softmax
 
-from dpkit.influence.hessian import inputs, joined_rows, split_rows
+from dpkit.influence.hessian import inputs, join_rows, split_rows
 from dpkit.records import Selection, Snapshot, require_kind
 from dpkit.records.vectors import check_convention
 from dpkit.storage.blocks import row_blocks
@@ -85,7 +85,7 @@ def fit_last_layer(
     )
     fitted = solver.fit(inputs(snapshot, rows), snapshot.labels[rows]).coef_
     weights = np.vstack([-fitted, fitted]) / 2 if classes == 2 else fitted
-    return joined_rows(weights[None])[0]
+    return join_rows(weights[None])[0]
 
 
 def with_last_layer(snapshot: Snapshot, theta: np.ndarray) -> Snapshot:

@@ -29,7 +29,7 @@ def _cutoff_above_ratio(options, n, num_classes, prune_ratio):
     )
 
 
-def _usual_c_d(options):
+def _default_c_d(options):
     if "c_d" in options:
         return None
     return (
@@ -57,7 +57,7 @@ _METHODS = [
         selectors.keep_beta,
         ("mean_prob",),
         {"c_d": 4.0},
-        advice=_usual_c_d,
+        advice=_default_c_d,
         name="dual+beta",
     ),
     Method("dynamics", scorers.dyn_unc, _TOP),

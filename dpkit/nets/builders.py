@@ -86,7 +86,7 @@ def check_pixels(model: str | Callable, height: int, width: int) -> None:
         )
 
 
-def suited(model: str | Callable) -> dict:
+def recipe_settings(model: str | Callable) -> dict:
     """The settings of a Recipe that suit a network, where they are not the usual ones.
 
     {} for a name that is none.

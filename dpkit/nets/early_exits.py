@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dpkit.data.image_set import ImageSet
 from dpkit.nets.early_leaving import check_threshold
 from dpkit.nets.models import StagedNet, eval_mode, logits_in_float32
-from dpkit.records.set_facts import channels, check_fits, made_for
+from dpkit.records.set_facts import channels, check_fits, set_facts_of
 
 _BATCH = 1024  # images of a set at a time
 
@@ -60,7 +60,7 @@ class EarlyExitNet(StagedNet):
         check_after(after, len(stages))
         super().__init__(stages, net.head)
         self.after = after
-        self.made_for = made_for(net)
+        self.made_for = set_facts_of(net)
         self.heads = nn.ModuleList(
             nn.Linear(width, net.head.out_features) for width in _widths(stages, after)
         )
@@ -171,14 +171,14 @@ def leave_early(
             "net.eval() first"
         )
     if isinstance(x, ImageSet):
-        check_fits(made_for(net), x.facts, "leave_early")
+        check_fits(set_facts_of(net), x.facts, "leave_early")
         parts = [
             leave_early(net, x.clean(slice(start, start + _BATCH)), threshold=threshold)
             for start in range(0, len(x), _BATCH)
         ]
         logits, where = (torch.cat(part) for part in zip(*parts, strict=True))
         return logits, where
-    known = made_for(net)
+    known = set_facts_of(net)
     if known is not None and x.shape[1] != len(known.mean):
         raise ValueError(
             f"leave_early needs images of {channels(len(known.mean))}, as the network was made "

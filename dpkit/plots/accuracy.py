@@ -246,7 +246,7 @@ def accuracy_against_cost(rows: Sequence[Mapping], *, ax: Axes, unit: str = "sam
     """Mean test accuracy of each method against what it cost to get there: recording, scoring,
     selecting and retraining.
 
-    rows: dicts with method, prune_ratio, accuracy and the costs of the four stages (as run_trial
+    rows: dicts with method, prune_ratio, accuracy and the costs of the stages (as run_trial
           returns). Those of ratio 0 are the star and its vertical line: training on everything.
     unit: "samples", or "seconds" of the clock.
     One line per method, and kind of processor, through its ratios; the number at a point is the
@@ -258,7 +258,7 @@ def accuracy_against_cost(rows: Sequence[Mapping], *, ax: Axes, unit: str = "sam
 
     units = {
         "samples": "images trained on while recording and retraining",
-        "seconds": "seconds, all four stages",
+        "seconds": "seconds, all stages",
     }
     if unit not in units:
         raise ValueError(f"unit must be {' or '.join(units)}; got {unit!r}")
@@ -304,14 +304,30 @@ def accuracy_against_cost(rows: Sequence[Mapping], *, ax: Axes, unit: str = "sam
     return ax
 
 
+def cost_columns(rows: Sequence[Mapping], unit: str) -> list[str]:
+    """The columns that say what a stage cost in this unit: record_samples, score_samples, ...
+
+    ValueError if the rows have none.
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
+    found = [name for name in names if name.endswith(f"_{unit}") and name != "num_samples"]
+    if not found:
+        raise ValueError(
+            f"the rows must have the costs of the stages, as in retrain_{unit}; they have no such "
+            "column: give rows as run_trial or results_table returns them"
+        )
+    return found
+
+
 def _cost_points(rows, unit) -> dict:
     """{((method, kind), ratio): (cost, accuracy, spread)}, means over the seeds, by method; the
     whole set has the method "".
     """
     found: dict[tuple, list] = {}
+    columns = cost_columns(rows, unit)
     for row in rows:
         at = (row["method"] if row["prune_ratio"] else "", kind_of(row)), row["prune_ratio"]
-        cost = sum(row[f"{stage}_{unit}"] for stage in ("record", "score", "select", "retrain"))
+        cost = sum(row[name] for name in columns)
         found.setdefault(at, []).append((cost, 100 * row["accuracy"]))
     return {
         at: (*np.mean(seeds, axis=0), np.std(seeds, axis=0, ddof=1)[1] if len(seeds) > 1 else 0.0)

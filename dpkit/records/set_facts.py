@@ -58,83 +58,85 @@ class SetFacts:
         return asdict(self)
 
 
-def made_for(net: Any) -> SetFacts | None:
+def set_facts_of(net: Any) -> SetFacts | None:
     """The set that make_net made this network for; None for all others.
 
     What wraps one as its `module` is looked into.
     """
-    known = getattr(net, "made_for", None)
-    return known if known is not None else getattr(getattr(net, "module", None), "made_for", None)
+    facts = getattr(net, "made_for", None)
+    return facts if facts is not None else getattr(getattr(net, "module", None), "made_for", None)
 
 
-def check_fits(known: SetFacts | None, found: SetFacts | None, what: str) -> None:
-    """ValueError if the set `found` has other classes, channels or another normalisation than what
-    the network knows.
+def check_fits(expected: SetFacts | None, actual: SetFacts | None, what: str) -> None:
+    """ValueError if the set has other classes, channels or another normalisation than the network
+    knows.
 
-    known, found: None where nothing is known, and nothing refused.
-    what:         who asks, for the message.
+    expected, actual: of the network and of the set; None where nothing is known, and nothing
+                      refused.
+    what:             the function that checks, for the message.
     Plain arrays are refused for other class names only; a normalisation far from the network's is
     warned of.
     """
-    if known is None or found is None:
+    if expected is None or actual is None:
         return
-    check_classes(known, found, what)
-    if (found.mean, found.std) == (known.mean, known.std):
+    check_classes(expected, actual, what)
+    if (actual.mean, actual.std) == (expected.mean, expected.std):
         return
-    if found.source is not None:
+    if actual.source is not None:
         raise ValueError(
-            f"{what} got {found.name} normalised by its own mean, {_worded(found.mean)}, and the "
-            f"network knows that of its training set, {_worded(known.mean)}: {_advice(found)}"
+            f"{what} got {actual.name} normalised by its own mean, {_digits(actual.mean)}, and "
+            f"the network knows that of its training set, {_digits(expected.mean)}: "
+            f"{_advice(actual)}"
         )
     if any(
         abs(m - m2) > _FAR * s2 or abs(s / s2 - 1) > _FAR
-        for m, s, m2, s2 in zip(found.mean, found.std, known.mean, known.std, strict=True)
+        for m, s, m2, s2 in zip(actual.mean, actual.std, expected.mean, expected.std, strict=True)
     ):
         warnings.warn(
-            f"{what} got {found.name} normalised by its own mean, {_worded(found.mean)}, which is "
-            f"far from that of the training set, {_worded(known.mean)}: {_advice(found)}",
+            f"{what} got {actual.name} normalised by its own mean, {_digits(actual.mean)}, which "
+            f"is far from that of the training set, {_digits(expected.mean)}: {_advice(actual)}",
             stacklevel=4,
         )
 
 
-def check_classes(known: SetFacts, found: SetFacts, what: str) -> None:
+def check_classes(expected: SetFacts, actual: SetFacts, what: str) -> None:
     """ValueError if class k of the set is not the network's, or the channels are not."""
-    if len(found.mean) != len(known.mean):
+    if len(actual.mean) != len(expected.mean):
         raise ValueError(
-            f"{what} got {found.name} with images of {channels(len(found.mean))}, and the network "
-            f"was made for {channels(len(known.mean))}: convert them"
+            f"{what} got {actual.name} with images of {channels(len(actual.mean))}, and the "
+            f"network was made for {channels(len(expected.mean))}: convert them"
         )
     unnamed = (
-        found.source is None
-        and found.class_names == _numbers(found)
-        and not all(name.isdigit() for name in known.class_names)
+        actual.source is None
+        and actual.class_names == _numbers(actual)
+        and not all(name.isdigit() for name in expected.class_names)
     )
-    if unnamed and len(found.class_names) <= len(known.class_names):
+    if unnamed and len(actual.class_names) <= len(expected.class_names):
         return
-    lacking = [name for name in found.class_names if name not in known.class_names]
+    lacking = [name for name in actual.class_names if name not in expected.class_names]
     if lacking:
         rest, several = (
-            len(lacking) < len(found.class_names),
+            len(lacking) < len(actual.class_names),
             "class" if len(lacking) == 1 else "classes",
         )
         raise ValueError(
-            f"{what} got {found.name}, which has the {several} {shortened(lacking)} that the "
-            f"network was not made for (it knows {shortened(known.class_names)}): "
+            f"{what} got {actual.name}, which has the {several} {shorten(lacking)} that the "
+            f"network was not made for (it knows {shorten(expected.class_names)}): "
             + (
-                f"leave those images out; then {_advice(found)}"
+                f"leave those images out; then {_advice(actual)}"
                 if rest
                 else "make a network for this set, make_net(model, images, seed=0), and train that"
             )
         )
-    for k, (theirs, ours) in enumerate(zip(found.class_names, known.class_names, strict=False)):
+    for k, (theirs, ours) in enumerate(zip(actual.class_names, expected.class_names, strict=False)):
         if theirs != ours:
             raise ValueError(
-                f"{what} got {found.name}, whose class {k} is {theirs!r} where the network's is "
-                f"{ours!r}: {_advice(found)}"
+                f"{what} got {actual.name}, whose class {k} is {theirs!r} where the network's is "
+                f"{ours!r}: {_advice(actual)}"
             )
 
 
-def shortened(names: Collection, most: int = 8) -> str:
+def shorten(names: Collection, most: int = 8) -> str:
     """The names with commas; of many the first ones and how many more there are."""
     names = [str(name) for name in names]
     return ", ".join(names[:most]) + (
@@ -142,12 +144,12 @@ def shortened(names: Collection, most: int = 8) -> str:
     )
 
 
-def _advice(found):
-    split = "" if found.split == "train" else f", split={found.split!r}"
-    names = "" if found.class_names == _numbers(found) else ", class_names=class_names"
+def _advice(actual):
+    split = "" if actual.split == "train" else f", split={actual.split!r}"
+    names = "" if actual.class_names == _numbers(actual) else ", class_names=class_names"
     call = (
-        f"load({found.source!r}{split}, like=train)"
-        if found.source
+        f"load({actual.source!r}{split}, like=train)"
+        if actual.source
         else f"from_arrays(images, labels{names}, like=train)"
     )
     return f"load it with the classes and normalisation of the training set, {call}"
@@ -162,5 +164,5 @@ def channels(count: int) -> str:
     return "1 channel" if count == 1 else f"{count} channels"
 
 
-def _worded(values):
+def _digits(values):
     return "(" + ", ".join(f"{value:.3f}" for value in values) + ")"

@@ -90,7 +90,7 @@ def _count(cutoff, n, keep):
     return drop
 
 
-def bounded(values: np.ndarray) -> np.ndarray:
+def clip_infinite(values: np.ndarray) -> np.ndarray:
     """Values with infinities counted as the largest and the smallest finite one.
 
     As 1 and 0 where none is finite.

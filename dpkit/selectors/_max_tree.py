@@ -21,7 +21,7 @@ def max_tree(values: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-def changed(values: np.ndarray, best: np.ndarray, row: int, out: bool) -> None:
+def update_tree(values: np.ndarray, best: np.ndarray, row: int, out: bool) -> None:
     """Update `best` after the value of `row` changed, or if `out`, take the row out for good."""
     m = len(best) // 2 + row
     best[m] = -1 if out else row

@@ -124,7 +124,7 @@ def anneal(
     vectors = check_vectors(vectors, "anneal")
     n, keep = len(vectors), check_keep(keep, len(vectors))
     check_limits(steps, seconds, restarts, hottest, coldest)
-    steps = _usual_steps(n, steps, seconds)
+    steps = _default_steps(n, steps, seconds)
     main, rest = (1, 0) if start is not None else (0.8, 0.2)
     common: dict[str, Any] = {"rng": rng, "labels": labels, "per_class": per_class}
     first, last = _first_and_last(
@@ -163,7 +163,7 @@ def anneal(
         "steps": count,
         "restarts": restarts,
     }
-    return without(last.pruned, n, "anneal", params | found)
+    return selection_without(last.pruned, n, "anneal", params | found)
 
 
 def annealing(
@@ -211,7 +211,7 @@ def annealing(
             )
     labels = np.zeros(n, np.int64) if per_class is None else check_labels(labels, n, per_class)
     rng, _ = generator(rng)
-    steps = _usual_steps(n, steps, seconds)
+    steps = _default_steps(n, steps, seconds)
     search = _Search(steps, seconds, restarts, hottest, coldest)
     first_state = partial(_first_state, n, keep, rng, labels, per_class, start)
     return _annealing(vectors, search, first_state, rng)
@@ -224,7 +224,7 @@ def _first_and_last(reports):
     return first, last
 
 
-def _usual_steps(n, steps, seconds):
+def _default_steps(n, steps, seconds):
     """The proposals of a restart: what was said, or the usual number if no limit was."""
     return max(50 * n, _LEAST) if steps is None and seconds is None else steps
 
@@ -369,7 +369,7 @@ def check_limits(
         )
 
 
-def without(pruned: np.ndarray, n: int, method: str, params: dict) -> Selection:
+def selection_without(pruned: np.ndarray, n: int, method: str, params: dict) -> Selection:
     """The Selection of all n samples but the pruned."""
     kept = np.ones(n, bool)
     kept[pruned] = False

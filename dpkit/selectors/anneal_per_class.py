@@ -11,13 +11,13 @@ import numpy as np
 from dpkit.records import Selection, keep_count
 from dpkit.records.vectors import OuterVectors, check_vectors, shift_factor, sum_of
 from dpkit.selectors._choose import generator
-from dpkit.selectors.anneal import Annealed, annealing, check_limits, without
+from dpkit.selectors.anneal import Annealed, annealing, check_limits, selection_without
 
 _ALL_SIZES = 32  # up to so many, every size is tried
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Within:
+class SizeSearch:
     """Where anneal_within stands.
 
     size:   how many samples it now tries to prune.
@@ -122,7 +122,7 @@ def anneal_within(
         "max_prune_ratio": max_prune_ratio,
         "capped": size == cap,
     }
-    return without(pruned, n, "anneal_within", params | found)
+    return selection_without(pruned, n, "anneal_within", params | found)
 
 
 def annealing_within(
@@ -136,7 +136,7 @@ def annealing_within(
     seconds: float | None = None,
     hottest: float = 1.0,
     coldest: float = 1e-4,
-) -> Iterator[Within]:
+) -> Iterator[SizeSearch]:
     """What `anneal_within` iterates over: reports of where it stands.
 
     Parameters
@@ -145,7 +145,7 @@ def annealing_within(
 
     Yields
     ------
-    Within, after every few thousand proposals.
+    SizeSearch, after every few thousand proposals.
 
     Examples
     --------
@@ -179,7 +179,7 @@ def _annealing_within(vectors, epsilon, rng, factor, cap, limits):
                 and factor(size) * np.linalg.norm(sum_of(vectors, now.pruned)) <= epsilon
             ):
                 found = now.pruned
-            yield Within(size, now, found, moves)
+            yield SizeSearch(size, now, found, moves)
             if len(found) == size:
                 break
         low, high = (size, high) if len(found) == size else (low, size)

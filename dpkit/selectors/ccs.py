@@ -3,7 +3,7 @@ from numpy.typing import ArrayLike
 
 from dpkit.records import Scores, Selection, require_kind
 from dpkit.selectors._choose import by_class, check_keep, generator
-from dpkit.selectors._cutoff import bounded, cut
+from dpkit.selectors._cutoff import clip_infinite, cut
 
 
 def keep_ccs(
@@ -79,7 +79,7 @@ def keep_ccs(
     left, settings = cut(scores, difficulty, cutoff, keep, labels, per_class, rng)
 
     def choose(rows, count):
-        stratum = _strata(bounded(scores.values[rows]), strata)
+        stratum = _strata(clip_infinite(scores.values[rows]), strata)
         budgets = _budgets(np.bincount(stratum, minlength=strata), count, rng)
         drawn = [
             rng.choice(rows[stratum == k], budgets[k], replace=False)

@@ -4,8 +4,8 @@ from numpy.typing import ArrayLike
 
 from dpkit.records import Scores, Selection, require_kind
 from dpkit.selectors._choose import by_class, check_features, check_keep, generator
-from dpkit.selectors._cutoff import bounded, cut
-from dpkit.selectors._max_tree import changed, max_tree
+from dpkit.selectors._cutoff import clip_infinite, cut
+from dpkit.selectors._max_tree import max_tree, update_tree
 from dpkit.selectors._neighbours import nearest
 
 
@@ -109,7 +109,7 @@ def keep_d2(
         )
     rng, params = generator(rng)
     left, settings = cut(scores, difficulty, cutoff, keep, labels, per_class, rng)
-    s = bounded(scores.values[left])
+    s = clip_infinite(scores.values[left])
     # differs from paper: it does not say what a negative score does, which would turn the forward
     # pass around
     values = np.zeros(n)
@@ -170,10 +170,10 @@ def _pick(s, starts, to, distances, keep, gamma, add):
     for t in range(keep):
         p = picked[t] = best[1]
         waits[p] = False
-        changed(v, best, p, True)
+        update_tree(v, best, p, True)
         for e in range(starts[p], starts[p + 1]):
             j = to[e]
             if waits[j]:
                 v[j] -= np.exp(-gamma * distances[e]) * v[p]
-                changed(v, best, j, False)
+                update_tree(v, best, j, False)
     return picked

@@ -4,7 +4,7 @@ from numpy.typing import ArrayLike
 
 from dpkit.records import Selection
 from dpkit.selectors._choose import by_class, check_features, check_keep, generator
-from dpkit.selectors._max_tree import changed, max_tree
+from dpkit.selectors._max_tree import max_tree, update_tree
 from dpkit.selectors._neighbours import square_distance
 
 
@@ -77,7 +77,7 @@ def _spread(features, rows, count):
     for i in range(n):
         near[i] = square_distance(features[rows[i]], features[rows[0]], np.inf)
     best = max_tree(near)
-    changed(near, best, 0, True)
+    update_tree(near, best, 0, True)
     for t in range(1, count):
         # most samples are near some early pick: only where the bound is the highest of all is it
         # worth bringing up to date
@@ -89,7 +89,7 @@ def _spread(features, rows, count):
                     square_distance(features[rows[i]], features[rows[picked[seen[i]]]], near[i]),
                 )
                 seen[i] += 1
-            changed(near, best, i, False)
+            update_tree(near, best, i, False)
         picked[t] = best[1]
-        changed(near, best, picked[t], True)
+        update_tree(near, best, picked[t], True)
     return picked

@@ -90,12 +90,12 @@ def identity(function: Callable) -> str:
     return f"{'dpkit.' * ours}{name} {walk.digest.hexdigest()[:20]}"
 
 
-def is_own(found: str) -> bool:
+def is_own(name: str) -> bool:
     """Whether an identity is of something else than a function of dpkit."""
-    return " " in found and not found.startswith("dpkit.")
+    return " " in name and not name.startswith("dpkit.")
 
 
-def known_or_new(function: Callable) -> str:
+def identity_or_new(function: Callable) -> str:
     """The function's identity; where Unknown, words that are no other's, and a warning, once."""
     try:
         return identity(function)
@@ -126,9 +126,9 @@ class _Walk:
 
     def __init__(self, home):
         self.home, self.digest = home, hashlib.sha256()
-        # id -> (number, value): what was met, and what is being taken apart. Kept alive here, or an
-        # id would come again
-        self.met, self.within, self.reachable = {}, {}, set()
+        # id -> (number, value): what was visited, and what is being taken apart. Kept alive
+        # here, or an id would come again
+        self.visited, self.unfinished, self.reachable = {}, {}, set()
 
     def say(self, *words):
         for word in words:
@@ -150,7 +150,7 @@ class _Walk:
         look(self, value)
 
     def again(self, value: Any, table: dict) -> bool:
-        """Whether a value was met before, which is then all that is said of it: what refers to
+        """Whether a value was visited before, which is then all that is said of it: what refers to
         itself comes to an end.
         """
         if id(value) in table:
@@ -162,7 +162,7 @@ class _Walk:
     # ---- code ----
 
     def function(self, function):
-        if self.again(function, self.met):
+        if self.again(function, self.visited):
             return
         space = function.__globals__
         module = space.get("__name__")
@@ -272,7 +272,7 @@ class _Walk:
 
     def kind(self, kind):
         """A class: by its name if it is a library's, else by its bases and its members."""
-        if self.again(kind, self.met):
+        if self.again(kind, self.visited):
             return
         module, name = kind.__module__, kind.__qualname__
         found = functools.reduce(
@@ -294,20 +294,20 @@ class _Walk:
     # ---- values ----
 
     def sequence(self, values):
-        if self.again(values, self.within):
+        if self.again(values, self.unfinished):
             return
         self.say(type(values).__name__, len(values))
         for value in values:
             self.see(value)
-        self.within.pop(id(values))
+        self.unfinished.pop(id(values))
 
     def mapping(self, values):
-        if self.again(values, self.within):
+        if self.again(values, self.unfinished):
             return
         self.say("mapping", len(values))
         for item in values.items():
             self.see(item)
-        self.within.pop(id(values))
+        self.unfinished.pop(id(values))
 
     def attributes(self, values):
         for name in sorted(values, key=str):
@@ -355,7 +355,7 @@ class _Walk:
             getattr(value, "py_func", None), FunctionType
         ):
             return self.see([value.py_func, value.targetoptions])
-        if self.again(value, self.within):
+        if self.again(value, self.unfinished):
             return
         try:
             parts = _parts(value)
@@ -373,7 +373,7 @@ class _Walk:
         else:
             self.say("object")
             self.see([list(part) if hasattr(part, "__next__") else part for part in parts])
-        self.within.pop(id(value))
+        self.unfinished.pop(id(value))
 
 
 _WRAPPED = (staticmethod, classmethod, property, functools.cached_property, functools.partialmethod)

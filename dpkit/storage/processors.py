@@ -68,16 +68,16 @@ def _listed(rows: Sequence[Mapping], kind: str) -> str:
     for method in dict.fromkeys(row["method"] for row in rows):
         texts = [
             f"{100 * ratio:g}"
-            + (f" (seed {listed(sorted(here))})" if len(here) < len(all_of) else "")
+            + (f" (seed {join_words(sorted(here))})" if len(here) < len(all_of) else "")
             for ratio, (here, all_of) in ratios[method].items()
             if here
         ]
         if texts:
-            methods.append(f"{method} at {listed(texts)} %")
+            methods.append(f"{method} at {join_words(texts)} %")
     return ", ".join(methods)
 
 
-def listed(things: Iterable[str]) -> str:
+def join_words(things: Iterable[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     *first, last = map(str, things)
     return f"{', '.join(first)} and {last}" if first else last

@@ -104,7 +104,7 @@ def _mistake(cls, given, error):
     if kind == "too_short":
         return Mistake(name, f"{name} must have at least one value; the list is empty")
     if kind == "unexpected_keyword_argument":
-        return Mistake(name, unknown(f"a {what} has no", [name], known))
+        return Mistake(name, unknown_names(f"a {what} has no", [name], known))
     if kind == "multiple_argument_values":
         return Mistake(name, f"{name} was given twice, by position and by name: give it once")
     if name not in known:
@@ -135,7 +135,7 @@ def _hint(value: Any) -> str:
     return ": write 1.0e-3, not 1e-3" if text else ""  # which YAML takes for text
 
 
-def unknown(words: str, names: Iterable[str], known: Sequence[str]) -> str:
+def unknown_names(words: str, names: Iterable[str], known: Sequence[str]) -> str:
     """A sentence on names that do not exist: "a recipe has no 'epoch'; there are epochs, ..."."""
     near = [match for name in names for match in difflib.get_close_matches(name, known, n=1)]
     return (
@@ -144,7 +144,7 @@ def unknown(words: str, names: Iterable[str], known: Sequence[str]) -> str:
     )
 
 
-def told(settings: Any, always: Collection[str]) -> dict:
+def non_defaults(settings: Any, always: Collection[str]) -> dict:
     """{field: value} for keys and files: the fields in `always`, and others where they differ from
     their default. So a field that is added later renames nothing that was made without it.
     """

@@ -103,8 +103,8 @@ def whole_numbers(values: Any, logits: torch.Tensor, name: str) -> torch.Tensor:
     return values.long()
 
 
-class Doubts:
-    """Questions whose answer a GPU may still be at: nothing waits for it, and what turns out wrong
+class DeferredChecks:
+    """Checks whose answer a GPU may still be at: nothing waits for it, and what turns out wrong
     is raised as soon as it is known.
     """
 
@@ -130,15 +130,15 @@ class Doubts:
 
     def add(
         self,
-        known: Callable[[], bool],
+        ready: Callable[[], bool],
         wait: Callable[[], object],
         wrong: torch.Tensor,
         why: Callable[[], str],
     ) -> None:
-        """A question: known() says whether the answer `wrong` is there, wait() waits until it is,
+        """A check: ready() says whether the answer `wrong` is there, wait() waits until it is,
         and why() says in a sentence what is wrong.
         """
-        self._open.append((known, wait, wrong, why))
+        self._open.append((ready, wait, wrong, why))
 
     def settle(self, wait: bool = False) -> None:
         """Raise what is wrong with earlier batches, once the GPU is so far; `wait` for all."""

@@ -18,7 +18,7 @@ from dpkit import storage
 from dpkit.data.image_set import ImageSet
 from dpkit.storage.identity import identity, is_own, own_classes
 from dpkit.training.inference import resolve_precision
-from dpkit.training.processes import Alone, Peers
+from dpkit.training.processes import ProcessGroup, SingleProcess
 from dpkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -55,19 +55,23 @@ WRITE_EVERY = 10.0  # seconds between two writings, at least; 0 writes every epo
 class Checkpoint:
     """A folder with one file per finished epoch and the newest state of network and optimizer.
 
-    Of several processes (`peers`) the first one writes and all of them read; all call the same
+    Of several processes (`group`) the first one writes and all of them read; all call the same
     methods, at the same points.
     """
 
     def __init__(
-        self, folder: str | Path, owner: dict, device: torch.device, peers: Alone | Peers
+        self,
+        folder: str | Path,
+        owner: dict,
+        device: torch.device,
+        group: SingleProcess | ProcessGroup,
     ) -> None:
-        self.folder, self.device, self.peers = Path(folder), device, peers
+        self.folder, self.device, self.group = Path(folder), device, group
         self.pending: list[EpochReport] = []
         self.written, self.log_probs = time.monotonic(), None
-        world = peers.world_size
-        with peers.raise_on_all():
-            if peers.rank == 0:
+        world = group.world_size
+        with group.raise_on_all():
+            if group.rank == 0:
                 self._claim(owner | ({"world_size": world} if world > 1 else {}))
 
     def _claim(self, owner):
@@ -84,10 +88,10 @@ class Checkpoint:
                 f"{', '.join(differing)}): name another folder or remove it"
             )
         before = found.get("world_size", 1)
-        if before != self.peers.world_size:
+        if before != self.group.world_size:
             raise ValueError(
                 f"{self.folder} holds the checkpoint of a training by {before} processes, and this "
-                f"one has {self.peers.world_size}, which gives other numbers: start {before}, "
+                f"one has {self.group.world_size}, which gives other numbers: start {before}, "
                 "name another "
                 "folder or remove it"
             )
@@ -99,9 +103,9 @@ class Checkpoint:
 
         log_probs is then what the Recorder held after the last of them (None without tdds).
         """
-        with self.peers.raise_on_all():
+        with self.group.raise_on_all():
             epochs = self._restore(net, optimizer)
-        seen = self.peers.gather(epochs)
+        seen = self.group.gather(epochs)
         if len(set(seen)) > 1:
             raise ValueError(
                 f"the processes see different checkpoints in {self.folder} ({seen} epochs): name a "
@@ -109,7 +113,7 @@ class Checkpoint:
             )
         for epoch in range(epochs):
             with (
-                self.peers.raise_on_all(),
+                self.group.raise_on_all(),
                 _undamaged(self._file(epoch)) as name,
                 np.load(name, allow_pickle=False) as file,
             ):
@@ -140,8 +144,8 @@ class Checkpoint:
     ) -> None:
         """Remember an epoch; write what is pending if the last writing is WRITE_EVERY seconds
         ago."""
-        with self.peers.raise_on_all():
-            if self.peers.rank == 0:
+        with self.group.raise_on_all():
+            if self.group.rank == 0:
                 self.pending.append(report)
                 if last or time.monotonic() - self.written >= WRITE_EVERY:
                     self._write(net, optimizer, log_probs)

@@ -12,7 +12,7 @@ from torch.func import functional_call, grad, vmap
 
 from dpkit.data.image_set import ImageSet
 from dpkit.records import Scores
-from dpkit.records.set_facts import check_fits, made_for
+from dpkit.records.set_facts import check_fits, set_facts_of
 from dpkit.training.inference import autocast, eval_mode
 
 # what a chunk may hold: activations and gradients of its samples, roughly
@@ -66,7 +66,7 @@ def gradient_norms(
             f"gradient_norms needs the whole set, so that row i is sample i; got {len(images)} of "
             f"{images.total} samples: pass the set before .subset"
         )
-    check_fits(made_for(net), images.facts, "gradient_norms")
+    check_fits(set_facts_of(net), images.facts, "gradient_norms")
     found = []
     with eval_mode(net), torch.enable_grad():
         modules, floats = try_one_image(net, images.clean(slice(0, 1)))

@@ -11,7 +11,7 @@ from torch import nn
 from dpkit.data.image_set import ImageSet
 from dpkit.nets.models import eval_mode
 from dpkit.records import Snapshot
-from dpkit.records.set_facts import check_fits, made_for
+from dpkit.records.set_facts import check_fits, set_facts_of
 from dpkit.storage.provenance import processor
 
 
@@ -49,7 +49,7 @@ def evaluate(
     ------
     ValueError for a set that does not fit the network: other classes, or normalised otherwise.
     """
-    check_fits(made_for(net), images.facts, "evaluate")
+    check_fits(set_facts_of(net), images.facts, "evaluate")
     right, loss = 0, 0.0
     for rows, logits in _passes(net, net, images, batch_size, precision):
         if rows.start == 0:
@@ -92,7 +92,7 @@ def take_snapshot(
             "exits); got "
             f"{type(net).__name__}: list its stages in a dpkit.models.StagedNet"
         )
-    check_fits(made_for(net), images.facts, "take_snapshot")
+    check_fits(set_facts_of(net), images.facts, "take_snapshot")
     probs, features = [], []
     for _, (h, exits) in _passes(net, net.features_and_exits, images, batch_size, precision):
         probs.append(torch.stack(exits).float().softmax(-1).cpu().numpy())
@@ -118,13 +118,13 @@ def _check_outputs(images, logits):
         )
 
 
-def _passes(net, look, images, batch_size, precision):
-    """Yield (rows, look(x)) by batch; the net's mode is restored, gradients off in computing."""
+def _passes(net, forward, images, batch_size, precision):
+    """Yield (rows, forward(x)) by batch; the net's mode is restored, gradients off in computing."""
     with eval_mode(net):
         for start in range(0, len(images), batch_size):
             rows = slice(start, start + batch_size)
             with torch.no_grad(), autocast(images, precision):
-                found = look(images.clean(rows))
+                found = forward(images.clean(rows))
             yield rows, found
 
 
@@ -161,7 +161,7 @@ def _cpu_gains_from_bf16():
 
 
 @contextmanager
-def suited_threads(images: ImageSet) -> Iterator[None]:
+def limit_threads(images: ImageSet) -> Iterator[None]:
     """One thread for images below 16x16 on a CPU, where more would wait; put back afterwards."""
     before = torch.get_num_threads()
     if images.device.type == "cpu" and _tiny(images):

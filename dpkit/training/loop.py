@@ -16,10 +16,10 @@ from torch import nn
 
 from dpkit.data.image_set import ImageSet
 from dpkit.records import NO_LABEL
-from dpkit.records.set_facts import check_classes, made_for
+from dpkit.records.set_facts import check_classes, set_facts_of
 from dpkit.storage.identity import Unknown, warn_once
 from dpkit.training.checkpoint import Checkpoint, code_of, training_identity
-from dpkit.training.inference import autocast, suited_threads
+from dpkit.training.inference import autocast, limit_threads
 from dpkit.training.processes import processes
 from dpkit.training.recipe import Recipe
 from dpkit.training.recorder import Recorder
@@ -112,24 +112,24 @@ def train(
     uses each share's own statistics (the running ones are process 0's) and dropout draws for each
     share. Let an error end its process: the others then say so, and do not wait for it.
     """
-    n, device, peers = len(images), images.device, processes(images.device)
-    code = _known_code(net, loss) if checkpoint is not None else None
+    n, device, group = len(images), images.device, processes(images.device)
+    code = _code_or_none(net, loss) if checkpoint is not None else None
     owner = {}
-    if peers.world_size > 1 or code is not None:
+    if group.world_size > 1 or code is not None:
         owner = training_identity(net, images, recipe, seed) | ({"tdds": True} if tdds else {})
-    peers.check_alike(owner | {"tdds": tdds, "record": record, "checkpoint": code is not None})
+    group.check_alike(owner | {"tdds": tdds, "record": record, "checkpoint": code is not None})
     if n == 0:
         raise ValueError("train needs at least one sample; this set is empty: keep more")
     _fit_to(net, images)
     net.to(device).to(memory_format=torch.channels_last)
     loss = _checked(recipe, n, loss, record)
-    peers.check_batches(n // recipe.batches(n), recipe)
+    group.check_batches(n // recipe.batches(n), recipe)
     if recipe.compile:
         loss = compiled(loss, device.type)
-    passes = _Passes(net, images, recipe, seed, loss, peers)
+    passes = _Passes(net, images, recipe, seed, loss, group)
     saved = None
     if checkpoint is not None and code is not None:
-        saved = Checkpoint(checkpoint, owner | code, device, peers)
+        saved = Checkpoint(checkpoint, owner | code, device, group)
     start, log_probs = 0, None
     if saved:
         for fields in saved.reports(net, passes.optimizer):
@@ -140,7 +140,7 @@ def train(
     given[images.ids] = images.labels.cpu().numpy()
     seen: dict[str, Any] = {"index": images.ids, "labels": given, "tdds": tdds}
     for epoch in range(start, math.ceil(passes.horizon / passes.per_epoch)):
-        with peers.training():
+        with group.training():
             recorder = Recorder(images.total, 1, **seen, log_probs=log_probs) if record else None
             report = passes.report(epoch, recorder)
             log_probs = recorder.log_probs if recorder else None
@@ -150,7 +150,7 @@ def train(
         yield report
 
 
-def _known_code(net, loss):
+def _code_or_none(net, loss):
     """What the loss and the network do, or None, with a warning, where that cannot be known. Of
     several processes the first one's counts: a loss may read its rank.
     """
@@ -165,9 +165,9 @@ class _Passes:
     behind but the network's and the optimizer's state.
     """
 
-    def __init__(self, net, images, recipe, seed, loss, peers):
+    def __init__(self, net, images, recipe, seed, loss, group):
         self.net, self.images, self.recipe, self.seed = net, images, recipe, seed
-        self.loss, self.peers, self.device, n = loss, peers, images.device, len(images)
+        self.loss, self.group, self.device, n = loss, group, images.device, len(images)
         self.groups = _parameter_groups(net, recipe)
         self.optimizer = _optimizer(self.groups, recipe, self.device)
         self.horizon, self.per_epoch = recipe.total_steps(n), recipe.batches(n)
@@ -181,10 +181,10 @@ class _Passes:
         self.net.train()
         # every draw of the epoch comes from (seed, epoch): prefixes and restarts give the same
         # numbers
-        with seeded(epoch_seed(self.seed, epoch), self.device), suited_threads(self.images):
+        with seeded(epoch_seed(self.seed, epoch), self.device), limit_threads(self.images):
             total, lr = self._steps(epoch, done, batches, recorder)
-        self.peers.share_buffers(self.net)
-        mean_loss = float(self.peers.sum(total)) / (int(batches[-1][-1]) + 1)
+        self.group.share_buffers(self.net)
+        mean_loss = float(self.group.sum(total)) / (int(batches[-1][-1]) + 1)
         if not math.isfinite(mean_loss):
             raise FloatingPointError(
                 f"the loss became {mean_loss} in epoch {epoch}: the training diverged; use a "
@@ -197,17 +197,17 @@ class _Passes:
 
     def _steps(self, epoch, done, batches, recorder):
         """(the losses' sum over this process's samples, the last learning rate)."""
-        images, peers, optimizer = self.images, self.peers, self.optimizer
+        images, group, optimizer = self.images, self.group, self.optimizer
         order, offsets, mirrored = epoch_draws(images, self.device)
         ids = torch.from_numpy(images.ids).to(self.device)
         total = torch.zeros((), device=self.device)
-        step = peers.step(self.loss, self.net)
-        peers.draw_own(self.seed, epoch)
+        step = group.step(self.loss, self.net)
+        group.draw_own(self.seed, epoch)
         for k, batch in enumerate(batches):
             lr = self.recipe.rate(done + k, self.horizon)
-            for group, (_, factor) in zip(optimizer.param_groups, self.groups):
-                group["lr"] = lr * factor
-            at = slice(int(batch[0]) + peers.rank, int(batch[-1]) + 1, peers.world_size)
+            for parameters, (_, factor) in zip(optimizer.param_groups, self.groups):
+                parameters["lr"] = lr * factor
+            at = slice(int(batch[0]) + group.rank, int(batch[-1]) + 1, group.world_size)
             rows = order[at]
             if self.recipe.augment:
                 x = images.augmented(rows, offsets[:, at], mirrored[at])
@@ -220,8 +220,8 @@ class _Passes:
             if recorder:
                 recorder.update(0, ids[rows], logits, y)
             # the shares of a batch may differ by a sample
-            (value * (peers.world_size * len(rows) / len(batch))).backward()
-            peers.check_reached(self.net)
+            (value * (group.world_size * len(rows) / len(batch))).backward()
+            group.check_reached(self.net)
             optimizer.step()
             total += value.detach() * len(rows)
         return total, lr
@@ -231,7 +231,7 @@ def _fit_to(net, images):
     """Refuse a set of other classes than the network's; what is trained on decides the
     normalisation that it knows.
     """
-    known, facts = made_for(net), images.facts
+    known, facts = set_facts_of(net), images.facts
     if known is not None:
         check_classes(known, facts, "train")
         if (known.mean, known.std) != (facts.mean, facts.std):

@@ -1,4 +1,4 @@
-"""The processes of one training: `Alone`, or `Peers` under torch.distributed.
+"""The processes of one training: `SingleProcess`, or `ProcessGroup` under torch.distributed.
 
 All that differs between one process and several sits here: loop, recorder and checkpoint ask the
 same object. What it exchanges, every process asks for at the same points.
@@ -25,15 +25,15 @@ PROCESS_LOST = (
 )
 
 
-def processes(device: torch.device) -> "Alone | Peers":
+def processes(device: torch.device) -> "SingleProcess | ProcessGroup":
     """The processes that train together now, this one among them; its tensors are on `device`."""
     distributed = torch.distributed
     if not (distributed.is_available() and distributed.is_initialized()):
-        return Alone()
-    return Peers(device) if distributed.get_world_size() > 1 else Alone()
+        return SingleProcess()
+    return ProcessGroup(device) if distributed.get_world_size() > 1 else SingleProcess()
 
 
-class Alone:
+class SingleProcess:
     """One process: nothing is exchanged, and every answer is its own."""
 
     rank, world_size = 0, 1
@@ -72,7 +72,7 @@ class Alone:
         pass
 
 
-class Peers:
+class ProcessGroup:
     """One of several processes. Numbers are the same bits on each."""
 
     def __init__(self, device: torch.device) -> None:

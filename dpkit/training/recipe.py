@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from dpkit.storage.validation import Number, Positive, checked, told
+from dpkit.storage.validation import Number, Positive, checked, non_defaults
 
 
 @checked
@@ -103,7 +103,7 @@ class Recipe:
 
         Those that came after 0.7 only where they differ from the default, so that keys stay.
         """
-        return told(self, always=_FIRST)
+        return non_defaults(self, always=_FIRST)
 
     def settings(self) -> dict:
         """What the numbers depend on, for hashes: plain(), and `compile` only where it is on."""
@@ -137,7 +137,7 @@ class Recipe:
 
     def describe(self) -> str:
         """The length, and what else is not the default, in a line: "3900 steps batch_size=64"."""
-        other = told(self, always=()).items()
+        other = non_defaults(self, always=()).items()
         other = [f"{name}={value}" for name, value in other if name not in _LENGTH]
         return " ".join([self.length, *other])
 
@@ -158,10 +158,10 @@ def recipe_for(model: str | Callable, **settings: Any) -> Recipe:
     ------
     ValueError for an unknown name, or a setting that is out of its range.
     """
-    from dpkit.nets.builders import find_builder, suited  # loads torch
+    from dpkit.nets.builders import find_builder, recipe_settings  # loads torch
 
     find_builder(model)
-    return Recipe(**(suited(model) | settings))
+    return Recipe(**(recipe_settings(model) | settings))
 
 
 def _check_warmup(warmup, horizon):

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from dpkit.records import NO_LABEL, TrainingDynamics, whole_labels
-from dpkit.training.batches import Doubts, as_logits, look_like_probabilities, whole_numbers
+from dpkit.training.batches import DeferredChecks, as_logits, look_like_probabilities, whole_numbers
 from dpkit.training.processes import processes
 from dpkit.training.shards import Shard
 
@@ -99,8 +99,8 @@ class Recorder:
         self._given = torch.full((n,), NO_LABEL)
         if self._told is not None:
             self._given = torch.from_numpy(self._told.copy())
-        self._classes, self._looked_at = None, 0
-        self._doubts = Doubts()
+        self._classes, self._rows_checked = None, 0
+        self._deferred = DeferredChecks()
         self._shard: Shard | None = None
         self._done: set[int] = set()
 
@@ -205,18 +205,18 @@ class Recorder:
             at, valid = index.clamp(0, self.n - 1), labels.clamp(0, self._classes - 1)
             known = self._given[at]
             wrong = (at != index) | (valid != labels) | ((known != labels) & (known != NO_LABEL))
-            self._doubts.refuse_if(
+            self._deferred.refuse_if(
                 wrong.any(),
                 lambda: self._why(*(value.cpu().numpy() for value in (index, labels, known))),
             )
             # so many rows will do: fewer may look like probabilities by chance
-            if self._looked_at < 8:
+            if self._rows_checked < 8:
                 alike = look_like_probabilities(logits)
-                self._alike = self._alike & alike if self._looked_at else alike
-                self._looked_at += len(logits)
-                if self._looked_at >= 8:
-                    self._doubts.refuse_if(self._alike, lambda: _NO_LOGITS)
-        self._doubts.settle()
+                self._alike = self._alike & alike if self._rows_checked else alike
+                self._rows_checked += len(logits)
+                if self._rows_checked >= 8:
+                    self._deferred.refuse_if(self._alike, lambda: _NO_LOGITS)
+        self._deferred.settle()
         return at, valid
 
     def _why(self, index, labels, known):
@@ -282,16 +282,16 @@ class Recorder:
         if self._shard is None:
             return
         shard, self._shard = self._shard, None
-        peers = processes(self._given.device)
+        group = processes(self._given.device)
         try:
-            self._doubts.settle(wait=True)
+            self._deferred.settle(wait=True)
         except ValueError as error:
-            shard.fault = shard.fault or peers.hold(error)
-        if peers.world_size > 1:
+            shard.fault = shard.fault or group.hold(error)
+        if group.world_size > 1:
             self._given, self.log_probs = shard.merge(
-                peers, self._made(), self._given, self.log_probs
+                group, self._made(), self._given, self.log_probs
             )
-        shard.check_whole(self.expected, partial, several=peers.world_size > 1)
+        shard.check_whole(self.expected, partial, several=group.world_size > 1)
         hosts = [self._target_prob, self._margin, self._correct]
         if self._divergence is not None:
             hosts.append(self._divergence)

@@ -33,7 +33,7 @@ class Shard:
         self.seen.index_add_(0, index, torch.ones_like(index, dtype=torch.int32))
 
     def merge(
-        self, peers: Any, made: Any, given: torch.Tensor, log_probs: torch.Tensor | None
+        self, group: Any, made: Any, labels_here: torch.Tensor, log_probs: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Make it what all processes saw together, and return (labels, log_probs) of all of them.
 
@@ -45,24 +45,26 @@ class Shard:
             f"; if none failed, one never closed epoch {self.epoch}: call epoch() or dynamics() on "
             "every process"
         ):
-            self._check_told(peers.gather(((*made, self.epoch), self.fault)))
+            self._check_alike(group.gather(((*made, self.epoch), self.fault)))
             # the others' samples are NaN here
             floats = [torch.where(mine, value, 0) for value in self.values[:2] + self.values[3:]]
-            whole = [self.seen, torch.where(mine, given, 0).int(), self.values[2].int()]
-            floats = peers.sum(torch.stack(floats))
-            self.seen, labels, correct = peers.sum(torch.stack(whole))
+            whole = [self.seen, torch.where(mine, labels_here, 0).int(), self.values[2].int()]
+            floats = group.sum(torch.stack(floats))
+            self.seen, labels, correct = group.sum(torch.stack(whole))
             if log_probs is not None:  # in the next epoch another process may have the sample
-                probs = peers.sum(torch.where(mine[:, None], log_probs, 0))
+                probs = group.sum(torch.where(mine[:, None], log_probs, 0))
                 log_probs = torch.where((self.seen > 0)[:, None], probs, log_probs)
         floats = [value.masked_fill(self.seen == 0, torch.nan) for value in floats]
         self.values = [*floats[:2], correct > 0, *floats[2:]]
-        return torch.where(self.seen > 0, labels.long(), given), log_probs
+        return torch.where(self.seen > 0, labels.long(), labels_here), log_probs
 
-    def _check_told(self, told):
-        for rank, (made, fault) in enumerate(told):
+    def _check_alike(self, answers):
+        for rank, (made, fault) in enumerate(answers):
             if fault:
-                raise ValueError(f"{fault} (in process {rank} of {len(told)}, epoch {self.epoch})")
-            if made != told[0][0]:
+                raise ValueError(
+                    f"{fault} (in process {rank} of {len(answers)}, epoch {self.epoch})"
+                )
+            if made != answers[0][0]:
                 raise ValueError(
                     "every process must make the same Recorder (the whole set's n, epochs, "
                     f"index, labels, tdds) and record every epoch; process {rank} differs from "

@@ -64,15 +64,15 @@ def _html(text) -> str:
     return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
 
 
-def examine(answer: Callable, look: Callable, done: str) -> Verdict:
-    """The verdict of `look(ask)`, which raises Wrong; `ask(*arguments)` calls the answer safely."""
+def examine(answer: Callable, check: Callable, done: str) -> Verdict:
+    """The verdict of `check(ask)`, which raises Wrong; `ask(*arguments)` calls the answer."""
     try:
         if not callable(answer):
             raise Wrong(
                 "Hand over the function itself, without calling it: its name, and no parentheses "
                 "after it."
             )
-        look(lambda *arguments, seconds=SECONDS: call(answer, arguments, seconds))
+        check(lambda *arguments, seconds=SECONDS: call(answer, arguments, seconds))
     except Wrong as wrong:
         return Verdict(False, str(wrong))
     return Verdict(True, done)
@@ -99,7 +99,7 @@ def judge(
     whole:    the numbers index arrays later, so floats are sent back.
     """
 
-    def look(ask):
+    def check(ask):
         expected = [right(*copy.deepcopy(case)) for case in cases]
         given = [
             _plain(ask(*case, seconds=seconds), theirs) for case, theirs in zip(cases, expected)
@@ -123,7 +123,7 @@ def judge(
         )
         raise Wrong(f"{said}\n{shown(answer, cases[k])}")
 
-    return examine(answer, look, done)
+    return examine(answer, check, done)
 
 
 # ---- calling -------------------------------------------------------------------------------------
