@@ -115,6 +115,8 @@ def reading(*names):
         "{{% include '{0}' %}}",
         "%load {0}",
         r"$\text{{<img src={0}>}}$",
+        "## <video title='>' src={0} onloadstart=alert(1)>",
+        "[x](&#102;ile://{0})",
     ]
     return "\n\n".join(way.format(name) for way in ways for name in names)
 

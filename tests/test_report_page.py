@@ -110,6 +110,33 @@ def test_a_reports_text_reads_no_other_file(beside, name):
 
 
 @pytest.mark.parametrize(
+    "attack",
+    [
+        "<video title='>' src=//x.org/a.mp4></video>",
+        "<audio/src=a.mp3>",
+        "<b onclick=alert(1)>b</b>",
+        "<a href='java\tscript:alert(1)'>a</a>",
+        "<a href='\tdata:text/html,x'>a</a>",
+        "<scr<script>ipt src=//x.org/a.js>",
+        "<svg><style><img src=//x.org/a.png onerror=alert(1)></style></svg>",
+        "<math><mtext><table><mglyph><style><!--</style><img title='--><img src=1 onerror=f()>'>",
+    ],
+)
+def test_html_of_a_report_neither_runs_nor_loads_in_its_text_its_contents_and_its_outputs(attack):
+    shows = v4.new_output("display_data", {"text/html": attack})
+    cells = [
+        v4.new_markdown_cell(f"{attack}\n\n## In the contents {attack}\n\nand {attack}"),
+        v4.new_code_cell("show()", execution_count=1, outputs=[shows]),
+    ]
+    found = tags(shown(cells).partition("<body>")[2])
+    assert {tag for tag, _ in found}.isdisjoint(["script", "video", "audio", "svg", "mglyph"])
+    for _, attributes in found:
+        assert not [name for name in attributes if name.startswith("on")]
+        assert re.match(r"data:|$", attributes.get("src", ""))
+        assert re.match(r"https?:|#|$", attributes.get("href", ""))
+
+
+@pytest.mark.parametrize(
     "attached",
     [
         None,
@@ -224,6 +251,8 @@ TEXTS = [
     "%load NAME",
     "{% include 'NAME' %}",
     "![x](data:image/png;base64,AA)",
+    "# <video title='>' src=NAME onloadstart=alert(1)>",
+    "[x](&#106;avascript:alert(1))",
 ]
 TAGS = {
     "p",

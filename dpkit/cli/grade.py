@@ -75,7 +75,7 @@ def add_to(commands: Any) -> None:
 def run(arguments: Namespace) -> int:
     from dpkit.reports.parameters import Refused
 
-    lacking = missing("nbgrader", "nbconvert", "latex2mathml", "IPython")
+    lacking = missing("nbgrader", "nbconvert", "latex2mathml", "nh3", "IPython")
     if lacking:
         return tell(REFUSED, lacking)
     for name in ("seconds", "total", "memory", "workers"):

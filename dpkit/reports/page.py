@@ -46,17 +46,24 @@ LATEX = {
     r"\arg\max": r"\argmax",
     r"\arg\min": r"\argmin",
 }
+MATH = (
+    "math mrow mi mn mo mtext mspace msub msup msubsup munder mover munderover mfrac msqrt mroot "
+    "mtable mtr mtd mstyle mpadded mphantom menclose mfenced mmultiscripts mprescripts"
+).split()
 # a tag that a formula may hold; one with an address, a style or anything that runs is none
 MATHML = re.compile(
-    r"</?m(?:ath|row|i|n|o|text|space|su[bp]|subsup|under|over|underover|frac|sqrt|root|table|tr|td|style|padded|phantom"
-    r'|enclose|fenced|multiscripts|prescripts)(?:\s(?!on|href|src|style|alt)[a-z]+="[^"<>]*")*\s*/?>'
+    rf'</?(?:{"|".join(MATH)})(?:\s(?!on|href|src|style|alt)[a-z]+="[^"<>]*")*\s*/?>'
 )
-# an attribute that names something to load; not in <a>, which loads nothing by itself
-ADDRESS = re.compile(
-    r"(<(?!a\b)[a-z][^<>]*?)\s(?:xlink:href|src|href|poster|srcset|data|background|action|formaction)\s*=\s*"
-    r"(?:\"(?!data:|#)[^\"]*\"|'(?!data:|#)[^']*'|(?![\"']|data:|#)[^\s>]+)",
-    re.IGNORECASE,
-)
+# of the other tags, what a page may hold
+ATTRIBUTES = (
+    "align alt border checked class colspan dir disabled height id lang open rowspan scope span "
+    "start style title type valign value width "
+    # of MathML
+    "accent accentunder close columnalign columnlines columnspacing columnspan depth display "
+    "displaystyle fence form frame largeop linebreak linethickness lspace mathsize mathvariant "
+    "maxsize minsize movablelimits notation open rowlines rowspacing rspace scriptlevel separator "
+    "separators stretchy symmetric voffset xmlns"
+).split()
 
 
 def page(
@@ -171,7 +178,7 @@ def cell_html(
     """
     if cell.cell_type == "markdown":
         html = _markdown(cell.source, folder, cell.get("attachments"), headings, plain=plain)
-        return f'<section class="prose">{_offline(html)}</section>'
+        return f'<section class="prose">{_clean(html)}</section>'
     if cell.cell_type != "code" or not (cell.source.strip() or cell.outputs):
         return ""
     source = _code(cell.source)
@@ -208,7 +215,7 @@ def _output(output) -> str:
     if WIDGET in data:
         return '<p class="note">interactive in JupyterLab</p>'
     if "text/html" in data:
-        return f'<div class="output rich">{_offline(data["text/html"])}</div>'
+        return f'<div class="output rich">{_clean(data["text/html"])}</div>'
     for kind in IMAGES:
         if kind in data:
             # as <img>, an SVG cannot run or load
@@ -224,7 +231,7 @@ def _output(output) -> str:
     if "text/markdown" in data:
         return (
             '<div class="output '
-            f'prose">{_offline(_markdown(data["text/markdown"], None, None, []))}</div>'
+            f'prose">{_clean(_markdown(data["text/markdown"], None, None, []))}</div>'
         )
     if "text/latex" in data:
         return (
@@ -264,7 +271,7 @@ def _markdown(source, folder, attachments, headings, *, plain=False) -> str:
         def heading(self, text, level, **attrs):
             words = re.sub(r"[^\w]+", "-", re.sub(r"<[^>]+>", "", text).lower()).strip("-")
             anchor = f"s{len(headings) + 1}-{words}"
-            headings.append((level, anchor, re.sub(r"</?a\b[^>]*>", "", text)))
+            headings.append((level, anchor, _clean(re.sub(r"</?a\b[^>]*>", "", text))))
             return f'<h{level} id="{anchor}">{text}</h{level}>\n'
 
         def inline_html(self, html):
@@ -351,26 +358,31 @@ def _math(latex, *, block) -> str:
     return html
 
 
-def _offline(html) -> str:
-    """Take out what a page of its own must not hold: scripts, frames, linked sheets, and whatever
-    else has an address.
-    """
-    html = re.sub(
-        r"<(script|iframe|object)\b.*?</\1\s*>", "", html, flags=re.DOTALL | re.IGNORECASE
-    )
-    html = re.sub(
-        r"<(link|base|meta|embed|script|iframe|object)\b[^>]*>", "", html, flags=re.IGNORECASE
-    )
+def _clean(html) -> str:
+    """HTML without what runs or loads. A picture on the network becomes a link."""
+    import nh3
+
     html = re.sub(
         r"<img\b[^>]*?\bsrc\s*=\s*[\"']?((?:https?:)?//[^\"'\s>]+)[^>]*>",
         r'<a href="\1">picture at \1</a>',
         html,
         flags=re.IGNORECASE,
     )
-    count = 1
-    while count:  # one address of a tag at a time
-        html, count = ADDRESS.subn(r"\1", html)
-    return html
+    return nh3.clean(
+        html,
+        tags=nh3.ALLOWED_TAGS | {*MATH, "input", "section", "style", "tfoot"},
+        clean_content_tags={"script"},  # a style is no content: pandas colours tables by it
+        attributes={"*": {*ATTRIBUTES}, "a": {"href"}, "img": {"src"}},
+        attribute_filter=_in_the_page,
+        url_schemes={"http", "https", "mailto", "data"},
+        link_rel=None,
+    )
+
+
+def _in_the_page(tag, attribute, value) -> str | None:
+    """The value, but for a picture's address elsewhere and a link's address that holds a page."""
+    holds = re.match(r"\s*d\s*a\s*t\s*a\s*:", value, re.IGNORECASE) is not None
+    return None if attribute in ("src", "href") and holds != (attribute == "src") else value
 
 
 CSS = """

@@ -39,6 +39,7 @@ NEEDED = {
     "nbconvert": "nbconvert",
     "nbformat": "nbformat",
     "latex2mathml": "latex2mathml",
+    "nh3": "nh3",
     "ipykernel": "ipykernel",
     "yaml": "pyyaml",
 }
