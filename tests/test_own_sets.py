@@ -284,6 +284,17 @@ def test_a_set_that_was_changed_in_place_is_refused(tmp_path):
         stored_sets.store([images], tmp_path)
 
 
+@pytest.mark.parametrize("which", ["dataset", "test"])
+def test_a_trial_of_a_set_that_was_changed_in_place_is_refused(which, tmp_path):
+    images = made(20)
+    own = {"dataset": images, "test": made(20, seed=1, like=images)}
+    done = trial(own, method="random")
+    dpkit.run_trial(done, cache=tmp_path)
+    own[which].images[0] += 1
+    with pytest.raises(ValueError, match="stripes was changed in place"):
+        dpkit.run_trial(done, cache=tmp_path)
+
+
 # ---- never mixed up ------------------------------------------------------------------------------
 
 

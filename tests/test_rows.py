@@ -181,6 +181,9 @@ def test_a_file_that_holds_no_row_is_named(tmp_path, text):
     (tmp_path / "row.json").write_text(text)
     with pytest.raises(ValueError, match="row.json holds no row as dpkit writes it"):
         read_answer(tmp_path / "row.json")
+    (tmp_path / "rows.csv").write_text("method,options\ndual,c_d=5\n")
+    with pytest.raises(ValueError, match="options must be JSON; got 'c_d=5'"):
+        read_table(tmp_path / "rows.csv", SCHEMA, {})
     (tmp_path / "rows.csv").write_text("method,keep\ndual,1\n")
     with pytest.raises(ValueError, match="rows.csv holds no row as dpkit writes it"):
         read_table(tmp_path / "rows.csv", SCHEMA, {})

@@ -216,6 +216,12 @@ def test_a_failed_trial_tells_no_fingerprint_and_stops_no_table():
         assert results.label(table.to_dict("records")[-1]) == "random"
 
 
+def test_a_published_table_and_a_sweep_are_joined_without_loss():
+    published = pandas.DataFrame([row("random", 0.5, 0, 0.9)])
+    swept = pandas.DataFrame([row("random", 0.5, 1, 0.7) | {"failed": ""}])
+    assert results.summary(pandas.concat([published, swept])).accuracy.tolist() == [80]
+
+
 def test_a_summary_has_a_line_per_set_network_budget_and_ratio():
     kinds = [
         {"dataset": "digits"},

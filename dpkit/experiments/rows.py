@@ -228,11 +228,18 @@ def _naming(file):
 def _from_cells(line: dict) -> Row:
     texts = {each.name for each in fields(Row) if each.type is str}
     found = {
-        name: text if name in texts else json.loads(text or "null")
+        name: text if name in texts else _json(name, text or "null")
         for name, text in line.items()
         if name != "kept" and (text or _stage_of(name))
     }
     return _from_plain(found)
+
+
+def _json(name, text):
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ValueError(f"{name} must be JSON; got {text!r}") from None
 
 
 def _cell(value) -> str:

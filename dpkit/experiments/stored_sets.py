@@ -49,6 +49,15 @@ def check_sets(dataset: str | ImageSet, test: ImageSet | None) -> None:
         )
 
 
+def check_unchanged(images: ImageSet) -> None:
+    """ValueError for a set whose arrays were changed since its fingerprint was taken."""
+    if replace(images).fingerprint != images.fingerprint:
+        raise ValueError(
+            f"the set {images.name} was changed in place after it was first used, and what was "
+            "computed from it is another set's: make a new one, dataclasses.replace(images)"
+        )
+
+
 @dataclass(frozen=True)
 class StoredSet:
     """An ImageSet as it is sent: where its arrays lie, and the rest of it, pickled."""
@@ -74,11 +83,7 @@ def store(sets: Iterable[ImageSet], cache: str | Path) -> dict[ImageSet, StoredS
 def _stored(images, cache):
     import cloudpickle
 
-    if replace(images).fingerprint != images.fingerprint:
-        raise ValueError(
-            f"the set {images.name} was changed in place after it was first used, and what was "
-            "computed from it is another set's: make a new one, dataclasses.replace(images)"
-        )
+    check_unchanged(images)
     folder = cache / f"set-{storage.key_hash(images.fingerprint)}"
     with storage.locked(folder):
         try:

@@ -48,7 +48,8 @@ def labelled(rows: Any) -> list[dict]:
 def _as_dicts(rows) -> list[dict]:
     """Rows of two sets of one name are told apart: "mine (3f9a02c1)", by their fingerprints."""
     if hasattr(rows, "to_dict"):
-        found = rows.to_dict("records")
+        # NaN: tables that were joined, of which one has no such column
+        found = rows.fillna({"failed": ""}).to_dict("records")
     else:
         found = [row.flat() if isinstance(row, Row) else row for row in rows]
     sets: dict = {}

@@ -16,7 +16,7 @@ from dpkit.experiments import exit_checks, stages
 from dpkit.experiments.environment import load_sets
 from dpkit.experiments.pipeline import Run, stage_versions
 from dpkit.experiments.rows import Row
-from dpkit.experiments.stored_sets import check_sets
+from dpkit.experiments.stored_sets import check_sets, check_unchanged
 from dpkit.methods.catalog import find_method
 from dpkit.methods.method import Method
 from dpkit.methods.rehearsal import rehearse
@@ -253,6 +253,9 @@ def outcome_of(
     """As run_trial, with the scores and the selection beside the row: what a published table
     needs.
     """
+    for given in (trial.dataset, trial.test):
+        if isinstance(given, ImageSet):
+            check_unchanged(given)
     sets = load_sets(trial.dataset, trial.num_samples, device, trial.test)
     run = run_of(trial, *sets, cache=cache)
     run.on_epoch = on_epoch
