@@ -14,7 +14,8 @@ import numpy as np
 from dpkit import Recipe, Trial, storage, sweep
 from dpkit.experiments import results
 from dpkit.experiments.clusters import connected
-from dpkit.experiments.rows import Row, write_answer
+from dpkit.experiments.row_files import write_answer
+from dpkit.experiments.rows import Row
 from dpkit.experiments.trials import settings_in_row
 
 WAIT, TRIALS = 30.0, 20

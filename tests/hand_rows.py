@@ -7,7 +7,8 @@ from dataclasses import fields
 import numpy as np
 
 from dpkit import storage
-from dpkit.experiments.rows import Row, options_from
+from dpkit.experiments.old_rows import options_from
+from dpkit.experiments.rows import Row
 from dpkit.experiments.trials import Outcome
 from dpkit.records import Scores, Selection
 from dpkit.training.recipe import Recipe

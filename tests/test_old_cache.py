@@ -11,7 +11,7 @@ import pytest
 
 from dpkit import Recipe, Trial, run_trial
 from dpkit.experiments import choosing, stages
-from dpkit.experiments.rows import read_answer
+from dpkit.experiments.row_files import read_answer
 
 ARCHIVE = Path(__file__).parent / "data" / "cache-0.8.zip"
 # what it was told of the machine, as a processor is part of a record's name

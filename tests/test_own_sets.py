@@ -14,7 +14,8 @@ from dpkit.data import from_arrays, load
 from dpkit.experiments import clusters, grids, results, stages, stored_sets, trials
 from dpkit.experiments.grids import InvalidGrid
 from dpkit.experiments.parcels import pack, unpack
-from dpkit.experiments.rows import Failure, write_answer
+from dpkit.experiments.row_files import write_answer
+from dpkit.experiments.rows import Failure
 
 MEASURED = ("seconds", "peak_memory", "from_cache", "threads", "failed")
 FIELDS = dpkit.ImageSet.__dataclass_fields__

@@ -9,15 +9,8 @@ import pytest
 from hand_rows import as_before_0_9, outcome, row
 
 from dpkit.experiments import publishing, results
-from dpkit.experiments.rows import (
-    SCHEMA,
-    Failure,
-    Row,
-    read_answer,
-    read_table,
-    write_answer,
-    write_table,
-)
+from dpkit.experiments.row_files import SCHEMA, read_answer, read_table, write_answer, write_table
+from dpkit.experiments.rows import Failure, Row
 from dpkit.training.recipe import Recipe
 
 WHOLE = Row(

@@ -24,7 +24,8 @@ from dpkit.experiments import stages
 from dpkit.experiments.page import configurations, write_page
 from dpkit.experiments.pipeline import has_current_numbers
 from dpkit.experiments.results import KIND, load_outcomes
-from dpkit.experiments.rows import SCHEMA, Row, write_table
+from dpkit.experiments.row_files import SCHEMA, write_table
+from dpkit.experiments.rows import Row
 from dpkit.experiments.trials import Outcome, Trial, identity_of, settings_in_row
 from dpkit.storage.processors import kind_of
 from dpkit.storage.provenance import machine, versions

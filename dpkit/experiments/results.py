@@ -19,7 +19,8 @@ import numpy as np
 from dpkit import storage
 from dpkit.experiments.comparisons import summary
 from dpkit.experiments.pipeline import stage_versions
-from dpkit.experiments.rows import Failure, Row, read_answer, read_table
+from dpkit.experiments.row_files import read_answer, read_table
+from dpkit.experiments.rows import Failure, Row
 from dpkit.experiments.tables import accuracy_table, cost_table, kinds_of, label, labelled, overview
 from dpkit.experiments.trials import Outcome
 from dpkit.methods.catalog import METHODS

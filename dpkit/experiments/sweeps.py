@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 from dpkit import storage
 from dpkit.experiments import clusters, grids, results
 from dpkit.experiments.progress import Clock, Line, Progress
-from dpkit.experiments.rows import Failure, Row, read_answer, write_answer
+from dpkit.experiments.row_files import read_answer, write_answer
+from dpkit.experiments.rows import Failure, Row
 from dpkit.experiments.sweep_plan import cells_of, mistakes_of
 from dpkit.experiments.sweep_worker import Done, failure, run_stage
 from dpkit.records import keep_count

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from dpkit.experiments.rows import Row, options_from
+from dpkit.experiments.old_rows import options_from
+from dpkit.experiments.rows import Row
 from dpkit.methods.catalog import METHODS
 from dpkit.methods.method import option_words
 from dpkit.plots.accuracy import cost_columns
