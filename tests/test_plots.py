@@ -863,3 +863,12 @@ def test_many_methods_stay_beside_their_ratio(ax):
     plots.accuracy_against_ratio(rows, ax=ax)
     xs = [x for line in ax.lines if len(line.get_xdata()) == 2 for x in line.get_xdata()[:1]]
     assert max(xs) < 0.5 and min(xs) > -0.5
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [plots.accuracy_against_ratio, plots.accuracy_against_epochs, plots.accuracy_against_cost],
+)
+def test_a_figure_of_a_table_says_what_to_pass_instead(draw, ax):
+    with pytest.raises(TypeError, match=r"got a table: pass dpkit\.results\.labelled\(table\)"):
+        draw(pandas.DataFrame(ROWS), ax=ax)

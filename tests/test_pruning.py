@@ -151,6 +151,14 @@ def test_a_record_needs_only_the_labels_of_the_set(tmp_path, no_training):
         )
 
 
+def test_prune_says_nothing_where_nobody_listens(tmp_path, no_training, capsys):
+    labels = np.arange(40) % 3
+    made_up_record(labels).save(tmp_path / "record")
+    data = write_npz(tmp_path / "labels.npz", labels=labels)
+    dpkit.prune(data, tmp_path / "out", prune_ratio=0.3, dynamics=tmp_path / "record", say=None)
+    assert capsys.readouterr() == ("", "") and (tmp_path / "out" / "kept.txt").exists()
+
+
 def test_a_seed_of_numpys_is_as_good_as_an_int(tmp_path, finished, no_training):
     data, _, cache = finished
     for _ in range(2):

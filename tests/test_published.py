@@ -271,3 +271,9 @@ def test_a_method_object_of_ones_own_is_known_by_what_it_does(few, held_out, tmp
     assert len(publishing.published([trial], [table], few, held_out)[0]) == 1
     edited = replace(trial, method=Method("dynamics", other, dpkit.keep_top, name="own"))
     assert publishing.published([edited], [table], few, held_out) == ([], [edited])
+
+
+def test_a_table_without_outcomes_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="a table needs at least one outcome; got none"):
+        publishing.publish(tmp_path / "table", [], title="none", command="none")
+    assert not (tmp_path / "table").exists()

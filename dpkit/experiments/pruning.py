@@ -53,7 +53,7 @@ def prune(
     overwrite: bool = False,
     cache: str | Path | None = None,
     device: str | torch.device = "auto",
-    say: Callable[[str], object] = print,
+    say: Callable[[str], object] | None = print,
     classes: Sequence[str] | None = None,
 ) -> dict:
     """Choose which samples of `data` to keep and write the folder `out`; return its manifest.
@@ -84,7 +84,8 @@ def prune(
         as it lies.
     cache : folder for finished stages; default storage.cache_folder().
     device : "auto" is a GPU if there is one, else the CPU.
-    say : called with what the set is, before anything is trained, and with each line of progress.
+    say : called with what the set is, before anything is trained, and with each line of progress;
+        None: nothing is said.
 
     Returns
     -------
@@ -98,6 +99,7 @@ def prune(
     out, method = Path(os.path.abspath(out)), find_method(method)
     options = method.of_set.get(set_name(data), {}) | dict(options or {})
     keep_count(1, prune_ratio)
+    say = say or _silence
     training = {
         "model": model,
         "recipe": recipe or recipe_for(model, epochs=max(epochs, 1)),
@@ -227,6 +229,10 @@ def _request_of(source, training) -> dict:
     if source.paths is not None:
         found["paths"] = storage.key_hash(source.paths)
     return found
+
+
+def _silence(line: str) -> None:
+    pass
 
 
 def _say_held_out(source, say):

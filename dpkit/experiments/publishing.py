@@ -67,10 +67,13 @@ def publish(
 
     Raises
     ------
+    ValueError for no outcome.
     FileExistsError if `folder` holds anything else: a table of another title, or a file that is not
     the table's.
     """
-    folder = Path(folder)
+    folder, outcomes = Path(folder), list(outcomes)
+    if not outcomes:
+        raise ValueError("a table needs at least one outcome; got none: run the trials first")
     before = storage.read_manifest(folder)
     if before.get("kind") == KIND and before.get("title") != title:
         raise FileExistsError(

@@ -29,6 +29,7 @@ def accuracy_against_ratio(
     Rows of several kinds of processor are several lines, those of all but the commonest kind marked
     and pale.
     """
+    _check_rows(rows)
     marked = marks(
         [*rows, *(row for row in ([] if whole is None else whole) if isinstance(row, dict))]
     )
@@ -75,6 +76,15 @@ def accuracy_against_ratio(
     return ax
 
 
+def _check_rows(rows) -> None:
+    """TypeError for a DataFrame: its methods are not yet told apart by their options."""
+    if hasattr(rows, "columns"):
+        raise TypeError(
+            "a figure needs rows as dicts; got a table: pass dpkit.results.labelled(table), which "
+            "leaves out the failed rows and names the variants of a method"
+        )
+
+
 def _whole(whole: Sequence, marked: dict[str, str]) -> dict:
     """{label: accuracies on the whole set}; a label for each kind of processor that is told."""
     found: dict[str, list] = {}
@@ -107,6 +117,7 @@ def accuracy_against_epochs(rows: Sequence[Mapping], *, ax: Axes) -> Axes:
           open mark: less was pruned than was asked. Rows of several kinds of processor are several
           lines, as in accuracy_against_ratio.
     """
+    _check_rows(rows)
     marked = marks(rows)
     ratios = sorted({row["prune_ratio"] for row in rows})
     lengths = sorted({row["record_epochs"] for row in rows} - {0})
@@ -262,6 +273,7 @@ def accuracy_against_cost(rows: Sequence[Mapping], *, ax: Axes, unit: str = "sam
     }
     if unit not in units:
         raise ValueError(f"unit must be {' or '.join(units)}; got {unit!r}")
+    _check_rows(rows)
     marked, points = marks(rows), _cost_points(rows, unit)
     costs, accuracies, spreads = np.transpose([*points.values()])
     low, high = (accuracies - spreads).min(), (accuracies + spreads).max()
