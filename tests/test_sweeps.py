@@ -22,7 +22,7 @@ import torch
 import yaml
 
 from dpkit.cli import main
-from dpkit.experiments import clusters, publishing, results, rows, stages
+from dpkit.experiments import clusters, publishing, results, row_files, stages
 from dpkit.experiments.pipeline import stage_versions
 from dpkit.experiments.progress import Clock, Line, Progress
 from dpkit.experiments.rows import Failure
@@ -405,7 +405,7 @@ def test_rows_of_a_newer_or_older_dpkit_are_named_or_read_and_left_alone(client,
     newer, older = sorted((place["out"] / "rows").iterdir())
     said = json.loads(newer.read_text())
     newer.write_text(json.dumps(said | {"schema": 1000, "row": {"unknown": 1}}))
-    row = rows.read_answer(older).flat() | {"options": "per_class=None"}  # the words of 0.8
+    row = row_files.read_answer(older).flat() | {"options": "per_class=None"}  # the words of 0.8
     older.write_text(json.dumps({**json.loads(older.read_text()), "schema": 1, "row": row}))
     before = newer.read_text(), older.read_text()
     begun.clear()
