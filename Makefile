@@ -16,7 +16,7 @@ export OMP_WAIT_POLICY
 
 .PHONY: help setup report assignments grade check test soak lint doors lab bench wheel clean
 
-DOORS = $(addprefix dpkit/,__init__.pyi scorers/__init__.py selectors/__init__.py nets/__init__.pyi)
+DOORS = $(addprefix dpkit/,__init__.pyi scorers/__init__.py selectors/__init__.py nets/__init__.pyi teaching/checks/__init__.py)
 # Tests of seconds: hardly a network is trained, no kernel and no cluster started.
 FAST = agreement catalog environment folder_layout kept_list records rooms scorers selectors store types
 
@@ -52,7 +52,7 @@ lint: setup ## check style and types
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 
-doors: setup ## after a new scorer, selector or network: write the imports that make it a name
+doors: setup ## after a new scorer, selector, check or network: write the imports that make it a name
 	.venv/bin/python .ci/doors.py
 	.venv/bin/ruff check --quiet --fix --select I $(DOORS)
 	.venv/bin/ruff format --quiet $(DOORS)

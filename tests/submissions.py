@@ -17,6 +17,7 @@ from submission_answers import SUBMISSIONS
 
 from dpkit.classroom.handouts import student_copies
 from dpkit.classroom.source import find_sources, question
+from dpkit.reports.parameters import parameters_for
 
 SOURCES = Path(__file__).parents[1] / "notebooks" / "assignments"
 DUAL = "dynamics_and_dual"
@@ -519,16 +520,30 @@ def typical(stem) -> Case:
     return Case("typical", stem, answers(given), points=points)
 
 
+def quick_sources(folder) -> Path:
+    """The sources in `folder`, with the parameters of the preset smoke: their networks train for
+    seconds.
+    """
+    for path in SOURCES.glob("*.ipynb"):
+        notebook, (parameters, _) = source(path.stem), parameters_for(path, "smoke")
+        (cell,) = [
+            cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", ())
+        ]
+        cell["source"] = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+        (folder / path.name).write_text(json.dumps(notebook), encoding="utf-8")
+    return folder
+
+
 @cache
-def students_copies() -> dict:
+def students_copies(sources=SOURCES) -> dict:
     """stem -> what is handed out, as plain JSON."""
-    made = student_copies(find_sources(SOURCES))
+    made = student_copies(find_sources(sources))
     return {stem: json.loads(json.dumps(copied)) for stem, copied in made.items()}
 
 
-def hand_in(folder, cases) -> None:
+def hand_in(folder, cases, sources=SOURCES) -> None:
     """Write every case into `folder` as a student's."""
-    copies = students_copies()
+    copies = students_copies(sources)
     for case in cases:
         copied = copy.deepcopy(copies.get(case.stem, {"cells": []}))
         done = case.edit(solved(copied, case.stem) if case.stem in copies else copied, copied)

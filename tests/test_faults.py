@@ -87,6 +87,8 @@ class Place:
 class Command:
     """`dpkit sweep` in a process of its own: killed, it is given again."""
 
+    kinds = stage_log.KINDS
+
     def __init__(self, place):
         self.place = place
         self.process = subprocess.Popen(
@@ -124,6 +126,8 @@ class Command:
 
 class Kernel:
     """A notebook's kernel that runs a sweep: killed, the notebook is run again in another."""
+
+    kinds = ("record", "retrain")  # its workers do them as the command's do
 
     def __init__(self, place):
         from jupyter_client import KernelManager
@@ -266,7 +270,7 @@ def check(place, kills, undisturbed, kernels):
 
 @pytest.fixture(scope="module")
 def restarted(tmp_path_factory, wait_until, kernels):
-    """(place, kills) of the command and of the kernel, killed in a stage of every kind in turn.
+    """(place, kills) of the command and of the kernel, killed in a stage of each kind in turn.
     Both at once, to save time.
     """
     pytest.importorskip("ipykernel")
@@ -275,7 +279,7 @@ def restarted(tmp_path_factory, wait_until, kernels):
         folder = tmp_path_factory.mktemp(who.__name__)
         (folder / "stages").mkdir()
         place = Place(folder / "sweep", stage_log.Watch(folder / "stages"))
-        return place, disturbed(place, lambda: who(place), stage_log.KINDS, wait_until, kernels)
+        return place, disturbed(place, lambda: who(place), who.kinds, wait_until, kernels)
 
     with ThreadPoolExecutor(2) as pool:
         return {who: pool.submit(whole, who) for who in (Command, Kernel)}
@@ -290,7 +294,7 @@ def test_a_sweep_that_is_killed_in_every_stage_is_given_again_and_goes_on(
     # a stage is begun once, and again if it was killed
     once_more = Counter(kill["inside"] for kill in kills)
     assert Counter(place.watch.begun()) == Counter(set(place.watch.begun())) + once_more
-    assert [kill["inside"].partition("-")[0] for kill in kills] == list(stage_log.KINDS)
+    assert [kill["inside"].partition("-")[0] for kill in kills] == list(who.kinds)
 
 
 def test_a_sweep_whose_workers_are_killed_in_every_stage_goes_on_by_itself(

@@ -165,13 +165,14 @@ def test_what_cannot_be_graded_is_a_row_with_a_remark(graded, case):
 # ---- what is shown, and to whom ------------------------------------------------------------------
 
 
-def test_typical_answers_to_every_assignment_get_their_points(tmp_path):
+def test_typical_answers_to_every_assignment_get_their_points(tmp_path, tmp_path_factory):
     cases = [typical(stem) for stem in SUBMISSIONS]
-    hand_in(tmp_path / "handed_in", cases)
+    sources = submissions.quick_sources(tmp_path_factory.mktemp("sources"))
+    hand_in(tmp_path / "handed_in", cases, sources)
     rows = grading.grade(
         tmp_path / "handed_in",
         out=tmp_path / "grades",
-        source=submissions.SOURCES,
+        source=sources,
         workers=2,
         limits=sandbox.Limits(seconds=60),
         trust=bool(NO_SANDBOX),

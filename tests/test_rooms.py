@@ -80,7 +80,7 @@ def test_the_reader_of_imports_sees_every_form():
 
 def test_every_file_is_in_a_room():
     loose = {path.name for path in PACKAGE.glob("*.py")}
-    assert loose == {"__init__.py", "__main__.py", "_moved.py"}
+    assert loose == {"__init__.py", "__main__.py"}
     rooms = {
         path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"
     }
@@ -130,13 +130,15 @@ def test_importing_loads_no_more_than_it_needs(python, line, absent):
 # ---- names ---------------------------------------------------------------------------------------
 
 
-def test_scorers_selectors_and_networks_are_at_their_doors():
+def test_scorers_selectors_checks_and_networks_are_at_their_doors():
     doors = runpy.run_path(str(PACKAGE.parent / ".ci" / "doors.py"))
     for room in (dpkit.scorers, dpkit.selectors):
         names = list(doors["exported"](room.__name__.removeprefix("dpkit.")))
         assert room.__all__ == names, "run `make doors`"
         assert {*names} <= {*dpkit.__all__}, "run `make doors`"
     assert {*doors["networks"]()} <= {*dpkit.nets.__all__}, "run `make doors`"
+    checks = ["Verdict", *doors["exported"](doors["CHECKS"])]
+    assert dpkit.teaching.checks.__all__ == checks, "run `make doors`"
 
 
 def test_every_public_name_resolves_and_rooms_are_modules():
@@ -170,10 +172,12 @@ def test_names_and_modules_of_before_are_found_and_are_the_same(python):
     code = """
 import sys, importlib
 import dpkit
-from dpkit._moved import WHERE
-for old, new in WHERE.items():
-    assert importlib.import_module("dpkit." + old) is sys.modules["dpkit." + new], old
-    assert getattr(dpkit, old) is sys.modules["dpkit." + new], old
+moved = set(dir(dpkit)) - set(dpkit.__all__)
+assert len(moved) > 40
+for old in moved:
+    module = importlib.import_module("dpkit." + old)
+    assert module is getattr(dpkit, old) is sys.modules[module.__name__], old
+    assert module.__name__.count(".") > 1, old
 from dpkit.checks.expect import __name__ as where
 from dpkit.store import write_json
 from dpkit.training import Recipe, train

@@ -90,6 +90,10 @@ class Answers:
         """The process in which the student's code runs; None if there is none now."""
         return None if self._process is None else self._process.pid
 
+    def hung(self) -> bool:
+        """Whether a function of the student's had to be ended."""
+        return bool(self._hangs)
+
     # ---- cells and values
 
     def run(self, source: str, *, given: bool = False) -> tuple[list, dict | None]:

@@ -20,13 +20,14 @@ class Stage:
     name : in keys, names of files and columns of a row.
     version : bump it when what the stage leaves changes (also in CHANGELOG.md): older results are
         then left unused.
-    compatible : earlier versions whose numbers are today's.
+    compatible : earlier versions whose numbers are today's; None among them: rows from before the
+        stage was there count, too.
     needs_record : whether it is only for methods that read a recorded training.
     """
 
     name: str
     version: int = 1
-    compatible: tuple[int, ...] = ()
+    compatible: tuple[int | None, ...] = ()
     needs_record: bool = False
 
 
