@@ -102,8 +102,8 @@ def raises(*_):
 @pytest.mark.parametrize(
     ("bend", "words"),
     [
-        (lambda result: None, "gives nothing back yet"),
-        (lambda result: ..., "gives nothing back yet"),
+        (lambda result: None, "returns nothing yet"),
+        (lambda result: ..., "returns nothing yet"),
         (raises, "stopped with KeyError: 'missing'"),
         (lambda result: object(), "an object"),
         (lambda result: "0.5", "'0.5'"),
@@ -267,7 +267,7 @@ def test_every_check_belongs_to_one_exercise():
 def test_an_exercise_says_how_hard_it_is_has_a_hint_and_its_solution_is_right(stem, text, source):
     assert TITLE.search(text)
     assert "<details><summary>Hint</summary>" in text
-    assert "gives nothing back yet" in verdict_of(source).message
+    assert "returns nothing yet" in verdict_of(source).message
     (solution,) = SOLUTION.findall(text)
     verdict = verdict_of(source, solution)
     assert verdict, verdict

@@ -26,8 +26,8 @@ def test_what_is_right_passes():
 @pytest.mark.parametrize(
     ("found", "expected", "sentence"),
     [
-        (None, 1.0, "the function gives nothing back: end it with return"),
-        (..., 1.0, "the function gives nothing back: end it with return"),
+        (None, 1.0, "the function returns nothing: end it with return"),
+        (..., 1.0, "the function returns nothing: end it with return"),
         (2.5, 2.0, "expected 2, got 2.5"),
         ([1.0, 2.0], [1.0, 3.0], "expected 3 at [1], got 2"),
         ([[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0], [0.5, 4.0]], "expected 0.5 at [1, 0], got 3"),

@@ -1,4 +1,4 @@
-"""How a learner's function is tried: the calls, what they may give back, and the sentence about
+"""How a learner's function is tried: the calls, what they may return, and the sentence about
 what is wrong.
 
 Most checks are one call of `judge`: some small cases, the right function, and the mistakes people
@@ -155,7 +155,7 @@ def call(answer: Callable, arguments: tuple, seconds: float = SECONDS) -> Any:
         )
     if result is None or result is Ellipsis:
         raise Wrong(
-            f"`{name}` gives nothing back yet: put your lines in place of `...`, and end with "
+            f"`{name}` returns nothing yet: put your lines in place of `...`, and end with "
             "`return`."
         )
     return result

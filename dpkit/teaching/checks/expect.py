@@ -23,7 +23,7 @@ def same(
 
 def _difference(found, expected, rtol, atol):
     if found is None or found is Ellipsis:
-        return "the function gives nothing back: end it with return"
+        return "the function returns nothing: end it with return"
     if isinstance(expected, tuple):
         if not isinstance(found, (tuple, list, np.ndarray)) or len(found) != len(expected):
             return f"expected {len(expected)} things, got {_kind(found)}"
