@@ -28,7 +28,7 @@ from dpkit.methods import catalog
 from dpkit.methods.method import Method
 from dpkit.records import Scores, Selection, TrainingDynamics, keep_count
 from dpkit.scorers import dual
-from dpkit.storage import files
+from dpkit.storage import claims
 from dpkit.training.loop import Recipe
 
 ROOT = Path(__file__).parents[1]
@@ -1124,7 +1124,7 @@ def test_a_disk_that_fills_while_the_folder_is_written_leaves_none(
 def test_what_a_killed_run_left_beside_the_folder_is_cleared(tmp_path, watched):
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
-    left = tmp_path / f".out.building-{files.host_name()}-{done.pid}-1"
+    left = tmp_path / f".out.building-{claims.host_name()}-{done.pid}-1"
     left.mkdir()
     (left / "kept.txt").write_text("half")
     assert prune(watched, tmp_path / "out") == 0

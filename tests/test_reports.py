@@ -17,7 +17,7 @@ from dpkit import reports
 from dpkit.reports.kernel import Watch
 from dpkit.reports.parameters import parameters_for, read_defaults, read_preset
 from dpkit.reports.result import ENVIRONMENT, read_result
-from dpkit.storage import files
+from dpkit.storage import claims
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("papermill")
@@ -518,8 +518,8 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch, broken):
 def test_leftovers_of_killed_runs_are_cleared(tmp_path, monkeypatch):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    (tmp_path / f".out.building-{files.host_name()}-{gone.pid}-1").mkdir()
-    alive = tmp_path / f".out.building-{files.host_name()}-{os.getppid()}-1"  # another run
+    (tmp_path / f".out.building-{claims.host_name()}-{gone.pid}-1").mkdir()
+    alive = tmp_path / f".out.building-{claims.host_name()}-{os.getppid()}-1"  # another run
     alive.mkdir()
 
     def execute(notebook, target, *others):

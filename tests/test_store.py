@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import psutil
 import pytest
 
 from dpkit import storage
-from dpkit.storage import files
+from dpkit.storage import claims
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,7 +26,7 @@ def names(folder):
 
 def by(pid, thread=1, host=None):
     """How a writer's leftovers end: host-process-thread."""
-    return f"{host or files.host_name()}-{pid}-{thread}"
+    return f"{host or claims.host_name()}-{pid}-{thread}"
 
 
 @pytest.fixture(scope="module")
@@ -153,22 +155,127 @@ def test_a_folder_that_cannot_be_swapped_in_leaves_the_earlier_one(tmp_path, mon
     assert (tmp_path / "out" / "manifest.json").read_text() == "old" and names(tmp_path) == ["out"]
 
 
-def test_leftovers_of_the_dead_are_cleared_and_of_the_living_are_not(
-    tmp_path, dead_pid, busy_thread
-):
+def test_leftovers_of_the_dead_are_cleared_and_what_is_not_ours_stays(tmp_path, dead_pid):
     dead = [f".out.building-{by(dead_pid)}", f".out.replaced-{by(dead_pid)}"]
-    others = [
-        f".out.building-{by(os.getppid())}",
-        f".out.building-{by(os.getpid(), busy_thread)}",
-        f".out.building-{by(dead_pid, host='elsewhere')}",
-        ".out.backup-mine",
-        ".out.backup-of-my-own-work",
-    ]
+    others = [".out.backup-mine", ".out.backup-of-my-own-work"]
     for name in [*dead, *others, "out"]:
         (tmp_path / name).mkdir()
     with storage.whole_folder(tmp_path / "out"):
         pass
     assert names(tmp_path) == sorted([*others, "out"])
+
+
+@pytest.mark.parametrize("stage", ["building", "claimed"])
+@pytest.mark.parametrize("who", ["process", "thread"])
+def test_a_folder_that_another_run_builds_or_claims_is_refused(tmp_path, busy_thread, who, stage):
+    writer = by(os.getppid()) if who == "process" else by(os.getpid(), busy_thread)
+    (tmp_path / f".out.{stage}-{writer}-1000000000").mkdir()
+    begun = r"on \w+, begun 2001-09-\d\d .*wait for its end, or name another folder"
+    with pytest.raises(FileExistsError, match=begun), storage.whole_folder(tmp_path / "out"):
+        pytest.fail("refused before the block runs")
+    with pytest.raises(FileExistsError, match=begun), storage.claimed(tmp_path / "out"):
+        pytest.fail("refused before the block runs")
+    assert names(tmp_path) == [f".out.{stage}-{writer}-1000000000"]
+
+
+def test_a_number_that_was_given_again_is_not_the_dead_runs(tmp_path):
+    # our parent lives, and was started after that run had last written
+    left = tmp_path / f".out.claimed-{by(os.getppid())}"
+    left.touch()
+    long_ago = psutil.Process(os.getppid()).create_time() - 60
+    os.utime(left, (long_ago, long_ago))
+    with storage.claimed(tmp_path / "out"):
+        assert not left.exists()
+
+
+def test_a_run_of_another_machine_counts_while_it_shows_life(tmp_path, monkeypatch, dead_pid):
+    monkeypatch.setattr(claims, "SILENCE", 1.0)
+    left = tmp_path / f".out.claimed-{by(dead_pid, host='elsewhere')}-1000000000"
+    left.touch()
+    with (
+        pytest.warns(UserWarning, match="on elsewhere may be at work .*, 1 s at most"),
+        storage.claimed(tmp_path / "out"),
+    ):
+        assert not left.exists()  # it was silent for a second
+    left.touch()
+    os.utime(left, (0, 0))
+    with storage.claimed(tmp_path / "out"):
+        assert not left.exists()  # and nobody waits for what is long silent
+    left.touch()
+    monkeypatch.setattr(claims, "SILENCE", 60.0)
+    monkeypatch.setattr(claims, "BEAT", 0.05)
+    with (
+        pytest.warns(UserWarning, match="elsewhere"),
+        pytest.raises(FileExistsError, match=rf"process {dead_pid} on elsewhere, begun 2001"),
+        showing_life(left),
+        storage.claimed(tmp_path / "out"),
+    ):
+        pytest.fail("refused, as it shows life")
+    assert left.exists()
+
+
+@contextmanager
+def showing_life(mark):
+    """A thread that touches the mark, as a run on another machine does."""
+    end = threading.Event()
+
+    def beat():
+        while not end.wait(0.05):
+            mark.touch()
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    yield
+    end.set()
+    thread.join()
+
+
+def test_a_claim_is_held_until_its_block_ends_and_its_holder_may_build_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "BEAT", 0.01)
+    told = []
+
+    def other():
+        try:
+            with storage.claimed(tmp_path / "out"):
+                told.append("taken")
+        except FileExistsError as error:
+            told.append(str(error))
+
+    def ask():
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        return told.pop()
+
+    with storage.claimed(tmp_path / "out"):
+        [mark] = tmp_path.iterdir()
+        os.utime(mark, (0, 0))
+        time.sleep(0.2)
+        assert mark.stat().st_mtime > 0  # it shows life
+        with storage.whole_folder(tmp_path / "out") as part:
+            (part / "manifest.json").write_text("{}")
+        assert f"another run (process {os.getpid()} on" in ask()
+    assert names(tmp_path) == ["out"] and ask() == "taken"
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_a_link_is_written_to_and_stays(tmp_path, kind):
+    (tmp_path / "disk").mkdir()
+    target, link = tmp_path / "disk" / "target", tmp_path / "link"
+    if kind == "folder":
+        target.mkdir()
+    else:
+        target.write_text("old")
+    link.symlink_to(target)
+    if kind == "folder":
+        with storage.whole_folder(link) as part:
+            (part / "manifest.json").write_text("{}")
+        assert names(target) == ["manifest.json"]
+    else:
+        storage.write_json(link, 1)
+        assert target.read_text() == "1\n"
+    assert link.is_symlink() and names(tmp_path) == ["disk", "link"]
+    assert names(tmp_path / "disk") == ["target"]
 
 
 def test_a_folder_that_was_moved_aside_by_a_killed_run_is_put_back(tmp_path, dead_pid):

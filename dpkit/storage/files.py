@@ -5,20 +5,19 @@ and renamed, so a killed run or a full disk never leaves something half-written 
 others read.
 """
 
-import errno
-import glob
 import hashlib
 import json
 import os
 import shutil
-import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+
+from dpkit.storage.claims import alone, clear_leftovers, make_parent, new_mark, real_path
+from dpkit.storage.disks import DiskFault, writing
 
 
 def cache_folder() -> Path:
@@ -40,17 +39,21 @@ def data_folder(folder: str | Path | None = None) -> Path:
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a binary file beside `path`; it becomes `path` at the block's end, unless that fails."""
-    path = Path(path)
-    _make_parent(path)
-    _tidy(path)
-    part = path.with_name(f".{path.name}.writing-{_writer()}")
+    """Open a binary file beside `path`; it becomes `path` at the block's end, unless that fails.
+
+    DiskFault if the disk is full, or fails.
+    """
+    place = real_path(path)
+    part = new_mark(place, "writing")
     try:
-        with open(part, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        with writing(path):
+            make_parent(place)
+            with open(part, "wb") as file:
+                clear_leftovers(place, part)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, place)
     finally:
         part.unlink(missing_ok=True)
 
@@ -102,17 +105,20 @@ def building_folder(
 ) -> Iterator[Path]:
     """Yield an empty folder beside `path`, as whole_folder does, which vanishes when the block ends
     unless swap_in(part, path) makes it `path`.
+
+    FileExistsError if another run builds this folder now. DiskFault if the disk is full, or fails.
     """
-    path = Path(path)
-    _make_parent(path)
-    _tidy(path)
-    check_replaceable(path, replaces, kind)
-    if kind:
-        check_nothing_foreign(path)
-    part = path.with_name(f".{path.name}.building-{_writer()}")
-    part.mkdir()
+    place = real_path(path)
+    part = new_mark(place, "building")
     try:
-        yield part
+        with writing(path):
+            make_parent(place)
+            part.mkdir()
+            with alone(path, part):
+                check_replaceable(path, replaces, kind)
+                if kind:
+                    check_nothing_foreign(path)
+                yield part
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -159,12 +165,12 @@ def swap_in(part: str | Path, path: str | Path) -> None:
     """Flush the finished folder `part` to the disk and rename it to `path`, removing the folder
     that lay there.
     """
-    part, path = Path(part), Path(path)
+    part, path = Path(part), real_path(path)
     for file in part.rglob("*"):
         if file.is_file():
             with open(file, "rb") as handle:
                 os.fsync(handle.fileno())
-    old = path.with_name(f".{path.name}.replaced-{_writer()}")
+    old = new_mark(path, "replaced")
     if path.exists():
         os.rename(path, old)
     try:
@@ -174,68 +180,6 @@ def swap_in(part: str | Path, path: str | Path) -> None:
             os.rename(old, path)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _make_parent(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:  # not to be taken for "`path` is already there"
-        raise NotADirectoryError(errno.ENOTDIR, "Not a directory", str(path.parent)) from None
-
-
-def _writer() -> str:
-    """host-process-thread: two writers of one path never share a name, and a dead one's leftovers
-    can be told.
-    """
-    return f"{host_name()}-{os.getpid()}-{threading.get_ident()}"
-
-
-def host_name() -> str:
-    """This machine, as the leftovers of its writers name it."""
-    return "".join(c for c in socket.gethostname() if c.isalnum()) or "here"
-
-
-def _tidy(path: Path) -> None:
-    """Clear what killed runs left beside `path`; if one died between the two renames of swap_in,
-    undo the first.
-    """
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*-*-*-*"):
-        stage, host, pid, thread = left.name.removeprefix(f".{path.name}.").split("-")[:4]
-        if (
-            host != host_name()
-            or not pid.isdigit()
-            or not thread.isdigit()
-            or _at_work(int(pid), int(thread))
-        ):
-            continue  # another machine's are not ours to judge
-        if stage == "replaced" and not path.exists():
-            os.rename(left, path)
-        elif stage in ("building", "replaced"):
-            shutil.rmtree(left, ignore_errors=True)
-        elif stage == "writing":
-            left.unlink(missing_ok=True)
-
-
-def _at_work(pid: int, thread: int) -> bool:
-    """Whether the thread that writes under these numbers may still be at it."""
-    if pid != os.getpid():
-        return _alive(pid)
-    # our own number is a dead run's too: in containers every run has the same
-    return thread != threading.get_ident() and any(t.ident == thread for t in threading.enumerate())
-
-
-def _alive(pid: int) -> bool:
-    import psutil
-
-    try:
-        os.kill(pid, 0)
-        # a dead process whose parent never asked for it keeps its number: in a container perhaps
-        # for good
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except ProcessLookupError:
-        return False
-    except (PermissionError, psutil.Error):  # another user's; or hidden, which psutil calls missing
-        return True
 
 
 # ---- one at a time -------------------------------------------------------------------------------
@@ -250,11 +194,15 @@ def locked(path: str | Path) -> Iterator[None]:
     """
     from filelock import FileLock
 
-    path = Path(path)
-    lock = path.parent / ".locks" / f"{path.name}.lock"
-    _make_parent(lock)
-    with FileLock(lock):
+    place = real_path(path)
+    lock = FileLock(place.parent / ".locks" / f"{place.name}.lock")
+    with writing(path):
+        make_parent(Path(lock.lock_file))
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 # ---- hashes --------------------------------------------------------------------------------------
@@ -314,13 +262,13 @@ def save_arrays(folder: str | Path, *, kind: str, schema: int, arrays: dict, par
                 "sha256": hashes,
             }
             write_json(part / "manifest.json", manifest)
-    except FileExistsError:
+    except (FileExistsError, DiskFault):
         raise
     except OSError as error:
         raise OSError(
-            error.errno or errno.EIO,
-            f"could not save to {folder} ({error.strerror or error}); nothing was written there, "
-            "so free space or choose a folder you may write to and save again",
+            error.errno,
+            f"could not save to {folder} ({error.strerror or error}); nothing was written there: "
+            "choose a folder you may write to",
         ) from error
     return folder
 
