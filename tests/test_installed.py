@@ -121,7 +121,7 @@ def test_a_readers_work_is_never_replaced(tmp_path, monkeypatch, capsys):
     ]
     assert (target / "mine.ipynb").read_text() == "my answers"
     assert main(["lessons", "--to", "course/mine.ipynb"]) == 2
-    assert "course/mine.ipynb is a file; --to must name a folder" in capsys.readouterr().err
+    assert "course/mine.ipynb is no folder; name another folder" in capsys.readouterr().err
 
 
 def test_assignments_are_made_from_those_of_the_package_where_none_lie_here(installed, tmp_path):

@@ -421,7 +421,7 @@ def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path, no_kernel, strang
     path = tmp_path / stranger
     path.parent.mkdir(exist_ok=True)
     path.write_text("precious")
-    with pytest.raises(reports.Refused, match=r"not an earlier report|is a file"):
+    with pytest.raises(reports.Refused, match=r"not an earlier report|is no folder|is a file"):
         run(tmp_path, BEGIN, FINISH)
     assert path.read_text() == "precious"
 
@@ -490,7 +490,7 @@ def test_the_command_refuses_a_second_notebook_in_the_same_folder(tmp_path, caps
 
 def test_a_folder_that_cannot_be_made_is_found_before_a_kernel_starts(tmp_path, no_kernel):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError):
+    with pytest.raises(reports.Refused, match="out cannot be made, as .*file is no folder"):
         reports.run_report(write_lesson(tmp_path), out=tmp_path / "file" / "out")
 
 
@@ -509,7 +509,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch, broken):
         )
 
     monkeypatch.setattr("dpkit.reports.run.execute", execute)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="no space left on the disk of .*out"):
         run(tmp_path, BEGIN, FINISH)
     monkeypatch.undo()
     assert names(tmp_path) == ["lesson.ipynb"]
@@ -519,15 +519,22 @@ def test_leftovers_of_killed_runs_are_cleared(tmp_path, monkeypatch):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     (tmp_path / f".out.building-{claims.host_name()}-{gone.pid}-1").mkdir()
-    alive = tmp_path / f".out.building-{claims.host_name()}-{os.getppid()}-1"  # another run
-    alive.mkdir()
 
     def execute(notebook, target, *others):
         target.write_text(notebook.read_text())
 
     monkeypatch.setattr("dpkit.reports.run.execute", execute)
     run(tmp_path, BEGIN)
-    assert names(tmp_path) == [alive.name, "lesson.ipynb", "out-failed"]
+    assert names(tmp_path) == ["lesson.ipynb", "out-failed"]
+
+
+def test_a_report_that_another_run_makes_is_refused(tmp_path, capsys, no_kernel):
+    alive = tmp_path / f".out.building-{claims.host_name()}-{os.getppid()}-1"
+    alive.mkdir()
+    lesson = str(write_lesson(tmp_path))
+    assert main(["report", lesson, "--out", str(tmp_path / "out")]) == 2
+    assert "out is being written by another run" in capsys.readouterr().err
+    assert names(tmp_path) == [alive.name, "lesson.ipynb"]
 
 
 # ---- what the notebook uses ----------------------------------------------------------------------

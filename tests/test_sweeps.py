@@ -244,52 +244,47 @@ def test_a_sweep_lies_in_the_cache_unless_it_is_told_where(client, tmp_path, mon
     )
 
 
-def test_two_sweeps_at_once_do_every_stage_once_and_have_the_same_table(tmp_path, wait_until):
+def test_two_sweeps_at_once_do_every_stage_once_and_a_third_into_one_of_their_folders_is_refused(
+    tmp_path, wait_until
+):
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(GRID))
     (tmp_path / "stages").mkdir()
     watch = stage_log.Watch(tmp_path / "stages")
     watch.hold("record")  # until both are there
-    command = [
-        sys.executable,
-        "-m",
-        "dpkit",
-        "sweep",
-        "grid.yaml",
-        "--out",
-        "out",
-        "--workers",
-        "1",
-        "--device",
-        "cpu",
-    ]
     environment = {
         **os.environ,
         **watch.environment,
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
     }
-    both = [
-        subprocess.Popen(
-            command,
+
+    def start(out):
+        command = [sys.executable, "-m", "dpkit", "sweep", "grid.yaml", "--out", out]
+        return subprocess.Popen(
+            [*command, "--workers", "1", "--device", "cpu"],
             env=environment,
             cwd=tmp_path,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        for _ in range(2)
-    ]
+
+    both = [start("out"), start("other")]
     wait_until(lambda: len(watch.log("worker")) == 2 and watch.inside("record"), seconds=240)
+    third = start("out")
+    refused = third.communicate(timeout=240)[1]
     watch.let_go()
     told = [process.communicate(timeout=240) for process in both]
+    assert third.returncode == 2 and len(refused.splitlines()) == 1
+    assert f"out is being written by another run (process {both[0].pid} on" in refused
     assert [process.returncode for process in both] == [0, 0], told
     assert sorted(watch.begun()) == sorted(set(watch.begun()))
     assert kinds(watch.begun()) == {"record": 1, "score": 2, "select": 6, "retrain": 6}
-    tables = [out[out.index("digits, 60 images") :] for out, _ in told]
-    assert tables[0] == tables[1] and tables[0].splitlines()[-1].startswith("6 rows in out")
-    assert len(results.results_table(tmp_path / "out")) == 6 and not stage_log.unfinished(
-        tmp_path / "out", tmp_path / "cache"
-    )
+    tables = [out[out.index("digits, 60 images") :].splitlines() for out, _ in told]
+    assert tables[0][:-1] == tables[1][:-1] and tables[0][-1].startswith("6 rows in out")
+    for out in ("out", "other"):
+        assert len(results.results_table(tmp_path / out)) == 6
+        assert not stage_log.unfinished(tmp_path / out, tmp_path / "cache")
 
 
 # ---- what fails ----------------------------------------------------------------------------------

@@ -57,9 +57,11 @@ def grade(
     assignment: only this one.
     trust:   without a sandbox.
     limits:  sandbox.Limits.   say: called with each line of progress.
-    Returns the rows of grades.csv.  Raises Refused; OSError if the results cannot be written.
+    Returns the rows of grades.csv.  Raises Refused; FileExistsError if another run grades into
+    `out` now; OSError if the results cannot be written.
     """
     limits, out, folder = limits or sandbox.Limits(), Path(out), Path(submissions)
+    storage.check_folder(out)
     source = source_folder(source)
     sources = find_sources(source)
     found = find_submissions(folder, sources)
@@ -70,37 +72,38 @@ def grade(
         raise Refused(why)
     cells = {stem: read_source(path) for stem, path in sources.items()}
     written, mistakes = tables.read_written(out / tables.WRITTEN, found, cells)
-    (out / DONE).mkdir(parents=True, exist_ok=True)
-    hidden = [path for path in (folder, out, source, *answer_folders()) if path.is_dir()]
-    job = {
-        "limits": asdict(limits),
-        "trust": trust,
-        "hidden": [str(path.resolve()) for path in hidden],
-    }
-    asked = _of(found, student, assignment)
-    todo = [one for one in asked if not one.refused]
-    mark = partial(
-        _graded, cells=cells, sources=sources, job=job, out=out, again=student is not None
-    )
-    rows = _mark_all(todo, mark, written, workers, say)
-    for one in found:
-        if one not in rows:
-            rows[one] = _row(one, _unmarked(out, one), written)
-    _fill_max(rows, cells)
-    # before any page, which can take nothing from them then
-    tables.write_tables(out, [rows[one] for one in found])
-    mistakes += [
-        f"{one.student}, {one.assignment or 'nothing'}: {one.refused}"
-        for one in found
-        if one.refused
-    ]
-    mistakes += _write_pages(out, rows, written)
-    rows = [rows[one] for one in found]
-    with storage.whole_file(out / "summary.html") as file:
-        file.write(summary_page(rows).encode(errors="replace"))
-    for mistake in [*loose_notebooks(folder), *mistakes]:  # last, where they are seen
-        say(f"careful: {mistake}")
-    return rows
+    with storage.claimed(out):
+        (out / DONE).mkdir(parents=True, exist_ok=True)
+        hidden = [path for path in (folder, out, source, *answer_folders()) if path.is_dir()]
+        job = {
+            "limits": asdict(limits),
+            "trust": trust,
+            "hidden": [str(path.resolve()) for path in hidden],
+        }
+        asked = _of(found, student, assignment)
+        todo = [one for one in asked if not one.refused]
+        mark = partial(
+            _graded, cells=cells, sources=sources, job=job, out=out, again=student is not None
+        )
+        rows = _mark_all(todo, mark, written, workers, say)
+        for one in found:
+            if one not in rows:
+                rows[one] = _row(one, _unmarked(out, one), written)
+        _fill_max(rows, cells)
+        # before any page, which can take nothing from them then
+        tables.write_tables(out, [rows[one] for one in found])
+        mistakes += [
+            f"{one.student}, {one.assignment or 'nothing'}: {one.refused}"
+            for one in found
+            if one.refused
+        ]
+        mistakes += _write_pages(out, rows, written)
+        rows = [rows[one] for one in found]
+        with storage.whole_file(out / "summary.html") as file:
+            file.write(summary_page(rows).encode(errors="replace"))
+        for mistake in [*loose_notebooks(folder), *mistakes]:  # last, where they are seen
+            say(f"careful: {mistake}")
+        return rows
 
 
 def _of(found, student, assignment) -> list:
@@ -158,8 +161,6 @@ def _check_asked(found, sources, student, assignment):
 
 
 def _check_ours(out, found, folder):
-    if out.exists() and not out.is_dir():
-        raise Refused(f"{out} is a file; --out must name a folder")
     names = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if names - {tables.WRITTEN} and DONE not in names:
         raise Refused(f"{out} holds {min(names)} and no grades of ours; name another --out")

@@ -42,6 +42,7 @@ def make_assignments(source: str | Path | None = None, out: str | Path = "classr
             mistakes += refused.mistakes
     if mistakes:
         raise Refused(*mistakes)
+    storage.check_folder(out, replaced=True)
     _check_ours(out, sources)
     with storage.whole_folder(out, replaces=MANIFEST, kind=KIND) as part:
         for stem, student in student_copies(sources).items():

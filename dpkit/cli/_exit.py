@@ -24,9 +24,20 @@ def interrupted(rest: str = "the same command goes on from here") -> int:
     return tell(128 + signal.SIGINT, f"interrupted; {rest}")
 
 
-def unwritten(error: OSError, where: Any) -> int:
-    """The exit code where the error's file, or `where`, could not be written."""
-    return tell(FAILED, f"could not write {error.filename or where}: {error.strerror or error}")
+def unwritten(error: OSError, where: Any, begin: str = "could not write ") -> int:
+    """The exit code where results could not be written to the error's file, or to `where`.
+
+    begin: of the sentence for what is neither a place refused nor a passing fault of the disk.
+    """
+    from dpkit import storage
+
+    if isinstance(error, (FileExistsError, storage.UnusablePlace)):
+        return tell(REFUSED, str(error))
+    if not isinstance(error, storage.DiskFault):  # which names its place
+        error = storage.disk_fault(error, error.filename or where) or error
+    if isinstance(error, storage.DiskFault):
+        return tell(FAILED, error.strerror)
+    return tell(FAILED, f"{begin}{error.filename or where}: {error.strerror or error}")
 
 
 def say(line: object) -> None:

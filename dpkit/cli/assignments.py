@@ -35,8 +35,6 @@ def run(arguments: Namespace) -> int:
         stems = handouts.make_assignments(arguments.source, arguments.out)
     except Refused as refused:
         return tell(REFUSED, *refused.mistakes)
-    except FileExistsError as error:
-        return tell(REFUSED, str(error))
     except KeyboardInterrupt:
         return interrupted("nothing was written")
     except OSError as error:

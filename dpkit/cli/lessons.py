@@ -38,8 +38,7 @@ def run(arguments: Namespace) -> int:
             _list(notebooks)
             return PASSED
         source, target = notebooks.folder(), Path(arguments.to)
-        if target.exists() and not target.is_dir():
-            return tell(REFUSED, f"{target} is a file; --to must name a folder")
+        storage.check_folder(target)
         there = [name for name in notebooks.files() if (target / name).exists()]
         changed = [name for name in there if not _same(source / name, target / name)]
         if changed:

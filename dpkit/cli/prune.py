@@ -4,7 +4,7 @@ import argparse
 from argparse import Namespace
 from typing import Any
 
-from dpkit.cli._exit import FAILED, PASSED, REFUSED, interrupted, print_warnings, say, tell
+from dpkit.cli._exit import PASSED, REFUSED, interrupted, print_warnings, say, tell, unwritten
 from dpkit.nets.catalog import NETWORKS
 
 
@@ -137,9 +137,6 @@ def _setting(text):
 
 
 def run(arguments: Namespace) -> int:
-    import errno
-
-    from dpkit import storage
     from dpkit.experiments.pruning import prune
     from dpkit.training.recipe import recipe_for
 
@@ -179,22 +176,9 @@ def run(arguments: Namespace) -> int:
             )
     except KeyboardInterrupt:
         return interrupted()
-    except (
-        ValueError,
-        FileExistsError,
-        FileNotFoundError,
-        NotADirectoryError,
-        FloatingPointError,
-    ) as error:
+    except (ValueError, FileNotFoundError, NotADirectoryError, FloatingPointError) as error:
         return tell(REFUSED, str(error))
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            return tell(
-                FAILED,
-                f"no space left for {arguments.out} or the cache {storage.cache_folder()}; free "
-                "some, and the "
-                "same command goes on from here",
-            )
-        return tell(FAILED, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return unwritten(error, arguments.out, begin="")
     print(f"{arguments.out}: {done['keep']:,} of {done['num_samples']:,} samples are kept")
     return PASSED

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from typing import Any
 
-from dpkit.cli._exit import FAILED, PASSED, REFUSED, interrupted, tell
+from dpkit.cli._exit import FAILED, PASSED, REFUSED, interrupted, tell, unwritten
 
 
 def add_to(commands: Any) -> None:
@@ -64,14 +64,7 @@ def run(arguments: Namespace) -> int:
     except KeyboardInterrupt:
         return interrupted("nothing was written")
     except OSError as error:
-        where = f" {error.filename}" if error.filename else " the report"
-        return tell(
-            FAILED,
-            (
-                f"could not write{where}: {error.strerror or error}; free space or choose another "
-                "--out"
-            ),
-        )
+        return unwritten(error, arguments.out or "the report")
     if not verdict.passed or verdict.result is None:
         print(
             verdict.headline(),

@@ -12,6 +12,7 @@ from dpkit.cli._exit import (
     missing,
     print_warnings,
     tell,
+    unwritten,
 )
 
 
@@ -94,10 +95,10 @@ def run(arguments: Namespace) -> int:
         return interrupted()
     except grids.InvalidGrid as refused:
         return tell(REFUSED, *refused.mistakes)
-    except (ValueError, FileExistsError, TimeoutError) as error:
+    except (ValueError, TimeoutError) as error:
         return tell(REFUSED, str(error))
     except OSError as error:
-        return tell(FAILED, error.strerror or str(error))
+        return unwritten(error, out)
     finally:
         if client:
             client.close()

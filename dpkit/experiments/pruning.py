@@ -93,7 +93,9 @@ def prune(
 
     Raises
     ------
-    ValueError, or FileExistsError if `out` is taken. Nothing is written if something is wrong.
+    ValueError; FileExistsError if `out` is taken, or another run writes it now;
+    storage.UnusablePlace if `out` or the cache cannot be written to. Nothing is written then.
+    storage.DiskFault if a disk becomes full, or fails: later, the same call goes on.
     """
     pruning_source.check_data(data, size, classes)
     out, method = Path(os.path.abspath(out)), find_method(method)
@@ -109,33 +111,36 @@ def prune(
     choice = _Choice(method, options, prune_ratio, seed)
     recorded = dynamics is None and method.evidence is not None
     choice.check_before(training if recorded else None)
+    cache = Path(cache or storage.cache_folder())
     pruning_folder.check_free(out, data, overwrite)
-    if advice := method.advice and method.advice(options):
-        say(advice)
-    if recorded:
-        source = pruning_source.image_source(
-            data, size=size, mirror=mirror, classes=classes, device=device, say=say
-        )
-    else:
-        source = pruning_source.label_source(data, classes, dynamics, method, say)
-    choice.check_with(source, model)
-    request = choice.request() | _request_of(source, training)
-    code = own_code(method, model if recorded else None)
-    request |= {"code": code} if code else {}
-    if pruning_folder.is_finished(out, request, overwrite):
-        say(f"{out} holds this very run; nothing to do")
-        return json.loads((out / "manifest.json").read_text())
-    run = choice.run(source, Path(cache or storage.cache_folder()))
-    if recorded:
-        _record(run, training, say)
-    _say_held_out(source, say)
-    run.until("select")
-    assert run.selection is not None
-    if note := method.note(source.in_the_set(None, run.selection)[1]):
-        say(note)
-    manifest = pruning_folder.write(out, run, source, request, set_name(data))
-    _say_kept(manifest, source, out / "kept.txt", say)
-    return manifest
+    storage.check_folder(cache)
+    with storage.claimed(out):
+        if advice := method.advice and method.advice(options):
+            say(advice)
+        if recorded:
+            source = pruning_source.image_source(
+                data, size=size, mirror=mirror, classes=classes, device=device, say=say
+            )
+        else:
+            source = pruning_source.label_source(data, classes, dynamics, method, say)
+        choice.check_with(source, model)
+        request = choice.request() | _request_of(source, training)
+        code = own_code(method, model if recorded else None)
+        request |= {"code": code} if code else {}
+        if pruning_folder.is_finished(out, request, overwrite):
+            say(f"{out} holds this very run; nothing to do")
+            return json.loads((out / "manifest.json").read_text())
+        run = choice.run(source, cache)
+        if recorded:
+            _record(run, training, say)
+        _say_held_out(source, say)
+        run.until("select")
+        assert run.selection is not None
+        if note := method.note(source.in_the_set(None, run.selection)[1]):
+            say(note)
+        manifest = pruning_folder.write(out, run, source, request, set_name(data))
+        _say_kept(manifest, source, out / "kept.txt", say)
+        return manifest
 
 
 @dataclass(frozen=True)

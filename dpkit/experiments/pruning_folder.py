@@ -23,11 +23,7 @@ def check_free(out: Path, data: Any, overwrite: bool) -> None:
     source = data.source if isinstance(data, ImageSet) else data
     if source is not None:
         _check_apart(out, Path(source).resolve())
-    above = next(folder for folder in out.absolute().parents if folder.exists())
-    if not above.is_dir():
-        raise NotADirectoryError(
-            f"{out} cannot be made, as {above} is no folder; name another folder"
-        )
+    storage.check_folder(out, replaced=True)
     storage.check_replaceable(out, kind=KIND)
     if overwrite:
         storage.check_nothing_foreign(out)

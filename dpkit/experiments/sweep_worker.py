@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dpkit import storage
 from dpkit.experiments import stages, trials
 from dpkit.experiments.parcels import unpack
 from dpkit.experiments.rows import Failure, Row
@@ -122,6 +123,8 @@ def failure(error: BaseException) -> Failure:
         words = "the worker that ran it died, again and again: out of memory, or killed"
     elif "OutOfMemoryError" in kinds:
         words = f"the GPU's memory did not suffice: {words.split('. ')[0]}"
+    elif isinstance(error, storage.DiskFault):
+        words = error.strerror
     elif not isinstance(error, (ValueError, FloatingPointError, OSError)):
         words = f"{type(error).__name__}: {words}"
     return Failure(words, not kinds.isdisjoint(TRANSIENT_ERRORS), "KilledWorker" in kinds)

@@ -11,7 +11,6 @@ reach.
 
 from __future__ import annotations
 
-import errno
 import math
 import time
 import uuid
@@ -80,8 +79,9 @@ def sweep(
 
     Raises
     ------
-    grids.InvalidGrid (a ValueError), OSError if a row cannot be written. A failed trial raises
-    nothing.
+    grids.InvalidGrid (a ValueError); FileExistsError if `out` is taken, or another run writes it
+    now; storage.UnusablePlace if `out` or the cache cannot be written to; storage.DiskFault if a
+    row finds the disk full. A failed trial raises nothing.
     """
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
     cache = Path(cache or storage.cache_folder()).resolve()
@@ -92,23 +92,26 @@ def sweep(
         raise grids.InvalidGrid(refused.mistakes + more) from None
     out = Path(out or cache / "sweeps" / storage.key_hash([trial.plain() for trial in trials]))
     on_progress = on_progress or Line()
-    cells = cells_of(trials, client, device, cache)
-    _write(out, cells, cache)
-    done = {
-        cell.name: _failed(file)
-        for cell in cells
-        if _finished(file := results.row_file(out, cell.name), cache, retry)
-    }
-    todo = [cell for cell in cells if cell.name not in done]
-    progress = Progress(total=len(cells), done=len(done), failed=sum(done.values()))
-    if todo:
-        with clusters.connected(client, workers=workers, threads=threads, device=device) as own:
-            suspects = _run(own, todo, out, cache, device, progress, on_progress, until)
-            # one by one: who shared a worker with a trial that kills it is not to blame
-            for cell in suspects:
-                _run(own, [cell], out, cache, device, progress, on_progress, until, alone=True)
-    on_progress(progress, last=True)
-    return results.results_table(out)
+    for place in (out, cache):
+        storage.check_folder(place)
+    with storage.claimed(out):
+        cells = cells_of(trials, client, device, cache)
+        _write(out, cells, cache)
+        done = {
+            cell.name: _failed(file)
+            for cell in cells
+            if _finished(file := results.row_file(out, cell.name), cache, retry)
+        }
+        todo = [cell for cell in cells if cell.name not in done]
+        progress = Progress(total=len(cells), done=len(done), failed=sum(done.values()))
+        if todo:
+            with clusters.connected(client, workers=workers, threads=threads, device=device) as own:
+                suspects = _run(own, todo, out, cache, device, progress, on_progress, until)
+                # one by one: who shared a worker with a trial that kills it is not to blame
+                for cell in suspects:
+                    _run(own, [cell], out, cache, device, progress, on_progress, until, alone=True)
+        on_progress(progress, last=True)
+        return results.results_table(out)
 
 
 # ---- the folder ----------------------------------------------------------------------------------
@@ -279,13 +282,5 @@ def _write_row(out, cell, answer):
         file = results.row_file(out, cell.name, transient=True)
     else:
         results.row_file(out, cell.name, transient=True).unlink(missing_ok=True)
-    try:
-        about = {"versions": cell.versions, "trial": cell.trial.plain()}
-        write_answer(file, answer if failed else answer.row, **about)
-    except OSError as error:
-        why = "no space left" if error.errno == errno.ENOSPC else str(error)
-        raise OSError(
-            error.errno or errno.EIO,
-            f"could not write a row to {out} ({why}); free space, and the same sweep goes "
-            "on: nothing that was trained is lost",
-        ) from error
+    about = {"versions": cell.versions, "trial": cell.trial.plain()}
+    write_answer(file, answer if failed else answer.row, **about)

@@ -87,8 +87,8 @@ def run_report(
     timeout:    seconds of wall-clock time after which the kernel is killed.
     progress:   called with each line of progress and each line that the notebook prints; default:
                 to stderr.
-    Raises Refused (before any kernel starts), OSError (the report cannot be written) or
-    Interrupted.
+    Raises Refused (before any kernel starts), FileExistsError (another run makes this report now),
+    OSError (it cannot be written) or Interrupted.
     """
     from dpkit import storage
 
@@ -97,7 +97,12 @@ def run_report(
     every, given = parameters_for(notebook, preset, parameters)
     if not 0 < timeout < threading.TIMEOUT_MAX:
         raise Refused(f"timeout must be a positive number of seconds; got {timeout}")
-    out = Path(out or Path("reports") / f"{notebook.stem}-{preset or 'default'}").resolve()
+    out = Path(out or Path("reports") / f"{notebook.stem}-{preset or 'default'}")
+    try:
+        storage.check_folder(out, replaced=True)
+    except storage.UnusablePlace as unusable:
+        raise Refused(str(unusable)) from None
+    out = out.resolve()
     failed = out.with_name(out.name + "-failed")
     before = _check_ours(out, RESULT, notebook.stem)
     _check_ours(failed, VERDICT, notebook.stem)

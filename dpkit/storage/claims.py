@@ -124,15 +124,19 @@ def claimed(path: str | Path) -> Iterator[None]:
     another machine may have died, it is waited for a sign of it, SILENCE seconds at most.
     """
     place = real_path(path)
-    with writing(path):
-        make_parent(place)
-        mark = new_mark(place, "claimed")
-        mark.touch()
+    mark = new_mark(place, "claimed")
+    made = [folder for folder in place.parents if not folder.exists()]
     try:
+        with writing(path):
+            make_parent(place)
+            mark.touch()
         with alone(path, mark):
             yield
     finally:
         mark.unlink(missing_ok=True)
+        with suppress(OSError):  # not empty: something was written
+            for folder in made:
+                folder.rmdir()
 
 
 @contextmanager
