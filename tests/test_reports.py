@@ -529,6 +529,8 @@ def test_leftovers_of_killed_runs_are_cleared(tmp_path, monkeypatch):
 
 
 def test_a_report_that_another_run_makes_is_refused(tmp_path, capsys, no_kernel):
+    from dpkit.cli import main
+
     alive = tmp_path / f".out.building-{claims.host_name()}-{os.getppid()}-1"
     alive.mkdir()
     lesson = str(write_lesson(tmp_path))

@@ -25,6 +25,7 @@ from dpkit.experiments import pruning_folder, pruning_source
 from dpkit.experiments.exit_checks import check_exits
 from dpkit.experiments.pipeline import Run, stage_versions
 from dpkit.experiments.progress import duration
+from dpkit.experiments.space import record_bytes, space_note
 from dpkit.experiments.stages import own_code, record_location
 from dpkit.methods.catalog import find_method
 from dpkit.methods.method import Method
@@ -284,6 +285,16 @@ def _record(run, training, say) -> None:
             f"({width}x{height}, {images.num_classes} classes) for {epochs} epochs on the "
             f"{images.device}; stopped, it goes on from here"
         )
+        size = record_bytes(
+            training["model"],
+            shape=tuple(images.images.shape[1:]),
+            num_classes=images.num_classes,
+            num_samples=len(images),
+            epochs=epochs,
+            num_exits=len(training["exits"]),
+        )
+        if note := space_note([size], run.cache):
+            say(note)
     run.on_epoch = on_epoch
     run.record = training | {"parts": {"dynamics", *run.method.parts}}
     dynamics = run.until("record").evidence.dynamics

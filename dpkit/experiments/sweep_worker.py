@@ -108,6 +108,7 @@ def facts_of(dataset: Any, num_samples: int, test: Any, device: str) -> dict:
     return {
         "n": len(images),
         "classes": images.num_classes,
+        "channels": images.in_channels,
         "pixels": tuple(images.images.shape[2:]),
         "images": images.fingerprint,
         "test": test.fingerprint,

@@ -1,0 +1,60 @@
+"""How much of a disk the records of a run take, said before it starts where that is much."""
+
+import shutil
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import torch
+
+from dpkit.nets import builders
+from dpkit.records.training_dynamics import MOST_PROBS
+
+MUCH = 2**30  # bytes
+STATE = 8  # bytes of a weight in a checkpoint, with its momentum
+
+
+def record_bytes(
+    model: str | Callable,
+    *,
+    shape: tuple[int, int, int],
+    num_classes: int,
+    num_samples: int,
+    epochs: int,
+    num_exits: int = 0,
+) -> tuple[int, int]:
+    """Bytes that a recorded training takes: (at its end, with its checkpoint still there; for
+    good).
+
+    model : as make_net takes it.   shape : (channels, height, width) of an image.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        net = builders.find_builder(model)(shape[0], num_classes).eval()
+        features, _ = net.features_and_exits(torch.zeros(1, *shape))
+    weights = sum(weight.numel() for weight in net.parameters())
+    tdds = num_samples * num_classes <= MOST_PROBS
+    dynamics = num_samples * epochs * (13 if tdds else 9)
+    look = num_samples * (4 * features.shape[1] + 4 * num_classes * (1 + num_exits) + 8)
+    state = STATE * weights + (4 * num_samples * num_classes if tdds else 0)
+    kept = dynamics + 2 * look
+    # a new state is written beside the one before
+    return 2 * kept + 2 * state, kept
+
+
+def space_note(sizes: Collection[tuple[int, int]], cache: Path) -> str | None:
+    """A sentence on what records of these `record_bytes` take in the cache; None if it is little,
+    both in itself and of what is free.
+    """
+    if not sizes:
+        return None
+    need = sum(kept for _, kept in sizes) + max(most - kept for most, kept in sizes)
+    there = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if need < MUCH and need < free / 2:
+        return None
+    records = "the record takes" if len(sizes) == 1 else f"{len(sizes)} records take"
+    advice = "" if need < free else ": free some first, or the run will stop on its way"
+    return f"{records} about {_size(need)} in {cache}, and {_size(free)} are free there{advice}"
+
+
+def _size(count) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
