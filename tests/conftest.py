@@ -89,6 +89,29 @@ def loopback_only(monkeypatch):
 
 
 @pytest.fixture
+def disk(tmp_path):
+    """disk(size, *options): a folder with a disk of its own, so large."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(*options):
+        try:
+            done = subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", ",".join(options), "none", folder],
+                capture_output=True,
+            )
+        except FileNotFoundError:
+            pytest.skip("no mount here")
+        if done.returncode:
+            pytest.skip("no disk can be mounted here: it takes root")
+        return folder
+
+    yield mount
+    while os.path.ismount(folder):
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture
 def python(tmp_path):
     """Run code in a fresh Python that knows dpkit; returns the finished process."""
 

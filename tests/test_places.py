@@ -6,7 +6,6 @@ import errno
 import os
 import pickle
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -22,29 +21,6 @@ from dpkit.training.loop import Recipe
 
 NO_SPACE = "no space left on the disk of {}; free some, and the same command goes on"
 RECIPE = Recipe(epochs=3, batch_size=30, lr=0.05)
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """disk(size, *options): a folder with a disk of its own, so large."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-
-    def mount(*options):
-        try:
-            done = subprocess.run(
-                ["mount", "-t", "tmpfs", "-o", ",".join(options), "none", folder],
-                capture_output=True,
-            )
-        except FileNotFoundError:
-            pytest.skip("no mount here")
-        if done.returncode:
-            pytest.skip("no disk can be mounted here: it takes root")
-        return folder
-
-    yield mount
-    while os.path.ismount(folder):
-        subprocess.run(["umount", "-l", folder], check=True)
 
 
 @pytest.fixture(scope="module")

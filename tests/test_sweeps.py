@@ -290,6 +290,18 @@ def test_two_sweeps_at_once_do_every_stage_once_and_a_third_into_one_of_their_fo
 # ---- what fails ----------------------------------------------------------------------------------
 
 
+def test_a_cache_without_space_fails_a_trial_in_a_sentence_and_it_needs_no_retry(
+    client, place, disk
+):
+    cache = disk("size=500k") / "cache"
+    trial = replace(QUICK[0], method="el2n")
+    with pytest.warns(UserWarning, match="free some first, or the run will stop"):
+        [failed] = sweep([trial], client, **place | {"cache": cache}).failed
+    assert failed.startswith(f"no space left on the disk of {cache}/record-")
+    disk("remount", "size=20m")
+    assert sweep([trial], client, **place | {"cache": cache}).failed.tolist() == [""]
+
+
 def test_a_trial_that_diverges_is_a_row_that_says_why_and_is_tried_again_only_on_request(
     client, place, trainings
 ):

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ MUCH = 2**30  # bytes
 STATE = 8  # bytes of a weight in a checkpoint, with its momentum
 
 
+@lru_cache
 def record_bytes(
     model: str | Callable,
     *,
@@ -29,13 +31,15 @@ def record_bytes(
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         net = builders.find_builder(model)(shape[0], num_classes).eval()
-        features, _ = net.features_and_exits(torch.zeros(1, *shape))
+        # of a network without it there is no record: take_snapshot says so
+        look = getattr(net, "features_and_exits", lambda images: (images[:, :0], []))
+        features, _ = look(torch.zeros(1, *shape))
     weights = sum(weight.numel() for weight in net.parameters())
     tdds = num_samples * num_classes <= MOST_PROBS
     dynamics = num_samples * epochs * (13 if tdds else 9)
-    look = num_samples * (4 * features.shape[1] + 4 * num_classes * (1 + num_exits) + 8)
+    snapshot = num_samples * (4 * features.shape[1] + 4 * num_classes * (1 + num_exits) + 8)
     state = STATE * weights + (4 * num_samples * num_classes if tdds else 0)
-    kept = dynamics + 2 * look
+    kept = dynamics + 2 * snapshot
     # a new state is written beside the one before
     return 2 * kept + 2 * state, kept
 

@@ -11,6 +11,7 @@ from dpkit import storage
 from dpkit.experiments import clusters, grids
 from dpkit.experiments.parcels import own_sets, pack
 from dpkit.experiments.pipeline import stage_versions
+from dpkit.experiments.space import record_bytes
 from dpkit.experiments.stages import RECORD
 from dpkit.experiments.stored_sets import store
 from dpkit.experiments.sweep_worker import facts_of, functions_of
@@ -33,6 +34,7 @@ class Cell:
     expected: dict  # what a worker must find, or its row would be another's
     parcel: bytes = b""  # the trial, as it is sent
     versions: dict = field(default_factory=dict)
+    record_bytes: tuple[int, int] | None = None
 
 
 def cells_of(
@@ -149,4 +151,14 @@ def cell_of(trial: Trial, facts: dict, sets: dict | None = None) -> Cell:
         "around": facts["around"][trial.retrain.precision],
         "functions": functions,
     }
-    return Cell(trial, name, shared, facts["n"], expected, pack(trial, sets), versions)
+    cell = Cell(trial, name, shared, facts["n"], expected, pack(trial, sets), versions)
+    if watched:
+        cell.record_bytes = record_bytes(
+            trial.recorded_model,
+            shape=(facts["channels"], *facts["pixels"]),
+            num_classes=facts["classes"],
+            num_samples=facts["n"],
+            epochs=trial.record_epochs,
+            num_exits=len(exits.get("exits", ())),
+        )
+    return cell

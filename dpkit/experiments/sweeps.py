@@ -25,6 +25,7 @@ from dpkit.experiments import clusters, grids, results
 from dpkit.experiments.progress import Clock, Line, Progress
 from dpkit.experiments.row_files import read_answer, write_answer
 from dpkit.experiments.rows import Failure, Row
+from dpkit.experiments.space import space_note
 from dpkit.experiments.sweep_plan import cells_of, mistakes_of
 from dpkit.experiments.sweep_worker import Done, failure, run_stage
 from dpkit.records import keep_count
@@ -103,6 +104,9 @@ def sweep(
             if _finished(file := results.row_file(out, cell.name), cache, retry)
         }
         todo = [cell for cell in cells if cell.name not in done]
+        sizes = {cell.record: cell.record_bytes for cell in todo if cell.record_bytes}
+        if note := space_note(sizes.values(), cache):
+            warnings.warn(note, stacklevel=2)
         progress = Progress(total=len(cells), done=len(done), failed=sum(done.values()))
         if todo:
             with clusters.connected(client, workers=workers, threads=threads, device=device) as own:
