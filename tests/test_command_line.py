@@ -88,11 +88,11 @@ def test_refusals_exit_with_2_and_tell_every_mistake(tmp_path, capsys):
     assert main(["report", str(tmp_path / "none.ipynb")]) == 2
 
 
-def test_a_folder_that_cannot_be_written_exits_with_1_and_one_sentence(tmp_path, capsys):
+def test_a_folder_that_cannot_be_made_exits_with_2_and_one_sentence(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert main(["report", notebook(tmp_path), "--out", str(tmp_path / "file" / "out")]) == 1
+    assert main(["report", notebook(tmp_path), "--out", str(tmp_path / "file" / "out")]) == 2
     told = capsys.readouterr().err.splitlines()
-    assert len(told) == 1 and "could not write" in told[0] and "choose another --out" in told[0]
+    assert len(told) == 1 and "file is no folder; name another folder" in told[0]
 
 
 def test_a_report_prints_its_verdict_its_tables_and_where_the_page_is(

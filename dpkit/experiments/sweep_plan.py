@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,27 @@ def cells_of(
     if mistakes:
         raise grids.InvalidGrid(mistakes)
     sets = _stored(trials, cache)
-    return [cell_of(trial, facts[_set_of(trial)], sets) for trial in trials]
+    return [
+        replace(
+            cell_of(trial, facts[_set_of(trial)], sets),
+            record_bytes=_record_bytes(trial, facts[_set_of(trial)]),
+        )
+        for trial in trials
+    ]
+
+
+def _record_bytes(trial, facts) -> tuple[int, int] | None:
+    """What the trial's record will take of a disk; None for a method that needs none."""
+    if trial.method_object.evidence is None:
+        return None
+    return record_bytes(
+        trial.recorded_model,
+        shape=(facts["channels"], *facts["pixels"]),
+        num_classes=facts["classes"],
+        num_samples=facts["n"],
+        epochs=trial.record_epochs,
+        num_exits=len(exits_of(trial).get("exits", ())),
+    )
 
 
 def mistakes_of(
@@ -151,14 +171,4 @@ def cell_of(trial: Trial, facts: dict, sets: dict | None = None) -> Cell:
         "around": facts["around"][trial.retrain.precision],
         "functions": functions,
     }
-    cell = Cell(trial, name, shared, facts["n"], expected, pack(trial, sets), versions)
-    if watched:
-        cell.record_bytes = record_bytes(
-            trial.recorded_model,
-            shape=(facts["channels"], *facts["pixels"]),
-            num_classes=facts["classes"],
-            num_samples=facts["n"],
-            epochs=trial.record_epochs,
-            num_exits=len(exits.get("exits", ())),
-        )
-    return cell
+    return Cell(trial, name, shared, facts["n"], expected, pack(trial, sets), versions)
