@@ -21,6 +21,7 @@ from submissions import DUAL, Case, hand_in
 
 from dpkit.classroom import sandbox
 from dpkit.cli import main
+from dpkit.storage import claims
 
 ROOT = Path(__file__).parents[1]
 NO_SANDBOX = sandbox.why_not()
@@ -35,7 +36,7 @@ def course(tmp_path):
     )
 
     def grade(*words):
-        words = [*words, "--out", str(tmp_path / "grades"), "--source", str(submissions.SOURCES)]
+        words = ["--out", str(tmp_path / "grades"), "--source", str(submissions.SOURCES), *words]
         return main(["grade", str(tmp_path / "in"), *words, *(["--trust"] if NO_SANDBOX else [])])
 
     return tmp_path / "in", tmp_path / "grades", grade
@@ -82,6 +83,18 @@ def test_grades_feedback_and_summary_are_written_and_nothing_is_done_twice(cours
     assert (
         grade("--assignment", "x") == 2 and "no assignment is called 'x'" in capsys.readouterr().err
     )
+
+
+def test_a_folder_into_which_another_run_grades_is_refused(course, capsys):
+    _, grades, grade = course
+    with_claim = grades.with_name(f".grades.claimed-{claims.host_name()}-{os.getppid()}-1")
+    with_claim.touch()
+    assert grade() == 2 and "grades is being written by another run" in capsys.readouterr().err
+    assert not grades.exists()
+    with_claim.unlink()
+    grades.with_name("file").write_text("mine")
+    assert grade("--out", str(grades.with_name("file"))) == 2
+    assert "file is no folder; name another folder" in capsys.readouterr().err
 
 
 def test_a_teachers_points_on_written_answers_are_merged_and_never_overwritten(course, capsys):

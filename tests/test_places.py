@@ -190,7 +190,7 @@ def test_a_place_that_cannot_be_is_refused_before_an_image_is_read(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_sweep_and_a_report_refuse_such_places_too(tmp_path, capsys, monkeypatch):
+def test_the_other_commands_refuse_such_places_too(tmp_path, capsys, monkeypatch):
     (tmp_path / "grid.yaml").write_text(
         "{dataset: digits, num_samples: 60, method: random, prune_ratio: 0.5, record: {}, "
         "retrain: {epochs: 1}}"
@@ -198,6 +198,7 @@ def test_a_sweep_and_a_report_refuse_such_places_too(tmp_path, capsys, monkeypat
     monkeypatch.setattr(
         "dpkit.experiments.sweeps.cells_of", lambda *a: pytest.fail("images were read")
     )
+    pytest.importorskip("nbgrader")
     for name, words in bad_places(tmp_path).items():
         place = str(tmp_path / name)
         assert main(["sweep", str(tmp_path / "grid.yaml"), "--out", place]) == 2, name
@@ -205,6 +206,8 @@ def test_a_sweep_and_a_report_refuse_such_places_too(tmp_path, capsys, monkeypat
         assert main(["report", "00_start_here", "--out", place]) == 2, name
         assert words in capsys.readouterr().err
         assert main(["lessons", "--to", place]) == 2, name
+        assert words in capsys.readouterr().err
+        assert main(["assignments", "--out", place]) == 2, name
         assert words in capsys.readouterr().err
 
 

@@ -33,6 +33,7 @@ def make_assignments(source: str | Path | None = None, out: str | Path = "classr
     """
     import nbformat
 
+    storage.check_folder(out, replaced=True)
     sources = find_sources(source_folder(source))
     mistakes: list[str] = []
     for path in sources.values():
@@ -42,7 +43,6 @@ def make_assignments(source: str | Path | None = None, out: str | Path = "classr
             mistakes += refused.mistakes
     if mistakes:
         raise Refused(*mistakes)
-    storage.check_folder(out, replaced=True)
     _check_ours(out, sources)
     with storage.whole_folder(out, replaces=MANIFEST, kind=KIND) as part:
         for stem, student in student_copies(sources).items():

@@ -32,12 +32,12 @@ def record_bytes(
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         net = builders.find_builder(model)(shape[0], num_classes).eval()
         # of a network without it there is no record: take_snapshot says so
-        look = getattr(net, "features_and_exits", lambda images: (images[:, :0], []))
-        features, _ = look(torch.zeros(1, *shape))
+        staged = hasattr(net, "features_and_exits")
+        width = net.features_and_exits(torch.zeros(1, *shape))[0].shape[1] if staged else 0
     weights = sum(weight.numel() for weight in net.parameters())
     tdds = num_samples * num_classes <= MOST_PROBS
     dynamics = num_samples * epochs * (13 if tdds else 9)
-    snapshot = num_samples * (4 * features.shape[1] + 4 * num_classes * (1 + num_exits) + 8)
+    snapshot = num_samples * (4 * width + 4 * num_classes * (1 + num_exits) + 8)
     state = STATE * weights + (4 * num_samples * num_classes if tdds else 0)
     kept = dynamics + 2 * snapshot
     # a new state is written beside the one before

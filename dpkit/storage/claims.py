@@ -91,7 +91,8 @@ def marks_beside(path: Path) -> list[Mark]:
         words = file.name.removeprefix(f".{path.name}.").split("-")
         if len(words) in (4, 5) and all(word.isdigit() for word in words[2:]):
             pid, thread, *begun = map(int, words[2:])
-            found.append(Mark(file, words[0], words[1], pid, thread, *(begun or [None])))
+            since = begun[0] if begun else None
+            found.append(Mark(file, words[0], words[1], pid, thread, since))
     return found
 
 

@@ -22,6 +22,8 @@ class DiskFault(OSError):
     errno is the system's, strerror the sentence.
     """
 
+    strerror: str
+
 
 class UnusablePlace(OSError):
     """A place named for results cannot be written to. Raised before anything is computed."""
