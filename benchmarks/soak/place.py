@@ -112,7 +112,9 @@ class Place:
         ]
 
     def left_in_tmp(self) -> list[str]:
-        return [str(file.relative_to(self.folder)) for file in self.tmp.iterdir()]
+        """Files, but for the locks of a folder that Dask keeps for the next time."""
+        files = (f for f in self.tmp.rglob("*") if not f.is_dir() and f.suffix != ".lock")
+        return [str(file.relative_to(self.folder)) for file in files]
 
     def left_in_shm(self) -> list[str]:
         return [str(file) for file in SHARED_MEMORY.iterdir()] if self.shm else []
@@ -199,8 +201,9 @@ class Cluster:
         one = ["--scheduler-file", self.file, "--no-dashboard"]
         here = ["--host", "127.0.0.1"]
         worker = ["dask_worker", *one, *here, "--nthreads", 1, "--no-nanny", "--death-timeout", 20]
-        # their own mark: what a command leaves is looked for while they run
-        environment = place.environment() | {"DPKIT_SOAK": f"{place.mark}-cluster"}
+        # their own mark and folder: what a command leaves is looked for while they run
+        own = {"DPKIT_SOAK": f"{place.mark}-cluster", "TMPDIR": str(place.folder)}
+        environment = place.environment() | own
 
         def start(name, *words):
             line = [sys.executable, "-m", f"distributed.cli.{words[0]}", *map(str, words[1:])]
