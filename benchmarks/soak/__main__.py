@@ -41,7 +41,7 @@ def main(argv=None) -> int:
         print("\n" + soak.table())
         with whole_file(soak.out / "table.md") as file:
             file.write(soak.table().encode())
-    return 1 if soak.failed else 0
+    return 1 if soak.failed.total() else 0
 
 
 def parse(argv):
@@ -102,7 +102,7 @@ class Soak:
         while time.monotonic() - begun < 60 * self.arguments.minutes:
             command, fault = self.pair(number)
             wanted = self.arguments.command in command.name and self.arguments.fault in fault.name
-            if self.arguments.only or (wanted and fault.name not in self.skipped):
+            if wanted and fault.name not in self.skipped:
                 self.scenario(number, command, fault)
             if self.arguments.only:
                 break
@@ -117,12 +117,15 @@ class Soak:
                 self.references[command] = undisturbed(alone)
             finally:
                 place.end()
-            place.remove()
+                place.remove()
         place = self.place(str(number))
         scenario = Scenario(
-            command, place, random.Random(f"{seed} scenario {number}"), self.arguments.patience,
+            command,
+            place,
+            random.Random(f"{seed} scenario {number}"),
+            self.arguments.patience,
             self.references[command],
-        )  # fmt: skip
+        )
         begun = time.monotonic()
         try:
             play(scenario, fault)
@@ -139,10 +142,13 @@ class Soak:
         sys.stdout.flush()
         if scenario.complaints:
             about = {
-                "command": command.name, "fault": fault.name, "notes": scenario.notes,
-                "complaints": scenario.complaints, "load": os.getloadavg(),
+                "command": command.name,
+                "fault": fault.name,
+                "notes": scenario.notes,
+                "complaints": scenario.complaints,
+                "load": os.getloadavg(),
                 "again": f"python -m benchmarks.soak --seed {seed} --only {number}",
-            }  # fmt: skip
+            }
             place.keep(self.out / "failed" / f"{seed}-{number}", about)
         place.remove()
 
@@ -160,10 +166,17 @@ class Soak:
         total, failed = self.times.total(), self.failed.total()
         lines.append(f"| all | | {total} | {total - failed} |")
         about = {**machine("cpu"), **versions()}
-        return "\n".join(
-            [*lines, "", f"Seed {self.arguments.seed}; "
-             + ", ".join(f"{name} {value}" for name, value in about.items())]
-        ) + "\n"  # fmt: skip
+        return (
+            "\n".join(
+                [
+                    *lines,
+                    "",
+                    f"Seed {self.arguments.seed}; "
+                    + ", ".join(f"{name} {value}" for name, value in about.items()),
+                ]
+            )
+            + "\n"
+        )
 
 
 if __name__ == "__main__":

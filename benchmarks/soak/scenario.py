@@ -1,6 +1,7 @@
 """One scenario: the command, its fault, the same command again, and what is to be said of it."""
 
 import random
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +102,9 @@ class Scenario:
             for line in lines:
                 if any(word in line for word in LIBRARY_WARNINGS):
                     self.complain(f"{run.file.name}: a library speaks: {line}")
+        if run.process.returncode > 0:
+            self.complaints += [f"left: {file}" for file in self.place.left_in_tmp()]
+            self.complaints += [f"left: {file}" for file in self.place.left_in_shm()]
         for left in self.place.left_running(1.0 if run.process.returncode > 0 else 15.0):
             self.complain(f"left running: {left}")
 
@@ -131,7 +135,7 @@ class Scenario:
 
 
 def undisturbed(scenario: Scenario) -> Reference:
-    """The command by itself; RuntimeError if even that fails."""
+    """The command by itself; the soak ends if even that fails."""
     place = scenario.place
     if scenario.command.name == "sweep on a cluster":
         scenario.new_cluster()
@@ -141,7 +145,7 @@ def undisturbed(scenario: Scenario) -> Reference:
     scenario.judge(run, (0,))
     scenario.judge_end(None)
     if scenario.complaints:
-        raise RuntimeError(f"{scenario.command.name}, undisturbed: {scenario.complaints}")
+        sys.exit(f"{scenario.command.name} fails undisturbed: {'; '.join(scenario.complaints)}")
     size = {name: _size(getattr(place, name)) for name in ("cache", "results", "tmp")}
     return Reference(scenario.command.result(place), seconds, size)
 
