@@ -9,10 +9,12 @@ import os
 import random
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 from benchmarks.soak.commands import COMMANDS, make_set
@@ -32,6 +34,8 @@ def main(argv=None) -> int:
     if aside is None and _can_mount():
         words = [sys.executable, "-m", "benchmarks.soak", *(sys.argv[1:] if argv is None else argv)]
         os.execvpe(ASIDE[0], [*ASIDE, *words], os.environ | {IS_ASIDE: "1"})
+    for signum in (signal.SIGINT, signal.SIGTERM):  # also where a shell's background ignores them
+        signal.signal(signum, signal.default_int_handler)
     soak = Soak(arguments, mounts=aside is not None)
     try:
         soak.storm()
@@ -86,71 +90,70 @@ class Soak:
             subprocess.run(["mount", "-t", "tmpfs", "none", SHARED_MEMORY], check=True)
         self.pairs = [(c, f) for c in COMMANDS for f in FAULTS if f.suits(c)]
         self.references, self.times, self.failed = {}, Counter(), Counter()
-        self.skipped = [f.name for f in FAULTS if f.mounts and not mounts]
 
     def pair(self, number: int):
         """(command, fault) of a scenario: every pair comes once in a round."""
-        number, count = number - 1, len(self.pairs)
-        order = random.Random(f"{self.arguments.seed} {number // count}").sample(self.pairs, count)
-        return order[number % count]
+        all_before, place = divmod(number - 1, len(self.pairs))
+        draw = random.Random(f"{self.arguments.seed} round {all_before}")
+        return draw.sample(self.pairs, len(self.pairs))[place]
+
+    def wanted(self, number: int) -> bool:
+        command, fault = self.pair(number)
+        names = self.arguments.command in command.name and self.arguments.fault in fault.name
+        return names and not (fault.mounts and not self.mounts)
 
     def storm(self) -> None:
-        begun, number = time.monotonic(), self.arguments.only or 1
         print(f"seed {self.arguments.seed}, in {self.out}")
-        if self.skipped:
-            print(f"left out, as no disk can be mounted here: {', '.join(self.skipped)}")
-        while time.monotonic() - begun < 60 * self.arguments.minutes:
-            command, fault = self.pair(number)
-            wanted = self.arguments.command in command.name and self.arguments.fault in fault.name
-            if wanted and fault.name not in self.skipped:
-                self.scenario(number, command, fault)
-            if self.arguments.only:
+        if not self.mounts:
+            left_out = [fault.name for fault in FAULTS if fault.mounts]
+            print(f"left out, as no disk can be mounted here: {', '.join(left_out)}")
+        numbers = [self.arguments.only] if self.arguments.only else count(1)
+        until = time.monotonic() + 60 * self.arguments.minutes
+        if not any(map(self.wanted, range(1, len(self.pairs) + 1))):
+            sys.exit("no such command and fault; python -m benchmarks.soak --help")
+        for number in filter(self.wanted, numbers):
+            if time.monotonic() > until:
                 break
-            number += 1
+            self.scenario(number)
 
-    def scenario(self, number, command, fault) -> None:
-        seed = self.arguments.seed
-        if command not in self.references:
-            place = self.place(f"{COMMANDS.index(command)}-undisturbed")
-            try:
-                alone = Scenario(command, place, random.Random(0))
-                self.references[command] = undisturbed(alone)
-            finally:
-                place.end()
-                place.remove()
+    def scenario(self, number: int) -> None:
+        """Play it, count it, print it, and keep its folder if it was not survived."""
+        command, fault = self.pair(number)
+        reference = self.reference(command)
+        draw = random.Random(f"{self.arguments.seed} scenario {number}")
         place = self.place(str(number))
-        scenario = Scenario(
-            command,
-            place,
-            random.Random(f"{seed} scenario {number}"),
-            self.arguments.patience,
-            self.references[command],
-        )
+        scenario = Scenario(command, place, draw, self.arguments.patience, reference)
         begun = time.monotonic()
         try:
             play(scenario, fault)
         finally:
             place.end()
-        pair, seconds = (command.name, fault.name), time.monotonic() - begun
+        seconds = time.monotonic() - begun
+        pair, failed = (command.name, fault.name), bool(scenario.complaints)
         self.times[pair] += 1
-        self.failed[pair] += bool(scenario.complaints)
-        came = "NOT SURVIVED" if scenario.complaints else "survived"
-        notes = f" ({'; '.join(scenario.notes)})" if scenario.notes else ""
-        print(f"{number:4} {seconds:4.0f} s  {command.name}, {fault.name}{notes}: {came}")
-        for complaint in scenario.complaints:
-            print(f"          {complaint}")
-        sys.stdout.flush()
-        if scenario.complaints:
-            about = {
-                "command": command.name,
-                "fault": fault.name,
-                "notes": scenario.notes,
-                "complaints": scenario.complaints,
-                "load": os.getloadavg(),
-                "again": f"python -m benchmarks.soak --seed {seed} --only {number}",
-            }
-            place.keep(self.out / "failed" / f"{seed}-{number}", about)
+        self.failed[pair] += failed
+        lines = [
+            f"{number:4} {seconds:4.0f} s  {'NOT SURVIVED' if failed else 'survived'}  "
+            + ", ".join([*pair, *scenario.notes]),
+            *(f"          {complaint}" for complaint in scenario.complaints),
+        ]
+        print(*lines, sep="\n", flush=True)
+        if failed:
+            again = f"python -m benchmarks.soak --seed {self.arguments.seed} --only {number}"
+            about = "\n".join([*lines, f"load {os.getloadavg()}", again])
+            place.keep(self.out / "failed" / f"{self.arguments.seed}-{number}", about)
         place.remove()
+
+    def reference(self, command):
+        """What the command comes to undisturbed: found once."""
+        if command not in self.references:
+            place = self.place(f"{COMMANDS.index(command)}-undisturbed")
+            try:
+                self.references[command] = undisturbed(Scenario(command, place, random.Random(0)))
+            finally:
+                place.end()
+                place.remove()
+        return self.references[command]
 
     def place(self, name: str) -> Place:
         return Place(self.out / "running" / name, self.data, shm=self.mounts)
@@ -158,25 +161,13 @@ class Soak:
     def table(self) -> str:
         """Markdown: a row per command and fault, with the machine and the versions below."""
         lines = ["| command | fault | times | survived |", "|---|---|---:|---:|"]
-        for command, fault in self.pairs:
-            pair = (command.name, fault.name)
-            if times := self.times[pair]:
-                survived = times - self.failed[pair]
-                lines.append(f"| {' | '.join(pair)} | {times} | {survived} |")
-        total, failed = self.times.total(), self.failed.total()
-        lines.append(f"| all | | {total} | {total - failed} |")
-        about = {**machine("cpu"), **versions()}
-        return (
-            "\n".join(
-                [
-                    *lines,
-                    "",
-                    f"Seed {self.arguments.seed}; "
-                    + ", ".join(f"{name} {value}" for name, value in about.items()),
-                ]
-            )
-            + "\n"
-        )
+        for pair in sorted(self.times):
+            survived = self.times[pair] - self.failed[pair]
+            lines.append(f"| {' | '.join(pair)} | {self.times[pair]} | {survived} |")
+        times, failed = self.times.total(), self.failed.total()
+        about = ", ".join(f"{k} {v}" for k, v in {**machine("cpu"), **versions()}.items())
+        lines += [f"| all | | {times} | {times - failed} |", ""]
+        return "\n".join([*lines, f"Seed {self.arguments.seed}; {about}.", ""])
 
 
 if __name__ == "__main__":

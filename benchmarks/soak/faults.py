@@ -100,7 +100,13 @@ def damage(scenario: "Scenario") -> None:
         scenario.wait(run, 10)
         place.left_running(20)
     ours = [place.cache] + ([place.out] if scenario.command.name.startswith("sweep") else [])
-    files = sorted(file for folder in ours for file in folder.rglob("*") if file.is_file())
+    # locks hold nothing
+    files = sorted(
+        file
+        for folder in ours
+        for file in folder.rglob("*")
+        if file.is_file() and ".locks" not in file.parts
+    )
     if not files:
         return
     file, how = draw.choice(files), draw.choice(sorted(DAMAGES))

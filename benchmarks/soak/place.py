@@ -138,11 +138,11 @@ class Place:
         for file in self.left_in_shm():
             Path(file).unlink(missing_ok=True)
 
-    def keep(self, folder: Path, about: dict) -> None:
-        """Copy all of it, also from small disks, for a look."""
+    def keep(self, folder: Path, about: str) -> None:
+        """Copy all of it, also from small disks, for a look, with what there is to say about it."""
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.folder, folder, symlinks=True)
-        (folder / "scenario.json").write_text(json.dumps(about, indent=1) + "\n")
+        (folder / "scenario.txt").write_text(about + "\n")
 
     def remove(self) -> None:
         for folder in self.mounted:
