@@ -81,7 +81,7 @@ again or subprocess.Popen(["sleep", "20"], process_group=0)
     ) == [
         "left: tmp/file",
         "left running: sleep 20",
-        "done twice: record-1/manifest.json",
+        "done twice: record-1",
         "left: cache/.record-2.building-1",
         "left: tmp/file",
         "the result is another than undisturbed",

@@ -112,7 +112,8 @@ def damage(scenario: "Scenario") -> None:
     file, how = draw.choice(files), draw.choice(sorted(DAMAGES))
     if file.is_relative_to(place.cache) and draw.random() < 0.7:
         shutil.rmtree(place.out, ignore_errors=True)  # or nobody would read the cache
-    place.forget(file)
+    if file.is_relative_to(place.cache):
+        place.damaged = file.relative_to(place.cache).parts[0]
     size = file.stat().st_size
     DAMAGES[how](file, draw)
     scenario.note(f"{file.relative_to(place.folder)} ({size} bytes): {how}")

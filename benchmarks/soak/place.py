@@ -38,6 +38,7 @@ class Place:
         self.runs = 0
         self.stages: dict[str, tuple] = {}  # of the cache, as each was when it was finished
         self.twice: set[str] = set()
+        self.damaged = ""  # a stage that may be done a second time
 
     def environment(self) -> dict:
         return {
@@ -84,22 +85,13 @@ class Place:
 
     def look(self) -> None:
         """Note the finished stages, and those that were finished a second time."""
-        files = [*self.cache.glob("*/manifest.json"), *self.cache.glob("retrain-*.json")]
-        for file in files:
-            name = file.relative_to(self.cache).as_posix()
-            with suppress(FileNotFoundError):
-                stat = file.stat()
-                now = (stat.st_ino, stat.st_mtime_ns)
-                if self.stages.setdefault(name, now) != now and not name.startswith("."):
-                    self.twice.add(name)
-
-    def forget(self, file: Path) -> None:
-        """The stage of this file may be done a second time."""
-        if file.is_relative_to(self.cache):
+        for file in [*self.cache.glob("*/manifest.json"), *self.cache.glob("retrain-*.json")]:
             stage = file.relative_to(self.cache).parts[0]
-            self.stages = {
-                name: stat for name, stat in self.stages.items() if name.split("/")[0] != stage
-            }
+            with suppress(FileNotFoundError):
+                now = (file.stat().st_ino, file.stat().st_mtime_ns)
+                again = self.stages.setdefault(stage, now) != now
+                if again and stage != self.damaged and not stage.startswith("."):
+                    self.twice.add(stage)
 
     def unfinished(self) -> list[str]:
         """What a run leaves only if it did not tidy up: hidden files and checkpoints."""
