@@ -7,6 +7,7 @@ minutes are over. Scenario K of a seed is always the same: --only K repeats it.
 import argparse
 import os
 import random
+import re
 import secrets
 import shutil
 import signal
@@ -54,8 +55,12 @@ def parse(argv):
     parser.add_argument("--seed", type=int, help="of the scenarios (default: another every time)")
     parser.add_argument("--out", type=Path, default=Path("build/soak"), help="build/soak")
     parser.add_argument("--only", type=int, metavar="K", help="the scenario of this number alone")
-    parser.add_argument("--command", default="", help="only commands with this in their name")
-    parser.add_argument("--fault", default="", help="only faults with this in their name")
+    parser.add_argument(
+        "--command", default="", metavar="EXPRESSION", help="only commands whose name has this"
+    )
+    parser.add_argument(
+        "--fault", default="", metavar="EXPRESSION", help="only faults whose name has this"
+    )
     parser.add_argument(
         "--patience",
         type=float,
@@ -99,8 +104,10 @@ class Soak:
 
     def wanted(self, number: int) -> bool:
         command, fault = self.pair(number)
-        names = self.arguments.command in command.name and self.arguments.fault in fault.name
-        return names and not (fault.mounts and not self.mounts)
+        named = re.search(self.arguments.command, command.name) and re.search(
+            self.arguments.fault, fault.name
+        )
+        return bool(named) and (self.mounts or not fault.mounts)
 
     def storm(self) -> None:
         print(f"seed {self.arguments.seed}, in {self.out}")
