@@ -5,7 +5,7 @@ NOTEBOOK ?= notebooks/00_start_here.ipynb
 PYTHON   ?=
 ARGS     ?=
 SUBMISSIONS ?=
-SOAK     ?= 20
+MINUTES  ?= 60
 SEED     ?=
 # processes that share the tests; 0: none but this one, as a debugger wants it
 WORKERS  ?= 2
@@ -44,8 +44,8 @@ check: lint ## check style and run the fast tests, in about a minute
 test: setup ## run all tests: make test ARGS="-k dual"
 	.venv/bin/python -m pytest -n $(WORKERS) $(ARGS)
 
-soak: setup ## kill sweeps at random moments, SOAK times in every way: make soak SOAK=3 SEED=7
-	.venv/bin/python -m pytest tests/test_faults.py -k any_moment -s --soak $(SOAK) $(if $(SEED),--soak-seed $(SEED)) $(ARGS)
+soak: setup ## disturb commands in every way for MINUTES: make soak MINUTES=60 SEED=7
+	.venv/bin/python -m benchmarks.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: setup ## check style and types
 	.venv/bin/ruff format --check .

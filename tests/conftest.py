@@ -18,35 +18,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # two processes on two cores: one threa
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def pytest_addoption(parser):
-    parser.addoption(
-        "--soak",
-        type=int,
-        default=0,
-        metavar="N",
-        help="disturb sweeps N times at random moments (make soak)",
-    )
-    parser.addoption(
-        "--soak-seed",
-        type=int,
-        metavar="N",
-        help="of the random moments (default: another every time)",
-    )
-
-
-def pytest_generate_tests(metafunc):
-    if "soaked" in metafunc.fixturenames:
-        metafunc.parametrize("soaked", range(metafunc.config.getoption("soak")))
-
-
-def pytest_collection_modifyitems(config, items):
-    soaking = config.getoption("soak") > 0
-    config.hook.pytest_deselected(
-        items=[item for item in items if "soaked" in item.fixturenames and not soaking]
-    )
-    items[:] = [item for item in items if "soaked" not in item.fixturenames or soaking]
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """What shares a cluster, or what a file made once, is run by one of pytest-xdist's processes.

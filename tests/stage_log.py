@@ -6,7 +6,6 @@ The workers load this file (as dask's preload) and talk to the test by a folder,
                      <process>" and "epoch <stage's name> <number>", when it is safe on the disk
     hold-<kind>      the next stage of that kind waits in the middle of its work until this is gone,
     ... inside-<kind>    ... and has "<process> <stage's name>" in here
-    linger           seconds that every stage takes longer
     deadly           a learning rate: a training with it kills its worker
 All else is dpkit's own, but for checkpoints, which are written after every epoch.
 """
@@ -57,9 +56,6 @@ class Watch:
     def kill_at(self, lr):
         (self.folder / "deadly").write_text(str(lr))
 
-    def linger(self, seconds):
-        (self.folder / "linger").write_text(str(seconds))
-
 
 def finished(cache):
     """Names of the stages that a cache holds finished."""
@@ -95,8 +91,6 @@ def dask_setup(worker):
     note("worker", "up", os.getpid())
 
     def pause(name):
-        if (folder / "linger").exists():
-            time.sleep(float((folder / "linger").read_text()))
         kind = name.partition("-")[0]
         while (folder / f"hold-{kind}").exists():
             (folder / f"inside-{kind}").write_text(f"{os.getpid()} {name}")

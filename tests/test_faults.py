@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
@@ -41,8 +40,6 @@ STAGES = 6  # a record, its scores, and a selection and a retraining of each met
 MEASURED = {
     f"{stage}_{what}" for stage in stage_log.KINDS for what in ("seconds", "peak_memory")
 } | {"from_cache", "failed"}
-# seconds that a stage takes where stages linger
-LONG = {"record": 1.0, "score": 0.15, "select": 0.15, "retrain": 0.3}
 
 
 def numbers(row):
@@ -200,45 +197,28 @@ class Workers:
         pass
 
 
-WHO = [Workers, Command, Kernel]
-
-
 # ---- what happens then ---------------------------------------------------------------------------
 
 
-def disturbed(place, start, kinds, wait_until, kernels, rng=None):
-    """Kill once in a stage of each of these kinds; what was found out, {} in parts, by the kill.
-
-    rng: at a random moment soon after such a stage has begun, instead of well inside it.
+def disturbed(place, start, kinds, wait_until, kernels):
+    """Kill once well inside a stage of each of these kinds; what was found out, {} in parts, by the
+    kill.
     """
     watch, runs, found = place.watch, [], []
-    if rng is None:
-        watch.hold(kinds[0])
+    watch.hold(kinds[0])
     try:
         for kind, following in zip(kinds, [*kinds[1:], None], strict=True):
             if not runs or not hasattr(runs[-1], "goes_on"):
                 runs.append(start())
-            if rng is None:
-                wait_until(lambda kind=kind: watch.inside(kind), seconds=300)
-                worker, inside = watch.inside(kind)
-            else:
-                wait_until(
-                    lambda kind=kind: any(name.startswith(kind) for name in watch.begun()),
-                    seconds=300,
-                )
-                worker, inside = next(
-                    (process, None)
-                    for name, process in watch.log("begin")[::-1]
-                    if name.startswith(kind)
-                )
-                time.sleep(rng.uniform(0, LONG[kind]))
+            wait_until(lambda kind=kind: watch.inside(kind), seconds=300)
+            worker, inside = watch.inside(kind)
             done, begun = stage_log.finished(place.cache), len(watch.begun())
             with suppress(ProcessLookupError):
                 runs[-1].kill(worker)
             if not hasattr(runs[-1], "goes_on"):
                 wait_until(lambda: not kernels(place.mark), seconds=120)
             found.append({"kind": kind, "inside": inside, "done": done, "begun": begun})
-            if rng is None and following:
+            if following:
                 watch.hold(following)
             watch.let_go(kind)
         if not hasattr(runs[-1], "goes_on"):
@@ -306,32 +286,6 @@ def test_a_sweep_whose_workers_are_killed_in_every_stage_goes_on_by_itself(
     check(place, kills, undisturbed, kernels)
     once_more = Counter(kill["inside"] for kill in kills)
     assert Counter(watch.begun()) == Counter(set(watch.begun())) + once_more
-
-
-@pytest.fixture(scope="module")
-def soak_seed(request):
-    seed = request.config.getoption("soak_seed")
-    return int(np.random.SeedSequence().entropy % 10**6) if seed is None else seed
-
-
-@pytest.mark.parametrize("kind", stage_log.KINDS)
-@pytest.mark.parametrize("who", WHO)
-def test_a_sweep_that_is_disturbed_at_any_moment_goes_on(
-    request, soaked, soak_seed, who, kind, tmp_path, undisturbed, wait_until, kernels
-):
-    if who is Workers:
-        client, watch = request.getfixturevalue("stages_watched")
-    else:
-        (tmp_path / "stages").mkdir()
-        watch = stage_log.Watch(tmp_path / "stages")
-    print(f"\nmake soak SEED={soak_seed}: round {soaked}, {who.__name__}, {kind}")
-    watch.linger(0.05)
-    place = Place(tmp_path / "sweep", watch)
-    rng = np.random.default_rng([soak_seed, soaked, WHO.index(who), stage_log.KINDS.index(kind)])
-    more = (client,) if who is Workers else ()
-    kills = disturbed(place, lambda: who(place, *more), [kind], wait_until, kernels, rng)
-    check(place, kills, undisturbed, kernels)
-    assert len(watch.begun()) <= STAGES + (2 if who is Workers else 1)  # those that were killed
 
 
 # ---- a full disk ---------------------------------------------------------------------------------
