@@ -1,16 +1,24 @@
-"""The cache of finished stages: each is done once, whoever asks, and read once per process."""
+"""The cache of finished stages: each is done once, whoever asks, and read once per process.
 
-import json
+What cannot be read is set aside, and made again: a stage is damaged for one run, not for good.
+"""
+
+import errno
 import shutil
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dpkit import storage
 from dpkit.experiments.costs import Cost
+from dpkit.training.checkpoint import UnusableCheckpoint
+
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -31,60 +39,140 @@ class Stage:
     needs_record: bool = False
 
 
-def done_once(folder: Path, key: dict, work: Callable[[Path], Cost]) -> Cost:
-    """What the stage in `folder` cost; first doing it, work(empty folder) -> Cost, if nobody has,
-    or is about to.
+def done_once(
+    folder: Path, key: dict, work: Callable[[Path], Cost], read: Callable[[Path], Found]
+) -> tuple[Cost, Found]:
+    """(what the stage in `folder` cost, read(folder)); first doing it, work(empty folder) -> Cost,
+    if nobody has, or is about to, or if it is damaged.
     """
-    manifest = folder / "manifest.json"
 
     def make():
         with storage.whole_folder(folder) as part:
             cost = work(part)
-            storage.write_json(part / "manifest.json", {"key": key, **asdict(cost)})
+            manifest = storage.with_checksum({"key": key, **asdict(cost)})
+            storage.write_json(part / "manifest.json", manifest)
 
-    once(manifest, make, lock=folder, partial=partial_of(folder))
-    there = json.loads(manifest.read_text())
-    return Cost(**{name: there[name] for name in asdict(Cost()) if name in there})
+    def read_all():
+        there = read_stage(folder / "manifest.json", key)
+        known = {name: there[name] for name in asdict(Cost()) if name in there}
+        return Cost(seconds=known.pop("seconds"), **known), read(folder)
+
+    return once(folder, make, read_all)[0]
 
 
-def once(finished: Path, make: Callable[[], object], *, lock: Path, partial: Path) -> bool:
-    """Call make(), which leaves the file `finished`, unless it is there. Whether it was there.
+def once(place: Path, make: Callable[[], object], read: Callable[[], Found]) -> tuple[Found, bool]:
+    """(read(), whether it was there); first make(), which leaves the file or folder `place`, unless
+    it lies there whole.
 
-    Who comes second waits for the lock, and finds it done. `partial`, the checkpoint of an
-    unfinished training, goes away with the end; and when the training diverged, as from there it
-    would only diverge again.
+    Who comes second waits for the lock, and finds it done. The checkpoint of an unfinished training
+    goes away with the end; and when the training diverged, as from there it would only diverge
+    again.
     """
-    there = finished.exists()
-    if not there or partial.exists():  # a run that is killed at its very end leaves both
-        with storage.locked(lock):
-            there = finished.exists()
-            if not there:
-                with _no_checkpoint_of_a_divergence(partial):
-                    make()
-            shutil.rmtree(partial, ignore_errors=True)
-    return there
+    partial = partial_of(place)
+    if not partial.exists():  # a run that is killed at its very end leaves both
+        try:
+            with damage_named():
+                return read(), True
+        except Damaged:  # or not there
+            pass
+    with storage.locked(place):
+        found = read_or_set_aside(place, read)
+        there = found is not None
+        if found is None:
+            _make(make, partial)
+            found = read()
+        shutil.rmtree(partial, ignore_errors=True)
+    return found, there
+
+
+def _make(make, partial):
+    """make(), from its checkpoint; without it, where the training cannot go on from there."""
+    try:
+        make()
+    except FloatingPointError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    except UnusableCheckpoint as why:
+        set_aside(partial, why)
+        make()
 
 
 def partial_of(place: Path) -> Path:
     """Where a stage keeps its checkpoint until it is finished."""
-    return place.with_name(place.name + "-partial")
+    return place.with_name(place.stem + "-partial")
+
+
+def read_stage(file: Path, key: dict) -> dict:
+    """What a finished stage wrote into its JSON file; ValueError if it is not that of this key."""
+    found = storage.read_checked(file)
+    if storage.key_hash(found.get("key", key)) != storage.key_hash(key):
+        raise ValueError(f"{file} is of another stage than its name says")
+    return found
 
 
 def load_once(kind: type, folder: Path) -> Any:
-    """kind.load(folder), read and held against its hashes once per process."""
-    stat = (folder / "manifest.json").stat()
-    return _loaded(kind, folder, stat.st_mtime_ns, stat.st_ino)
+    """kind.load(folder), read and held against its hashes once per process, and again if one of its
+    files was written since.
+    """
+    stats = [(file.name, file.stat()) for file in sorted(folder.iterdir())]
+    return _loaded(kind, folder, tuple((n, s.st_mtime_ns, s.st_ino, s.st_size) for n, s in stats))
 
 
 @lru_cache(maxsize=32)
-def _loaded(kind, folder, _changed, _file):
+def _loaded(kind, folder, _files):
     return kind.load(folder)
 
 
+# ---- damage --------------------------------------------------------------------------------------
+
+
+class Damaged(ValueError):
+    """A file of dpkit's own is not there, or not as it was written."""
+
+
+class SetAside(UserWarning):
+    """A damaged file or folder was renamed, and is made again."""
+
+
 @contextmanager
-def _no_checkpoint_of_a_divergence(partial):
+def damage_named() -> Iterator[None]:
+    """Raise Damaged for whatever reading a file raises that is not whole. What may pass, such as
+    too many open files, or belongs to others stays as it is.
+    """
     try:
         yield
-    except FloatingPointError:
-        shutil.rmtree(partial, ignore_errors=True)
+    except storage.NewerFormat:
         raise
+    except OSError as error:
+        missing = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+        if not isinstance(error, missing) and error.errno not in (errno.EIO, errno.ELOOP):
+            raise
+        raise Damaged(str(error)) from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise Damaged(" ".join(str(error).split())) from error
+
+
+def read_or_set_aside(place: Path, read: Callable[[], Found]) -> Found | None:
+    """read(); None if nothing lies at `place`, or what lies there is damaged, and now set aside."""
+    try:
+        with damage_named():
+            return read()
+    except Damaged as why:
+        set_aside(place, why)
+        return None
+
+
+def set_aside(place: Path, why: object) -> None:
+    """Rename what lies at `place`, if anything does, and warn of it. It is kept for a look, and may
+    be removed.
+    """
+    aside = place.with_name(f"{place.stem}-damaged-{datetime.now():%Y%m%d-%H%M%S-%f}{place.suffix}")
+    try:
+        place.rename(aside)
+    except FileNotFoundError:
+        return
+    warnings.warn(
+        f"{place} is damaged and is made again; the old one is kept as {aside.name} ({why})",
+        SetAside,
+        stacklevel=2,
+    )

@@ -52,6 +52,10 @@ def training_identity(net: nn.Module, images: ImageSet, recipe: Recipe, seed: in
 WRITE_EVERY = 10.0  # seconds between two writings, at least; 0 writes every epoch
 
 
+class UnusableCheckpoint(ValueError):
+    """Damaged, or of another training: from there this one cannot go on."""
+
+
 class Checkpoint:
     """A folder with one file per finished epoch and the newest state of network and optimizer.
 
@@ -76,14 +80,14 @@ class Checkpoint:
 
     def _claim(self, owner):
         file = self.folder / "training.json"
-        with _undamaged(file):
+        with undamaged(file):
             found = json.loads(file.read_text()) if file.exists() else owner
             if not is_own(owner["loss"]):  # the checkpoints of version 0.6 do not tell theirs
                 found.setdefault("loss", owner["loss"])
             names = {**found, **owner}.keys() - {"world_size"}
             differing = sorted(name for name in names if found.get(name) != owner.get(name))
         if differing:
-            raise ValueError(
+            raise UnusableCheckpoint(
                 f"{self.folder} holds the checkpoint of another training (other "
                 f"{', '.join(differing)}): name another folder or remove it"
             )
@@ -114,7 +118,7 @@ class Checkpoint:
         for epoch in range(epochs):
             with (
                 self.group.raise_on_all(),
-                _undamaged(self._file(epoch)) as name,
+                undamaged(self._file(epoch)) as name,
                 np.load(name, allow_pickle=False) as file,
             ):
                 arrays = {name: file[name] for name in file.files}
@@ -125,7 +129,7 @@ class Checkpoint:
         state = self.folder / "state.pt"
         if not state.exists():
             return 0
-        with _undamaged(state):
+        with undamaged(state):
             saved = torch.load(state, map_location="cpu", weights_only=True)
             net.load_state_dict(saved["net"])
             optimizer.load_state_dict(saved["optimizer"])
@@ -178,8 +182,8 @@ class Checkpoint:
 
 
 @contextmanager
-def _undamaged(file):
-    """Turn whatever reading `file` raises into one sentence."""
+def undamaged(file: Path) -> Iterator[Path]:
+    """Turn whatever reading `file`, a part of a checkpoint, raises into one sentence."""
     try:
         yield file
     except (
@@ -192,7 +196,7 @@ def _undamaged(file):
         UnpicklingError,
         BadZipFile,
     ) as error:
-        raise ValueError(
+        raise UnusableCheckpoint(
             f"{file} is missing or damaged ({type(error).__name__}); remove the checkpoint "
             f"{file.parent} and train again"
         ) from error
