@@ -216,8 +216,10 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_training_starts_anew(
         run_trial(trial, cache=tmp_path / "killed", device="cpu", on_epoch=kill)
     [left] = (tmp_path / "killed").glob("*-partial")
     files = [file.relative_to(left) for file in left.rglob("*") if file.is_file()]
+    # in final.json is what a look has cost: half a number is a number
+    files = [file for file in files if file.name != "final.json"]
     assert len(files) >= 4
-    for k, (file, damage) in enumerate(itertools.product(files, (truncated, emptied, not_text))):
+    for k, (file, damage) in enumerate(itertools.product(files, (truncated, a_byte_flipped))):
         cache = shutil.copytree(tmp_path / "killed", tmp_path / f"{k}")
         damage(cache / left.name / file)
         with pytest.warns(SetAside, match="-partial is damaged and is made again"):
@@ -372,7 +374,7 @@ def test_a_row_whose_selection_or_scores_are_damaged_is_made_anew(part, swept, n
 @pytest.mark.parametrize("damage", [truncated, a_byte_flipped, missing])
 def test_a_sweep_says_once_that_a_stage_of_many_rows_was_set_aside(damage, swept):
     out, again, accuracies = swept
-    [record] = (path for path in (out.parent / "cache").glob("record-*[0-9a-f]") if path.is_dir())
+    [record] = (out.parent / "cache").glob("record-*")
     damage(record / "dynamics" / "target_prob.npy")
     shutil.rmtree(out / "rows")
     for stage in (out.parent / "cache").glob("score-*"):

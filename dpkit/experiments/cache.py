@@ -8,6 +8,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -171,8 +172,24 @@ def set_aside(place: Path, why: object) -> None:
         place.rename(aside)
     except FileNotFoundError:
         return
-    warnings.warn(
-        f"{place} is damaged and is made again; the old one is kept as {aside.name} ({why})",
-        SetAside,
-        stacklevel=2,
-    )
+    sentence = f"{place} is damaged and is made again; the old one is kept as {aside.name} ({why})"
+    notes = _notes.get()
+    if notes is None:
+        warnings.warn(sentence, SetAside, stacklevel=2)
+    else:
+        notes.append(sentence)
+
+
+_notes: ContextVar[list[str] | None] = ContextVar("notes", default=None)
+
+
+@contextmanager
+def set_aside_noted(notes: list[str]) -> Iterator[None]:
+    """Add to `notes`, instead of a warning, what this thread sets aside in this block: a worker
+    hands it to the process that asked.
+    """
+    token = _notes.set(notes)
+    try:
+        yield
+    finally:
+        _notes.reset(token)

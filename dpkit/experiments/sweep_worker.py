@@ -5,14 +5,13 @@ import socket
 import threading
 import time
 import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dpkit import storage
 from dpkit.experiments import stages, trials
-from dpkit.experiments.cache import Damaged, SetAside
+from dpkit.experiments.cache import Damaged, set_aside_noted
 from dpkit.experiments.parcels import unpack
 from dpkit.experiments.rows import Failure, Row
 from dpkit.experiments.stored_sets import StoredSet
@@ -54,32 +53,13 @@ def run_stage(
         return before
     begun, notes = time.perf_counter(), list(before.notes) if before else []
     try:
-        with _ONE, _set_aside_into(notes):
+        with _ONE, warnings.catch_warnings(), set_aside_noted(notes):
             warnings.filterwarnings("ignore", "the subset of")  # the row's empty_classes says it
             with unpack(parcel) as trial:
                 row = _up_to(stage, trial, Path(cache), device, expected)
     except Exception as error:
         return replace(failure(error), notes=tuple(notes))
     return Done(row, time.perf_counter() - begun, tuple(notes))
-
-
-@contextmanager
-def _set_aside_into(notes):
-    """Note what is set aside in this block, for the process that asked; other warnings are shown
-    here.
-    """
-    with warnings.catch_warnings():
-        show = warnings.showwarning
-
-        def note(message, category, *where, **more):
-            if issubclass(category, SetAside):
-                notes.append(str(message))
-            else:
-                show(message, category, *where, **more)
-
-        warnings.showwarning = note
-        warnings.simplefilter("always", SetAside)
-        yield
 
 
 def _up_to(stage, trial, cache, device, expected):
