@@ -14,10 +14,10 @@ import pytest
 from dpkit import storage
 from dpkit.data.image_set import load
 from dpkit.experiments import results, stages, sweep_worker
-from dpkit.experiments.cache import SetAside
 from dpkit.experiments.pruning import prune
 from dpkit.experiments.sweeps import FailedTrials, sweep
 from dpkit.experiments.trials import Trial, run_trial
+from dpkit.storage import SetAside
 from dpkit.training import checkpoint
 from dpkit.training.loop import Recipe
 

@@ -3,14 +3,9 @@
 What cannot be read is set aside, and made again: a stage is damaged for one run, not for good.
 """
 
-import errno
 import shutil
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,14 +67,15 @@ def once(place: Path, make: Callable[[], object], read: Callable[[], Found]) -> 
     partial = partial_of(place)
     if not partial.exists():  # a run that is killed at its very end leaves both
         try:
-            with damage_named():
+            with storage.damage_named():
                 return read(), True
-        except Damaged:  # or not there
+        except storage.Damaged:  # or not there
             pass
     with storage.locked(place):
-        found = read_or_set_aside(place, read)
+        found = storage.read_or_set_aside(place, read)
         there = found is not None
         if found is None:
+            storage.expect_folder(partial)
             _make(make, partial)
             found = read()
         shutil.rmtree(partial, ignore_errors=True)
@@ -94,7 +90,7 @@ def _make(make, partial):
         shutil.rmtree(partial, ignore_errors=True)
         raise
     except UnusableCheckpoint as why:
-        set_aside(partial, why)
+        storage.set_aside(partial, why)
         make()
 
 
@@ -122,74 +118,3 @@ def load_once(kind: type, folder: Path) -> Any:
 @lru_cache(maxsize=32)
 def _loaded(kind, folder, _files):
     return kind.load(folder)
-
-
-# ---- damage --------------------------------------------------------------------------------------
-
-
-class Damaged(ValueError):
-    """A file of dpkit's own is not there, or not as it was written."""
-
-
-class SetAside(UserWarning):
-    """A damaged file or folder was renamed, and is made again."""
-
-
-@contextmanager
-def damage_named() -> Iterator[None]:
-    """Raise Damaged for whatever reading a file raises that is not whole. What may pass, such as
-    too many open files, or belongs to others stays as it is.
-    """
-    try:
-        yield
-    except storage.NewerFormat:
-        raise
-    except OSError as error:
-        missing = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-        if not isinstance(error, missing) and error.errno not in (errno.EIO, errno.ELOOP):
-            raise
-        raise Damaged(str(error)) from error
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise Damaged(" ".join(str(error).split())) from error
-
-
-def read_or_set_aside(place: Path, read: Callable[[], Found]) -> Found | None:
-    """read(); None if nothing lies at `place`, or what lies there is damaged, and now set aside."""
-    try:
-        with damage_named():
-            return read()
-    except Damaged as why:
-        set_aside(place, why)
-        return None
-
-
-def set_aside(place: Path, why: object) -> None:
-    """Rename what lies at `place`, if anything does, and warn of it. It is kept for a look, and may
-    be removed.
-    """
-    aside = place.with_name(f"{place.stem}-damaged-{datetime.now():%Y%m%d-%H%M%S-%f}{place.suffix}")
-    try:
-        place.rename(aside)
-    except FileNotFoundError:
-        return
-    sentence = f"{place} is damaged and is made again; the old one is kept as {aside.name} ({why})"
-    notes = _notes.get()
-    if notes is None:
-        warnings.warn(sentence, SetAside, stacklevel=2)
-    else:
-        notes.append(sentence)
-
-
-_notes: ContextVar[list[str] | None] = ContextVar("notes", default=None)
-
-
-@contextmanager
-def set_aside_noted(notes: list[str]) -> Iterator[None]:
-    """Add to `notes`, instead of a warning, what this thread sets aside in this block: a worker
-    hands it to the process that asked.
-    """
-    token = _notes.set(notes)
-    try:
-        yield
-    finally:
-        _notes.reset(token)

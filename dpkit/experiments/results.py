@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dpkit import storage
-from dpkit.experiments.cache import Damaged, damage_named
 from dpkit.experiments.comparisons import summary
 from dpkit.experiments.pipeline import stage_versions
 from dpkit.experiments.row_files import read_answer, read_table
@@ -136,7 +135,7 @@ def read_sweep(folder: str | Path) -> dict:
     """
     file = Path(folder) / SWEEP
     try:
-        with damage_named():
+        with storage.damage_named():
             said = json.loads(file.read_text(encoding="utf-8"))
             if isinstance(said, dict):
                 storage.check_checksum(said, file)
@@ -145,8 +144,8 @@ def read_sweep(folder: str | Path) -> dict:
             for trial in said["trials"]:
                 trial["name"], trial["versions"]
             return said
-    except Damaged as why:
-        raise Damaged(f"{file} is damaged; run the sweep again ({why})") from None
+    except storage.Damaged as why:
+        raise storage.Damaged(f"{file} is damaged; run the sweep again ({why})") from None
 
 
 def is_older(trial: dict) -> bool:
@@ -206,10 +205,10 @@ def _load(kind, folder: Path):
             "make it anew"
         )
     try:
-        with damage_named():
+        with storage.damage_named():
             return kind.load(folder)
-    except Damaged as why:
-        raise Damaged(
+    except storage.Damaged as why:
+        raise storage.Damaged(
             f"a part of this row lies in {folder.parent}, which is damaged: run the sweep again to "
             f"make it anew ({why})"
         ) from None
@@ -239,9 +238,9 @@ def _sweep_answers(folder) -> list[tuple[dict, Row | Failure]]:
 
 def _read(file) -> Row | Failure | None:
     try:
-        with damage_named():
+        with storage.damage_named():
             return read_answer(file)
-    except Damaged as why:
+    except storage.Damaged as why:
         # not there, or a sweep that goes on has just made it a better one
         missing = isinstance(why.__cause__, (FileNotFoundError, NotADirectoryError))
         return None if missing else Failure(str(why), transient=True)

@@ -14,7 +14,6 @@ import torch
 
 from dpkit import storage
 from dpkit.data.image_set import ImageSet
-from dpkit.experiments.cache import read_or_set_aside
 from dpkit.records.set_facts import check_fits
 
 KIND, SCHEMA = "ImageSet", 1
@@ -86,7 +85,7 @@ def _stored(images, cache):
     check_unchanged(images)
     folder = cache / f"set-{storage.key_hash(images.fingerprint)}"
     with storage.locked(folder):
-        if not read_or_set_aside(
+        if not storage.read_or_set_aside(
             folder, lambda: storage.load_arrays(folder, kind=KIND, schema=SCHEMA)
         ):
             arrays = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dpkit import storage
 from dpkit.experiments import results
-from dpkit.experiments.cache import Damaged, damage_named, load_once, read_or_set_aside, set_aside
+from dpkit.experiments.cache import load_once
 from dpkit.experiments.row_files import read_answer
 from dpkit.experiments.rows import Failure, Row
 from dpkit.experiments.sweep_plan import Cell
@@ -59,16 +59,14 @@ def prepare(out: Path, cells: Sequence[Cell], cache: Path) -> None:
 
 def _trials_before(out):
     """The trials of an earlier call. What is damaged of the folder is set aside."""
-    rows = results.row_file(out, "any").parent
-    if rows.exists() and not rows.is_dir():
-        set_aside(rows, "it must be a folder")
-    before = read_or_set_aside(out / results.SWEEP, lambda: results.read_sweep(out))
+    storage.expect_folder(results.row_file(out, "any").parent)
+    before = storage.read_or_set_aside(out / results.SWEEP, lambda: results.read_sweep(out))
     return before["trials"] if before else []
 
 
 def answer_there(file: Path, cache: Path, retry: bool) -> Row | Failure | None:
     """The row that is there, if its scores and selection are too; on `retry`, no failed one."""
-    answer = read_or_set_aside(file, lambda: read_answer(file))
+    answer = storage.read_or_set_aside(file, lambda: read_answer(file))
     if isinstance(answer, Row):
         return answer if _has_stages(answer, cache) else None
     if answer and retry and not answer.newer:
@@ -80,10 +78,10 @@ def answer_there(file: Path, cache: Path, retry: bool) -> Row | Failure | None:
 def _has_stages(row, cache):
     """Whether what the row names can be read; a worker sees to what cannot."""
     try:
-        with damage_named():
+        with storage.damage_named():
             load_once(Selection, cache / row.selection / "selection")
             if row.scores:
                 load_once(Scores, cache / row.scores / "scores")
             return True
-    except (Damaged, storage.NewerFormat):
+    except (storage.Damaged, storage.NewerFormat):
         return False

@@ -11,7 +11,6 @@ from typing import Any
 
 from dpkit import storage
 from dpkit.experiments import stages, trials
-from dpkit.experiments.cache import Damaged, set_aside_noted
 from dpkit.experiments.parcels import unpack
 from dpkit.experiments.rows import Failure, Row
 from dpkit.experiments.stored_sets import StoredSet
@@ -24,7 +23,7 @@ from dpkit.training.recipe import Recipe
 # faults of the trial itself: a loss that diverged, a setting that is refused. All else may pass,
 # and so may what is said of a file
 PERMANENT_ERRORS = (ArithmeticError, ValueError)
-OF_FILES = (storage.NewerFormat, Damaged, json.JSONDecodeError, UnicodeError)
+OF_FILES = (storage.NewerFormat, storage.Damaged, json.JSONDecodeError, UnicodeError)
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def run_stage(
         return before
     begun, notes = time.perf_counter(), list(before.notes) if before else []
     try:
-        with _ONE, warnings.catch_warnings(), set_aside_noted(notes):
+        with _ONE, warnings.catch_warnings(), storage.set_aside_noted(notes):
             warnings.filterwarnings("ignore", "the subset of")  # the row's empty_classes says it
             with unpack(parcel) as trial:
                 row = _up_to(stage, trial, Path(cache), device, expected)

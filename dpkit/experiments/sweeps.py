@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 from dpkit import storage
 from dpkit.experiments import clusters, grids, results
-from dpkit.experiments.cache import SetAside
 from dpkit.experiments.progress import Clock, Line, Progress
 from dpkit.experiments.row_files import write_answer
 from dpkit.experiments.rows import Failure
@@ -165,7 +164,7 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
             for future in batch:
                 answer = _answer(future)
                 for note in set(answer.notes) - said:
-                    warnings.warn(note, SetAside, stacklevel=3)
+                    warnings.warn(note, storage.SetAside, stacklevel=3)
                 said.update(answer.notes)
                 if future in rows:
                     cell = rows.pop(future)

@@ -1,5 +1,14 @@
 """Whole files and folders, locks, hashes, arrays on disk; what code and machine a result is of."""
 
+from dpkit.storage.damage import (
+    Damaged,
+    SetAside,
+    damage_named,
+    expect_folder,
+    read_or_set_aside,
+    set_aside,
+    set_aside_noted,
+)
 from dpkit.storage.files import (
     IGNORED_FILES,
     building_folder,
@@ -28,13 +37,17 @@ from dpkit.storage.hashes import (
 
 __all__ = [
     "IGNORED_FILES",
+    "Damaged",
     "NewerFormat",
+    "SetAside",
     "building_folder",
     "cache_folder",
     "check_checksum",
     "check_nothing_foreign",
     "check_replaceable",
+    "damage_named",
     "data_folder",
+    "expect_folder",
     "file_hash",
     "key_hash",
     "load_arrays",
@@ -42,7 +55,10 @@ __all__ = [
     "plain",
     "read_checked",
     "read_manifest",
+    "read_or_set_aside",
     "save_arrays",
+    "set_aside",
+    "set_aside_noted",
     "swap_in",
     "whole_file",
     "whole_folder",
