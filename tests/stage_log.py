@@ -96,7 +96,7 @@ def dask_setup(worker):
             (folder / f"inside-{kind}").write_text(f"{os.getpid()} {name}")
             time.sleep(0.02)
 
-    def noted_once(stage, key, work):
+    def noted_once(stage, key, work, read):
         def noted(part):
             if key["stage"] == "record":  # its training says so
                 return work(part)
@@ -105,7 +105,7 @@ def dask_setup(worker):
             pause(stage.name)  # all is written but the manifest
             return cost
 
-        return done_once(stage, key, noted)
+        return done_once(stage, key, noted, read)
 
     def noted_train(net, images, recipe, *, checkpoint, **more):
         name = checkpoint.name.removesuffix("-partial")

@@ -507,7 +507,7 @@ def names(monkeypatch, set_version):
     class Named(Exception):
         pass
 
-    def stop(folder, key, work):
+    def stop(folder, key, work, read):
         raise Named(folder.name)
 
     def name_of(stage, *arguments, **more):

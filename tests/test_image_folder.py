@@ -3,6 +3,7 @@ and told what is wrong.
 """
 
 import os
+import shutil
 import warnings
 from itertools import islice
 
@@ -244,6 +245,60 @@ def test_a_load_that_was_stopped_decodes_only_what_it_had_not_saved(tmp_path, de
             images.images[row].permute(1, 2, 0), np.asarray(Image.open(folder / path))
         )
     assert len(list((tmp_path / "cache").iterdir())) == 1  # the parts are gone
+
+
+def flip_a_byte(file):
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+
+
+def put_a_file(folder):
+    shutil.rmtree(folder)
+    folder.write_text("a file")
+
+
+DAMAGES = [
+    lambda place: flip_a_byte(place / "pixels.npy"),
+    lambda place: (place / "manifest.json").write_text(""),
+    lambda place: (place / "pixels.npy").unlink(),
+    put_a_file,
+]
+
+
+@pytest.mark.parametrize("harm", DAMAGES)
+def test_decoded_pixels_that_are_damaged_are_set_aside_and_decoded_again(tmp_path, decoded, harm):
+    folder = write_folder(tmp_path / "photos", cat=2, dog=2)
+    before = load(folder, device="cpu").images.clone()
+    decoded.clear()
+    [place] = (tmp_path / "cache").glob("images-*")
+    harm(place)
+    with pytest.warns(dpkit.storage.SetAside, match=place.name):
+        assert torch.equal(load(folder, device="cpu").images, before) and len(decoded) == 4
+
+
+@pytest.mark.parametrize("harm", [*DAMAGES, lambda place: put_a_file(place.parent)])
+def test_a_part_that_is_damaged_is_decoded_again(tmp_path, decoded, monkeypatch, harm):
+    folder = write_folder(tmp_path / "photos", cat=2, dog=2)
+    save = class_folders.storage.save_arrays
+
+    def stop(place, **more):
+        if "partial" not in str(place):  # all is decoded, and about to be put together
+            raise KeyboardInterrupt
+        return save(place, **more)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(class_folders.storage, "save_arrays", stop)
+        with pytest.raises(KeyboardInterrupt):
+            load(folder, device="cpu")
+    decoded.clear()
+    [part] = (tmp_path / "cache").glob("images-*-partial/part-*")
+    harm(part)
+    with pytest.warns(dpkit.storage.SetAside, match="-partial"):
+        images = load(folder, device="cpu")
+    assert len(decoded) == 4
+    for row, path in enumerate(images.paths):
+        assert np.array_equal(
+            images.images[row].permute(1, 2, 0), np.asarray(Image.open(folder / path))
+        )
 
 
 def test_a_folder_that_was_moved_is_not_decoded_again(tmp_path, decoded):

@@ -132,7 +132,8 @@ def test_a_failed_row_of_a_sweep_tells_the_fingerprint_of_its_set(tmp_path, sets
         for name, one in (("a", trial(sets)), ("b", named))
     ]
     (tmp_path / "rows").mkdir()
-    storage.write_json(tmp_path / results.SWEEP, {"cache": tmp_path, "trials": cells})
+    said = {"kind": "Sweep", "cache": tmp_path, "trials": cells}
+    storage.write_json(tmp_path / results.SWEEP, said)
     for name in ("a", "b"):
         write_answer(results.row_file(tmp_path, name), Failure("it diverged"))
     table = results.results_table(tmp_path)

@@ -269,10 +269,21 @@ def test_a_record_of_another_kind_is_refused_with_the_right_loader(tmp_path):
 
 def test_a_record_of_another_schema_is_refused(tmp_path):
     folder = RECORDS["Scores"]().save(tmp_path / "record")
-    manifest = json.loads((folder / "manifest.json").read_text()) | {"schema": 2}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    manifest = storage.read_checked(folder / "manifest.json") | {"schema": 2}
+    storage.write_json(folder / "manifest.json", storage.with_checksum(manifest))
     with pytest.raises(ValueError, match="expected schema 1 of Scores .* it has schema 2"):
         Scores.load(folder)
+
+
+def test_a_manifest_that_was_edited_is_refused_and_one_from_before_checksums_is_read(tmp_path):
+    folder = RECORDS["Scores"]().save(tmp_path / "record")
+    said = json.loads((folder / "manifest.json").read_text())
+    storage.write_json(folder / "manifest.json", said | {"params": {"window": 99}})
+    with pytest.raises(ValueError, match="manifest.json was changed since dpkit wrote it"):
+        Scores.load(folder)
+    del said["checksum"]
+    storage.write_json(folder / "manifest.json", said)
+    assert Scores.load(folder).name == RECORDS["Scores"]().name
 
 
 def test_where_nothing_was_saved_the_message_says_which_folder_to_name(tmp_path):
@@ -286,9 +297,9 @@ def test_where_nothing_was_saved_the_message_says_which_folder_to_name(tmp_path)
 def test_a_pickled_array_is_refused_even_with_a_right_hash(tmp_path):
     folder = RECORDS["Scores"]().save(tmp_path / "record")
     np.save(folder / "values.npy", np.array([{"run": "me"}], dtype=object), allow_pickle=True)
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest = storage.read_checked(folder / "manifest.json")
     manifest["sha256"]["values"] = storage.file_hash(folder / "values.npy")
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    storage.write_json(folder / "manifest.json", storage.with_checksum(manifest))
     with pytest.raises(ValueError, match=r"[Pp]ython objects|[Oo]bject arrays"):
         Scores.load(folder)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hand_rows import as_before_0_9, outcome, row
 
+from dpkit import storage
 from dpkit.experiments import publishing, results
 from dpkit.experiments.row_files import SCHEMA, read_answer, read_table, write_answer, write_table
 from dpkit.experiments.rows import Failure, Row
@@ -57,8 +58,18 @@ def test_a_row_is_the_same_after_it_was_written_and_read(tmp_path):
 
 
 def test_a_failure_is_read_back_with_its_reason(tmp_path):
-    write_answer(tmp_path / "row.json", Failure("it diverged"), versions={})
-    assert read_answer(tmp_path / "row.json") == Failure("it diverged")
+    for failure in (Failure("it diverged"), Failure("the disk was full", transient=True)):
+        write_answer(tmp_path / "row.json", failure, versions={})
+        assert read_answer(tmp_path / "row.json") == failure
+
+
+def test_a_row_file_that_was_edited_is_no_row(tmp_path):
+    write_answer(tmp_path / "row.json", WHOLE)
+    said = json.loads((tmp_path / "row.json").read_text())
+    said["row"]["accuracy"] /= 2
+    (tmp_path / "row.json").write_text(json.dumps(said))
+    with pytest.raises(ValueError, match="row.json was changed since dpkit wrote it"):
+        read_answer(tmp_path / "row.json")
 
 
 def test_a_flat_row_is_in_words_but_for_the_options():
@@ -89,7 +100,7 @@ def test_costs_are_a_column_each_whatever_the_stages(tmp_path):
 
 def test_a_row_file_with_a_field_for_each_cost_is_still_read(tmp_path):
     write_answer(tmp_path / "row.json", WHOLE)
-    said = json.loads((tmp_path / "row.json").read_text())
+    said = storage.read_checked(tmp_path / "row.json")
     del said["row"]["costs"]
     said["row"] |= {"record_epochs": 0, "retrain_peak_memory": 2**40, "retrain_seconds": 0.1 + 0.2}
     (tmp_path / "row.json").write_text(json.dumps(said))

@@ -21,6 +21,7 @@ import pytest
 import torch
 import yaml
 
+from dpkit import storage
 from dpkit.cli import main
 from dpkit.experiments import clusters, publishing, results, row_files, stages
 from dpkit.experiments.pipeline import stage_versions
@@ -410,10 +411,10 @@ def test_rows_of_a_newer_or_older_dpkit_are_named_or_read_and_left_alone(client,
     begun, _ = trainings
     sweep(QUICK[:2], client, **place)
     newer, older = sorted((place["out"] / "rows").iterdir())
-    said = json.loads(newer.read_text())
-    newer.write_text(json.dumps(said | {"schema": 1000, "row": {"unknown": 1}}))
+    said = storage.read_checked(newer) | {"schema": 1000, "row": {"unknown": 1}}
+    storage.write_json(newer, storage.with_checksum(said))
     row = row_files.read_answer(older).flat() | {"options": "per_class=None"}  # the words of 0.8
-    older.write_text(json.dumps({**json.loads(older.read_text()), "schema": 1, "row": row}))
+    older.write_text(json.dumps({**storage.read_checked(older), "schema": 1, "row": row}))
     before = newer.read_text(), older.read_text()
     begun.clear()
     for retry in (False, True):
@@ -607,7 +608,7 @@ def test_the_command_prints_the_table_and_exits_by_what_happened(
     }
     assert command(tmp_path, diverges, *there) == 1
     told = capsys.readouterr()
-    careful, failed = told.err.splitlines()
+    careful, failed, go_on = told.err.splitlines()
     assert re.fullmatch(
         (
             "careful: 1 trials of an earlier grid in sweeps/grid are not in this one: their rows "
@@ -616,6 +617,9 @@ def test_the_command_prints_the_table_and_exits_by_what_happened(
         careful,
     )
     assert re.fullmatch(r"dpkit: random, ratio 0\.5, seed 0 failed: the loss became .*", failed)
+    assert go_on == (
+        "dpkit: the same command with --retry runs those again that failed by themselves (1)"
+    )
     assert "nothing    60" in told.out and "50 %" not in told.out
     begun = len(watch.begun())
     assert command(tmp_path, diverges, *there) == 1 and len(watch.begun()) == begun

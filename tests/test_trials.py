@@ -504,7 +504,7 @@ def test_results_of_before_a_column_was_there_are_still_read(tmp_path, monkeypat
     (record / "manifest.json").write_text(
         json.dumps({name: said[name] for name in ("key", "seconds")})
     )
-    said = json.loads(retrain.read_text())
+    said = storage.read_checked(retrain)
     lacking = ("best_accuracy", "retrain_peak_memory", "processor", "threads", "dpkit")
     said["row"] = {name: value for name, value in said["row"].items() if name not in lacking}
     retrain.write_text(json.dumps(said))

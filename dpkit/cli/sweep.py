@@ -66,6 +66,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    import warnings
     from pathlib import Path
 
     lacking = missing("distributed", "yaml")
@@ -73,7 +74,7 @@ def run(arguments: Namespace) -> int:
         return tell(REFUSED, lacking)
     import distributed
 
-    from dpkit.experiments import grids, results, sweeps
+    from dpkit.experiments import grids, results, sweeps, tables
 
     out = Path(arguments.out or Path("sweeps") / Path(arguments.grid).stem)
     client = None
@@ -81,6 +82,7 @@ def run(arguments: Namespace) -> int:
         if arguments.scheduler:
             client = distributed.Client(arguments.scheduler, timeout=30)
         with print_warnings():
+            warnings.simplefilter("ignore", sweeps.FailedTrials)  # said below
             rows = sweeps.sweep(
                 arguments.grid,
                 client,
@@ -102,11 +104,8 @@ def run(arguments: Namespace) -> int:
     finally:
         if client:
             client.close()
+    tell(FAILED, *tables.describe_failures(rows, "the same command", "--retry"))
     lost = rows[rows.failed != ""]
-    for row in lost.itertuples():
-        tell(
-            FAILED, f"{row.method}, ratio {row.prune_ratio:g}, seed {row.seed} failed: {row.failed}"
-        )
     if len(lost) < len(rows):
         print(results.overview(rows))
     asked = rows.attrs["asked"]

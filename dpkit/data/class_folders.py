@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -170,18 +171,25 @@ def read_pixels(
         }
     )
     kept = storage.cache_folder() / f"images-{key}"
-    try:
-        return storage.load_arrays(kept, kind="Images", schema=1)[0]["pixels"]
-    except (FileNotFoundError, ValueError):
-        pass  # not decoded yet, or damaged since
-    partial = kept.with_name(kept.name + "-partial")
-    pixels = _decoded(files, size, on_progress, partial)
+    found = storage.read_or_set_aside(kept, partial(_read_pixels, kept))
+    if found is not None:
+        return found
+    parts = kept.with_name(kept.name + "-partial")
+    storage.expect_folder(parts)
+    pixels = _decoded(files, size, on_progress, parts)
     origin = {"folder": str(listing.folder.resolve()), "size": size}
-    shutil.rmtree(kept, ignore_errors=True)  # damaged, if it is there at all
-    storage.save_arrays(kept, kind="Images", schema=1, arrays={"pixels": pixels}, params=origin)
-    shutil.rmtree(partial, ignore_errors=True)
+    _save_pixels(kept, pixels, origin)
+    shutil.rmtree(parts, ignore_errors=True)
     _remove_older(kept, origin)
-    return storage.load_arrays(kept, kind="Images", schema=1)[0]["pixels"]
+    return _read_pixels(kept)
+
+
+def _save_pixels(folder, pixels, params):
+    storage.save_arrays(folder, kind="Images", schema=1, arrays={"pixels": pixels}, params=params)
+
+
+def _read_pixels(folder):
+    return storage.load_arrays(folder, kind="Images", schema=1)[0]["pixels"]
 
 
 def _remove_older(kept, origin):
@@ -194,8 +202,8 @@ def _remove_older(kept, origin):
                 shutil.rmtree(file.parent)
 
 
-def _decoded(files, size, on_progress, partial):
-    """All pictures; finished parts of the work lie in the folder `partial` until it is whole."""
+def _decoded(files, size, on_progress, parts):
+    """All pictures; finished parts of the work lie in the folder `parts` until it is whole."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside Python's lock
         shape = (size, size) if size else _common_shape(files, pool)
         need, have = 3 * len(files) * shape[0] * shape[1], psutil.virtual_memory().total
@@ -208,13 +216,11 @@ def _decoded(files, size, on_progress, partial):
         pixels = np.empty((len(files), *shape, 3), np.uint8)
         broken = []
         for start in range(0, len(files), _PART):
-            block, part, before = (
-                files[start : start + _PART],
-                partial / f"{start}.npy",
-                len(broken),
-            )
-            if part.exists():
-                pixels[start : start + len(block)] = np.load(part, allow_pickle=False)
+            block, before = files[start : start + _PART], len(broken)
+            part = parts / f"part-{start}"
+            found = storage.read_or_set_aside(part, partial(_read_pixels, part))
+            if found is not None:
+                pixels[start : start + len(block)] = found
                 continue
             for row, picture in enumerate(
                 pool.map(lambda file: _picture(file, size), block), start
@@ -226,8 +232,7 @@ def _decoded(files, size, on_progress, partial):
                 if on_progress and ((row + 1) % 64 == 0 or row + 1 == len(files)):
                     on_progress(row + 1, len(files))
             if len(broken) == before:
-                with storage.whole_file(part) as file:
-                    np.save(file, pixels[start : start + len(block)], allow_pickle=False)
+                _save_pixels(part, pixels[start : start + len(block)], {})
     if broken:
         more = f" (and {len(broken) - 3} more)" if len(broken) > 3 else ""
         raise ValueError(

@@ -1,16 +1,20 @@
-"""The cache of finished stages: each is done once, whoever asks, and read once per process."""
+"""The cache of finished stages: each is done once, whoever asks, and read once per process.
 
-import json
+What cannot be read is set aside, and made again: a stage is damaged for one run, not for good.
+"""
+
 import shutil
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dpkit import storage
 from dpkit.experiments.costs import Cost
+from dpkit.training.checkpoint import UnusableCheckpoint
+
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -31,60 +35,86 @@ class Stage:
     needs_record: bool = False
 
 
-def done_once(folder: Path, key: dict, work: Callable[[Path], Cost]) -> Cost:
-    """What the stage in `folder` cost; first doing it, work(empty folder) -> Cost, if nobody has,
-    or is about to.
+def done_once(
+    folder: Path, key: dict, work: Callable[[Path], Cost], read: Callable[[Path], Found]
+) -> tuple[Cost, Found]:
+    """(what the stage in `folder` cost, read(folder)); first doing it, work(empty folder) -> Cost,
+    if nobody has, or is about to, or if it is damaged.
     """
-    manifest = folder / "manifest.json"
 
     def make():
         with storage.whole_folder(folder) as part:
             cost = work(part)
-            storage.write_json(part / "manifest.json", {"key": key, **asdict(cost)})
+            manifest = storage.with_checksum({"key": key, **asdict(cost)})
+            storage.write_json(part / "manifest.json", manifest)
 
-    once(manifest, make, lock=folder, partial=partial_of(folder))
-    there = json.loads(manifest.read_text())
-    return Cost(**{name: there[name] for name in asdict(Cost()) if name in there})
+    def read_all():
+        there = read_stage(folder / "manifest.json", key)
+        known = {name: there[name] for name in asdict(Cost()) if name in there}
+        return Cost(seconds=known.pop("seconds"), **known), read(folder)
+
+    return once(folder, make, read_all)[0]
 
 
-def once(finished: Path, make: Callable[[], object], *, lock: Path, partial: Path) -> bool:
-    """Call make(), which leaves the file `finished`, unless it is there. Whether it was there.
+def once(place: Path, make: Callable[[], object], read: Callable[[], Found]) -> tuple[Found, bool]:
+    """(read(), whether it was there); first make(), which leaves the file or folder `place`, unless
+    it lies there whole.
 
-    Who comes second waits for the lock, and finds it done. `partial`, the checkpoint of an
-    unfinished training, goes away with the end; and when the training diverged, as from there it
-    would only diverge again.
+    Who comes second waits for the lock, and finds it done. The checkpoint of an unfinished training
+    goes away with the end; and when the training diverged, as from there it would only diverge
+    again.
     """
-    there = finished.exists()
-    if not there or partial.exists():  # a run that is killed at its very end leaves both
-        with storage.locked(lock):
-            there = finished.exists()
-            if not there:
-                with _no_checkpoint_of_a_divergence(partial):
-                    make()
-            shutil.rmtree(partial, ignore_errors=True)
-    return there
+    partial = partial_of(place)
+    if not partial.exists():  # a run that is killed at its very end leaves both
+        try:
+            with storage.damage_named():
+                return read(), True
+        except storage.Damaged:  # or not there
+            pass
+    with storage.locked(place):
+        found = storage.read_or_set_aside(place, read)
+        there = found is not None
+        if found is None:
+            storage.expect_folder(partial)
+            _make(make, partial)
+            found = read()
+        shutil.rmtree(partial, ignore_errors=True)
+    return found, there
+
+
+def _make(make, partial):
+    """make(), from its checkpoint; without it, where the training cannot go on from there."""
+    try:
+        make()
+    except FloatingPointError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    except UnusableCheckpoint as why:
+        storage.set_aside(partial, why)
+        make()
 
 
 def partial_of(place: Path) -> Path:
     """Where a stage keeps its checkpoint until it is finished."""
-    return place.with_name(place.name + "-partial")
+    return place.with_name(place.stem + "-partial")
+
+
+def read_stage(file: Path, key: dict) -> dict:
+    """What a finished stage wrote into its JSON file; ValueError if it is not that of this key."""
+    found = storage.read_checked(file)
+    if storage.key_hash(found.get("key", key)) != storage.key_hash(key):
+        raise ValueError(f"{file} is of another stage than its name says")
+    return found
 
 
 def load_once(kind: type, folder: Path) -> Any:
-    """kind.load(folder), read and held against its hashes once per process."""
-    stat = (folder / "manifest.json").stat()
-    return _loaded(kind, folder, stat.st_mtime_ns, stat.st_ino)
+    """kind.load(folder), read and held against its hashes once per process, and again if one of its
+    files was written since.
+    """
+    stats = [(file.name, file.stat()) for file in sorted(folder.iterdir())]
+    return _loaded(kind, folder, tuple((n, s.st_mtime_ns, s.st_ino, s.st_size) for n, s in stats))
 
 
 @lru_cache(maxsize=32)
-def _loaded(kind, folder, _changed, _file):
+def _loaded(kind, folder, _files):
     return kind.load(folder)
-
-
-@contextmanager
-def _no_checkpoint_of_a_divergence(partial):
-    try:
-        yield
-    except FloatingPointError:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise

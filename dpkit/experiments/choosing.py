@@ -44,8 +44,11 @@ def score(
         found.save(part / "scores")
         return cost
 
-    cost = done_once(folder, key, work)
-    return load_once(Scores, folder / "scores"), cost, folder
+    def read(folder):
+        return load_once(Scores, folder / "scores")
+
+    cost, scores = done_once(folder, key, work, read)
+    return scores, cost, folder
 
 
 def select(
@@ -95,8 +98,11 @@ def select(
         found.save(part / "selection")
         return cost
 
-    cost = done_once(folder, key, work)
-    return load_once(Selection, folder / "selection"), cost, folder
+    def read(folder):
+        return load_once(Selection, folder / "selection")
+
+    cost, selection = done_once(folder, key, work, read)
+    return selection, cost, folder
 
 
 def _with_defaults(method, options, which):

@@ -276,9 +276,7 @@ def _record(run, training, say) -> None:
             f"%, loss {report.loss:.3f}, {duration(left)} left"
         )
 
-    if record_location(images, **training, seed=run.seed, cache=run.cache)[1].exists():
-        say("found the record of an earlier run: no training needed")
-    else:
+    if not record_location(images, **training, seed=run.seed, cache=run.cache)[1].exists():
         height, width = images.images.shape[2:]
         say(
             f"watching {builders.model_name(training['model'])} learn {len(images):,} images "
@@ -298,6 +296,8 @@ def _record(run, training, say) -> None:
     run.on_epoch = on_epoch
     run.record = training | {"parts": {"dynamics", *run.method.parts}}
     dynamics = run.until("record").evidence.dynamics
+    if not seconds:
+        say("found the record of an earlier run: no training needed")
     learned = dynamics.correct[:, -1].mean()
     chance = np.bincount(dynamics.labels).max() / dynamics.num_samples
     if learned < chance + 0.1 * (1 - chance):

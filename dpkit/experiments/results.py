@@ -55,8 +55,9 @@ def results_table(folder: str | Path) -> DataFrame:
     """The rows of a sweep or of a published table as a DataFrame, one trial a row.
 
     Of a sweep: the rows that are there by now, in the grid's order; the column failed holds the
-    reason of those that failed. table.attrs says how many trials were requested. Rows made by an
-    older version of a stage are left out, with a warning.
+    reason of those that failed. table.attrs says how many trials were requested, and how many of
+    the failed ones the same sweep runs again, by itself and with retry. Rows made by an older
+    version of a stage are left out, with a warning.
 
     Parameters
     ----------
@@ -86,7 +87,12 @@ def results_table(folder: str | Path) -> DataFrame:
         return table.assign(**dict.fromkeys(nowhere, np.nan))
     lines = [{"failed": ""} | line for line in lines]
     table = pandas.DataFrame(lines) if lines else pandas.DataFrame(columns=["failed"])
-    table.attrs = {"asked": len(read_sweep(folder)["trials"])}
+    failures = [answer for _, answer in found if isinstance(answer, Failure)]
+    table.attrs = {
+        "asked": len(read_sweep(folder)["trials"]),
+        "again": sum(answer.transient for answer in failures),
+        "on_retry": sum(not answer.transient and not answer.newer for answer in failures),
+    }
     return table
 
 
@@ -121,11 +127,25 @@ def row_file(folder: str | Path, name: str, transient: bool = False) -> Path:
 
 
 def read_sweep(folder: str | Path) -> dict:
-    """A sweep's sweep.json: the cache, and the trials in order."""
+    """A sweep's sweep.json: the cache, and the trials in order.
+
+    Raises
+    ------
+    Damaged (a ValueError) if it is not whole, FileExistsError if another program wrote it.
+    """
+    file = Path(folder) / SWEEP
     try:
-        return json.loads((Path(folder) / SWEEP).read_text(encoding="utf-8"))
-    except ValueError:
-        raise ValueError(f"{Path(folder) / SWEEP} is damaged; run the sweep again") from None
+        with storage.damage_named():
+            said = json.loads(file.read_text(encoding="utf-8"))
+            if isinstance(said, dict):
+                storage.check_checksum(said, file)
+            if not isinstance(said, dict) or said.get("kind") != "Sweep":
+                raise FileExistsError(f"{file} is not a sweep's of dpkit; name another folder")
+            for trial in said["trials"]:
+                trial["name"], trial["versions"]
+            return said
+    except storage.Damaged as why:
+        raise storage.Damaged(f"{file} is damaged; run the sweep again ({why})") from None
 
 
 def is_older(trial: dict) -> bool:
@@ -169,20 +189,29 @@ def _readers(folder) -> tuple[Callable[[int, Row], Selection], Callable[[str], S
     if _is_sweep(folder):
         stages_in = Path(read_sweep(folder)["cache"])
         return (
-            lambda k, row: Selection.load(_existing(stages_in / row.selection) / "selection"),
-            lambda name: Scores.load(_existing(stages_in / name) / "scores"),
+            lambda k, row: _load(Selection, stages_in / row.selection / "selection"),
+            lambda name: _load(Scores, stages_in / name / "scores"),
         )
     return partial(_unpack_selection, cache(lambda: _masks(folder))), partial(
         _published_scores, folder
     )
 
 
-def _existing(stage: Path) -> Path:
-    if not stage.is_dir():
+def _load(kind, folder: Path):
+    """What a stage in the cache left."""
+    if not folder.parent.is_dir():
         raise FileNotFoundError(
-            f"a part of this row lay in {stage}, which is gone: run the sweep again to make it anew"
+            f"a part of this row lay in {folder.parent}, which is gone: run the sweep again to "
+            "make it anew"
         )
-    return stage
+    try:
+        with storage.damage_named():
+            return kind.load(folder)
+    except storage.Damaged as why:
+        raise storage.Damaged(
+            f"a part of this row lies in {folder.parent}, which is damaged: run the sweep again to "
+            f"make it anew ({why})"
+        ) from None
 
 
 # ---- a sweep's folder ----------------------------------------------------------------------------
@@ -209,9 +238,12 @@ def _sweep_answers(folder) -> list[tuple[dict, Row | Failure]]:
 
 def _read(file) -> Row | Failure | None:
     try:
-        return read_answer(file)
-    except FileNotFoundError:  # not there, or a sweep that goes on has just made it a better one
-        return None
+        with storage.damage_named():
+            return read_answer(file)
+    except storage.Damaged as why:
+        # not there, or a sweep that goes on has just made it a better one
+        missing = isinstance(why.__cause__, (FileNotFoundError, NotADirectoryError))
+        return None if missing else Failure(str(why), transient=True)
 
 
 def _parameters(trial) -> dict:

@@ -26,21 +26,24 @@ SCHEMA = 2
 def write_answer(file: Path, answer: Row | Failure, **about: Any) -> None:
     """Write what a trial of a sweep came to, whole or not at all. about: what else is noted."""
     found: dict = (
-        {"failed": answer.reason} if isinstance(answer, Failure) else {"row": answer.plain()}
+        {"failed": answer.reason, "transient": answer.transient}
+        if isinstance(answer, Failure)
+        else {"row": answer.plain()}
     )
-    storage.write_json(file, {"kind": "Row", "schema": SCHEMA, **about, **found})
+    said = {"kind": "Row", "schema": SCHEMA, **about, **found}
+    storage.write_json(file, storage.with_checksum(said))
 
 
 def read_answer(file: Path) -> Row | Failure:
-    """What write_answer wrote, or an older dpkit."""
+    """What write_answer wrote, or an older dpkit. ValueError for anything else."""
     with _naming(file):
-        said = json.loads(file.read_text(encoding="utf-8"))
+        said = storage.read_checked(file)
         schema = said.get("schema", 1)
         if schema > SCHEMA:
             reason = f"{file} was written by a newer dpkit: update dpkit to read it"
             return Failure(reason, newer=True)
         if said.get("failed"):
-            return Failure(said["failed"])
+            return Failure(said["failed"], transient=said.get("transient", False))
         return from_words(said["row"], {}) if schema < 2 else _from_plain(said["row"])
 
 
@@ -78,10 +81,11 @@ def _naming(file):
     """Name the file in an error about what it holds."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # other JSON, or none
+    except (IsADirectoryError, ValueError, KeyError, TypeError, AttributeError) as error:
+        # other JSON, or none
         raise ValueError(
-            f"{file} holds no row as dpkit writes it ({error}): fetch a whole copy, or remove it "
-            "and have it made again"
+            f"{file} holds no row as dpkit writes it ({error}): run the sweep again, which makes "
+            "it anew, or fetch a whole copy"
         ) from None
 
 

@@ -134,12 +134,14 @@ class Failure:
     transient : worth another try.
     killed : its worker died.
     newer : it has one, which a newer dpkit wrote; the file is left alone.
+    notes : what was set aside on the way.
     """
 
     reason: str
     transient: bool = False
     killed: bool = False
     newer: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def costs_as_columns(found: dict) -> dict:

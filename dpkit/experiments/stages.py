@@ -23,7 +23,7 @@ import torch
 
 from dpkit import storage
 from dpkit.data.image_set import ImageSet
-from dpkit.experiments.cache import Stage, done_once, load_once, once, partial_of
+from dpkit.experiments.cache import Stage, done_once, load_once, once, partial_of, read_stage
 from dpkit.experiments.choosing import score, select
 from dpkit.experiments.costs import Cost, measured
 from dpkit.experiments.environment import compute_environment, device_name, load_sets, own_code
@@ -35,6 +35,7 @@ from dpkit.records.set_facts import check_fits
 from dpkit.records.training_dynamics import MOST_PROBS
 from dpkit.storage.identity import identity_or_new
 from dpkit.storage.provenance import processor
+from dpkit.training.checkpoint import undamaged
 from dpkit.training.inference import evaluate, resolve_precision, take_snapshot
 from dpkit.training.loop import Recipe, cross_entropy, train
 
@@ -100,9 +101,12 @@ def record(
     def work(part):
         return _record_training(images, part, partial_of(folder), on_epoch, **training)
 
-    cost = done_once(folder, key, work)
+    def read(folder):
+        return _read_looks(folder, parts, one_look=snapshot_epoch >= epochs)
+
+    cost, (dynamics, early, final) = done_once(folder, key, work, read)
     cost = replace(cost, epochs=epochs, samples=epochs * len(images))
-    return _evidence(folder, cost, parts, one_look=snapshot_epoch >= epochs)
+    return Evidence(dynamics, early, cost, folder, final)
 
 
 def _record_training(
@@ -141,9 +145,12 @@ def _record_training(
                 storage.write_json(look.with_suffix(".json"), time.perf_counter() - begun)
             if on_epoch:
                 on_epoch("record", report)
-    times = [look.with_suffix(".json") for look in looks.values()]
     cost.seconds = sum(report.seconds for report in reports)
-    cost.seconds += sum(json.loads(file.read_text()) for file in times if file.exists())
+    for look in looks.values():
+        time_of_it = look.with_suffix(".json")
+        with undamaged(look):
+            Snapshot.load(look)
+            cost.seconds += json.loads(time_of_it.read_text()) if time_of_it.exists() else 0
     params = {
         "seed": seed,
         "model": builders.model_name(model),
@@ -157,8 +164,10 @@ def _record_training(
     return cost
 
 
-def _evidence(folder, cost, parts, one_look) -> Evidence:
-    """What of a record is wanted, read. one_look: the early snapshot is the final one."""
+def _read_looks(folder, parts, one_look) -> tuple:
+    """What of a record is wanted: (dynamics, early snapshot, final one), each perhaps None.
+    one_look: the early snapshot is the final one.
+    """
     dynamics = final = early = None
     if "dynamics" in parts:
         dynamics = load_once(TrainingDynamics, folder / "dynamics")
@@ -168,7 +177,7 @@ def _evidence(folder, cost, parts, one_look) -> Evidence:
         early = final
     elif "snapshot" in parts:
         early = load_once(Snapshot, folder / "snapshot")
-    return Evidence(dynamics, early, cost, folder, final)
+    return dynamics, early, final
 
 
 def record_location(
@@ -223,7 +232,7 @@ def retrain(
     if best_every:
         key["best_every"] = best_every
     file = Path(cache) / f"retrain-{storage.key_hash(key)}.json"
-    partial = partial_of(file.with_suffix(""))
+    partial = partial_of(file)
 
     def train_and_test():
         kept = images.subset(selection)
@@ -262,12 +271,16 @@ def retrain(
         }
 
     def make():
-        storage.write_json(file, {"key": key, "row": train_and_test()})
+        storage.write_json(file, storage.with_checksum({"key": key, "row": train_and_test()}))
 
-    found_there = once(file, make, lock=file, partial=partial)
+    def read():
+        found = read_stage(file, key)["row"]
+        return found | {"accuracy": float(found["accuracy"])}
+
+    row, found_there = once(file, make, read)
     n = len(selection.kept)
     counted = {"retrain_epochs": recipe.epochs_over(n), "retrain_samples": recipe.samples_seen(n)}
-    return json.loads(file.read_text())["row"] | counted | {"from_cache": found_there}
+    return row | counted | {"from_cache": found_there}
 
 
 class _Tested:
@@ -276,7 +289,8 @@ class _Tested:
     def __init__(self, file, net, test, precision, every):
         self.file, self.net, self.test = file, net, test
         self.precision, self.every = precision, every
-        self.found = json.loads(file.read_text()) if file.exists() else {}
+        with undamaged(file):
+            self.found = storage.read_checked(file) if file.exists() else {}
 
     def after(self, epoch):
         if self.every and (epoch + 1) % self.every == 0 and str(epoch) not in self.found:
@@ -285,7 +299,7 @@ class _Tested:
             self.found[str(epoch)] = evaluate(
                 self.net, self.test, precision=self.precision
             ).accuracy
-            storage.write_json(self.file, self.found)
+            storage.write_json(self.file, storage.with_checksum(self.found))
 
     def best(self, last):
         return max([last, *self.found.values()]) if self.every else None

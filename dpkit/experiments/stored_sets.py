@@ -4,7 +4,6 @@
 Tasks hold where that is, and what else is known of the set; workers map the files into memory.
 """
 
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -86,10 +85,9 @@ def _stored(images, cache):
     check_unchanged(images)
     folder = cache / f"set-{storage.key_hash(images.fingerprint)}"
     with storage.locked(folder):
-        try:
-            storage.load_arrays(folder, kind=KIND, schema=SCHEMA)
-        except (OSError, ValueError):  # not there, or damaged since
-            shutil.rmtree(folder, ignore_errors=True)
+        if not storage.read_or_set_aside(
+            folder, lambda: storage.load_arrays(folder, kind=KIND, schema=SCHEMA)
+        ):
             arrays = {
                 "images": images.images.permute(0, 2, 3, 1).contiguous().cpu().numpy(),
                 "labels": images.labels.cpu().numpy(),

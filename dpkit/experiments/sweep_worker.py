@@ -1,10 +1,11 @@
 """What runs on a worker of a sweep: one stage of a trial at a time; its mishap in words."""
 
+import json
 import socket
 import threading
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,22 @@ from dpkit.nets.builders import model_name
 from dpkit.storage.identity import identity
 from dpkit.training.recipe import Recipe
 
-# worth another try by themselves
-TRANSIENT_ERRORS = ("KilledWorker", "MemoryError", "OutOfMemoryError", "OSError", "CancelledError")
+# faults of the trial itself: a loss that diverged, a setting that is refused. All else may pass,
+# and so may what is said of a file
+PERMANENT_ERRORS = (ArithmeticError, ValueError)
+OF_FILES = (storage.NewerFormat, storage.Damaged, json.JSONDecodeError, UnicodeError)
 
 
 @dataclass(frozen=True)
 class Done:
-    """A stage that a worker has run or found.   row: of the last stage, else None."""
+    """A stage that a worker has run or found.   row: of the last stage, else None.
+
+    notes : what was set aside for it.
+    """
 
     row: Row | None
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 # a worker may have many threads, but random state, thread counts and peak memory are the process's
@@ -43,20 +50,23 @@ def run_stage(
     """
     if isinstance(before, Failure):
         return before
-    begun = time.perf_counter()
+    begun, notes = time.perf_counter(), list(before.notes) if before else []
     try:
-        with _ONE, warnings.catch_warnings():
+        with _ONE, warnings.catch_warnings(), storage.set_aside_noted(notes):
             warnings.filterwarnings("ignore", "the subset of")  # the row's empty_classes says it
             with unpack(parcel) as trial:
                 row = _up_to(stage, trial, Path(cache), device, expected)
     except Exception as error:
-        return failure(error)
-    return Done(row, time.perf_counter() - begun)
+        return replace(failure(error), notes=tuple(notes))
+    return Done(row, time.perf_counter() - begun, tuple(notes))
 
 
 def _up_to(stage, trial, cache, device, expected):
     """Do the stage, reading those before it from the cache; the row, if it is the last."""
-    images, test = stages.load_sets(trial.dataset, trial.num_samples, device, trial.test)
+    try:
+        images, test = stages.load_sets(trial.dataset, trial.num_samples, device, trial.test)
+    except ValueError as error:  # of a file, and not of the trial: it was fit when it was asked for
+        raise OSError(f"the set {trial.set_name} cannot be used: {error}") from None
     functions = functions_of(trial)
     if functions != expected["functions"]:
         raise OSError(
@@ -128,4 +138,5 @@ def failure(error: BaseException) -> Failure:
         words = error.strerror
     elif not isinstance(error, (ValueError, FloatingPointError, OSError)):
         words = f"{type(error).__name__}: {words}"
-    return Failure(words, not kinds.isdisjoint(TRANSIENT_ERRORS), "KilledWorker" in kinds)
+    permanent = isinstance(error, PERMANENT_ERRORS) and not isinstance(error, OF_FILES)
+    return Failure(words, transient=not permanent, killed="KilledWorker" in kinds)

@@ -23,16 +23,21 @@ from typing import TYPE_CHECKING, Any
 from dpkit import storage
 from dpkit.experiments import clusters, grids, results
 from dpkit.experiments.progress import Clock, Line, Progress
-from dpkit.experiments.row_files import read_answer, write_answer
-from dpkit.experiments.rows import Failure, Row
+from dpkit.experiments.row_files import write_answer
+from dpkit.experiments.rows import Failure
 from dpkit.experiments.space import space_note
+from dpkit.experiments.sweep_folder import answer_there, prepare
 from dpkit.experiments.sweep_plan import cells_of, mistakes_of
 from dpkit.experiments.sweep_worker import Done, failure, run_stage
-from dpkit.records import keep_count
+from dpkit.experiments.tables import describe_failures
 
 if TYPE_CHECKING:
     from distributed import Client
     from pandas import DataFrame
+
+
+class FailedTrials(UserWarning):
+    """What failed in a sweep, why, and how to go on."""
 
 
 def sweep(
@@ -66,8 +71,9 @@ def sweep(
         reachable by all workers under this path; default storage.cache_folder().
     workers, threads : processes on this machine, and torch's threads in each.
     device : "auto" is a GPU if there is one, else the CPU.
-    retry : also run those again that failed for a reason of their own, such as a loss that became
-        NaN.
+    retry : also run those again that failed for a reason of their own: a loss that became NaN, or a
+        setting that is refused. What failed for another reason, such as a full disk, is run again
+        by itself.
     minutes : stop after so many, with the rows that are there by then. A training that is stopped
         keeps its checkpoint, and the same call goes on from it: a long sweep in short pieces. (On a
         client's cluster, trainings that run at that moment go on to their end, and are found by the
@@ -82,7 +88,9 @@ def sweep(
     ------
     grids.InvalidGrid (a ValueError); FileExistsError if `out` is taken, or another run writes it
     now; storage.UnusablePlace if `out` or the cache cannot be written to; storage.DiskFault if a
-    row finds the disk full. A failed trial raises nothing.
+    row finds the disk full. A failed trial raises nothing: a warning, FailedTrials, says at the end
+    what failed and how to go on. Files of the cache or of `out` that are damaged are set aside,
+    with a warning, and made again.
     """
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
     cache = Path(cache or storage.cache_folder()).resolve()
@@ -97,17 +105,15 @@ def sweep(
         storage.check_folder(place)
     with storage.claimed(out):
         cells = cells_of(trials, client, device, cache)
-        _write(out, cells, cache)
-        done = {
-            cell.name: _failed(file)
-            for cell in cells
-            if _finished(file := results.row_file(out, cell.name), cache, retry)
-        }
-        todo = [cell for cell in cells if cell.name not in done]
+        prepare(out, cells, cache)
+        there = [answer_there(results.row_file(out, cell.name), cache, retry) for cell in cells]
+        done = [answer for answer in there if answer]
+        todo = [cell for cell, answer in zip(cells, there, strict=True) if not answer]
         sizes = {cell.record: cell.record_bytes for cell in todo if cell.record_bytes}
         if note := space_note(sizes.values(), cache):
             warnings.warn(note, stacklevel=2)
-        progress = Progress(total=len(cells), done=len(done), failed=sum(done.values()))
+        failed = sum(isinstance(answer, Failure) for answer in done)
+        progress = Progress(total=len(cells), done=len(done), failed=failed)
         if todo:
             with clusters.connected(client, workers=workers, threads=threads, device=device) as own:
                 suspects = _run(own, todo, out, cache, device, progress, on_progress, until)
@@ -115,78 +121,10 @@ def sweep(
                 for cell in suspects:
                     _run(own, [cell], out, cache, device, progress, on_progress, until, alone=True)
         on_progress(progress, last=True)
-        return results.results_table(out)
-
-
-# ---- the folder ----------------------------------------------------------------------------------
-
-
-def _write(out, cells, cache):
-    kind = storage.read_manifest(out).get("kind")
-    if kind:
-        raise FileExistsError(f"{out} holds a {kind.lower()}; name another folder for the sweep")
-    before = _trials_before(out) if (out / results.SWEEP).exists() else []
-    older = sum(results.is_older(trial) for trial in before)
-    if older:
-        warnings.warn(
-            (
-                f"{older} rows in {out} were made by an older version of a stage: they are left "
-                "unused, and made anew"
-            ),
-            stacklevel=3,
-        )
-    gone = {trial["name"] for trial in before if not results.is_older(trial)} - {
-        cell.name for cell in cells
-    }
-    if gone:
-        warnings.warn(
-            f"{len(gone)} trials of an earlier grid in {out} are not in this one: their rows stay "
-            "there, and are not in this table",
-            stacklevel=3,
-        )
-    storage.write_json(
-        out / results.SWEEP,
-        {
-            "kind": "Sweep",
-            "schema": 1,
-            "cache": cache,
-            "trials": [
-                {
-                    "name": cell.name,
-                    "versions": cell.versions,
-                    **cell.trial.plain(),
-                    "num_samples": cell.num_samples,
-                    "keep": keep_count(cell.num_samples, cell.trial.prune_ratio),
-                }
-                for cell in cells
-            ],
-        },
-    )
-
-
-def _trials_before(out):
-    said = results.read_sweep(out)
-    if not isinstance(said, dict) or said.get("kind") != "Sweep":
-        raise FileExistsError(
-            f"{out / results.SWEEP} is not a sweep's of dpkit; name another folder for the sweep"
-        )
-    return said["trials"]
-
-
-def _finished(file, cache, retry):
-    """Whether this row is there, with its scores and selection; on `retry`, no failed one."""
-    if not file.exists():
-        return False
-    answer = read_answer(file)
-    if isinstance(answer, Row):
-        return all((cache / stage).exists() for stage in (answer.scores, answer.selection))
-    if retry and not answer.newer:
-        file.unlink()
-    return answer.newer or not retry
-
-
-def _failed(file):
-    return isinstance(read_answer(file), Failure)
+        table = results.results_table(out)
+    if lines := describe_failures(table, "the same call", "retry=True"):
+        warnings.warn("\n".join(lines), FailedTrials, stacklevel=2)
+    return table
 
 
 # ---- the graph -----------------------------------------------------------------------------------
@@ -201,7 +139,7 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
     from distributed import as_completed
 
     resources, run = clusters.training_resources(client), uuid.uuid4().hex[:8]
-    records, rows, suspects = {}, {}, []
+    records, rows, suspects, said = {}, {}, [], set()
 
     def submit(stage, cell, before, name):
         return client.submit(
@@ -233,6 +171,9 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
             batch = _next_finished(waiting, 1.0)
             for future in batch:
                 answer = _answer(future)
+                for note in set(answer.notes) - said:
+                    warnings.warn(note, storage.SetAside, stacklevel=3)
+                said.update(answer.notes)
                 if future in rows:
                     cell = rows.pop(future)
                     if isinstance(answer, Failure) and answer.killed and not alone:

@@ -263,3 +263,22 @@ def spread_of(values: Sequence[float]) -> float:
 
 def of_kind(rows: Iterable[dict], kind: str) -> list:
     return [row for row in rows if kind_of(row) == kind]
+
+
+def describe_failures(table: Any, call: str, retry: str) -> list[str]:
+    """Of the results_table of a sweep: a line per reason, and how to go on; [] if nothing failed.
+
+    call, retry : what runs the sweep again, as in "the same call", and what also runs again what
+        failed for a reason of its own, as in "retry=True".
+    """
+    lines = []
+    for reason, rows in table[table.failed != ""].groupby("failed", sort=False):
+        first, more = rows.iloc[0], f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        trial = f"{first.method}, ratio {first.prune_ratio:g}, seed {first.seed}"
+        lines.append(f"{trial}{more} failed: {reason}")
+    again, on_retry = table.attrs["again"], table.attrs["on_retry"]
+    if again:
+        lines.append(f"{call} runs those again that failed for a passing reason ({again})")
+    if on_retry:
+        lines.append(f"{call} with {retry} runs those again that failed by themselves ({on_retry})")
+    return lines

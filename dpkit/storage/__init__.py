@@ -1,6 +1,15 @@
 """Whole files and folders, locks, hashes, arrays on disk; what code and machine a result is of."""
 
 from dpkit.storage.claims import claimed
+from dpkit.storage.damage import (
+    Damaged,
+    SetAside,
+    damage_named,
+    expect_folder,
+    read_or_set_aside,
+    set_aside,
+    set_aside_noted,
+)
 from dpkit.storage.disks import DiskFault, UnusablePlace, check_folder, disk_fault
 from dpkit.storage.files import (
     IGNORED_FILES,
@@ -9,40 +18,57 @@ from dpkit.storage.files import (
     check_nothing_foreign,
     check_replaceable,
     data_folder,
-    file_hash,
-    key_hash,
     load_arrays,
     locked,
-    plain,
-    read_manifest,
     save_arrays,
     swap_in,
     whole_file,
     whole_folder,
     write_json,
 )
+from dpkit.storage.hashes import (
+    NewerFormat,
+    check_checksum,
+    file_hash,
+    key_hash,
+    plain,
+    read_checked,
+    read_manifest,
+    with_checksum,
+)
 
 __all__ = [
     "IGNORED_FILES",
+    "Damaged",
     "DiskFault",
+    "NewerFormat",
+    "SetAside",
     "UnusablePlace",
     "building_folder",
     "cache_folder",
+    "check_checksum",
     "check_folder",
     "check_nothing_foreign",
     "check_replaceable",
     "claimed",
+    "damage_named",
     "data_folder",
     "disk_fault",
+    "expect_folder",
     "file_hash",
     "key_hash",
     "load_arrays",
     "locked",
     "plain",
+    "read_checked",
     "read_manifest",
+    "read_or_set_aside",
     "save_arrays",
+    "set_aside",
+    "set_aside_noted",
     "swap_in",
     "whole_file",
     "whole_folder",
+    "with_checksum",
     "write_json",
 ]

@@ -1,11 +1,10 @@
-"""Files that are whole or absent, hashes, and the two folders dpkit keeps on a user's machine.
+"""Files that are whole or absent, and the two folders dpkit keeps on a user's machine.
 
 Every file and folder that dpkit writes goes through here: it is built aside, flushed to the disk
 and renamed, so a killed run or a full disk never leaves something half-written under a name that
 others read.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -17,7 +16,17 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from dpkit.storage.claims import alone, clear_leftovers, make_parent, new_mark, real_path
+from dpkit.storage.damage import expect_folder
 from dpkit.storage.disks import DiskFault, writing
+from dpkit.storage.hashes import (
+    NewerFormat,
+    check_checksum,
+    file_hash,
+    plain,
+    read_manifest,
+    with_checksum,
+)
+from dpkit.storage.hashes import key_hash as key_hash  # known from here too
 
 
 def cache_folder() -> Path:
@@ -62,18 +71,6 @@ def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as JSON, whole or not at all. NaN is refused: it is not JSON."""
     with whole_file(path) as file:
         file.write((json.dumps(value, indent=1, allow_nan=False, default=plain) + "\n").encode())
-
-
-def plain(value: Any) -> Any:
-    """numpy scalars and arrays as plain Python, for JSON."""
-    if isinstance(value, (np.generic, np.ndarray)):
-        return value.tolist()
-    if isinstance(value, os.PathLike):
-        return str(value)
-    raise TypeError(
-        "expected something JSON can hold (str, int, float, bool, list, dict); got "
-        f"{type(value).__name__}"
-    )
 
 
 IGNORED_FILES = {".DS_Store", ".ipynb_checkpoints"}  # what other programs leave in any folder
@@ -197,37 +194,13 @@ def locked(path: str | Path) -> Iterator[None]:
     place = real_path(path)
     lock = FileLock(place.parent / ".locks" / f"{place.name}.lock")
     with writing(path):
+        expect_folder(place.parent / ".locks")
         make_parent(Path(lock.lock_file))
         lock.acquire()
     try:
         yield
     finally:
         lock.release()
-
-
-# ---- hashes --------------------------------------------------------------------------------------
-
-
-def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def key_hash(value: Any) -> str:
-    """A short name (20 hexadecimal digits) for a JSON-like value; equal values get equal names."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=plain).encode()).hexdigest()[
-        :20
-    ]
-
-
-def read_manifest(folder: str | Path) -> dict:
-    """manifest.json of a folder as a dict; empty if there is none, or it cannot be read."""
-    try:
-        found = json.loads((Path(folder) / "manifest.json").read_text(encoding="utf-8"))
-        return found if isinstance(found, dict) else {}
-    except (OSError, ValueError):
-        return {}
 
 
 # ---- arrays with a manifest ----------------------------------------------------------------------
@@ -261,7 +234,7 @@ def save_arrays(folder: str | Path, *, kind: str, schema: int, arrays: dict, par
                 "dpkit": code,
                 "sha256": hashes,
             }
-            write_json(part / "manifest.json", manifest)
+            write_json(part / "manifest.json", with_checksum(manifest))
     except (FileExistsError, DiskFault):
         raise
     except OSError as error:
@@ -291,12 +264,14 @@ def load_arrays(folder: str | Path, *, kind: str, schema: int) -> tuple[dict, di
         raise ValueError(
             f"{folder}/manifest.json is damaged; make the record again or fetch a whole copy"
         ) from None
+    check_checksum(manifest, folder / "manifest.json")
     if found != kind:
         raise ValueError(
             f"expected a saved {kind} in {folder}; it holds a {found}: use {found}.load"
         )
     if version != schema:
-        raise ValueError(
+        newer = isinstance(version, int) and version > schema
+        raise (NewerFormat if newer else ValueError)(
             f"expected schema {schema} of {kind} in {folder}; it has schema {version}: use the "
             "dpkit version that wrote it, or make it again"
         )

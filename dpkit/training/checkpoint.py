@@ -1,5 +1,7 @@
 """Finished epochs on disk, so that a killed training goes on where it was."""
 
+import hashlib
+import io
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -52,6 +54,10 @@ def training_identity(net: nn.Module, images: ImageSet, recipe: Recipe, seed: in
 WRITE_EVERY = 10.0  # seconds between two writings, at least; 0 writes every epoch
 
 
+class UnusableCheckpoint(ValueError):
+    """Damaged, or of another training: from there this one cannot go on."""
+
+
 class Checkpoint:
     """A folder with one file per finished epoch and the newest state of network and optimizer.
 
@@ -76,14 +82,14 @@ class Checkpoint:
 
     def _claim(self, owner):
         file = self.folder / "training.json"
-        with _undamaged(file):
+        with undamaged(file):
             found = json.loads(file.read_text()) if file.exists() else owner
             if not is_own(owner["loss"]):  # the checkpoints of version 0.6 do not tell theirs
                 found.setdefault("loss", owner["loss"])
             names = {**found, **owner}.keys() - {"world_size"}
             differing = sorted(name for name in names if found.get(name) != owner.get(name))
         if differing:
-            raise ValueError(
+            raise UnusableCheckpoint(
                 f"{self.folder} holds the checkpoint of another training (other "
                 f"{', '.join(differing)}): name another folder or remove it"
             )
@@ -114,7 +120,7 @@ class Checkpoint:
         for epoch in range(epochs):
             with (
                 self.group.raise_on_all(),
-                _undamaged(self._file(epoch)) as name,
+                undamaged(self._file(epoch)) as name,
                 np.load(name, allow_pickle=False) as file,
             ):
                 arrays = {name: file[name] for name in file.files}
@@ -125,8 +131,8 @@ class Checkpoint:
         state = self.folder / "state.pt"
         if not state.exists():
             return 0
-        with _undamaged(state):
-            saved = torch.load(state, map_location="cpu", weights_only=True)
+        with undamaged(state):
+            saved = torch.load(_checked(state), map_location="cpu", weights_only=True)
             net.load_state_dict(saved["net"])
             optimizer.load_state_dict(saved["optimizer"])
             self.log_probs = (
@@ -160,26 +166,37 @@ class Checkpoint:
                     **arrays,
                     scalars=json.dumps({k: v for k, v in fields.items() if k not in arrays}),
                 )
+        buffer = io.BytesIO()
+        state = {
+            "net": net.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "epochs": done.epoch + 1,
+            "log_probs": log_probs,
+        }
+        torch.save(state, buffer)
         # last: it says how many epochs are whole
         with storage.whole_file(self.folder / "state.pt") as file:
-            torch.save(
-                {
-                    "net": net.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "epochs": done.epoch + 1,
-                    "log_probs": log_probs,
-                },
-                file,
-            )
+            file.write(buffer.getbuffer())
+            file.write(hashlib.sha256(buffer.getbuffer()).digest())
         self.pending, self.written = [], time.monotonic()
 
     def _file(self, epoch):
         return self.folder / f"epoch_{epoch:03d}.npz"
 
 
+def _checked(state):
+    """What torch saved, with its SHA-256 behind it: torch itself notices no changed weight."""
+    data = state.read_bytes()
+    # one from before 0.9 has none, and ends as zip files do
+    whole = data[-22:-18] == b"PK\x05\x06" or hashlib.sha256(data[:-32]).digest() == data[-32:]
+    if not whole:
+        raise ValueError("its SHA-256 is another")
+    return io.BytesIO(data)
+
+
 @contextmanager
-def _undamaged(file):
-    """Turn whatever reading `file` raises into one sentence."""
+def undamaged(file: Path) -> Iterator[Path]:
+    """Turn whatever reading `file`, a part of a checkpoint, raises into one sentence."""
     try:
         yield file
     except (
@@ -192,7 +209,7 @@ def _undamaged(file):
         UnpicklingError,
         BadZipFile,
     ) as error:
-        raise ValueError(
+        raise UnusableCheckpoint(
             f"{file} is missing or damaged ({type(error).__name__}); remove the checkpoint "
             f"{file.parent} and train again"
         ) from error
