@@ -109,11 +109,13 @@ def sweep(
             warnings.warn(note, stacklevel=2)
         progress = Progress(total=len(cells), done=len(done), failed=sum(done.values()))
         if todo:
+            on_worker = device if client else clusters.worker_device(device)
             with clusters.connected(client, workers=workers, threads=threads, device=device) as own:
-                suspects = _run(own, todo, out, cache, device, progress, on_progress, until)
+                suspects = _run(own, todo, out, cache, on_worker, progress, on_progress, until)
                 # one by one: who shared a worker with a trial that kills it is not to blame
                 for cell in suspects:
-                    _run(own, [cell], out, cache, device, progress, on_progress, until, alone=True)
+                    more = (on_worker, progress, on_progress, until)
+                    _run(own, [cell], out, cache, *more, alone=True)
         on_progress(progress, last=True)
         return results.results_table(out)
 

@@ -1,5 +1,6 @@
 """Finished epochs on disk, so that a killed training goes on where it was."""
 
+import errno
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from torch import nn
 from dpkit import storage
 from dpkit.data.image_set import ImageSet
 from dpkit.storage.identity import identity, is_own, own_classes
+from dpkit.training.faults import gpu_is_lost, memory_ran_out
 from dpkit.training.inference import resolve_precision
 from dpkit.training.processes import ProcessGroup, SingleProcess
 from dpkit.training.recipe import Recipe
@@ -177,9 +179,15 @@ class Checkpoint:
         return self.folder / f"epoch_{epoch:03d}.npz"
 
 
+# permissions, too many open files
+_NOT_THE_FILES = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE)
+
+
 @contextmanager
 def _undamaged(file):
-    """Turn whatever reading `file` raises into one sentence."""
+    """Turn whatever reading `file` raises into one sentence; what the machine lacks or forbids says
+    nothing about the file, and stays as it is.
+    """
     try:
         yield file
     except (
@@ -192,6 +200,9 @@ def _undamaged(file):
         UnpicklingError,
         BadZipFile,
     ) as error:
+        forbidden = isinstance(error, OSError) and error.errno in _NOT_THE_FILES
+        if forbidden or memory_ran_out(error) or gpu_is_lost(error):
+            raise
         raise ValueError(
             f"{file} is missing or damaged ({type(error).__name__}); remove the checkpoint "
             f"{file.parent} and train again"
