@@ -1,9 +1,7 @@
 """What goes wrong on GPUs, with stand-ins for the GPU and for its errors: no GPU is needed."""
 
-import os
 import threading
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +13,7 @@ from dpkit.data.devices import auto_device
 from dpkit.data.loading import from_arrays
 from dpkit.experiments import clusters, pruning, stages, sweep_worker
 from dpkit.experiments.parcels import pack
-from dpkit.experiments.sweeps import sweep
 from dpkit.experiments.trials import Trial
-from dpkit.methods.method import Method
 from dpkit.storage import identity
 from dpkit.training import checkpoint
 from dpkit.training.faults import gpu_is_lost, memory_ran_out
@@ -177,40 +173,6 @@ def test_a_trial_that_failed_by_itself_is_not(error):
     assert not memory_ran_out(error)
 
 
-def trials(method, *ratios, **more):
-    quick = Recipe(budget="steps", steps=1, batch_size=30)
-    common = {"dataset": "digits", "num_samples": 60, "method": method, "seed": 0, "retrain": quick}
-    common |= {"record": Recipe(epochs=12, batch_size=30), "record_epochs": 10} | more
-    return [Trial(prune_ratio=ratio, **common) for ratio in ratios]
-
-
-def test_a_worker_that_lost_its_gpu_ends_and_the_other_trials_are_done(tmp_path):
-    def scorer(dynamics, *, breaks=False, folder=""):
-        """As a dead CUDA context does, every later trial of the same process fails too."""
-
-        dead = Path(folder) / str(os.getpid())
-        if breaks and dynamics.num_samples == 60:  # not when it is rehearsed
-            dead.touch()
-        if dead.exists():
-            raise RuntimeError("CUDA error: device-side assert triggered")
-        return dpkit.Scores(dynamics.mean_prob(), "mine")
-
-    settings = {"folder": str(tmp_path)}
-    mine = Method("dynamics", scorer, dpkit.keep_top, name="mine", defaults=settings)
-    broken = trials(mine, 0.1, options={"breaks": True})
-    table = sweep(
-        broken + trials(mine, 0.2, 0.3, 0.4),
-        out=tmp_path / "out",
-        cache=tmp_path / "cache",
-        device="cpu",
-        workers=1,
-        on_progress=lambda *arguments, **more: None,
-    )
-    by_ratio = table.set_index("prune_ratio")
-    assert by_ratio.loc[[0.2, 0.3, 0.4], "accuracy"].notna().all()
-    assert "device-side assert" in by_ratio.loc[0.1, "failed"]
-
-
 def test_trainings_of_one_worker_run_in_one_thread(monkeypatch, tmp_path):
     """torch.compile's graphs belong to the thread that made them."""
     threads = []
@@ -220,7 +182,9 @@ def test_trainings_of_one_worker_run_in_one_thread(monkeypatch, tmp_path):
         raise ValueError("enough")
 
     monkeypatch.setattr(stages, "load_sets", noted)
-    parcel = pack(trials(dpkit.METHODS["dual"], 0.5)[0])
+    recipe = Recipe(epochs=12, batch_size=30)
+    one = {"seed": 0, "record": recipe, "record_epochs": 10, "retrain": recipe}
+    parcel = pack(Trial(dataset="digits", method="dual", prune_ratio=0.5, **one))
     callers = [
         threading.Thread(
             target=sweep_worker.run_stage, args=("record", parcel, None, tmp_path, "cpu", {})
