@@ -16,6 +16,7 @@ from dpkit.experiments.parcels import pack
 from dpkit.experiments.trials import Trial
 from dpkit.storage import identity
 from dpkit.training import checkpoint
+from dpkit.training.batches import DeferredChecks
 from dpkit.training.faults import gpu_is_lost, memory_ran_out
 from dpkit.training.inference import autocast, full_float32
 from dpkit.training.loop import Recipe, train
@@ -248,6 +249,33 @@ def test_prune_does_not_take_another_error_for_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(pruning, "prune", fails)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         cli.main(["prune", "digits", "--ratio", "0.5", "--out", str(tmp_path / "out")])
+
+
+# ---- ids -----------------------------------------------------------------------------------------
+
+
+class OnGpu(torch.Tensor):
+    """A tensor that says it is on a GPU, so that nothing may look into it."""
+
+    @property
+    def device(self):
+        return torch.device("cuda")
+
+
+@pytest.mark.parametrize("wrong, got", [([3, 9], "9..9"), ([-1, 2], "-1..-1")])
+def test_an_id_outside_the_set_is_no_address_on_a_gpu_and_refused_when_the_answer_is_there(
+    wrong, got, monkeypatch
+):
+    # there, it would end the process
+    answers = []
+    monkeypatch.setattr(
+        DeferredChecks, "refuse_if", lambda checks, wrong, why: answers.append((wrong, why))
+    )
+    recorder = dpkit.Recorder(4, 1)
+    index = torch.tensor(wrong).as_subclass(OnGpu)
+    recorder.update(0, index, torch.randn(2, 3), torch.tensor([0, 1]))
+    [(refused, why)] = answers
+    assert refused and why() == f"index must be original ids in 0..3; got {got}"
 
 
 # ---- processes, precision ------------------------------------------------------------------------
