@@ -4,7 +4,16 @@ import argparse
 from argparse import Namespace
 from typing import Any
 
-from dpkit.cli._exit import PASSED, REFUSED, interrupted, print_warnings, say, tell, unwritten
+from dpkit.cli._exit import (
+    FAILED,
+    PASSED,
+    REFUSED,
+    interrupted,
+    print_warnings,
+    say,
+    tell,
+    unwritten,
+)
 from dpkit.nets.catalog import NETWORKS
 
 
