@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -144,14 +145,15 @@ def full_float32() -> Iterator[None]:
     float32's 23 bits, and so errs by up to 1e-3. (For products of matrices torch takes it only if
     told to.) Without effect on a CPU and on what is in bfloat16.
     """
-    kinds = torch.backends.cudnn.conv, torch.backends.cudnn.rnn
+    cudnn: Any = torch.backends.cudnn  # mypy does not see what it makes of itself
+    kinds = cudnn.conv, cudnn.rnn
     before = [kind.fp32_precision for kind in kinds]
     # by torch's older name for both: it can be read only where it agrees with the newer ones
-    torch.backends.cudnn.allow_tf32 = False
+    cudnn.allow_tf32 = False
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = "tf32" in before
+        cudnn.allow_tf32 = "tf32" in before
         for kind, value in zip(kinds, before, strict=True):
             if kind.fp32_precision != value:
                 kind.fp32_precision = value
