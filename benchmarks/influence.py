@@ -49,7 +49,8 @@ def compiled(vectors, chain) -> float:
     state = State(chain.go.copy(), chain.stay.copy(), u, u.astype(factored.right.dtype))
     proposals = Proposals(chain.first, chain.second, chain.luck)
     hot = cold = chain.temperature
-    squared, *_ = try_swaps(factored, state, proposals, hot, cold, float((u**2).sum()), np.inf)
+    objective, swaps = float((u**2).sum()), np.empty(len(chain.luck), np.int32)
+    squared, *_ = try_swaps(factored, state, proposals, hot, cold, objective, np.inf, swaps)
     return squared**0.5
 
 

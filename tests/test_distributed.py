@@ -494,6 +494,8 @@ def test_a_group_of_one_process_exchanges_nothing(tmp_path, small, monkeypatch):
 def test_auto_is_the_gpu_of_this_process(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_90"])
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     assert auto_device() == torch.device("cuda")
     monkeypatch.setenv("LOCAL_RANK", "1")
@@ -505,4 +507,5 @@ def test_auto_is_the_gpu_of_this_process(monkeypatch):
     ):
         auto_device()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert auto_device() == torch.device("cpu")

@@ -81,11 +81,11 @@ def test_what_float32_cannot_tell_apart_is_measured_again(monkeypatch):
     calls = []
     repeated(calls, monkeypatch)
     check_neighbours(table(400, 3), 5)
-    assert calls == [0]
+    assert sum(calls) == 0
     # all within a float32 of 1
     close = np.r_[0, 1 + 1e-9 * np.random.default_rng(0).permutation(100), 1e3][:, None]
     check_neighbours(close, 3)
-    assert calls[1] > 50
+    assert sum(calls) > 50
 
 
 def test_neighbours_are_found_without_a_matrix_of_all_pairs():

@@ -17,11 +17,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dpkit import storage
+from dpkit import dual, keep_top, storage
 from dpkit.cli import main
 from dpkit.experiments import results, sweeps
 from dpkit.experiments.grids import trials_of
 from dpkit.experiments.trials import run_trial
+from dpkit.methods.method import Method
 
 pytest.importorskip("distributed")
 import stage_log
@@ -40,6 +41,10 @@ STAGES = 6  # a record, its scores, and a selection and a retraining of each met
 MEASURED = {
     f"{stage}_{what}" for stage in stage_log.KINDS for what in ("seconds", "peak_memory")
 } | {"from_cache", "failed"}
+
+
+def silent(progress, last=False):
+    pass
 
 
 def numbers(row):
@@ -286,6 +291,28 @@ def test_a_sweep_whose_workers_are_killed_in_every_stage_goes_on_by_itself(
     check(place, kills, undisturbed, kernels)
     once_more = Counter(kill["inside"] for kill in kills)
     assert Counter(watch.begun()) == Counter(set(watch.begun())) + once_more
+
+
+def test_a_worker_that_lost_its_gpu_ends_and_the_other_trials_are_done(stages_watched, tmp_path):
+    folder = str(tmp_path)
+
+    def selector(scores, keep, *, rng):
+        """As after a dead CUDA context, every later trial of the same process fails too."""
+        dead = Path(folder) / str(os.getpid())
+        if (scores.num_samples, keep) == (60, 54):
+            dead.touch()
+        if dead.exists():
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        return keep_top(scores, keep, rng=rng)
+
+    ratios = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    grid = GRID | {"prune_ratio": ratios, "retrain": {"budget": "steps", "steps": 1}}
+    grid["method"] = Method("dynamics", dual, selector, name="mine")
+    places = {"out": tmp_path / "out", "cache": tmp_path / "cache", "device": "cpu"}
+    table = sweeps.sweep(grid, stages_watched[0], on_progress=silent, **places)
+    failed = table[table.accuracy.isna()]
+    assert failed.prune_ratio.tolist() == [0.1] and len(table) == 6
+    assert failed.failed.item() == "the GPU failed: CUDA error: device-side assert triggered"
 
 
 # ---- a full disk ---------------------------------------------------------------------------------

@@ -225,9 +225,11 @@ def showing_life(mark):
 
     thread = threading.Thread(target=beat)
     thread.start()
-    yield
-    end.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
 
 
 def test_a_claim_is_held_until_its_block_ends_and_its_holder_may_build_there(tmp_path, monkeypatch):

@@ -448,16 +448,9 @@ def test_a_worker_with_two_threads_never_runs_two_trainings_at_once(place, monke
     assert most == [1] * 7
 
 
-def test_where_workers_declare_a_gpu_only_they_work(place, monkeypatch):
-    from distributed import Scheduler, SpecCluster, Worker, get_worker
+def test_where_workers_declare_a_gpu_only_they_work(place):
+    from distributed import Scheduler, SpecCluster, Worker, get_task_stream
 
-    at, train = [], stages.train
-
-    def noted(*arguments, **more):
-        at.append(get_worker().name)
-        yield from train(*arguments, **more)
-
-    monkeypatch.setattr(stages, "train", noted)
     here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     workers = {
         name: {"cls": Worker, "options": {**here, "nthreads": 1, "resources": resources}}
@@ -467,8 +460,11 @@ def test_where_workers_declare_a_gpu_only_they_work(place, monkeypatch):
         workers=workers, scheduler={"cls": Scheduler, "options": {**here, "port": 0}}
     ) as cluster:
         with Client(cluster) as client:
-            sweep(QUICK, client, **place)
-    assert at == ["with"] * 3
+            with get_task_stream(client) as stream:
+                sweep(QUICK, client, **place)
+            names = {at: about["name"] for at, about in client.scheduler_info()["workers"].items()}
+    trained = [task for task in stream.data if task["key"].startswith(("record-", "retrain-"))]
+    assert len(trained) == 3 and {names[task["worker"]] for task in trained} == {"with"}
 
 
 def test_a_worker_that_sees_other_images_than_the_rows_are_named_for_makes_no_row(
@@ -476,10 +472,10 @@ def test_a_worker_that_sees_other_images_than_the_rows_are_named_for_makes_no_ro
 ):
     around, asked = stages.compute_environment, []
 
-    def other(images, recipe):
+    def other(images, recipe, *device):
         asked.append(1)
         # three: to name the rows
-        return around(images, recipe) | ({} if len(asked) <= 3 else {"torch": "0.1"})
+        return around(images, recipe, *device) | ({} if len(asked) <= 3 else {"torch": "0.1"})
 
     monkeypatch.setattr(stages, "compute_environment", other)
     [row] = rows_of(sweep(QUICK[:1], client, **place))

@@ -4,7 +4,16 @@ import argparse
 from argparse import Namespace
 from typing import Any
 
-from dpkit.cli._exit import PASSED, REFUSED, interrupted, print_warnings, say, tell, unwritten
+from dpkit.cli._exit import (
+    FAILED,
+    PASSED,
+    REFUSED,
+    interrupted,
+    print_warnings,
+    say,
+    tell,
+    unwritten,
+)
 from dpkit.nets.catalog import NETWORKS
 
 
@@ -138,6 +147,7 @@ def _setting(text):
 
 def run(arguments: Namespace) -> int:
     from dpkit.experiments.pruning import prune
+    from dpkit.training.faults import memory_ran_out
     from dpkit.training.recipe import recipe_for
 
     named = [("c_d", arguments.c_d), ("window", arguments.window)]
@@ -180,5 +190,13 @@ def run(arguments: Namespace) -> int:
         return tell(REFUSED, str(error))
     except OSError as error:
         return unwritten(error, arguments.out, begin="")
+    except (RuntimeError, MemoryError) as error:
+        if not memory_ran_out(error):
+            raise
+        return tell(
+            FAILED,
+            f"the memory did not suffice ({str(error).split('. ')[0]}): take smaller images "
+            "(--size), fewer at a time (--batch-size) or another device (--device cpu)",
+        )
     print(f"{arguments.out}: {done['keep']:,} of {done['num_samples']:,} samples are kept")
     return PASSED

@@ -32,6 +32,7 @@ from dpkit.data.arrays import (
     pixel_statistics,
 )
 from dpkit.data.class_folders import list_folder, read_pixels
+from dpkit.data.devices import auto_device
 from dpkit.data.image_set import ImageSet
 from dpkit.data.named_sets import (
     DATASETS,
@@ -43,35 +44,6 @@ from dpkit.data.named_sets import (
     read_labels,
     set_name,
 )
-
-
-def auto_device(device: str | torch.device = "auto") -> torch.device:
-    """The requested device; "auto" is a GPU if there is one, else the CPU.
-
-    Under torchrun each process has a GPU of its own: "auto" is cuda:$LOCAL_RANK. ValueError for
-    other kinds of device: nothing is tested there.
-    """
-    if device != "auto":
-        try:
-            found = torch.device(device)
-        except RuntimeError:
-            found = None
-        if found is None or found.type not in ("cpu", "cuda"):
-            raise ValueError(f'device must be "auto", "cpu" or "cuda"; got {str(device)!r}')
-        if found.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(
-                f'device "auto" or "cpu" is needed here, as torch finds no GPU; got {str(device)!r}'
-            )
-        return found
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    local, found = os.environ.get("LOCAL_RANK"), torch.cuda.device_count()
-    if local and int(local) >= found:
-        raise ValueError(
-            f"process {local} of this machine has no GPU of its own, as torch finds {found}: start "
-            'as many, or load with device="cpu"'
-        )
-    return torch.device(f"cuda:{local}" if local else "cuda")
 
 
 def load(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from dpkit.data.devices import auto_device
+
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
 
@@ -67,13 +69,7 @@ def local_cluster(
 
     if threads < 1 or (workers is not None and workers < 1):
         raise ValueError(f"workers and threads must be at least 1; got {workers} and {threads}")
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")  # the GPUs that are ours, if somebody said which
-    gpus = (
-        named.split(",")
-        if named and torch.cuda.device_count()
-        else [str(k) for k in range(torch.cuda.device_count())]
-    )
-    gpus = [] if str(device) == "cpu" else gpus
+    gpus = _gpus(device)
     workers = workers or len(gpus) or max(1, CPU_COUNT // threads)
     # spinning threads make training many times slower on a busy machine
     env = {
@@ -118,6 +114,24 @@ def local_cluster(
             scheduler={"cls": Scheduler, "options": {**here, "port": 0}},
             silence_logs=quiet,
         )
+
+
+def _gpus(device):
+    """The GPUs that workers get, each named as in CUDA_VISIBLE_DEVICES: the one of "cuda:1", else
+    all of ours.
+    """
+    device = auto_device(device)
+    if device.type == "cpu":
+        return []
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")  # if somebody said which are ours
+    count = torch.cuda.device_count()
+    gpus = named.split(",")[:count] if named else [str(k) for k in range(count)]
+    return gpus if device.index is None else [gpus[device.index]]
+
+
+def worker_device(device: str) -> str:
+    """What `device` is to a worker of a local cluster: it sees one GPU, its own, as "cuda"."""
+    return "cuda" if str(device).startswith("cuda") else device
 
 
 def training_resources(client: Client) -> dict | None:

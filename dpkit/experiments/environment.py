@@ -58,17 +58,19 @@ def own_code(method: str | Method, *models: str | Callable | None) -> str:
     return "; ".join(code for code in found if code and is_own(code))
 
 
-def compute_environment(images: ImageSet, recipe: Recipe) -> dict:
+def compute_environment(
+    images: ImageSet, recipe: Recipe, device: torch.device | None = None
+) -> dict:
     """What a training's numbers depend on besides data and settings: the kind of processor or GPU,
-    precision, torch's version.
+    precision, torch's version. device: where it will be (default: where the images are).
 
     On another kind of processor the same seed gives nearly another seed's numbers: it is another
     training.
     """
-    device = images.device
+    device = device or images.device
     return {
         "device": device.type,
         "processor": device_name(device) if device.type == "cuda" else processor(),
-        "precision": resolve_precision(images, recipe.precision),
+        "precision": resolve_precision(images, recipe.precision, device),
         "torch": version("torch"),
     }

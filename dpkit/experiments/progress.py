@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from dpkit.experiments.rows import Failure
 from dpkit.experiments.sweep_worker import Done
 from dpkit.reports.result import ENVIRONMENT
+from dpkit.storage.long_work import duration
 
 
 @dataclass
@@ -86,16 +87,3 @@ class Clock:
             for seconds in (self.record_seconds, self.row_seconds)
         ]
         return (self.records * mean[0] + self.rows * mean[1]) / workers
-
-
-def duration(seconds: float) -> str:
-    """ "1 h 05 min", "2 min 10 s" or "40 s"."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes:02} min"
-        if hours
-        else f"{minutes} min {seconds:02} s"
-        if minutes
-        else f"{seconds} s"
-    )

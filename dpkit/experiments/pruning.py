@@ -24,7 +24,6 @@ from dpkit.data.named_sets import set_name
 from dpkit.experiments import pruning_folder, pruning_source
 from dpkit.experiments.exit_checks import check_exits
 from dpkit.experiments.pipeline import Run, stage_versions
-from dpkit.experiments.progress import duration
 from dpkit.experiments.space import record_bytes, space_note
 from dpkit.experiments.stages import own_code, record_location
 from dpkit.methods.catalog import find_method
@@ -32,6 +31,7 @@ from dpkit.methods.method import Method
 from dpkit.methods.rehearsal import rehearse
 from dpkit.nets import builders
 from dpkit.records import keep_count
+from dpkit.storage.long_work import duration, heard_by
 from dpkit.training.inference import resolve_precision
 from dpkit.training.recipe import Recipe, recipe_for
 
@@ -135,7 +135,8 @@ def prune(
         if recorded:
             _record(run, training, say)
         _say_held_out(source, say)
-        run.until("select")
+        with heard_by(say):
+            run.until("select")
         assert run.selection is not None
         if note := method.note(source.in_the_set(None, run.selection)[1]):
             say(note)

@@ -17,11 +17,11 @@ from dpkit.data.image_set import ImageSet
 from dpkit.data.loading import auto_device, load
 from dpkit.data.named_sets import read_labels
 from dpkit.experiments.costs import Cost
-from dpkit.experiments.progress import duration
 from dpkit.experiments.pruning_folder import KIND
 from dpkit.experiments.stages import Evidence
 from dpkit.methods.method import Method
 from dpkit.records import Scores, Selection, TrainingDynamics
+from dpkit.storage.long_work import duration
 
 
 @dataclass(frozen=True, eq=False)

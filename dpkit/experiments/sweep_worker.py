@@ -1,15 +1,20 @@
 """What runs on a worker of a sweep: one stage of a trial at a time; its mishap in words."""
 
 import json
+import os
+import queue
 import socket
 import threading
 import time
 import warnings
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dpkit import storage
+from dpkit.data.devices import auto_device
 from dpkit.experiments import stages, trials
 from dpkit.experiments.parcels import unpack
 from dpkit.experiments.rows import Failure, Row
@@ -18,6 +23,8 @@ from dpkit.experiments.trials import Trial
 from dpkit.nets import builders
 from dpkit.nets.builders import model_name
 from dpkit.storage.identity import identity
+from dpkit.storage.long_work import heard_by
+from dpkit.training.faults import gpu_is_lost
 from dpkit.training.recipe import Recipe
 
 # faults of the trial itself: a loss that diverged, a setting that is refused. All else may pass,
@@ -38,8 +45,37 @@ class Done:
     notes: tuple[str, ...] = ()
 
 
-# a worker may have many threads, but random state, thread counts and peak memory are the process's
-_ONE = threading.Lock()
+class _OneThread:
+    """Runs what it is given in one thread, one after another.
+
+    A worker may have many threads, but random state, thread counts and peak memory are the
+    process's, and what torch.compile made belongs to the thread that made it.
+    """
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue = queue.SimpleQueue()
+        self._started = threading.Lock()
+
+    def run(self, function: Callable, *arguments: Any) -> Any:
+        """function(*arguments), or what it raises."""
+        answer: Future = Future()
+        self._calls.put((answer, function, arguments))
+        if self._started.acquire(blocking=False):
+            # a daemon: a process that shall end does not wait for a training
+            threading.Thread(target=self._serve, name="dpkit-training", daemon=True).start()
+        return answer.result()
+
+    def _serve(self):
+        while True:
+            answer, function, arguments = self._calls.get()
+            try:
+                answer.set_result(function(*arguments))
+            except BaseException as error:
+                answer.set_exception(error)
+
+
+_TRAINING = _OneThread()
+_LOST_GPU = threading.Event()  # of this process, once and for all
 
 
 def run_stage(
@@ -50,15 +86,39 @@ def run_stage(
     """
     if isinstance(before, Failure):
         return before
-    begun, notes = time.perf_counter(), list(before.notes) if before else []
+    if _LOST_GPU.is_set():
+        return _without_gpu()
+    notes = list(before.notes) if before else []
+    return _TRAINING.run(_run_stage, stage, parcel, notes, cache, device, expected)
+
+
+def _run_stage(stage, parcel, notes, cache, device, expected):
+    begun = time.perf_counter()
     try:
-        with _ONE, warnings.catch_warnings(), storage.set_aside_noted(notes):
+        with warnings.catch_warnings(), heard_by(None), storage.set_aside_noted(notes):
             warnings.filterwarnings("ignore", "the subset of")  # the row's empty_classes says it
             with unpack(parcel) as trial:
                 row = _up_to(stage, trial, Path(cache), device, expected)
     except Exception as error:
+        if gpu_is_lost(error):
+            _LOST_GPU.set()
         return replace(failure(error), notes=tuple(notes))
     return Done(row, time.perf_counter() - begun, tuple(notes))
+
+
+def _without_gpu():
+    """End this worker: its GPU is lost to the process, and dask starts another one, which is then
+    given the trial. Where nobody would start another, the trial is one to try again.
+    """
+    from distributed import get_worker
+
+    try:
+        restarts = get_worker().nanny is not None
+    except ValueError:  # no worker's task
+        restarts = False
+    if restarts:
+        os._exit(1)
+    return Failure("this worker's GPU was lost in an earlier trial: restart it", transient=True)
 
 
 def _up_to(stage, trial, cache, device, expected):
@@ -103,16 +163,20 @@ def functions_of(trial: Trial) -> dict:
 
 
 def facts_of(dataset: Any, num_samples: int, test: Any, device: str) -> dict:
-    """What a trial's numbers depend on besides its settings, as this machine sees it."""
+    """What a trial's numbers depend on besides its settings, as this machine sees it.
+
+    On the CPU: a GPU in exclusive mode is then left to the worker that will train.
+    """
     try:
+        device = auto_device(device)
         dataset, test = (
             part.load() if isinstance(part, StoredSet) else part for part in (dataset, test)
         )
-        images, test = stages.load_sets(dataset, num_samples, device, test)
+        images, test = stages.load_sets(dataset, num_samples, "cpu", test)
     except (OSError, ValueError, RuntimeError) as error:
         return {"mistake": str(error)}
     around = {
-        precision: stages.compute_environment(images, Recipe(precision=precision))
+        precision: stages.compute_environment(images, Recipe(precision=precision), device)
         for precision in ("auto", "fp32", "bf16")
     }
     return {
@@ -132,6 +196,8 @@ def failure(error: BaseException) -> Failure:
     words = " ".join(str(error).split()) or type(error).__name__
     if "KilledWorker" in kinds:
         words = "the worker that ran it died, again and again: out of memory, or killed"
+    elif gpu_is_lost(error):
+        words = f"the GPU failed: {str(error).splitlines()[0]}"
     elif "OutOfMemoryError" in kinds:
         words = f"the GPU's memory did not suffice: {words.split('. ')[0]}"
     elif isinstance(error, storage.DiskFault):

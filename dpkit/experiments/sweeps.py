@@ -115,11 +115,13 @@ def sweep(
         failed = sum(isinstance(answer, Failure) for answer in done)
         progress = Progress(total=len(cells), done=len(done), failed=failed)
         if todo:
+            on_worker = device if client else clusters.worker_device(device)
             with clusters.connected(client, workers=workers, threads=threads, device=device) as own:
-                suspects = _run(own, todo, out, cache, device, progress, on_progress, until)
+                suspects = _run(own, todo, out, cache, on_worker, progress, on_progress, until)
                 # one by one: who shared a worker with a trial that kills it is not to blame
                 for cell in suspects:
-                    _run(own, [cell], out, cache, device, progress, on_progress, until, alone=True)
+                    more = (on_worker, progress, on_progress, until)
+                    _run(own, [cell], out, cache, *more, alone=True)
         on_progress(progress, last=True)
         table = results.results_table(out)
     if lines := describe_failures(table, "the same call", "retry=True"):

@@ -18,19 +18,25 @@ from dpkit.influence.hessian import (
 from dpkit.influence.solvers import conjugate_gradients, lissa
 from dpkit.records import Snapshot
 from dpkit.storage.blocks import row_blocks
+from dpkit.storage.long_work import LongWork
 
 ROWS_AT_ONCE = 2048  # samples looked at together
 RIGHT_SIDES = 64  # right-hand sides that cg and lissa solve for together
 
 
 def exact(
-    snapshot: Snapshot, damping: float, rows: np.ndarray, centre: np.ndarray | float
+    snapshot: Snapshot, damping: float, rows: np.ndarray, centre: np.ndarray | float, work: LongWork
 ) -> np.ndarray:
     n, classes, width = shape_of(snapshot)
+    # a sample of the Hessian takes half the arithmetic of a row of the solution
+    share = work.total / (n + 2 * len(rows))
+
+    def hear(samples):
+        work.add(samples * share)
+
     try:
-        factor = cho_factor(
-            lower_hessian(snapshot, damping), lower=True, overwrite_a=True, check_finite=False
-        )
+        hessian = lower_hessian(snapshot, damping, hear)
+        factor = cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
     except LinAlgError:
         raise ValueError(
             f"the Hessian is singular to working precision with damping {damping:g}, as a softmax "
@@ -41,6 +47,7 @@ def exact(
     for block in row_blocks(len(rows), snapshot.features, snapshot.probs, size=ROWS_AT_ONCE):
         right = gradients(snapshot, rows[block]) - away
         found[block] = cho_solve(factor, right.T, overwrite_b=True, check_finite=False).T / n
+        hear(2 * len(right))
     return found
 
 
@@ -61,7 +68,7 @@ def kronecker_factors(snapshot: Snapshot, damping: float) -> tuple[np.ndarray, n
     return first, second
 
 
-def _iterated(snapshot, rows, centre, solve):
+def _iterated(snapshot, rows, centre, solve, work):
     """S of these samples, block by block of right-hand sides: solve((k, C, d + 1)) -> the same."""
     n, classes, width = shape_of(snapshot)
     found = np.empty((len(rows), classes * width), np.float32)
@@ -70,6 +77,7 @@ def _iterated(snapshot, rows, centre, solve):
             errors(snapshot, rows[block])[:, :, None] * inputs(snapshot, rows[block])[:, None, :]
         )
         found[block] = join_rows(solve(right - centre)) / n
+        work.add(work.total * len(right) / len(rows))
     return found
 
 
@@ -79,6 +87,7 @@ def by_cg(
     rows: np.ndarray,
     centre: np.ndarray | float,
     tolerance: float,
+    work: LongWork,
 ) -> np.ndarray:
     first, second = (np.linalg.inv(factor) for factor in kronecker_factors(snapshot, damping))
     return _iterated(
@@ -91,6 +100,7 @@ def by_cg(
             precondition=lambda v: first @ v @ second,
             tolerance=tolerance,
         ),
+        work,
     )
 
 
@@ -103,6 +113,7 @@ def by_lissa(
     batch_size: int,
     scale: float | None,
     rng: int | np.random.Generator | None,
+    work: LongWork,
 ) -> np.ndarray:
     if rng is None:
         raise ValueError('method="lissa" draws batches: pass rng=, a seed or a numpy Generator')
@@ -125,7 +136,7 @@ def by_lissa(
         return x
 
     far: list[float] = []
-    found = _iterated(snapshot, rows, centre, solve)
+    found = _iterated(snapshot, rows, centre, solve, work)
     if not np.isfinite(far).all():
         raise ArithmeticError(
             f"lissa diverged with scale {scale:g}: leave scale out, or take a larger one"

@@ -34,10 +34,11 @@ import numpy as np
 
 from dpkit.influence._ways import by_cg, by_lissa, exact, kronecker_factors
 from dpkit.influence.hessian import blocks_of, errors, inputs, mean_gradient, shape_of
-from dpkit.influence.plans import choose_method, plan_influence
+from dpkit.influence.plans import choose_method, plan_influence, seconds_needed
 from dpkit.records import Snapshot, require_kind
 from dpkit.records.vectors import OuterVectors, check_convention
 from dpkit.storage.blocks import unfit_rows
+from dpkit.storage.long_work import LongWork
 
 METHODS = ("auto", "exact", "cg", "kronecker", "lissa")
 
@@ -106,12 +107,18 @@ def influence_vectors(
         outer = outer_influence(snapshot, damping=damping, of=of)
         return outer.dense(slice(None) if rows is None else rows)
     rows = np.arange(n) if rows is None else rows
+    seconds = seconds_needed(plan, n, len(rows), depth * batch_size)[chosen]
+    work = LongWork(
+        f"influence of {n:,} samples by {chosen}",
+        seconds=seconds,
+        memory=plan.needed.get(chosen, 0.0),
+    )
     centre = mean_gradient(snapshot) if of == "mean" else 0.0
     if chosen == "exact":
-        return exact(snapshot, damping, rows, centre)
+        return exact(snapshot, damping, rows, centre, work)
     if chosen == "lissa":
-        return by_lissa(snapshot, damping, rows, centre, depth, batch_size, scale, rng)
-    return by_cg(snapshot, damping, rows, centre, tolerance)
+        return by_lissa(snapshot, damping, rows, centre, depth, batch_size, scale, rng, work)
+    return by_cg(snapshot, damping, rows, centre, tolerance, work)
 
 
 def outer_influence(snapshot: Snapshot, *, damping: float, of: str = "mean") -> OuterVectors:

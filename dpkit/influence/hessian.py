@@ -5,7 +5,7 @@ theta, a weight (C, d) and a bias (C,), is one row in the order [weight.flatten(
 of d + 1, the bias last.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -79,8 +79,13 @@ def blocks_of(snapshot: Snapshot, size: int = _ROWS) -> Iterator[slice]:
     return row_blocks(snapshot.num_samples, snapshot.features, snapshot.probs, size=size)
 
 
-def lower_hessian(snapshot: Snapshot, damping: float) -> np.ndarray:
-    """The lower triangle of H + damping I, in Fortran order; above the diagonal is nothing."""
+def lower_hessian(
+    snapshot: Snapshot, damping: float, on_progress: Callable[[int], object] | None = None
+) -> np.ndarray:
+    """The lower triangle of H + damping I, in Fortran order; above the diagonal is nothing.
+
+    on_progress: called after each block of samples with how many they were.
+    """
     n, classes, width = shape_of(snapshot)
     total = np.zeros((classes * width, classes * width), order="F")
     own = np.zeros((classes, width, width))
@@ -90,6 +95,8 @@ def lower_hessian(snapshot: Snapshot, damping: float) -> np.ndarray:
         total = blas.dsyrk(-1.0 / n, outer.T, beta=1.0, c=total, lower=1, overwrite_c=1)
         for c in range(classes):
             own[c] += (x * (p[:, c : c + 1] / n)).T @ x
+        if on_progress:
+            on_progress(len(x))
     for c in range(classes):
         place = np.append(
             np.arange(c * (width - 1), (c + 1) * (width - 1)), classes * (width - 1) + c

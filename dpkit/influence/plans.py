@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dpkit.influence._ways import RIGHT_SIDES, ROWS_AT_ONCE
 from dpkit.influence.hessian import shape_of
 from dpkit.records import Snapshot, require_kind
+from dpkit.storage.long_work import size_text
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,18 @@ def plan_influence(snapshot: Snapshot, *, memory: float = 8e9, rows: int | None 
     return Plan(fits[0] if fits else "none", count, needed, memory)
 
 
+def seconds_needed(plan: Plan, n: int, rows: int, drawn: int) -> dict[str, float]:
+    """About how long each way takes of n samples for `rows` vectors, measured on one core; lissa
+    draws so many samples for each.
+    """
+    count = plan.parameters
+    return {
+        "exact": count**2 * ((n + 2 * rows) / 3e10 + count / 1e11),
+        "cg": 1.5e-9 * rows * n * count,
+        "lissa": 2.5e-10 * rows * drawn * count,
+    }
+
+
 def choose_method(plan: Plan, method: str) -> str:
     """The way to go: `method`, or the plan's for "auto", with a warning where that approximates.
 
@@ -99,7 +112,3 @@ def _refuse_memory(plan, method):
         f"{f'{ways} fits' if ways else 'pass fewer rows='}, or "
         "allow more with memory="
     )
-
-
-def size_text(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

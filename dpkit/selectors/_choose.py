@@ -126,7 +126,24 @@ def by_class(
     *,
     left: np.ndarray | None = None,
 ) -> tuple[np.ndarray, dict]:
-    """(rows, note): rows chosen by `choose(rows, count)`, of the whole set or class by class.
+    """(rows, note): rows chosen by `choose(rows, count)`, of the whole set or class by class; the
+    rest as for class_parts.
+    """
+    parts, note = class_parts(labels, n, keep, per_class, rng, left=left, stacklevel=4)
+    return join_choices(choose(rows, count) for rows, count in parts), note
+
+
+def class_parts(
+    labels: ArrayLike | None,
+    n: int,
+    keep: int,
+    per_class: str | None,
+    rng: np.random.Generator,
+    *,
+    left: np.ndarray | None = None,
+    stacklevel: int = 3,
+) -> tuple[list[tuple[np.ndarray, int]], dict]:
+    """([(rows, how many of them to keep)], note): the whole set, or class by class.
 
     left: rows to choose from, ascending (default: all).
     A class that has less than its quota gives all it has and other classes fill its places: a
@@ -135,21 +152,24 @@ def by_class(
     """
     rows = np.arange(n) if left is None else left
     if per_class is None:
-        return choose(rows, keep), {}
+        return [(rows, keep)], {}
     labels = check_labels(labels, n, per_class)
     quotas, short = _places(labels, rows, keep, per_class, rng)
     for c, places in short.items():
         warnings.warn(
             f"class {c} has {quotas[c]} samples to keep where its quota is {quotas[c] + places}: "
             f"all {quotas[c]} stay and other classes fill the {places} place{'s' * (places > 1)}",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
     members = dict(by_label(labels[rows]))  # sorted once: a search for every class would take n * C
     nobody = np.empty(0, np.int64)
-    kept = np.concatenate(
-        [choose(rows[members.get(c, nobody)], count) for c, count in quotas.items()] or [nobody]
-    )
-    return kept, {"short": {str(c): places for c, places in short.items()}} if short else {}
+    parts = [(rows[members.get(c, nobody)], count) for c, count in quotas.items()]
+    return parts, {"short": {str(c): places for c, places in short.items()}} if short else {}
+
+
+def join_choices(choices: Iterable[np.ndarray]) -> np.ndarray:
+    """The rows chosen in all parts, one after another."""
+    return np.concatenate([*choices] or [np.empty(0, np.int64)])
 
 
 def _places(

@@ -7,7 +7,6 @@ from numba import njit
 # are the rows, or -1 for none
 
 
-@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
 def max_tree(values: np.ndarray) -> np.ndarray:
     """best, over all rows of `values`."""
     size = 1
@@ -15,9 +14,14 @@ def max_tree(values: np.ndarray) -> np.ndarray:
         size *= 2
     best = np.full(2 * size, -1)
     best[size : size + len(values)] = np.arange(len(values))
-    for m in range(size - 1, 0, -1):
-        best[m] = _winner(values, best[2 * m], best[2 * m + 1])
+    _play(values, best)
     return best
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def _play(values, best):
+    for m in range(len(best) // 2 - 1, 0, -1):
+        best[m] = _winner(values, best[2 * m], best[2 * m + 1])
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)

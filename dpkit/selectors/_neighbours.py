@@ -5,14 +5,28 @@ from numba import njit
 
 from dpkit.selectors._choose import check_features
 from dpkit.storage.blocks import row_blocks
+from dpkit.storage.long_work import LongWork
 
 BLOCK = 1024  # rows: the inner products of a pair of blocks are 4 MB
 _SPARE = 4  # candidates beyond k that the float32 pass holds on to
 _CHUNK = 64  # inner products looked at together before any of them is looked at alone
 _ROUNDING = 2.0**-24
+_AT_ONCE = 2**26  # squared differences that compiled code computes before it can be interrupted
 
 
-def nearest(features: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def search_seconds(n: int, d: int) -> float:
+    """About how long `nearest` takes for n samples of d features: measured on one core."""
+    return n**2 / 2 * (1e-9 + 1.2e-11 * d)
+
+
+def search_memory(n: int, d: int, k: int) -> float:
+    """The bytes that `nearest` takes on top of the features: n (d + k) numbers."""
+    return 4.0 * n * d + 8.0 * n * (k + _SPARE) + 16.0 * n * k
+
+
+def nearest(
+    features: np.ndarray, k: int, work: LongWork | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """(indices, distances) of each sample's k nearest others, Euclidean, nearest first: (n, k)
     int64, (n, k) float64.
 
@@ -25,7 +39,8 @@ def nearest(features: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     as they are wide (8 times the time at n = 4,000; class by class there is one cluster). Memory
     one copy of the features in float32, and O(n k).
 
-    features: (n, d) finite numbers.   k: 1..n-1.   ValueError otherwise.
+    features: (n, d) finite numbers.   k: 1..n-1.   ValueError otherwise.   work: hears of it, in
+    all search_seconds(n, d).
     """
     features = np.ascontiguousarray(check_features(features))
     n, d = features.shape
@@ -35,17 +50,24 @@ def nearest(features: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         )
     held = min(int(k) + _SPARE, n - 1)
     x, half, scale = _centred(features)
-    found, worst = _search(x, half.astype(np.float32), held)
+    found, worst = _search(x, half.astype(np.float32), held, work)
     indices, squares = np.empty((n, k), np.int64), np.empty((n, k))
-    _measure(features, found, indices, squares)
+    for rows in row_blocks(n, size=_rows_at_once(held, d)):
+        _measure(features, rows.start, found[rows], indices[rows], squares[rows])
     if held < n - 1:
         # one not held has |x_i - x_j|^2 / 2 >= half_i + worst_i - error; |x_j| <= |x_i| + radius if
         # it is nearer than radius
         radius = np.sqrt(squares[:, -1]) / scale
         error = (d + 16) * _ROUNDING * (np.sqrt(2 * half) + radius) ** 2
         doubtful = np.flatnonzero((radius > 0) & ~(radius**2 / 2 <= half + worst - error))
-        search_again(features, doubtful, indices, squares)
+        for part in row_blocks(len(doubtful), size=_rows_at_once(n, d)):
+            search_again(features, doubtful[part], indices, squares)
     return indices, np.sqrt(squares, out=squares)
+
+
+def _rows_at_once(others, d):
+    """How many rows are compared with so many others each, before it can be interrupted."""
+    return max(_AT_ONCE // (others * d), 1)
 
 
 def _centred(features):
@@ -61,7 +83,7 @@ def _centred(features):
     return x, half, scale
 
 
-def _search(x, half, held):
+def _search(x, half, held, work):
     """Per row, the `held` smallest half_j - <x_i, x_j> over the other rows j: (indices (n, held)
     int32, the largest (n,)).
     """
@@ -70,6 +92,7 @@ def _search(x, half, held):
     worst = np.full(n, np.inf, np.float32)
     room = np.empty((BLOCK, BLOCK), np.float32)
     blocks = list(row_blocks(n, size=BLOCK))
+    share = 2 * search_seconds(n, x.shape[1]) / (len(blocks) * (len(blocks) + 1))  # of each pair
     for a, rows in enumerate(blocks):
         for columns in blocks[a:]:
             inner = (
@@ -79,6 +102,8 @@ def _search(x, half, held):
             )
             inner = np.matmul(x[rows], x[columns].T, out=inner)
             _offer(inner, rows.start, columns.start, half, values, found, worst)
+        if work:
+            work.add(share * len(blocks[a:]))
     return found, worst
 
 
@@ -130,13 +155,13 @@ def _insert(values, indices, value, index):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-def _measure(features, found, indices, squares):
-    """The nearest of the rows `found`, by squared distance in float64."""
+def _measure(features, first, found, indices, squares):
+    """The nearest of the rows `found`, by squared distance in float64; of the rows from `first`."""
     squares[:] = np.inf
     for i in range(len(found)):
         for p in range(found.shape[1]):
             j = found[i, p]
-            square = square_distance(features[i], features[j], squares[i, -1])
+            square = square_distance(features[first + i], features[j], squares[i, -1])
             if square < squares[i, -1]:
                 _insert(squares[i], indices[i], square, j)
 

@@ -95,12 +95,16 @@ def try_swaps(
     cold: float,
     objective: float,
     best: float,
-) -> tuple[float, float, np.ndarray, int]:
+    swaps: np.ndarray,
+) -> tuple[float, float, int, int]:
     """Try all proposals, at temperatures that fall from `hot` to `cold`.
 
-    objective is |u|^2 of the state, best the smallest so far. Returns (objective, best, swaps, at):
-    swaps are the accepted proposals, and best is that of the state after `at` of them; at is -1
-    where none was better than before.
+    objective is |u|^2 of the state, best the smallest so far. Returns (objective, best, taken, at):
+    the first `taken` of swaps (size,) int32 are now the accepted proposals, and best is that of the
+    state after `at` of them; at is -1 where none was better than before.
+
+    No array is returned, here and in the other compiled loops: numba runs Python to make one, and
+    a Ctrl-C that waited for the loop then comes out as a SystemError.
     """
     # unpacked here: read from the tuples inside the loop they cost a tenth more time
     left, right, square = vectors
@@ -108,7 +112,7 @@ def try_swaps(
     first, second, luck = proposals
     size, parts, width = len(first), left.shape[1], right.shape[1]
     temperature, falls = hot, (cold / hot) ** (1 / size) if hot > 0 and cold > 0 else 1.0
-    swaps, taken, at = np.empty(size, np.int32), 0, -1
+    taken, at = 0, -1
     for t in range(size):
         a, b = pruned[first[t]], kept[second[t]]
         if _change(left, right, square, carried, a, b) < temperature * luck[t]:
@@ -126,4 +130,4 @@ def try_swaps(
             if objective < best:
                 best, at = objective, taken
         temperature *= falls
-    return objective, best, swaps[:taken], at
+    return objective, best, taken, at

@@ -25,6 +25,7 @@ from dpkit.records.vectors import OuterVectors, check_vectors, factors, norms, s
 from dpkit.selectors._choose import by_class, check_keep, check_labels, generator, take_top
 from dpkit.selectors._swaps import Factors, Proposals, State, mean_change, try_swaps
 from dpkit.storage.blocks import by_label
+from dpkit.storage.long_work import LongWork
 
 __all__ = ["Annealed", "anneal", "annealing"]
 
@@ -127,6 +128,10 @@ def anneal(
     steps = _default_steps(n, steps, seconds)
     main, rest = (1, 0) if start is not None else (0.8, 0.2)
     common: dict[str, Any] = {"rng": rng, "labels": labels, "per_class": per_class}
+    step_seconds = _step_seconds(vectors)
+    expected = step_seconds * (steps or 0) * (restarts * main + rest)
+    work = LongWork(f"anneal of {n:,} samples", seconds=seconds or expected)
+    spent = _by_clock if seconds else partial(_by_steps, step_seconds)
     first, last = _first_and_last(
         annealing(
             vectors,
@@ -137,7 +142,9 @@ def anneal(
             coldest=coldest,
             start=start,
             **_share(main, steps, seconds),
-        )
+        ),
+        work,
+        spent,
     )
     origin, count = "start" if start is not None else "random", last.step
     if rest:
@@ -151,7 +158,9 @@ def anneal(
                 coldest=0,
                 start=shortest,
                 **_share(rest, steps, seconds),
-            )
+            ),
+            work,
+            spent,
         )
         count += other.step
         last, origin = (other, "shortest") if other.best < last.best else (last, origin)
@@ -217,11 +226,30 @@ def annealing(
     return _annealing(vectors, search, first_state, rng)
 
 
-def _first_and_last(reports):
+def _first_and_last(reports, work, spent):
+    """The first report and the last; `work` hears of spent(a report, the next one) seconds."""
     first = last = next(reports)
-    for last in reports:  # noqa: B007
-        pass
+    for now in reports:
+        work.add(spent(last, now))
+        last = now
     return first, last
+
+
+def _by_clock(last, now):
+    return now.seconds - last.seconds
+
+
+def _by_steps(step_seconds, last, now):
+    return step_seconds * (now.step - last.step) if now.restart == last.restart else 0.0
+
+
+def _step_seconds(vectors):
+    """About how long a proposal takes, measured: fetching two rows of the vectors, or of outer
+    products the arithmetic.
+    """
+    left, right = factors(vectors)
+    numbers = left.shape[1] * right.shape[1]
+    return numbers * (1.1e-9 if left.shape[1] == 1 else 4e-10)
 
 
 def _default_steps(n, steps, seconds):
@@ -303,12 +331,13 @@ def _annealing(vectors, search, first_state, rng):
             done = search.progress(step, time.monotonic() - started)
             hot, cold = cold, search.temperature(unit, done)
             proposals = Proposals(*_places(pools, size, rng), rng.exponential(size=size))
-            objective, lowest, swaps, at = try_swaps(
-                factored, state, proposals, hot, cold, objective, best
+            swaps = np.empty(size, np.int32)
+            objective, lowest, taken, at = try_swaps(
+                factored, state, proposals, hot, cold, objective, best, swaps
             )
             if at >= 0:
-                best, chosen = lowest, state.before(proposals, swaps[at:])
-            accepted = len(swaps) / size
+                best, chosen = lowest, state.before(proposals, swaps[at:taken])
+            accepted = taken / size
 
 
 def _first_state(n, keep, rng, labels, per_class, start):

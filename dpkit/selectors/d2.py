@@ -3,10 +3,14 @@ from numba import njit
 from numpy.typing import ArrayLike
 
 from dpkit.records import Scores, Selection, require_kind
-from dpkit.selectors._choose import by_class, check_features, check_keep, generator
+from dpkit.selectors._choose import check_features, check_keep, class_parts, generator, join_choices
 from dpkit.selectors._cutoff import clip_infinite, cut
 from dpkit.selectors._max_tree import max_tree, update_tree
-from dpkit.selectors._neighbours import nearest
+from dpkit.selectors._neighbours import nearest, search_memory, search_seconds
+from dpkit.storage.blocks import row_blocks
+from dpkit.storage.long_work import LongWork
+
+_AT_ONCE = 2**15  # rows or picks that compiled code does before it can be interrupted
 
 
 def keep_d2(
@@ -115,22 +119,27 @@ def keep_d2(
     values = np.zeros(n)
     values[left] = s - min(s.min(initial=0), 0)
 
+    parts, note = class_parts(labels, n, keep, per_class, rng, left=left)
+    sizes, d = [len(rows) for rows, count in parts if 0 < count < len(rows)], features.shape[1]
+    largest = max(sizes, default=0)
+    work = LongWork(
+        f"d2 of {n:,} samples",
+        seconds=sum(search_seconds(size, d) for size in sizes),
+        # the rows in another order, the search, and the graph with what sorts its edges
+        memory=features.itemsize * largest * d
+        + search_memory(largest, d, neighbours)
+        + 80.0 * largest * neighbours,
+    )
+
     def choose(rows, count):
         if count in (0, len(rows)):
             return rows[:count]
         # from here on ties go by place, which is now a matter of chance
         rows = rng.permutation(rows)
-        return rows[
-            _pick(
-                values[rows],
-                *_graph(features[rows], min(neighbours, len(rows) - 1)),
-                count,
-                gamma,
-                mode == "sum",
-            )
-        ]
+        graph = _graph(features[rows], min(neighbours, len(rows) - 1), work)
+        return rows[_pick(values[rows], *graph, count, gamma, mode == "sum")]
 
-    kept, note = by_class(labels, n, keep, per_class, rng, choose, left=left)
+    kept = join_choices(choose(rows, count) for rows, count in parts)
     params |= settings | {
         "neighbours": int(neighbours),
         "gamma": float(gamma),
@@ -140,10 +149,10 @@ def keep_d2(
     return Selection(np.sort(kept), n, "d2", params)
 
 
-def _graph(features, k):
+def _graph(features, k, work):
     """The symmetrised kNN graph by rows: starts (n + 1,), neighbours and distances (edges,)."""
     n = len(features)
-    to, distances = nearest(features, k)
+    to, distances = nearest(features, k, work)
     at = np.repeat(np.arange(n), k)
     # i * n + j names the edge i -> j; one that comes from both ends comes twice
     edges, first = np.unique(
@@ -156,18 +165,32 @@ def _graph(features, k):
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
 def _pick(s, starts, to, distances, keep, gamma, add):
     """Both passes. Rows in the order picked; of equal values the first row."""
-    n = len(s)
-    v = np.empty(n)
-    for i in range(n):
+    v, picked = np.empty(len(s)), np.empty(keep, np.int64)
+    for rows in row_blocks(len(s), size=_AT_ONCE):
+        _forward(s, starts, to, distances, add, rows.start, v[rows])
+    best, waits = max_tree(v), np.ones(len(s), np.bool_)
+    for part in row_blocks(keep, size=_AT_ONCE):
+        _reverse(v, best, waits, starts, to, distances, gamma, picked[part])
+    return picked
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def _forward(s, starts, to, distances, add, first, v):
+    """v of the rows from `first` on."""
+    for row in range(len(v)):
+        i = first + row
         received = 0.0
         for e in range(starts[i], starts[i + 1]):
             received += np.exp(-distances[e]) * s[to[e]]
-        v[i] = s[i] + received if add else s[i] * received
-    best, picked, waits = max_tree(v), np.empty(keep, np.int64), np.ones(n, np.bool_)
-    for t in range(keep):
+        v[row] = s[i] + received if add else s[i] * received
+
+
+@njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+def _reverse(v, best, waits, starts, to, distances, gamma, picked):
+    """The next picks, as many as `picked` has places."""
+    for t in range(len(picked)):
         p = picked[t] = best[1]
         waits[p] = False
         update_tree(v, best, p, True)
@@ -176,4 +199,3 @@ def _pick(s, starts, to, distances, keep, gamma, add):
             if waits[j]:
                 v[j] -= np.exp(-gamma * distances[e]) * v[p]
                 update_tree(v, best, j, False)
-    return picked

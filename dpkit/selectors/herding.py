@@ -2,8 +2,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dpkit.records import Selection
-from dpkit.selectors._choose import by_class, check_features, check_keep, generator
+from dpkit.selectors._choose import check_features, check_keep, class_parts, generator, join_choices
 from dpkit.storage.blocks import row_blocks
+from dpkit.storage.long_work import LongWork
 
 __all__ = ["keep_herding"]
 
@@ -61,16 +62,30 @@ def keep_herding(
     keep = check_keep(keep, n)
     rng, params = generator(rng)
 
+    parts, note = class_parts(labels, n, keep, per_class, rng)
+    pick_seconds = 4e-9 + 1.7e-10 * features.shape[1]  # for each sample there is
+    work = LongWork(
+        f"herding of {n:,} samples",
+        seconds=pick_seconds * sum(len(rows) * count for rows, count in parts if count < len(rows)),
+        # the largest class once as it is, and once in float32
+        memory=max((len(rows) for rows, _ in parts), default=0)
+        * (features.shape[1] * (features.itemsize + 4) + 16),
+    )
+
     def choose(rows, count):
         rows = rng.permutation(rows)  # ties go by place, which is now a matter of chance
-        return rows[herding_picks(features[rows], count)]
+        return rows[herding_picks(features[rows], count, work, len(rows) * pick_seconds)]
 
-    kept, note = by_class(labels, n, keep, per_class, rng, choose)
+    kept = join_choices(choose(rows, count) for rows, count in parts)
     return Selection(np.sort(kept), n, "herding", params | {"per_class": per_class, **note})
 
 
-def herding_picks(features: np.ndarray, count: int) -> np.ndarray:
-    """Places of the picks, in their order; of equally good ones the first."""
+def herding_picks(
+    features: np.ndarray, count: int, work: LongWork | None = None, seconds: float = 0.0
+) -> np.ndarray:
+    """Places of the picks, in their order; of equally good ones the first. `work` hears of each
+    pick, as so many seconds.
+    """
     n = len(features)
     if count in (0, n):
         return np.arange(count)
@@ -95,4 +110,6 @@ def herding_picks(features: np.ndarray, count: int) -> np.ndarray:
         p = picked[t] = likely[distance.argmin()] if len(likely) > 1 else likely[0]
         total += (features[p] - mean) / scale
         half[p] = np.inf
+        if work:
+            work.add(seconds)
     return picked

@@ -1,5 +1,6 @@
 """Finished epochs on disk, so that a killed training goes on where it was."""
 
+import errno
 import hashlib
 import io
 import json
@@ -19,6 +20,7 @@ from torch import nn
 from dpkit import storage
 from dpkit.data.image_set import ImageSet
 from dpkit.storage.identity import identity, is_own, own_classes
+from dpkit.training.faults import gpu_is_lost, memory_ran_out
 from dpkit.training.inference import resolve_precision
 from dpkit.training.processes import ProcessGroup, SingleProcess
 from dpkit.training.recipe import Recipe
@@ -194,9 +196,15 @@ def _checked(state):
     return io.BytesIO(data)
 
 
+# permissions, too many open files
+_NOT_THE_FILES = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE)
+
+
 @contextmanager
 def undamaged(file: Path) -> Iterator[Path]:
-    """Turn whatever reading `file`, a part of a checkpoint, raises into one sentence."""
+    """Turn whatever reading `file`, a part of a checkpoint, raises into one sentence; what the
+    machine lacks or forbids says nothing about the file, and stays as it is.
+    """
     try:
         yield file
     except (
@@ -209,6 +217,9 @@ def undamaged(file: Path) -> Iterator[Path]:
         UnpicklingError,
         BadZipFile,
     ) as error:
+        forbidden = isinstance(error, OSError) and error.errno in _NOT_THE_FILES
+        if forbidden or memory_ran_out(error) or gpu_is_lost(error):
+            raise
         raise UnusableCheckpoint(
             f"{file} is missing or damaged ({type(error).__name__}); remove the checkpoint "
             f"{file.parent} and train again"

@@ -13,7 +13,7 @@ from torch.func import functional_call, grad, vmap
 from dpkit.data.image_set import ImageSet
 from dpkit.records import Scores
 from dpkit.records.set_facts import check_fits, set_facts_of
-from dpkit.training.inference import autocast, eval_mode
+from dpkit.training.inference import autocast, eval_mode, full_float32
 
 # what a chunk may hold: activations and gradients of its samples, roughly
 CHUNK_BYTES = 512 * 2**20
@@ -68,7 +68,8 @@ def gradient_norms(
         )
     check_fits(set_facts_of(net), images.facts, "gradient_norms")
     found = []
-    with eval_mode(net), torch.enable_grad():
+    # also for the comparison of an image's gradient by two ways
+    with eval_mode(net), torch.enable_grad(), full_float32():
         modules, floats = try_one_image(net, images.clean(slice(0, 1)))
         if batch_size is None:
             floats += 0 if modules else sum(p.numel() for p in net.parameters())

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -128,15 +129,40 @@ def _passes(net, forward, images, batch_size, precision):
             yield rows, found
 
 
-def autocast(images: ImageSet, precision: str = "auto") -> torch.autocast:
-    """torch.autocast in bfloat16 if that is picked for these images, else without effect."""
-    return torch.autocast(
-        images.device.type, torch.bfloat16, enabled=resolve_precision(images, precision) == "bf16"
-    )
+@contextmanager
+def autocast(images: ImageSet, precision: str = "auto") -> Iterator[None]:
+    """torch.autocast in bfloat16 if that is picked for these images, else float32 as it is named:
+    see full_float32.
+    """
+    low = resolve_precision(images, precision) == "bf16"
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=low), full_float32():
+        yield
 
 
-def resolve_precision(images: ImageSet, precision: str = "auto") -> str:
-    """ "fp32" or "bf16": what "auto" means for these images on their device.
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """No TF32 inside, which torch takes for float32 convolutions on recent GPUs: it keeps 10 of
+    float32's 23 bits, and so errs by up to 1e-3. (For products of matrices torch takes it only if
+    told to.) Without effect on a CPU and on what is in bfloat16.
+    """
+    cudnn: Any = torch.backends.cudnn  # mypy does not see what it makes of itself
+    kinds = cudnn.conv, cudnn.rnn
+    before = [kind.fp32_precision for kind in kinds]
+    # by torch's older name for both: it can be read only where it agrees with the newer ones
+    cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = "tf32" in before
+        for kind, value in zip(kinds, before, strict=True):
+            if kind.fp32_precision != value:
+                kind.fp32_precision = value
+
+
+def resolve_precision(
+    images: ImageSet, precision: str = "auto", device: torch.device | None = None
+) -> str:
+    """ "fp32" or "bf16": what "auto" means for these images on `device` (default: theirs).
 
     Recent GPUs, and CPUs that multiply bf16 faster than fp32, gain 2-3x from bf16; images below
     16x16 are all overhead and gain nothing.
@@ -147,9 +173,10 @@ def resolve_precision(images: ImageSet, precision: str = "auto") -> str:
         return precision
     if _tiny(images):
         return "fp32"
-    if images.device.type == "cuda":
+    kind = (device or images.device).type
+    if kind == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if images.device.type == "cpu" and _cpu_gains_from_bf16() else "fp32"
+    return "bf16" if kind == "cpu" and _cpu_gains_from_bf16() else "fp32"
 
 
 def _cpu_gains_from_bf16():

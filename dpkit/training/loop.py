@@ -19,7 +19,7 @@ from dpkit.records import NO_LABEL
 from dpkit.records.set_facts import check_classes, set_facts_of
 from dpkit.storage.identity import Unknown, warn_once
 from dpkit.training.checkpoint import Checkpoint, code_of, training_identity
-from dpkit.training.inference import autocast, limit_threads
+from dpkit.training.inference import autocast, full_float32, limit_threads
 from dpkit.training.processes import processes
 from dpkit.training.recipe import Recipe
 from dpkit.training.recorder import Recorder
@@ -181,7 +181,9 @@ class _Passes:
         self.net.train()
         # every draw of the epoch comes from (seed, epoch): prefixes and restarts give the same
         # numbers
-        with seeded(epoch_seed(self.seed, epoch), self.device), limit_threads(self.images):
+        seed = epoch_seed(self.seed, epoch)
+        # gradients are computed outside autocast
+        with seeded(seed, self.device), limit_threads(self.images), full_float32():
             total, lr = self._steps(epoch, done, batches, recorder)
         self.group.share_buffers(self.net)
         mean_loss = float(self.group.sum(total)) / (int(batches[-1][-1]) + 1)

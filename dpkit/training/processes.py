@@ -226,10 +226,22 @@ def explain_lost_process(hint: str = "") -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        lost = isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
+        lost = _is_of_exchange(error)
         if not lost and not (hint and str(error) == PROCESS_LOST):
             raise
         raise RuntimeError(PROCESS_LOST + hint) from (error if lost else error.__cause__)
+
+
+def _is_of_exchange(error):
+    """Whether it is of the exchange with other processes: gloo's and nccl's come as plain
+    RuntimeErrors, too. "invalid usage" is nccl's word for what this process did.
+    """
+    text = str(error)
+    ours = "invalid usage" in text or "InvalidUsage" in text
+    of_nccl = "NCCL" in text or "nccl" in text
+    return not ours and (
+        isinstance(error, torch.distributed.DistError) or "/gloo/" in text or of_nccl
+    )
 
 
 def _say_why(number, frame):

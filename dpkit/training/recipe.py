@@ -25,7 +25,7 @@ class Recipe:
         rank methods differently.
     steps : the horizon with budget="steps".
     augment : None | "own", the set's own shift and mirroring.
-    precision : "auto" | "fp32" | "bf16".
+    precision : "auto" | "fp32" | "bf16"; "fp32" is never TF32.
     compile : torch.compile the step; on a GPU as CUDA graphs too. It takes a minute before the
         first step of a process, which pays over hours of training on a GPU, not on a CPU, and needs
         a C++ compiler. The numbers change by rounding.
