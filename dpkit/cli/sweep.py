@@ -3,6 +3,7 @@
 from argparse import Namespace
 from typing import Any
 
+<<<<<<< HEAD
 from dpkit.cli._exit import (
     FAILED,
     PARTIAL,
@@ -14,6 +15,10 @@ from dpkit.cli._exit import (
     tell,
     unwritten,
 )
+=======
+from dpkit.cli._exit import FAILED, PARTIAL, PASSED, REFUSED, missing, print_warnings, tell
+from dpkit.cli._stop import GOES_ON
+>>>>>>> 40257ce (Ctrl-C, SIGTERM and SIGHUP end a command at any moment with one sentence, imports included)
 
 
 def add_to(commands: Any) -> None:
@@ -62,7 +67,7 @@ def add_to(commands: Any) -> None:
         help="stop after so many; the same command goes on from there",
     )
     sweep.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
-    sweep.set_defaults(run=run)
+    sweep.set_defaults(run=run, if_stopped=GOES_ON, seconds_to_stop=4)
 
 
 def run(arguments: Namespace) -> int:
@@ -91,8 +96,6 @@ def run(arguments: Namespace) -> int:
                 retry=arguments.retry,
                 minutes=arguments.minutes,
             )
-    except KeyboardInterrupt:
-        return interrupted()
     except grids.InvalidGrid as refused:
         return tell(REFUSED, *refused.mistakes)
     except (ValueError, TimeoutError) as error:
