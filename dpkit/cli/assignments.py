@@ -36,13 +36,6 @@ def run(arguments: Namespace) -> int:
         stems = handouts.make_assignments(arguments.source, arguments.out)
     except Refused as refused:
         return tell(REFUSED, *refused.mistakes)
-<<<<<<< HEAD
-    except KeyboardInterrupt:
-        return interrupted("nothing was written")
-=======
-    except FileExistsError as error:
-        return tell(REFUSED, str(error))
->>>>>>> 40257ce (Ctrl-C, SIGTERM and SIGHUP end a command at any moment with one sentence, imports included)
     except OSError as error:
         return unwritten(error, arguments.out)
     for stem in stems:

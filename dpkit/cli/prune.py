@@ -4,12 +4,8 @@ import argparse
 from argparse import Namespace
 from typing import Any
 
-<<<<<<< HEAD
-from dpkit.cli._exit import PASSED, REFUSED, interrupted, print_warnings, say, tell, unwritten
-=======
-from dpkit.cli._exit import FAILED, PASSED, REFUSED, print_warnings, say, tell
+from dpkit.cli._exit import PASSED, REFUSED, print_warnings, say, tell, unwritten
 from dpkit.cli._stop import GOES_ON
->>>>>>> 40257ce (Ctrl-C, SIGTERM and SIGHUP end a command at any moment with one sentence, imports included)
 from dpkit.nets.catalog import NETWORKS
 
 
@@ -179,19 +175,7 @@ def run(arguments: Namespace) -> int:
                 say=say,
                 classes=arguments.classes,
             )
-<<<<<<< HEAD
-    except KeyboardInterrupt:
-        return interrupted()
     except (ValueError, FileNotFoundError, NotADirectoryError, FloatingPointError) as error:
-=======
-    except (
-        ValueError,
-        FileExistsError,
-        FileNotFoundError,
-        NotADirectoryError,
-        FloatingPointError,
-    ) as error:
->>>>>>> 40257ce (Ctrl-C, SIGTERM and SIGHUP end a command at any moment with one sentence, imports included)
         return tell(REFUSED, str(error))
     except OSError as error:
         return unwritten(error, arguments.out, begin="")

@@ -3,12 +3,8 @@
 from argparse import Namespace
 from typing import Any
 
-<<<<<<< HEAD
-from dpkit.cli._exit import FAILED, PASSED, REFUSED, interrupted, tell, unwritten
-=======
-from dpkit.cli._exit import FAILED, PASSED, REFUSED, tell
+from dpkit.cli._exit import FAILED, PASSED, REFUSED, tell, unwritten
 from dpkit.cli._stop import NOTHING_WRITTEN
->>>>>>> 40257ce (Ctrl-C, SIGTERM and SIGHUP end a command at any moment with one sentence, imports included)
 
 
 def add_to(commands: Any) -> None:

@@ -1,24 +1,21 @@
 """dpkit sweep GRID.yaml: run a grid of trials."""
 
+import logging
 from argparse import Namespace
+from contextlib import suppress
 from typing import Any
 
-<<<<<<< HEAD
 from dpkit.cli._exit import (
     FAILED,
     PARTIAL,
     PASSED,
     REFUSED,
-    interrupted,
     missing,
     print_warnings,
     tell,
     unwritten,
 )
-=======
-from dpkit.cli._exit import FAILED, PARTIAL, PASSED, REFUSED, missing, print_warnings, tell
 from dpkit.cli._stop import GOES_ON
->>>>>>> 40257ce (Ctrl-C, SIGTERM and SIGHUP end a command at any moment with one sentence, imports included)
 
 
 def add_to(commands: Any) -> None:
@@ -78,13 +75,15 @@ def run(arguments: Namespace) -> int:
         return tell(REFUSED, lacking)
     import distributed
 
-    from dpkit.experiments import grids, results, sweeps
+    from dpkit.experiments import attendance, grids, results, sweeps
 
     out = Path(arguments.out or Path("sweeps") / Path(arguments.grid).stem)
     client = None
     try:
         if arguments.scheduler:
-            client = distributed.Client(arguments.scheduler, timeout=30)
+            for name in ("distributed", "distributed.client"):  # we tell of a lost scheduler
+                logging.getLogger(name).setLevel(logging.CRITICAL)
+            client = distributed.Client(arguments.scheduler, timeout=12)
         with print_warnings():
             rows = sweeps.sweep(
                 arguments.grid,
@@ -96,6 +95,8 @@ def run(arguments: Namespace) -> int:
                 retry=arguments.retry,
                 minutes=arguments.minutes,
             )
+    except attendance.Unavailable as error:
+        return tell(PARTIAL, str(error))
     except grids.InvalidGrid as refused:
         return tell(REFUSED, *refused.mistakes)
     except (ValueError, TimeoutError) as error:
@@ -104,7 +105,8 @@ def run(arguments: Namespace) -> int:
         return unwritten(error, out)
     finally:
         if client:
-            client.close()
+            with suppress(OSError):
+                client.close(timeout=2)
     lost = rows[rows.failed != ""]
     for row in lost.itertuples():
         tell(

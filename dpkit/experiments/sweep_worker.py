@@ -17,6 +17,7 @@ from dpkit.experiments.trials import Trial
 from dpkit.nets import builders
 from dpkit.nets.builders import model_name
 from dpkit.storage.identity import identity
+from dpkit.storage.provenance import versions
 from dpkit.training.recipe import Recipe
 
 # worth another try by themselves
@@ -64,7 +65,7 @@ def _up_to(stage, trial, cache, device, expected):
             f"{model_name(trial.model)} than the process that asked: let it have the same Python, "
             "the same dpkit and the same libraries"
         )
-    found = {
+    found = software() | {
         "images": images.fingerprint,
         "test": test.fingerprint,
         "around": stages.compute_environment(images, trial.retrain),
@@ -92,6 +93,12 @@ def functions_of(trial: Trial) -> dict:
     }
 
 
+def software() -> dict:
+    """What the workers and the process that asks must have alike: {name: version}."""
+    found = versions()
+    return {"dpkit": found.get("dpkit", ""), "python": ".".join(found["python"].split(".")[:2])}
+
+
 def facts_of(dataset: Any, num_samples: int, test: Any, device: str) -> dict:
     """What a trial's numbers depend on besides its settings, as this machine sees it."""
     try:
@@ -100,12 +107,12 @@ def facts_of(dataset: Any, num_samples: int, test: Any, device: str) -> dict:
         )
         images, test = stages.load_sets(dataset, num_samples, device, test)
     except (OSError, ValueError, RuntimeError) as error:
-        return {"mistake": str(error)}
+        return {"mistake": str(error)} | software()
     around = {
         precision: stages.compute_environment(images, Recipe(precision=precision))
         for precision in ("auto", "fp32", "bf16")
     }
-    return {
+    return software() | {
         "n": len(images),
         "classes": images.num_classes,
         "channels": images.in_channels,

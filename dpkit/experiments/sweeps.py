@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from dpkit import storage
 from dpkit.experiments import clusters, grids, results
+from dpkit.experiments.attendance import Attendance
 from dpkit.experiments.progress import Clock, Line, Progress
 from dpkit.experiments.row_files import read_answer, write_answer
 from dpkit.experiments.rows import Failure, Row
@@ -80,23 +81,31 @@ def sweep(
 
     Raises
     ------
-    grids.InvalidGrid (a ValueError); FileExistsError if `out` is taken, or another run writes it
+    grids.InvalidGrid (a ValueError), also if workers are unlike; FileExistsError if `out` is taken, or another run writes it
     now; storage.UnusablePlace if `out` or the cache cannot be written to; storage.DiskFault if a
-    row finds the disk full. A failed trial raises nothing.
+    row finds the disk full; Unavailable (a ConnectionError) if the scheduler is lost, or no worker
+    came within `minutes`: the same call goes on. A failed trial raises nothing.
     """
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
     cache = Path(cache or storage.cache_folder()).resolve()
+    on_progress, progress = on_progress or Line(), Progress(total=0)
+
+    def tell(waiting_for):
+        progress.waiting_for = waiting_for
+        on_progress(progress)
+
+    attendance = Attendance(client, tell, until) if client else None
     try:
         trials = grids.trials_of(grid)
     except grids.InvalidGrid as refused:
-        more = mistakes_of(refused.trials, client, device, cache)
+        more = mistakes_of(refused.trials, attendance, device, cache)
         raise grids.InvalidGrid(refused.mistakes + more) from None
+    progress.total = len(trials)
     out = Path(out or cache / "sweeps" / storage.key_hash([trial.plain() for trial in trials]))
-    on_progress = on_progress or Line()
     for place in (out, cache):
         storage.check_folder(place)
     with storage.claimed(out):
-        cells = cells_of(trials, client, device, cache)
+        cells = cells_of(trials, attendance, device, cache)
         _write(out, cells, cache)
         done = {
             cell.name: _failed(file)
@@ -107,13 +116,25 @@ def sweep(
         sizes = {cell.record: cell.record_bytes for cell in todo if cell.record_bytes}
         if note := space_note(sizes.values(), cache):
             warnings.warn(note, stacklevel=2)
-        progress = Progress(total=len(cells), done=len(done), failed=sum(done.values()))
+        progress.total, progress.done, progress.failed = len(cells), len(done), sum(done.values())
         if todo:
             with clusters.connected(client, workers=workers, threads=threads, device=device) as own:
-                suspects = _run(own, todo, out, cache, device, progress, on_progress, until)
+                attendance = attendance or Attendance(own, tell, until)
+                attendance.first_workers()
+                suspects = _run(attendance, todo, out, cache, device, progress, on_progress, until)
                 # one by one: who shared a worker with a trial that kills it is not to blame
                 for cell in suspects:
-                    _run(own, [cell], out, cache, device, progress, on_progress, until, alone=True)
+                    _run(
+                        attendance,
+                        [cell],
+                        out,
+                        cache,
+                        device,
+                        progress,
+                        on_progress,
+                        until,
+                        alone=True,
+                    )
         on_progress(progress, last=True)
         return results.results_table(out)
 
@@ -192,7 +213,7 @@ def _failed(file):
 # ---- the graph -----------------------------------------------------------------------------------
 
 
-def _run(client, todo, out, cache, device, progress, on_progress, until, alone=False):
+def _run(attendance, todo, out, cache, device, progress, on_progress, until, alone=False):
     """record -> score -> select -> retrain as Dask tasks, records shared; rows as they come.
 
     Returns the trials that were given up because their worker died again and again: Dask blames all
@@ -200,7 +221,7 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
     """
     from distributed import as_completed
 
-    resources, run = clusters.training_resources(client), uuid.uuid4().hex[:8]
+    client, run = attendance.client, uuid.uuid4().hex[:8]
     records, rows, suspects = {}, {}, []
 
     def submit(stage, cell, before, name):
@@ -214,7 +235,7 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
             cell.expected,
             key=f"{stage}-{name}-{run}",
             pure=False,
-            resources=resources,
+            resources=attendance.resources or None,
         )
 
     for cell in todo:
@@ -232,6 +253,8 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
         while not waiting.is_empty() and time.monotonic() < until:
             batch = _next_finished(waiting, 1.0)
             for future in batch:
+                if future.cancelled():  # by the client, which has lost the scheduler
+                    raise attendance.lost()
                 answer = _answer(future)
                 if future in rows:
                     cell = rows.pop(future)
@@ -244,12 +267,12 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
                     _write_row(out, cell, answer)
                 else:
                     clock.record(answer)
-            progress.running, workers = _busy(client)
+            progress.running, workers = _busy(attendance)
             progress.seconds_left = clock.left(workers)
             on_progress(progress)
     finally:
-        # and with them what they waited for
-        client.cancel([future for future in rows if not future.done()], force=True)
+        if not attendance.is_lost:  # and with them what they waited for
+            client.cancel([future for future in rows if not future.done()], force=True)
     progress.running = 0
     return suspects
 
@@ -270,12 +293,12 @@ def _answer(future) -> Done | Failure:
             return future.result()
         except Exception as error:  # lost with its worker just now: run again, it is in the cache
             return replace(failure(error), transient=True, killed=True)
-    error = future.exception() if future.status == "error" else None
-    return failure(error) if error else Failure("cancelled: the cluster was closed", transient=True)
+    return failure(future.exception())
 
 
-def _busy(client):
-    busy = [len(tasks) for tasks in client.processing().values()]
+def _busy(attendance):
+    attendance.workers()
+    busy = [len(tasks) for tasks in attendance.ask("processing", workers=None).values()]
     return sum(n > 0 for n in busy), max(1, len(busy))
 
 
