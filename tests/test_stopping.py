@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP at any moment: one sentence, the exit code, and nothing left behind."""
+"""Ctrl-C, SIGTERM and SIGHUP at any moment: one sentence, the exit code, nothing left behind."""
 
 import os
 import signal
@@ -15,10 +15,10 @@ SWALLOWED = """
 import sys, time
 from dpkit.cli import main, prune
 def run(arguments):  # as a library's import that loses the interrupt
-    print("ready", flush=True)
     until = time.monotonic() + 60
     while time.monotonic() < until:
         try:
+            print("ready", flush=True)
             time.sleep(60)
         except KeyboardInterrupt:
             print("careful: ignored", file=sys.stderr, flush=True)
@@ -30,8 +30,8 @@ TURNED = """
 import os, signal, sys
 from dpkit.cli import main, prune
 def run(arguments):
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         signal.pause()
     except KeyboardInterrupt:
         raise ImportError("half loaded")

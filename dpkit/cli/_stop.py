@@ -75,6 +75,7 @@ class Stop:
 
     def _interrupt(self, signum, frame):
         self.signum = self.signum or signum
+        _silence()
         raise KeyboardInterrupt
 
     def _watch(self, reading):
@@ -83,9 +84,7 @@ class Stop:
             os.close(reading)
             return
         self.signum = first
-        null = os.open(os.devnull, os.O_WRONLY)
-        for output in (1, 2):
-            os.dup2(null, output)
+        _silence()  # before the main thread does, if that is busy
         self._next(reading, self.seconds)
         self._end()
 
@@ -104,6 +103,13 @@ class Stop:
             signal.set_wakeup_fd(-1)
             for number in self._before:
                 signal.signal(number, signal.SIG_DFL)
+
+
+def _silence():
+    null = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        os.dup2(null, output)
+    os.close(null)
 
 
 def _end_children():
