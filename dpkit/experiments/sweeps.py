@@ -81,10 +81,11 @@ def sweep(
 
     Raises
     ------
-    grids.InvalidGrid (a ValueError), also if workers are unlike; FileExistsError if `out` is taken, or another run writes it
-    now; storage.UnusablePlace if `out` or the cache cannot be written to; storage.DiskFault if a
-    row finds the disk full; Unavailable (a ConnectionError) if the scheduler is lost, or no worker
-    came within `minutes`: the same call goes on. A failed trial raises nothing.
+    grids.InvalidGrid (a ValueError), also if workers are unlike; FileExistsError if `out` is taken,
+    or another run writes it now; storage.UnusablePlace if `out` or the cache cannot be written to;
+    storage.DiskFault if a row finds the disk full; Unavailable (a ConnectionError) if the scheduler
+    is lost, or no worker came within `minutes`: the same call goes on. A failed trial raises
+    nothing.
     """
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
     cache = Path(cache or storage.cache_folder()).resolve()
