@@ -1,31 +1,43 @@
 """dpkit: learn dataset pruning and do it. Names load on first use: `import dpkit` is quick."""
 
+from __future__ import annotations
+
 import sys
-from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
 
-from lazy_loader import attach_stub
+TYPE_CHECKING = False  # importlib.abc and typing take longer to load than all that is here
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
 
-_get, _dir, __all__ = attach_stub(__name__, __file__)
+
+@cache
+def _names():
+    """(get, names): of what the stub lists. Read late: the command line loads dpkit at once."""
+    from lazy_loader import attach_stub
+
+    get, _, names = attach_stub(__name__, __file__)
+    return get, names
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    get, names = _names()
     if name == "__version__":
         return _version()
+    if name == "__all__":
+        return names
     name = _RENAMED.get(name, name)
-    if name in __all__:
-        return _get(name)
+    if name in names:
+        return get(name)
     try:
         # rooms, and modules under the names that they had before 0.9
         return import_module(f"dpkit.{name}")
     except ModuleNotFoundError as error:
         if error.name != f"dpkit.{name}":
             raise
-        raise AttributeError(f"dpkit has no {name!r}; it has: {', '.join(__all__)}") from None
+        raise AttributeError(f"dpkit has no {name!r}; it has: {', '.join(names)}") from None
 
 
 def _version():
@@ -38,7 +50,7 @@ def _version():
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_MOVED})  # the modules of before too: people's notebooks use them
+    return sorted({*_names()[1], *_MOVED})  # the modules of before too: people's notebooks use them
 
 
 # ---- names of before 0.9, which people's notebooks use -------------------------------------------
@@ -97,7 +109,7 @@ _MOVED = {  # a module that lay loose in dpkit/: its place now
 }
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Finds `dpkit.checks` at `dpkit.teaching.checks`, and what lies in it too."""
 
     def find_spec(
@@ -107,10 +119,11 @@ class _Finder(MetaPathFinder):
         head, _, tail = rest.partition(".")
         if package != "dpkit" or head not in _MOVED:
             return None
-        return ModuleSpec(name, _Found(".".join(filter(None, ["dpkit", _MOVED[head], tail]))))
+        loader = _Found(".".join(filter(None, ["dpkit", _MOVED[head], tail])))
+        return ModuleSpec(name, loader)  # type: ignore[arg-type]
 
 
-class _Found(Loader):
+class _Found:
     def __init__(self, where):
         self.where = where
 

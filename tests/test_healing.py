@@ -416,7 +416,10 @@ def test_only_faults_of_the_trial_itself_are_permanent(error, permanent):
 
 
 def test_the_end_of_a_sweep_says_what_failed_why_and_how_to_go_on(client, tmp_path, monkeypatch):
-    train, troubles = stages.train, {0.06: RuntimeError("CUDA error"), 0.07: ValueError("refused")}
+    train, troubles = (
+        stages.train,
+        {0.06: RuntimeError("a library failed"), 0.07: ValueError("refused")},
+    )
 
     def troubled(net, images, recipe, **more):
         if recipe.lr in troubles:
@@ -439,7 +442,7 @@ def test_the_end_of_a_sweep_says_what_failed_why_and_how_to_go_on(client, tmp_pa
     with pytest.warns(FailedTrials) as warned:
         swept()
     assert [str(each.message) for each in warned if each.category is FailedTrials] == [
-        "random, ratio 0.2, seed 0 and 1 more failed: RuntimeError: CUDA error\n"
+        "random, ratio 0.2, seed 0 and 1 more failed: RuntimeError: a library failed\n"
         "random, ratio 0.2, seed 0 and 1 more failed: refused\n"
         "the same call runs those again that failed for a passing reason (2)\n"
         "the same call with retry=True runs those again that failed by themselves (2)"

@@ -23,7 +23,7 @@ import yaml
 
 from dpkit import storage
 from dpkit.cli import main
-from dpkit.experiments import clusters, publishing, results, row_files, stages
+from dpkit.experiments import attendance, clusters, publishing, results, row_files, stages
 from dpkit.experiments.pipeline import stage_versions
 from dpkit.experiments.progress import Clock, Line, Progress
 from dpkit.experiments.rows import Failure
@@ -474,8 +474,8 @@ def test_a_worker_that_sees_other_images_than_the_rows_are_named_for_makes_no_ro
 
     def other(images, recipe, *device):
         asked.append(1)
-        # three: to name the rows
-        return around(images, recipe, *device) | ({} if len(asked) <= 3 else {"torch": "0.1"})
+        # three of each of two workers: to name the rows
+        return around(images, recipe, *device) | ({} if len(asked) <= 6 else {"torch": "0.1"})
 
     monkeypatch.setattr(stages, "compute_environment", other)
     [row] = rows_of(sweep(QUICK[:1], client, **place))
@@ -569,6 +569,88 @@ def test_the_line_is_written_over_on_a_terminal_and_rarely_repeated_elsewhere(ca
     assert written.split("\r")[3].rstrip() == str(Progress(2, 2))
     # nothing of the longer line before it is left
     assert len(written.split("\r")[3]) > len(written.split("\r")[2]) - 1
+
+
+# ---- a cluster's workers and scheduler -----------------------------------------------------------
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(attendance, "PATIENCE", 0.1)
+    monkeypatch.setattr(attendance, "ANSWER", 1.0)
+
+
+def test_a_sweep_without_workers_says_so_and_what_it_waits_for_and_goes_on_when_one_comes(
+    place, impatient
+):
+    told = []
+
+    def come(progress, last=False):
+        told.append(str(progress))
+        if progress.waiting_for and len(told) == 1:
+            client.cluster.scale(1)
+
+    with in_this_process(0, 1) as client:
+        table = sweep(QUICK[:1], client, **place | {"on_progress": come})
+        address = client.scheduler.address
+    assert table.failed.tolist() == [""]
+    assert told[0] == f"0/1 done, waiting for a worker to join the scheduler at {address}"
+    assert "waiting" not in told[-1]
+
+
+def test_a_sweep_whose_minutes_are_over_before_a_worker_comes_is_partial(
+    tmp_path, impatient, capsys
+):
+    with in_this_process(0, 1) as client:
+        there = ("--scheduler", client.scheduler.address, "--out", str(tmp_path / "out"))
+        assert command(tmp_path, GRID, "--minutes", "0.01", *there) == 3
+    assert capsys.readouterr().err == (
+        "dpkit: the minutes are over, and the sweep was still waiting for a worker to join; the "
+        "same command goes on from here\n"
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_lost_scheduler_is_told_and_makes_no_row(place, impatient, workers):
+    def lose(progress, last=False):
+        if client.cluster.status.name == "running":
+            client.cluster.close()
+
+    with in_this_process(workers, 1) as client:
+        with pytest.raises(attendance.Unavailable, match="is lost.*the same command goes on"):
+            sweep(QUICK, client, **place | {"on_progress": lose})
+    # what was finished is kept, and nothing counts as failed
+    assert all('"failed"' not in file.read_text() for file in place["out"].glob("rows/*"))
+
+
+def test_workers_that_are_unlike_are_named_before_anything_is_trained(
+    client, place, trainings, monkeypatch
+):
+    around, asked = stages.compute_environment, []
+
+    def other(images, recipe):
+        asked.append(1)
+        # three for each worker that is asked
+        return around(images, recipe) | ({} if len(asked) <= 3 else {"processor": "Z80"})
+
+    monkeypatch.setattr(stages, "compute_environment", other)
+    with pytest.raises(ValueError, match=r"the worker at tcp://\S+ differs: processor .*Z80"):
+        sweep(QUICK, client, **place)
+    assert trainings[0] == []
+
+
+def test_a_worker_without_the_data_is_named(client, place, monkeypatch):
+    load, asked = stages.load_sets, []
+
+    def missing(*arguments):
+        asked.append(1)
+        if len(asked) == 2:
+            raise FileNotFoundError("no digits.npz here")
+        return load(*arguments)
+
+    monkeypatch.setattr(stages, "load_sets", missing)
+    with pytest.raises(ValueError, match=r"not by the worker at tcp://\S+: no digits.npz here"):
+        sweep(QUICK, client, **place)
 
 
 # ---- the command ---------------------------------------------------------------------------------

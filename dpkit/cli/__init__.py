@@ -8,14 +8,33 @@ dpkit assignments [--out DIR]
 dpkit grade SUBMISSIONS [--out DIR] [--student NAME] [--trust]
 """
 
-import argparse
 from collections.abc import Sequence
 
-import dpkit
-from dpkit.cli import assignments, grade, lessons, prune, report, sweep
+from dpkit.cli._stop import Stop
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code, 128 + the signal's number if it was stopped."""
+    stop = Stop()
+    try:
+        stop.listen()
+        code = _run(argv, stop)
+    except BaseException as error:
+        stop.signum = stop.signum or getattr(error, "signum", None)
+        # in a library's import an interrupt may become another error
+        if stop.signum is None and not isinstance(error, KeyboardInterrupt):
+            raise
+        code = None
+    stop.end_or_let_go()
+    return stop.code() if code is None else code
+
+
+def _run(argv, stop) -> int:
+    import argparse
+
+    import dpkit
+    from dpkit.cli import assignments, grade, lessons, prune, report, sweep
+
     parser = argparse.ArgumentParser(
         prog="dpkit", description="Teaching and doing dataset pruning."
     )
@@ -24,4 +43,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     for command in (lessons, prune, sweep, report, assignments, grade):
         command.add_to(commands)
     arguments = parser.parse_args(argv)
+    stop.rest = arguments.if_stopped
+    stop.seconds = getattr(arguments, "seconds_to_stop", stop.seconds)
     return arguments.run(arguments)

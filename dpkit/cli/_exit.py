@@ -1,6 +1,5 @@
 """What commands share: how they end, what they say on the way, and an option of two of them."""
 
-import signal
 import sys
 import warnings
 from argparse import ArgumentParser
@@ -8,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# exit codes; 128 + the signal's number after Ctrl-C or SIGTERM
+# exit codes; after a signal it is 128 + its number
 PASSED, FAILED, REFUSED, PARTIAL = 0, 1, 2, 3
 
 
@@ -17,11 +16,6 @@ def tell(code: int, *lines: str) -> int:
     for line in lines:
         say(f"dpkit: {line}")
     return code
-
-
-def interrupted(rest: str = "the same command goes on from here") -> int:
-    """The exit code after Ctrl-C."""
-    return tell(128 + signal.SIGINT, f"interrupted; {rest}")
 
 
 def unwritten(error: OSError, where: Any, begin: str = "could not write ") -> int:

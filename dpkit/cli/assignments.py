@@ -3,7 +3,8 @@
 from argparse import Namespace
 from typing import Any
 
-from dpkit.cli._exit import PASSED, REFUSED, add_source, interrupted, missing, tell, unwritten
+from dpkit.cli._exit import PASSED, REFUSED, add_source, missing, tell, unwritten
+from dpkit.cli._stop import NOTHING_WRITTEN
 
 
 def add_to(commands: Any) -> None:
@@ -19,7 +20,7 @@ def add_to(commands: Any) -> None:
         "--out", default="classroom", metavar="DIR", help="folder to write (default: classroom)"
     )
     add_source(assignments)
-    assignments.set_defaults(run=run)
+    assignments.set_defaults(run=run, if_stopped=NOTHING_WRITTEN)
 
 
 def run(arguments: Namespace) -> int:
@@ -35,8 +36,6 @@ def run(arguments: Namespace) -> int:
         stems = handouts.make_assignments(arguments.source, arguments.out)
     except Refused as refused:
         return tell(REFUSED, *refused.mistakes)
-    except KeyboardInterrupt:
-        return interrupted("nothing was written")
     except OSError as error:
         return unwritten(error, arguments.out)
     for stem in stems:

@@ -3,17 +3,8 @@
 from argparse import Namespace
 from typing import Any
 
-from dpkit.cli._exit import (
-    FAILED,
-    PASSED,
-    REFUSED,
-    add_source,
-    interrupted,
-    missing,
-    say,
-    tell,
-    unwritten,
-)
+from dpkit.cli._exit import FAILED, PASSED, REFUSED, add_source, missing, say, tell, unwritten
+from dpkit.cli._stop import GOES_ON
 
 
 def add_to(commands: Any) -> None:
@@ -69,7 +60,7 @@ def add_to(commands: Any) -> None:
         help="run the students' code without a sandbox, as yourself: it can "
         "then read and write whatever you can",
     )
-    grade.set_defaults(run=run)
+    grade.set_defaults(run=run, if_stopped=GOES_ON)
 
 
 def run(arguments: Namespace) -> int:
@@ -103,8 +94,6 @@ def run(arguments: Namespace) -> int:
         )
     except Refused as refused:
         return tell(REFUSED, *refused.mistakes)
-    except KeyboardInterrupt:
-        return interrupted()
     except OSError as error:
         return unwritten(error, arguments.out)
     print(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dpkit.cli._exit import PASSED, REFUSED, tell, unwritten
+from dpkit.cli._stop import GOES_ON
 
 
 def add_to(commands: Any) -> None:
@@ -24,7 +25,7 @@ def add_to(commands: Any) -> None:
         metavar="DIR",
         help="folder to copy them to (default: notebooks)",
     )
-    lessons.set_defaults(run=run)
+    lessons.set_defaults(run=run, if_stopped=GOES_ON)
 
 
 def run(arguments: Namespace) -> int:

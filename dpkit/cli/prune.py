@@ -4,16 +4,8 @@ import argparse
 from argparse import Namespace
 from typing import Any
 
-from dpkit.cli._exit import (
-    FAILED,
-    PASSED,
-    REFUSED,
-    interrupted,
-    print_warnings,
-    say,
-    tell,
-    unwritten,
-)
+from dpkit.cli._exit import FAILED, PASSED, REFUSED, print_warnings, say, tell, unwritten
+from dpkit.cli._stop import GOES_ON
 from dpkit.nets.catalog import NETWORKS
 
 
@@ -128,7 +120,7 @@ def add_to(commands: Any) -> None:
         "--device", default="auto", metavar="NAME", help="auto, cpu or cuda (default: auto)"
     )
     prune.add_argument("--overwrite", action="store_true", help="replace another run in DIR")
-    prune.set_defaults(run=run)
+    prune.set_defaults(run=run, if_stopped=GOES_ON)
 
 
 def _setting(text):
@@ -184,8 +176,6 @@ def run(arguments: Namespace) -> int:
                 say=say,
                 classes=arguments.classes,
             )
-    except KeyboardInterrupt:
-        return interrupted()
     except (ValueError, FileNotFoundError, NotADirectoryError, FloatingPointError) as error:
         return tell(REFUSED, str(error))
     except OSError as error:

@@ -3,7 +3,8 @@
 from argparse import Namespace
 from typing import Any
 
-from dpkit.cli._exit import FAILED, PASSED, REFUSED, interrupted, tell, unwritten
+from dpkit.cli._exit import FAILED, PASSED, REFUSED, tell, unwritten
+from dpkit.cli._stop import NOTHING_WRITTEN
 
 
 def add_to(commands: Any) -> None:
@@ -42,7 +43,7 @@ def add_to(commands: Any) -> None:
         metavar="SECONDS",
         help="wall-clock limit after which the kernel is killed (default: 3600)",
     )
-    report.set_defaults(run=run)
+    report.set_defaults(run=run, if_stopped=NOTHING_WRITTEN)
 
 
 def run(arguments: Namespace) -> int:
@@ -59,10 +60,6 @@ def run(arguments: Namespace) -> int:
         )
     except reports.Refused as refused:
         return tell(REFUSED, *refused.mistakes)
-    except reports.Interrupted as stop:
-        return tell(128 + stop.signum, str(stop))
-    except KeyboardInterrupt:
-        return interrupted("nothing was written")
     except OSError as error:
         return unwritten(error, arguments.out or "the report")
     if not verdict.passed or verdict.result is None:

@@ -1,6 +1,8 @@
 """dpkit sweep GRID.yaml: run a grid of trials."""
 
+import logging
 from argparse import Namespace
+from contextlib import suppress
 from typing import Any
 
 from dpkit.cli._exit import (
@@ -8,12 +10,12 @@ from dpkit.cli._exit import (
     PARTIAL,
     PASSED,
     REFUSED,
-    interrupted,
     missing,
     print_warnings,
     tell,
     unwritten,
 )
+from dpkit.cli._stop import GOES_ON
 
 
 def add_to(commands: Any) -> None:
@@ -62,7 +64,7 @@ def add_to(commands: Any) -> None:
         help="stop after so many; the same command goes on from there",
     )
     sweep.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
-    sweep.set_defaults(run=run)
+    sweep.set_defaults(run=run, if_stopped=GOES_ON, seconds_to_stop=4)
 
 
 def run(arguments: Namespace) -> int:
@@ -74,13 +76,15 @@ def run(arguments: Namespace) -> int:
         return tell(REFUSED, lacking)
     import distributed
 
-    from dpkit.experiments import grids, results, sweeps, tables
+    from dpkit.experiments import attendance, grids, results, sweeps, tables
 
     out = Path(arguments.out or Path("sweeps") / Path(arguments.grid).stem)
     client = None
     try:
         if arguments.scheduler:
-            client = distributed.Client(arguments.scheduler, timeout=30)
+            for name in ("distributed", "distributed.client"):  # we tell of a lost scheduler
+                logging.getLogger(name).setLevel(logging.CRITICAL)
+            client = distributed.Client(arguments.scheduler, timeout=12)
         with print_warnings():
             warnings.simplefilter("ignore", sweeps.FailedTrials)  # said below
             rows = sweeps.sweep(
@@ -93,8 +97,8 @@ def run(arguments: Namespace) -> int:
                 retry=arguments.retry,
                 minutes=arguments.minutes,
             )
-    except KeyboardInterrupt:
-        return interrupted()
+    except attendance.Unavailable as error:
+        return tell(PARTIAL, str(error))
     except grids.InvalidGrid as refused:
         return tell(REFUSED, *refused.mistakes)
     except (ValueError, TimeoutError) as error:
@@ -103,7 +107,8 @@ def run(arguments: Namespace) -> int:
         return unwritten(error, out)
     finally:
         if client:
-            client.close()
+            with suppress(OSError):
+                client.close(timeout=2)
     tell(FAILED, *tables.describe_failures(rows, "the same command", "--retry"))
     lost = rows[rows.failed != ""]
     if len(lost) < len(rows):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 import torch
@@ -36,18 +39,19 @@ def connected(
     import dask
     from distributed import Client
 
-    before = dict(os.environ)
-    try:
-        with (
-            dask.config.set(PATIENT),
-            local_cluster(workers=workers, threads=threads, device=device) as cluster,
-            Client(cluster) as own,
-        ):
-            yield own
-    finally:  # dask leaves its workers' settings in ours, where every later process would find them
-        for name in set(os.environ) - set(before):
-            del os.environ[name]
-        os.environ.update(before)
+    with (
+        # dask leaves its workers' settings in ours, where every later process would find them
+        _environment({}),
+        tempfile.TemporaryDirectory(prefix="dpkit-workers-", ignore_cleanup_errors=True) as folder,
+        dask.config.set(PATIENT | {"temporary-directory": folder}),
+        local_cluster(workers=workers, threads=threads, device=device) as cluster,
+    ):
+        try:
+            with Client(cluster) as own:
+                yield own
+        except BaseException:
+            _end_workers(cluster.workers.values())  # else their trainings are waited for
+            raise
 
 
 def local_cluster(
@@ -84,12 +88,17 @@ def local_cluster(
     env["OMP_WAIT_POLICY"] = "PASSIVE"
     here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     quiet = logging.CRITICAL  # a sweep tells of failures itself
-    specs = {}
+    specs, nannies = {}, []
+
+    def nanny(*address, **options):
+        nannies.append(Nanny(*address, **options))
+        return nannies[-1]
+
     for k in range(workers):
         on = {"CUDA_VISIBLE_DEVICES": gpus[k % len(gpus)]} if gpus else {}
         # no memory limit: dask's counts the images, and ends a worker that holds many of them
         specs[k] = {
-            "cls": Nanny,
+            "cls": nanny,
             "options": {
                 **here,
                 "nthreads": 1,
@@ -108,12 +117,66 @@ def local_cluster(
         for name, value in dask.config.get(early).items()
         if name != "MALLOC_TRIM_THRESHOLD_"
     }
-    with dask.config.set({early: theirs | env}):
-        return SpecCluster(
-            workers=specs,
-            scheduler={"cls": Scheduler, "options": {**here, "port": 0}},
-            silence_logs=quiet,
-        )
+    early_env = env | {"DASK_LOGGING__DISTRIBUTED": "critical"}
+    cluster = SpecCluster.__new__(SpecCluster)
+    try:
+        with dask.config.set({early: theirs | early_env}), _undisturbed_loop() as loop:
+            SpecCluster.__init__(
+                cluster,
+                loop=loop,
+                workers=specs,
+                scheduler={"cls": Scheduler, "options": {**here, "port": 0}},
+                silence_logs=quiet,
+            )
+    except BaseException:
+        _end_workers(nannies)
+        cluster.shutdown_on_close = False  # else dask tries to close at exit what is half open
+        raise
+    return cluster
+
+
+@contextmanager
+def _undisturbed_loop():
+    """A running loop whose processes hear no Ctrl-C: a terminal sends it to them too, and each
+    would print where it was. They end with us.
+    """
+    from distributed.utils import LoopRunner
+
+    # Python's helper that tidies up behind processes would warn that there was something to tidy
+    with _environment({"PYTHONWARNINGS": "ignore::UserWarning:multiprocessing.resource_tracker"}):
+        resource_tracker.ensure_running()
+    runner = LoopRunner()
+    # threads and processes inherit what their maker blocks
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        runner.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        yield runner.loop
+    finally:
+        runner.stop()  # it runs on while a cluster uses it
+
+
+@contextmanager
+def _environment(changes):
+    """The environment with these changes; afterwards it is as before, whatever was changed."""
+    before = dict(os.environ)
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _end_workers(nannies):
+    """End the workers' processes now: what they have finished is in the cache."""
+    for nanny in nannies:
+        nanny.auto_restart = False
+        with suppress(ProcessLookupError, TypeError):  # it has ended, or was not started yet
+            os.kill(nanny.pid, signal.SIGKILL)
 
 
 def _gpus(device):

@@ -15,7 +15,8 @@ from dpkit.storage.long_work import duration
 @dataclass
 class Progress:
     """Counts of trials: total = done (failed among them) + those to come; running now;
-    seconds_left, None: not known yet.
+    seconds_left, None: not known yet; waiting_for: what is waited for, ""
+    while work goes on.
     """
 
     total: int
@@ -23,8 +24,11 @@ class Progress:
     failed: int = 0
     running: int = 0
     seconds_left: float | None = None
+    waiting_for: str = ""
 
     def __str__(self) -> str:
+        if self.waiting_for:
+            return f"{self.done}/{self.total} done, waiting for {self.waiting_for}"
         left = (
             ""
             if self.done == self.total
@@ -45,10 +49,11 @@ class Line:
     def __init__(self) -> None:
         self.over = sys.stdout.isatty() or type(sys.stdout).__module__.startswith("ipykernel")
         self.pause = 30 if not self.over or ENVIRONMENT in os.environ else 0
-        self.told, self.width = -math.inf, 0
+        self.told, self.width, self.waiting_for = -math.inf, 0, ""
 
     def __call__(self, progress: Progress, last: bool = False) -> None:
-        if not last and time.monotonic() - self.told < self.pause:
+        news, self.waiting_for = progress.waiting_for != self.waiting_for, progress.waiting_for
+        if not last and not news and time.monotonic() - self.told < self.pause:
             return
         text = str(progress)
         print(

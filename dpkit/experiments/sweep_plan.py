@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dpkit import storage
-from dpkit.experiments import clusters, grids
+from dpkit.experiments import grids
+from dpkit.experiments.attendance import Attendance
 from dpkit.experiments.parcels import own_sets, pack
 from dpkit.experiments.pipeline import stage_versions
 from dpkit.experiments.space import record_bytes
 from dpkit.experiments.stages import RECORD
 from dpkit.experiments.stored_sets import store
-from dpkit.experiments.sweep_worker import facts_of, functions_of
+from dpkit.experiments.sweep_worker import facts_of, functions_of, software
 from dpkit.experiments.trials import Trial, exits_of
 from dpkit.nets import builders
 from dpkit.records import keep_count
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 
 @dataclass
@@ -38,13 +35,13 @@ class Cell:
 
 
 def cells_of(
-    trials: Sequence[Trial], client: Client | None, device: str, cache: str | Path
+    trials: Sequence[Trial], attendance: Attendance | None, device: str, cache: str | Path
 ) -> list[Cell]:
     """The trials with their rows' names, which depend on the images and the kind of machine.
 
     InvalidGrid if a set is unfit, or a trial does not suit it.
     """
-    facts, mistakes = _facts_and_mistakes(trials, client, device, cache)
+    facts, mistakes = _facts_and_mistakes(trials, attendance, device, cache)
     if mistakes:
         raise grids.InvalidGrid(mistakes)
     sets = _stored(trials, cache)
@@ -72,24 +69,23 @@ def _record_bytes(trial, facts) -> tuple[int, int] | None:
 
 
 def mistakes_of(
-    trials: Sequence[Trial], client: Client | None, device: str, cache: str | Path
+    trials: Sequence[Trial], attendance: Attendance | None, device: str, cache: str | Path
 ) -> list[str]:
     """A sentence for each set that is unfit, and each trial that does not suit its set."""
-    return _facts_and_mistakes(trials, client, device, cache)[1]
+    return _facts_and_mistakes(trials, attendance, device, cache)[1]
 
 
-def _facts_and_mistakes(trials, client, device, cache):
+def _facts_and_mistakes(trials, attendance, device, cache):
     """({set: its facts}, mistakes) of these trials; on a cluster a worker looks at the sets."""
-    sets = _stored(trials, cache) if client else {}
-    resources = clusters.training_resources(client) if client else None
+    sets = _stored(trials, cache) if attendance else {}
     facts, mistakes = {}, []
     for trial in trials:
         which = _set_of(trial)
         if which not in facts:
             sent = [sets.get(part, part) for part in which]
             facts[which] = (
-                client.submit(facts_of, *sent, device, pure=False, resources=resources).result()
-                if client
+                _facts_of_all(attendance, trial.set_name, sent, device)
+                if attendance
                 else facts_of(*which, device)
             )
             if "mistake" in facts[which]:
@@ -98,6 +94,68 @@ def _facts_and_mistakes(trials, client, device, cache):
                 )
         mistakes += _mistakes_in(trial, facts[which])
     return facts, mistakes
+
+
+def _facts_of_all(attendance, name, parts, device) -> dict:
+    """facts_of the set, on which all workers that are there agree; else {"mistake": who differs}.
+
+    Who joins later looks for itself, before each stage.
+    """
+    what = f"the workers to look at the set {name}"
+    found: dict = {}
+    while not found:  # those who are asked may be gone before they answer
+        asked = {
+            worker: attendance.client.submit(
+                facts_of,
+                *parts,
+                device,
+                pure=False,
+                workers=[worker],
+                resources=attendance.resources or None,
+            )
+            for worker in attendance.first_workers()
+        }
+        for worker, future in asked.items():
+            try:
+                answer = attendance.result(future, worker, what)
+            except (ImportError, AttributeError, TypeError) as error:
+                answer = {"mistake": f"it has no dpkit, or another one: {error}"}
+            if answer:
+                found[worker] = answer
+    return _agreed(found)
+
+
+def _agreed(found) -> dict:
+    """The facts of all workers, {worker: facts}; or {"mistake": which of them cannot be used}."""
+    good = [facts for facts in found.values() if "mistake" not in facts]
+    if not good and len({facts["mistake"] for facts in found.values()}) == 1:
+        return next(iter(found.values()))
+    expected, unlike = _in_words(good[0] if good else {}) | software(), []
+    for worker, facts in found.items():
+        if "mistake" in facts:
+            unlike.append(f"not by the worker at {worker}: {facts['mistake']}")
+            continue
+        words = _in_words(facts)
+        differences = [
+            f"{key} {words.get(key)}, not {value}"
+            for key, value in expected.items()
+            if words.get(key) != value
+        ]
+        if differences:
+            unlike.append(f"the worker at {worker} differs: {'; '.join(differences)}")
+    if not unlike:
+        return good[0]
+    return {
+        "mistake": f"{'; '.join(unlike)} (let all workers have the same dpkit, Python and torch, "
+        "the same kind of processor or GPU, and see the same data)"
+    }
+
+
+def _in_words(facts) -> dict:
+    """Facts of a worker without nesting: what may differ, by name."""
+    around = facts.get("around", {})
+    plain = {name: value for name, value in facts.items() if name != "around"}
+    return plain | around.get("fp32", {}) | {"precision": around.get("auto", {}).get("precision")}
 
 
 def _mistakes_in(trial, facts) -> list[str]:
@@ -165,7 +223,7 @@ def cell_of(trial: Trial, facts: dict, sets: dict | None = None) -> Cell:
         if watched
         else None
     )
-    expected = {
+    expected = software() | {
         "images": facts["images"],
         "test": facts["test"],
         "around": facts["around"][trial.retrain.precision],

@@ -24,6 +24,7 @@ from dpkit.nets import builders
 from dpkit.nets.builders import model_name
 from dpkit.storage.identity import identity
 from dpkit.storage.long_work import heard_by
+from dpkit.storage.provenance import versions
 from dpkit.training.faults import gpu_is_lost
 from dpkit.training.recipe import Recipe
 
@@ -134,7 +135,7 @@ def _up_to(stage, trial, cache, device, expected):
             f"{model_name(trial.model)} than the process that asked: let it have the same Python, "
             "the same dpkit and the same libraries"
         )
-    found = {
+    found = software() | {
         "images": images.fingerprint,
         "test": test.fingerprint,
         "around": stages.compute_environment(images, trial.retrain),
@@ -162,6 +163,12 @@ def functions_of(trial: Trial) -> dict:
     }
 
 
+def software() -> dict:
+    """What the workers and the process that asks must have alike: {name: version}."""
+    found = versions()
+    return {"dpkit": found.get("dpkit", ""), "python": ".".join(found["python"].split(".")[:2])}
+
+
 def facts_of(dataset: Any, num_samples: int, test: Any, device: str) -> dict:
     """What a trial's numbers depend on besides its settings, as this machine sees it.
 
@@ -174,12 +181,12 @@ def facts_of(dataset: Any, num_samples: int, test: Any, device: str) -> dict:
         )
         images, test = stages.load_sets(dataset, num_samples, "cpu", test)
     except (OSError, ValueError, RuntimeError) as error:
-        return {"mistake": str(error)}
+        return {"mistake": str(error)} | software()
     around = {
         precision: stages.compute_environment(images, Recipe(precision=precision), device)
         for precision in ("auto", "fp32", "bf16")
     }
-    return {
+    return software() | {
         "n": len(images),
         "classes": images.num_classes,
         "channels": images.in_channels,

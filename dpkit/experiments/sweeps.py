@@ -22,10 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 from dpkit import storage
 from dpkit.experiments import clusters, grids, results
+from dpkit.experiments.attendance import Attendance
+from dpkit.experiments.pipeline import stage_versions
 from dpkit.experiments.progress import Clock, Line, Progress
 from dpkit.experiments.row_files import write_answer
 from dpkit.experiments.rows import Failure
 from dpkit.experiments.space import space_note
+from dpkit.experiments.stages import RECORD
 from dpkit.experiments.sweep_folder import answer_there, prepare
 from dpkit.experiments.sweep_plan import cells_of, mistakes_of
 from dpkit.experiments.sweep_worker import Done, failure, run_stage
@@ -86,25 +89,33 @@ def sweep(
 
     Raises
     ------
-    grids.InvalidGrid (a ValueError); FileExistsError if `out` is taken, or another run writes it
-    now; storage.UnusablePlace if `out` or the cache cannot be written to; storage.DiskFault if a
-    row finds the disk full. A failed trial raises nothing: a warning, FailedTrials, says at the end
-    what failed and how to go on. Files of the cache or of `out` that are damaged are set aside,
-    with a warning, and made again.
+    grids.InvalidGrid (a ValueError), also if workers are unlike; FileExistsError if `out` is taken,
+    or another run writes it now; storage.UnusablePlace if `out` or the cache cannot be written to;
+    storage.DiskFault if a row finds the disk full; Unavailable (a ConnectionError) if the scheduler
+    is lost, or no worker came within `minutes`: the same call goes on. A failed trial raises
+    nothing: a warning, FailedTrials, says at the end what failed and how to go on. Files of the
+    cache or of `out` that are damaged are set aside, with a warning, and made again.
     """
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
     cache = Path(cache or storage.cache_folder()).resolve()
+    on_progress, progress = on_progress or Line(), Progress(total=0)
+
+    def tell(waiting_for):
+        progress.waiting_for = waiting_for
+        on_progress(progress)
+
+    attendance = Attendance(client, tell, until) if client else None
     try:
         trials = grids.trials_of(grid)
     except grids.InvalidGrid as refused:
-        more = mistakes_of(refused.trials, client, device, cache)
+        more = mistakes_of(refused.trials, attendance, device, cache)
         raise grids.InvalidGrid(refused.mistakes + more) from None
+    progress.total = len(trials)
     out = Path(out or cache / "sweeps" / storage.key_hash([trial.plain() for trial in trials]))
-    on_progress = on_progress or Line()
     for place in (out, cache):
         storage.check_folder(place)
     with storage.claimed(out):
-        cells = cells_of(trials, client, device, cache)
+        cells = cells_of(trials, attendance, device, cache)
         prepare(out, cells, cache)
         there = [answer_there(results.row_file(out, cell.name), cache, retry) for cell in cells]
         done = [answer for answer in there if answer]
@@ -113,15 +124,17 @@ def sweep(
         if note := space_note(sizes.values(), cache):
             warnings.warn(note, stacklevel=2)
         failed = sum(isinstance(answer, Failure) for answer in done)
-        progress = Progress(total=len(cells), done=len(done), failed=failed)
+        progress.total, progress.done, progress.failed = len(cells), len(done), failed
         if todo:
             on_worker = device if client else clusters.worker_device(device)
             with clusters.connected(client, workers=workers, threads=threads, device=device) as own:
-                suspects = _run(own, todo, out, cache, on_worker, progress, on_progress, until)
+                attendance = attendance or Attendance(own, tell, until)
+                attendance.first_workers()
+                more = (on_worker, progress, on_progress, until)
+                suspects = _run(attendance, todo, out, cache, *more)
                 # one by one: who shared a worker with a trial that kills it is not to blame
                 for cell in suspects:
-                    more = (on_worker, progress, on_progress, until)
-                    _run(own, [cell], out, cache, *more, alone=True)
+                    _run(attendance, [cell], out, cache, *more, alone=True)
         on_progress(progress, last=True)
         table = results.results_table(out)
     if lines := describe_failures(table, "the same call", "retry=True"):
@@ -132,15 +145,15 @@ def sweep(
 # ---- the graph -----------------------------------------------------------------------------------
 
 
-def _run(client, todo, out, cache, device, progress, on_progress, until, alone=False):
-    """record -> score -> select -> retrain as Dask tasks, records shared; rows as they come.
+def _run(attendance, todo, out, cache, device, progress, on_progress, until, alone=False):
+    """The stages as Dask tasks, records shared; rows as they come.
 
     Returns the trials that were given up because their worker died again and again: Dask blames all
     that are assigned to a worker when it dies. With `alone` that is their failure.
     """
     from distributed import as_completed
 
-    resources, run = clusters.training_resources(client), uuid.uuid4().hex[:8]
+    client, run = attendance.client, uuid.uuid4().hex[:8]
     records, rows, suspects, said = {}, {}, [], set()
 
     def submit(stage, cell, before, name):
@@ -154,24 +167,27 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
             cell.expected,
             key=f"{stage}-{name}-{run}",
             pure=False,
-            resources=resources,
+            resources=attendance.resources or None,
         )
 
     for cell in todo:
         before = None
-        if cell.record:
-            if cell.record not in records:
-                records[cell.record] = submit("record", cell, None, cell.record)
-            # a quick one: read, if another trial did it
-            before = submit("score", cell, records[cell.record], cell.name)
-        before = submit("select", cell, before, cell.name)
-        rows[submit("retrain", cell, before, cell.name)] = cell
+        for stage in stage_versions(recorded=bool(cell.record)):
+            if stage == RECORD.name:  # one for all trials that watch the same training
+                if cell.record not in records:
+                    records[cell.record] = submit(stage, cell, None, cell.record)
+                before = records[cell.record]
+            else:  # a quick one: read, if another trial did it
+                before = submit(stage, cell, before, cell.name)
+        rows[before] = cell
     waiting = as_completed([*records.values(), *rows], raise_errors=False)
     clock = Clock(len(records), len(rows))
     try:
         while not waiting.is_empty() and time.monotonic() < until:
             batch = _next_finished(waiting, 1.0)
             for future in batch:
+                if future.cancelled():  # by the client, which has lost the scheduler
+                    raise attendance.lost()
                 answer = _answer(future)
                 for note in set(answer.notes) - said:
                     warnings.warn(note, storage.SetAside, stacklevel=3)
@@ -187,12 +203,12 @@ def _run(client, todo, out, cache, device, progress, on_progress, until, alone=F
                     _write_row(out, cell, answer)
                 else:
                     clock.record(answer)
-            progress.running, workers = _busy(client)
+            progress.running, workers = _busy(attendance)
             progress.seconds_left = clock.left(workers)
             on_progress(progress)
     finally:
-        # and with them what they waited for
-        client.cancel([future for future in rows if not future.done()], force=True)
+        if not attendance.is_lost:  # and with them what they waited for
+            client.cancel([future for future in rows if not future.done()], force=True)
     progress.running = 0
     return suspects
 
@@ -213,12 +229,12 @@ def _answer(future) -> Done | Failure:
             return future.result()
         except Exception as error:  # lost with its worker just now: run again, it is in the cache
             return replace(failure(error), transient=True, killed=True)
-    error = future.exception() if future.status == "error" else None
-    return failure(error) if error else Failure("cancelled: the cluster was closed", transient=True)
+    return failure(future.exception())
 
 
-def _busy(client):
-    busy = [len(tasks) for tasks in client.processing().values()]
+def _busy(attendance):
+    attendance.workers()
+    busy = [len(tasks) for tasks in attendance.ask("processing", workers=None).values()]
     return sum(n > 0 for n in busy), max(1, len(busy))
 
 

@@ -103,18 +103,21 @@ class Watch:
 
 @contextmanager
 def signals(watch: Watch) -> Iterator[None]:
-    """Ctrl-C and SIGTERM kill the kernel, and the run ends in order; a second one ends it now."""
+    """Ctrl-C, SIGTERM and SIGHUP kill the kernel and end the run."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(signum, frame):
-        if watch.signum:
-            raise Interrupted(signum)
-        watch.signum = signum
+        watch.signum = watch.signum or signum
         watch.kill()
+        raise Interrupted(watch.signum)
 
-    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        signum: signal.signal(signum, stop)
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(signum) is not signal.SIG_IGN
+    }
     try:
         yield
     finally:

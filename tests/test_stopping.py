@@ -1,0 +1,135 @@
+"""Ctrl-C, SIGTERM and SIGHUP at any moment: one sentence, the exit code, nothing left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PRUNE = ["prune", "digits", "--ratio", "0.5", "--out", "out", "--epochs", "10000"]
+SWALLOWED = """
+import sys, time
+from dpkit.cli import main, prune
+def run(arguments):  # as a library's import that loses the interrupt
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        try:
+            print("ready", flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            print("careful: ignored", file=sys.stderr, flush=True)
+    return 0
+prune.run = run
+sys.exit(main())
+"""
+TURNED = """
+import os, signal, sys
+from dpkit.cli import main, prune
+def run(arguments):
+    try:
+        print("ready", flush=True)
+        signal.pause()
+    except KeyboardInterrupt:
+        raise ImportError("half loaded")
+prune.run = run
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """start(*words): the process, in a session of its own, its signals as a terminal has them."""
+    started = []
+
+    def begin(*words, ignored=()):
+        def as_in_a_terminal():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                handler = signal.SIG_IGN if number in ignored else signal.SIG_DFL
+                signal.signal(number, handler)
+
+        (tmp_path / "tmp").mkdir()
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "OMP_NUM_THREADS": "1",
+                "TMPDIR": str(tmp_path / "tmp"),
+            },
+            cwd=tmp_path,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=as_in_a_terminal,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+# before that Python itself is still starting, and would say where it was
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 0.8])
+def test_during_the_imports_a_command_ends_with_one_sentence(start, seconds, tmp_path):
+    code = "import sys; import dpkit.cli; print('ready', flush=True); sys.exit(dpkit.cli.main())"
+    process = start("-c", code, *PRUNE)
+    process.stdout.readline()
+    time.sleep(0.05 + seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert told.count("\n") == 1 and told.startswith("dpkit: interrupted; "), told
+    assert not list((tmp_path / "tmp").glob("dpkit-*"))
+
+
+@pytest.mark.parametrize(
+    "signum, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+@pytest.mark.parametrize("way", [SWALLOWED, TURNED], ids=["swallowed", "turned into an error"])
+def test_an_interrupt_that_a_library_loses_ends_the_command_all_the_same(start, way, signum, code):
+    process = start("-c", way, *PRUNE)
+    process.stdout.readline()
+    process.send_signal(signum)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert told == "dpkit: interrupted; the same command goes on from here\n"
+
+
+def test_a_second_interrupt_ends_it_at_once(start):
+    # without the second it would end after an hour
+    slow = SWALLOWED.replace(
+        "prune.run = run",
+        "add = prune.add_to\n"
+        "def add_to(commands):\n"
+        "    add(commands)\n"
+        "    commands.choices['prune'].set_defaults(seconds_to_stop=3600, run=run)\n"
+        "prune.add_to = add_to",
+    )
+    process = start("-c", slow, *PRUNE)
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert told == "dpkit: interrupted; the same command goes on from here\n"
+
+
+def test_what_nohup_ignores_stays_ignored(start):
+    process = start("-c", SWALLOWED, *PRUNE, ignored=[signal.SIGHUP])
+    process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(2)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 143
