@@ -103,6 +103,14 @@ def test_an_interrupt_that_a_library_loses_ends_the_command_all_the_same(start, 
     assert told == "dpkit: interrupted; the same command goes on from here\n"
 
 
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_after_all_is_done_changes_nothing(start, signum):
+    end = f"code = main(); os.kill(os.getpid(), {int(signum)}); sys.exit(code)"
+    process = start("-c", f"import os, sys; from dpkit.cli import main; {end}", "lessons")
+    shown, told = process.communicate(timeout=30)
+    assert process.returncode == 0 and "00_start_here" in shown and not told
+
+
 def test_a_second_interrupt_ends_it_at_once(start):
     # without the second it would end after an hour
     slow = SWALLOWED.replace(

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if stop.signum is None and not isinstance(error, KeyboardInterrupt):
             raise
         code = None
-    stop.end_or_let_go()
+    stop.end_or_let_go(at_end=argv is None)
     return stop.code() if code is None else code
 
 

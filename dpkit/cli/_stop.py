@@ -44,13 +44,16 @@ class Stop:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._interrupt)
 
-    def end_or_let_go(self) -> None:
-        """End the process if a signal came, so that no library tells of it; else listen no more."""
+    def end_or_let_go(self, *, at_end: bool) -> None:
+        """End the process if a signal came, so that no library tells of it; else listen no more.
+
+        at_end: of the process too: all is done and told, and a signal changes nothing any more.
+        """
         if self.signum is not None:
             self._end()
         if self._before:
             for number, handler in self._before.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_IGN if at_end else handler)
             signal.set_wakeup_fd(self._wakeup)
             self._before = {}
             os.close(self._writing)
