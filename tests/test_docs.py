@@ -15,6 +15,7 @@ import pytest
 
 import dpkit
 from dpkit import cli
+from dpkit.cli import assignments, grade, lessons, prune, report, sweep
 from dpkit.methods.catalog import METHODS
 
 ROOT = Path(__file__).parents[1]
@@ -222,7 +223,7 @@ def shown_files() -> set[str]:
 def parsed(words):
     """The arguments of a dpkit command, read by its own parser; nothing is run."""
     seen, kept = [], {}
-    for command in (cli.lessons, cli.prune, cli.sweep, cli.report, cli.assignments, cli.grade):
+    for command in (lessons, prune, sweep, report, assignments, grade):
         kept[command] = command.run
         command.run = lambda arguments: seen.append(arguments) or 0
     try:

@@ -4,10 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from dpkit import cli
 
 ROOT = Path(__file__).parents[1]
 PRUNE = ["prune", "digits", "--ratio", "0.5", "--out", "out", "--epochs", "10000"]
@@ -109,6 +113,19 @@ def test_a_signal_after_all_is_done_changes_nothing(start, signum):
     process = start("-c", f"import os, sys; from dpkit.cli import main; {end}", "lessons")
     shown, told = process.communicate(timeout=30)
     assert process.returncode == 0 and "00_start_here" in shown and not told
+
+
+@pytest.mark.parametrize("words", [["lessons"], ["--version"], ["prune"]])
+def test_a_caller_in_this_process_keeps_its_handlers(words, capsys):
+    before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
+    listening = threading.active_count()
+    with suppress(SystemExit):  # argparse's
+        cli.main(words)
+    assert before == [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
+    end = time.monotonic() + 5
+    while threading.active_count() > listening:
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_a_second_interrupt_ends_it_at_once(start):

@@ -628,10 +628,10 @@ def test_workers_that_are_unlike_are_named_before_anything_is_trained(
 ):
     around, asked = stages.compute_environment, []
 
-    def other(images, recipe):
+    def other(images, recipe, *device):
         asked.append(1)
         # three for each worker that is asked
-        return around(images, recipe) | ({} if len(asked) <= 3 else {"processor": "Z80"})
+        return around(images, recipe, *device) | ({} if len(asked) <= 3 else {"processor": "Z80"})
 
     monkeypatch.setattr(stages, "compute_environment", other)
     with pytest.raises(ValueError, match=r"the worker at tcp://\S+ differs: processor .*Z80"):
@@ -774,10 +774,11 @@ def test_the_command_refuses_with_every_mistake_and_exits_with_2(
     assert Path("theirs", "sweep.json").read_text() == '{"angle": [0, 90]}'
 
 
-def test_a_place_that_cannot_be_written_exits_with_1_and_one_sentence(tmp_path, capsys):
+def test_a_place_that_cannot_be_written_exits_with_2_and_one_sentence(tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
-    assert command(tmp_path, GRID, "--out", str(tmp_path / "file" / "out")) == 1
-    assert capsys.readouterr().err == "dpkit: Not a directory\n"
+    assert command(tmp_path, GRID, "--out", str(tmp_path / "file" / "out")) == 2
+    told = f"{tmp_path / 'file' / 'out'} cannot be made, as {tmp_path / 'file'} is no folder"
+    assert capsys.readouterr().err == f"dpkit: {told}; name another folder\n"
 
 
 def test_a_sweep_that_is_interrupted_exits_with_130_and_leaves_no_process(

@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         stop.signum = stop.signum or getattr(error, "signum", None)
         # in a library's import an interrupt may become another error
         if stop.signum is None and not isinstance(error, KeyboardInterrupt):
+            stop.end_or_let_go(at_end=argv is None)
             raise
         code = None
     stop.end_or_let_go(at_end=argv is None)
