@@ -9,6 +9,7 @@ import torch
 
 from dpkit.nets import builders
 from dpkit.records.training_dynamics import MOST_PROBS
+from dpkit.storage.long_work import size_text
 
 MUCH = 2**30  # bytes
 STATE = 8  # bytes of a weight in a checkpoint, with its momentum
@@ -57,8 +58,4 @@ def space_note(sizes: Collection[tuple[int, int]], cache: Path) -> str | None:
         return None
     records = "the record takes" if len(sizes) == 1 else f"{len(sizes)} records take"
     advice = "" if need < free else ": free some first, or the run will stop on its way"
-    return f"{records} about {_size(need)} in {cache}, and {_size(free)} are free there{advice}"
-
-
-def _size(count) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+    return f"{records} about {size_text(need)} in {cache}, and {size_text(free)} are free there{advice}"
