@@ -89,7 +89,7 @@ class Place:
 class Command:
     """`dpkit sweep` in a process of its own: killed, it is given again."""
 
-    kinds = stage_log.KINDS
+    kinds = ("record", "retrain")
 
     def __init__(self, place):
         self.place = place
@@ -129,7 +129,7 @@ class Command:
 class Kernel:
     """A notebook's kernel that runs a sweep: killed, the notebook is run again in another."""
 
-    kinds = ("record", "retrain")  # its workers do them as the command's do
+    kinds = ("score", "select")  # its workers do the others as the command's do
 
     def __init__(self, place):
         from jupyter_client import KernelManager
