@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import pytest
 
 from dpkit import storage
 from dpkit.storage import claims
+from dpkit.storage.temporary import remove_open, temporary_folder
 
 ROOT = Path(__file__).parents[1]
 
@@ -404,3 +406,16 @@ def test_folders_follow_the_environment_and_then_the_platform(tmp_path, monkeypa
     monkeypatch.delenv("DPKIT_CACHE")
     assert storage.data_folder().parts[-2:] == ("dpkit", "data")
     assert storage.cache_folder().parts[-2:] == ("dpkit", "stages")
+
+
+def test_temporary_folders_go_with_their_block_or_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with temporary_folder("dpkit-test-") as folder:
+        (folder / "file").touch()
+    with pytest.raises(KeyError), temporary_folder("dpkit-test-"):
+        raise KeyError
+    assert not names(tmp_path)
+    with temporary_folder("dpkit-test-") as folder:
+        (folder / "file").touch()
+        remove_open()  # as a command does that is stopped
+        assert not names(tmp_path)

@@ -102,11 +102,11 @@ class Scenario:
             for line in lines:
                 if any(word in line for word in LIBRARY_WARNINGS):
                     self.complain(f"{run.file.name}: a library speaks: {line}")
-        if run.process.returncode > 0:
-            self.complaints += [f"left: {file}" for file in self.place.left_in_tmp()]
-            self.complaints += [f"left: {file}" for file in self.place.left_in_shm()]
         for left in self.place.left_running(1.0 if run.process.returncode > 0 else 15.0):
             self.complain(f"left running: {left}")
+        if run.process.returncode > 0:  # Python's helper has emptied the shared memory by now
+            self.complaints += [f"left: {file}" for file in self.place.left_in_tmp()]
+            self.complaints += [f"left: {file}" for file in self.place.left_in_shm()]
 
     def judge_end(self, fault: Fault | None) -> None:
         """The command was given again: it came to what it must, did nothing twice, left nothing."""

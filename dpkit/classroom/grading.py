@@ -31,6 +31,7 @@ from dpkit.classroom.source import find_sources, read_source, source_folder
 from dpkit.classroom.submissions import DONE, find_submissions, loose_notebooks
 from dpkit.reports import notebooks
 from dpkit.reports.parameters import Refused
+from dpkit.storage.temporary import temporary_folder
 
 GRACE = 30  # seconds beyond the limit, after which a marker itself is ended
 VERSION = 2  # of the marking; raised by hand when the same file would get other points
@@ -296,10 +297,7 @@ def run_marker(steps: Sequence[dict], job: dict, running: Running) -> tuple[dict
         ),
     }
     total = job["limits"]["total"]
-    with (
-        tempfile.TemporaryDirectory(prefix="dpkit-marking-") as folder,
-        tempfile.TemporaryFile() as told,
-    ):
+    with temporary_folder("dpkit-marking-") as folder, tempfile.TemporaryFile() as told:
         process = running.start(
             [sys.executable, "-m", "dpkit.classroom.marker"],
             cwd=folder,

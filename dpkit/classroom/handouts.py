@@ -8,13 +8,13 @@ import io
 import json
 import logging
 import re
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpkit import storage
 from dpkit.classroom.source import find_sources, read_source, role_of, source_folder, unlinked
 from dpkit.reports.parameters import Refused, read_notebook
+from dpkit.storage.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -130,13 +130,13 @@ def student_copies(sources: dict[str, Path]) -> dict:
     from traitlets.config import Config
 
     copies = {}
-    with tempfile.TemporaryDirectory(prefix="dpkit-course-") as course:
+    with temporary_folder("dpkit-course-") as course:
         for stem, path in sources.items():
             folder = Path(course, "source", stem)
             folder.mkdir(parents=True)
             nbformat.write(_without_teacher(path), folder / f"{stem}.ipynb")
             config = Config(
-                CourseDirectory={"root": course, "assignment_id": stem},
+                CourseDirectory={"root": str(course), "assignment_id": stem},
                 SaveCells={"enabled": False},
                 # its database is for grading, which is ours
                 GenerateAssignment={"no_database": True},

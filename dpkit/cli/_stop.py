@@ -74,6 +74,9 @@ class Stop:
 
     def _end(self):
         _end_children()
+        if temporary := sys.modules.get("dpkit.storage.temporary"):
+            temporary.remove_open()
+            _end_children()  # a worker that was started in between, in the place of one just ended
         os._exit(self.code())
 
     def _interrupt(self, signum, frame):
@@ -118,10 +121,13 @@ def _silence():
 def _end_children():
     import psutil
 
+    ended = []
     for child in psutil.Process().children(recursive=True):
         try:
             # Python's own helper removes what they leave in shared memory, and ends by itself
             if not any("resource_tracker" in word for word in child.cmdline()):
                 child.kill()
+                ended.append(child)
         except psutil.Error:
             pass
+    psutil.wait_procs(ended, timeout=0.3)

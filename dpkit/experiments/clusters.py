@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dpkit.data.devices import auto_device
+from dpkit.storage.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
@@ -42,8 +42,8 @@ def connected(
     with (
         # dask leaves its workers' settings in ours, where every later process would find them
         _environment({}),
-        tempfile.TemporaryDirectory(prefix="dpkit-workers-", ignore_cleanup_errors=True) as folder,
-        dask.config.set(PATIENT | {"temporary-directory": folder}),
+        temporary_folder("dpkit-workers-") as folder,
+        dask.config.set(PATIENT | {"temporary-directory": str(folder)}),
         local_cluster(workers=workers, threads=threads, device=device) as cluster,
     ):
         try:

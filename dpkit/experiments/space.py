@@ -57,5 +57,6 @@ def space_note(sizes: Collection[tuple[int, int]], cache: Path) -> str | None:
     if need < MUCH and need < free / 2:
         return None
     records = "the record takes" if len(sizes) == 1 else f"{len(sizes)} records take"
+    much, room = size_text(need), size_text(free)
     advice = "" if need < free else ": free some first, or the run will stop on its way"
-    return f"{records} about {size_text(need)} in {cache}, and {size_text(free)} are free there{advice}"
+    return f"{records} about {much} in {cache}, and {room} are free there{advice}"
