@@ -12,6 +12,7 @@ from dpkit import cli
 from dpkit.data.devices import auto_device
 from dpkit.data.loading import from_arrays
 from dpkit.experiments import clusters, pruning, stages, sweep_worker
+from dpkit.experiments.environment import compute_environment
 from dpkit.experiments.parcels import pack
 from dpkit.experiments.trials import Trial
 from dpkit.storage import identity
@@ -336,3 +337,14 @@ def test_gradients_too_are_computed_in_float32(digits):
     net = dpkit.make_net("small_cnn", digits, seed=0)
     next(train(net, digits, Recipe(epochs=1, batch_size=100), seed=0, loss=loss))
     assert set(seen) == {False} and torch.backends.cudnn.allow_tf32
+
+
+def test_what_was_trained_in_tf32_is_another_training(gpus):
+    gpus()
+    images = from_arrays(np.zeros((4, 16, 16), np.uint8), np.arange(4) % 2, device="cpu")
+
+    def around(precision, device):
+        return compute_environment(images, Recipe(precision=precision), torch.device(device))
+
+    assert around("fp32", "cuda")["convolutions"] == "float32"
+    assert not {"convolutions"} & {*around("bf16", "cuda"), *around("fp32", "cpu")}

@@ -14,20 +14,32 @@ from dpkit.cli._stop import Stop
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code, 128 + the signal's number if it was stopped."""
+    """Run a command; returns its exit code, 128 + the signal's number if it was stopped.
+
+    argv: its words, for a caller whose process goes on; None: those of this process, which then is
+          the command's own, and ends at a signal.
+    """
     stop = Stop()
     try:
-        stop.listen()
+        if argv is None:
+            stop.listen()
         code = _run(argv, stop)
     except BaseException as error:
         stop.signum = stop.signum or getattr(error, "signum", None)
         # in a library's import an interrupt may become another error
         if stop.signum is None and not isinstance(error, KeyboardInterrupt):
-            stop.end_or_let_go(at_end=argv is None)
+            stop.end_or_let_go(_code_of(error))
             raise
         code = None
-    stop.end_or_let_go(at_end=argv is None)
+    if argv is None:
+        stop.end_or_let_go(code or 0)
     return stop.code() if code is None else code
+
+
+def _code_of(error) -> int:
+    """The exit code with which Python ends for an error that nobody takes."""
+    told = error.code if isinstance(error, SystemExit) else 1
+    return told if isinstance(told, int) else int(told is not None)
 
 
 def _run(argv, stop) -> int:

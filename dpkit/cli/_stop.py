@@ -33,7 +33,10 @@ class Stop:
     def listen(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
-        self._stderr = os.dup(2)
+        try:
+            self._stderr = os.dup(2)
+        except OSError:  # closed
+            self._stderr = os.open(os.devnull, os.O_WRONLY)
         reading, self._writing = os.pipe()
         os.set_blocking(self._writing, False)
         threading.Thread(target=self._watch, args=(reading,), daemon=True).start()
@@ -44,16 +47,16 @@ class Stop:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._interrupt)
 
-    def end_or_let_go(self, *, at_end: bool) -> None:
+    def end_or_let_go(self, code: int) -> None:
         """End the process if a signal came, so that no library tells of it; else listen no more.
 
-        at_end: of the process too: all is done and told, and a signal changes nothing any more.
+        code: of the command, which is done: from now on a signal only hastens that end.
         """
         if self.signum is not None:
             self._end()
         if self._before:
-            for number, handler in self._before.items():
-                signal.signal(number, signal.SIG_IGN if at_end else handler)
+            for number in self._before:
+                signal.signal(number, lambda *_: os._exit(code))
             signal.set_wakeup_fd(self._wakeup)
             self._before = {}
             os.close(self._writing)

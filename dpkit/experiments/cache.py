@@ -84,14 +84,17 @@ def once(place: Path, make: Callable[[], object], read: Callable[[], Found]) -> 
 
 def _make(make, partial):
     """make(), from its checkpoint; without it, where the training cannot go on from there."""
-    try:
-        make()
-    except FloatingPointError:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    except UnusableCheckpoint as why:
+    while True:
+        try:
+            return make()
+        except FloatingPointError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        except UnusableCheckpoint as error:
+            why = str(error)  # and not its traceback, which holds the network
+        if not partial.exists():  # what is wrong is not the checkpoint
+            raise UnusableCheckpoint(why)
         storage.set_aside(partial, why)
-        make()
 
 
 def partial_of(place: Path) -> Path:

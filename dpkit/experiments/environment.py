@@ -68,9 +68,12 @@ def compute_environment(
     training.
     """
     device = device or images.device
+    on_gpu, precision = device.type == "cuda", resolve_precision(images, recipe.precision, device)
     return {
         "device": device.type,
-        "processor": device_name(device) if device.type == "cuda" else processor(),
-        "precision": resolve_precision(images, recipe.precision, device),
+        "processor": device_name(device) if on_gpu else processor(),
+        "precision": precision,
         "torch": version("torch"),
+        # before 0.9 it was what torch took, on recent GPUs TF32
+        **({"convolutions": "float32"} if on_gpu and precision == "fp32" else {}),
     }

@@ -133,6 +133,9 @@ def _record_training(
     }
     # one, if both are the same epoch
     looks = {snapshot_epoch: partial / "snapshot", epochs: partial / "final"}
+    for look in looks.values():
+        if look.exists():  # before the training, which could not make an early one any more
+            _read_look(look)
     reports = []
     with measured(images.device) as cost:
         for report in islice(train(net, images, recipe, **how), epochs):
@@ -146,11 +149,7 @@ def _record_training(
             if on_epoch:
                 on_epoch("record", report)
     cost.seconds = sum(report.seconds for report in reports)
-    for look in looks.values():
-        time_of_it = look.with_suffix(".json")
-        with undamaged(look):
-            Snapshot.load(look)
-            cost.seconds += json.loads(time_of_it.read_text()) if time_of_it.exists() else 0
+    cost.seconds += sum(_read_look(look) for look in looks.values())
     params = {
         "seed": seed,
         "model": builders.model_name(model),
@@ -162,6 +161,14 @@ def _record_training(
     for look in looks.values():
         shutil.copytree(look, part / look.name)
     return cost
+
+
+def _read_look(look) -> float:
+    """The seconds that a snapshot in a checkpoint took; UnusableCheckpoint if it is not whole."""
+    time_of_it = look.with_suffix(".json")
+    with undamaged(look):
+        Snapshot.load(look)
+        return json.loads(time_of_it.read_text()) if time_of_it.exists() else 0.0
 
 
 def _read_looks(folder, parts, one_look) -> tuple:

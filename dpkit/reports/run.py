@@ -110,15 +110,16 @@ def run_report(
     watch = Watch(timeout, progress or (lambda line: print(line, file=sys.stderr, flush=True)))
     if before not in (None, every):
         watch.progress(_replacing(out, before, every))
-    with signals(watch), storage.building_folder(out, replaces=RESULT) as part:
-        command = _command(notebook, preset, parameters, timeout)
-        raised = execute(notebook, part / NOTEBOOK, given, every, watch, command)
-        watch.raise_if_interrupted()
-        watch.progress(f"[done] {watch.elapsed()} making the page")
-        executed = _tidied(part / NOTEBOOK, notebook)
-        result, reasons = _judge(executed, raised, watch, part, notebook.stem, every)
-        reasons += _write_page(executed, notebook, part, watch, reasons, every, result)
-        watch.raise_if_interrupted()
+    with storage.building_folder(out, replaces=RESULT) as part:
+        with signals(watch):
+            command = _command(notebook, preset, parameters, timeout)
+            raised = execute(notebook, part / NOTEBOOK, given, every, watch, command)
+            watch.raise_if_interrupted()
+            watch.progress(f"[done] {watch.elapsed()} making the page")
+            executed = _tidied(part / NOTEBOOK, notebook)
+            result, reasons = _judge(executed, raised, watch, part, notebook.stem, every)
+            reasons += _write_page(executed, notebook, part, watch, reasons, every, result)
+            watch.raise_if_interrupted()
         passed, seconds = not reasons, round(watch.seconds(), 1)
         if passed:
             storage.swap_in(part, out)
