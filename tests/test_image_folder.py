@@ -4,7 +4,9 @@ and told what is wrong.
 
 import os
 import shutil
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import numpy as np
@@ -14,6 +16,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 import dpkit
+from dpkit import storage
 from dpkit.data import class_folders
 from dpkit.data.class_folders import list_folder, read_pixels
 from dpkit.data.image_set import labels_of, load
@@ -218,7 +221,7 @@ def test_a_load_that_breaks_off_leaves_nothing_that_would_be_taken_for_whole(tmp
 
     with pytest.raises(KeyboardInterrupt):
         load(folder, device="cpu", on_progress=stop)
-    assert not list(tmp_path.glob("cache/*"))
+    assert not list(tmp_path.glob("cache/images-*"))
     decoded.clear()
     assert len(load(folder, device="cpu")) == len(decoded) == 4
 
@@ -244,7 +247,7 @@ def test_a_load_that_was_stopped_decodes_only_what_it_had_not_saved(tmp_path, de
         assert np.array_equal(
             images.images[row].permute(1, 2, 0), np.asarray(Image.open(folder / path))
         )
-    assert len(list((tmp_path / "cache").iterdir())) == 1  # the parts are gone
+    assert len(list(tmp_path.glob("cache/images-*"))) == 1  # the parts are gone
 
 
 def flip_a_byte(file):
@@ -319,6 +322,31 @@ def test_the_pixels_of_a_folder_as_it_was_before_are_removed(tmp_path):
         for path in (tmp_path / "cache").glob("images-*")
     ]
     assert sorted(kept) == [(4, 4, 4, 3), (5, 8, 8, 3)]  # the other size is another set
+
+
+def test_pixels_that_were_set_aside_are_kept_for_a_look(tmp_path):
+    folder = write_folder(tmp_path / "photos", cat=2, dog=2)
+    load(folder, device="cpu")
+    [kept] = tmp_path.glob("cache/images-*")
+    flip_a_byte(kept / "pixels.npy")
+    for name in ("more", "and_more"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", storage.SetAside)
+            load(folder, device="cpu")
+        write_image(folder / "cat" / f"{name}.png")
+    assert len(list(tmp_path.glob("cache/images-*-damaged-*"))) == 1
+
+
+def test_two_that_load_one_folder_at_once_decode_it_once(tmp_path, decoded):
+    folder, begin = write_folder(tmp_path / "photos", cat=2, dog=2), threading.Barrier(3)
+
+    def load_it(_):
+        begin.wait()
+        return load(folder, device="cpu").images
+
+    with ThreadPoolExecutor(3) as pool:
+        first, *others = pool.map(load_it, range(3))
+    assert len(decoded) == 4 and all(torch.equal(first, images) for images in others)
 
 
 def test_a_set_in_the_data_folder_comes_before_a_folder_of_its_name_here(tmp_path, monkeypatch):

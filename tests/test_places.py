@@ -90,6 +90,7 @@ def test_a_full_disk_is_told_alike_whatever_library_meets_it(disk, write):
         (errno.EDQUOT, "no space left on the disk of here; free some"),
         (errno.EIO, "the disk of here fails .Input/output error.; once it works again"),
         (errno.ESTALE, "the disk of here fails"),
+        (errno.EROFS, "the disk of here fails"),
     ],
 )
 def test_quotas_and_failing_disks_are_passing_faults_also_behind_other_errors(number, words):
@@ -101,6 +102,28 @@ def test_quotas_and_failing_disks_are_passing_faults_also_behind_other_errors(nu
     again = pickle.loads(pickle.dumps(told.value))
     failure = sweep_worker.failure(again)
     assert failure.transient and failure.reason == told.value.strerror
+
+
+def test_an_inner_fault_keeps_its_words_and_a_file_elsewhere_is_named(tmp_path):
+    inner = storage.DiskFault(errno.ENOSPC, "the inner sentence")
+    with pytest.raises(storage.DiskFault) as told, storage.disks.writing(tmp_path / "out"):
+        raise inner
+    assert told.value is inner
+    for file, named in (
+        ("/tmp/of-a-library", "/tmp/of-a-library"),
+        (tmp_path / ".out.part", tmp_path / "out"),
+    ):
+        with pytest.raises(storage.DiskFault) as told, storage.disks.writing(tmp_path / "out"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+        assert told.value.strerror.startswith(NO_SPACE.format(named))
+
+
+def test_names_that_are_too_long_with_a_long_name_of_the_machine_are_refused(tmp_path, monkeypatch):
+    name = "n" * 160  # of 255
+    storage.check_folder(tmp_path / name)
+    monkeypatch.setattr(storage.claims, "host_name", lambda: "h" * 64)
+    with pytest.raises(storage.UnusablePlace, match="has a name of 160 bytes, and 1.. are"):
+        storage.check_folder(tmp_path / name)
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), PermissionError(13, "no"), RuntimeError("x")])
@@ -228,6 +251,9 @@ def test_a_folder_where_a_disk_is_mounted_is_refused_as_a_result(disk, toys, unr
     assert prune(toys, place) == 2
     assert f"{place} is where a disk is mounted" in capsys.readouterr().err
     storage.check_folder(place)  # what is written into it may lie there
+    with storage.claimed(place, inside=True):
+        assert len(list(place.iterdir())) == 1  # on that disk, where other machines see it
+    assert not list(place.iterdir()) and place.is_mount()
 
 
 # ---- two runs, one place -------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Files and folders are whole or absent, whatever stops the writing."""
 
+import errno
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ import pytest
 from dpkit import storage
 from dpkit.storage import claims
 from dpkit.storage.temporary import remove_open, temporary_folder
+from dpkit.training.checkpoint import UnusableCheckpoint, undamaged
 
 ROOT = Path(__file__).parents[1]
 
@@ -262,6 +264,70 @@ def test_a_claim_is_held_until_its_block_ends_and_its_holder_may_build_there(tmp
     assert names(tmp_path) == ["out"] and ask() == "taken"
 
 
+def test_who_writes_into_a_folder_has_the_mark_inside(tmp_path, dead_pid):
+    out = tmp_path / "deep" / "out"
+    with storage.claimed(out, inside=True):
+        assert names(out.parent) == ["out"] and len(names(out)) == 1
+        assert not storage.names_in(out)
+    assert names(tmp_path) == []  # what was made for it, and is empty
+    with storage.claimed(out, inside=True):
+        (out / "row").touch()
+        (out / f".run.claimed-{by(dead_pid)}").touch()
+        assert storage.names_in(out) == {"row"}
+    with storage.claimed(out, inside=True):
+        assert len(names(out)) == 2  # the dead run's mark is cleared
+    assert names(out) == ["row"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("second", [True, False])
+def test_a_run_inside_and_one_that_replaces_see_each_other(tmp_path, busy_thread, first, second):
+    out = tmp_path / "out"
+    out.mkdir()
+    name = ".run" if first else ".out"
+    mark = (out if first else tmp_path) / f"{name}.claimed-{by(os.getpid(), busy_thread)}"
+    mark.touch()
+    with (
+        pytest.raises(FileExistsError, match="out is being written by another run"),
+        storage.claimed(out, inside=second),
+    ):
+        pytest.fail("refused before the block runs")
+    assert mark.exists()
+
+
+def test_a_folder_where_a_run_died_before_it_wrote_anything_is_free(tmp_path, dead_pid):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / f".run.claimed-{by(dead_pid)}").touch()
+    storage.check_replaceable(tmp_path / "out")
+
+
+def test_the_earlier_folder_is_its_live_runs_while_the_new_one_comes(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    os.utime(tmp_path / "out", (0, 0))  # older than any process
+    (tmp_path / "new").mkdir()
+    rename, ages = os.rename, []
+
+    def seen(source, target):
+        rename(source, target)
+        if ".replaced-" in str(target):
+            ages.append(time.time() - os.stat(target).st_mtime)
+
+    monkeypatch.setattr(os, "rename", seen)
+    storage.swap_in(tmp_path / "new", tmp_path / "out")
+    assert len(ages) == 1 and ages[0] < claims.SILENCE
+
+
+def test_the_end_of_a_block_does_not_hide_its_error(tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    for place in (storage.claimed, storage.whole_file):
+        with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+            with place(tmp_path / "out"):
+                patch.setattr(Path, "unlink", fails)
+                raise ZeroDivisionError
+
+
 @pytest.mark.parametrize("kind", ["folder", "file"])
 def test_a_link_is_written_to_and_stays(tmp_path, kind):
     (tmp_path / "disk").mkdir()
@@ -419,3 +485,89 @@ def test_temporary_folders_go_with_their_block_or_before(tmp_path, monkeypatch):
         (folder / "file").touch()
         remove_open()  # as a command does that is stopped
         assert not names(tmp_path)
+
+
+# ---- damage --------------------------------------------------------------------------------------
+
+
+def raising(error, *then):
+    """A reader that raises `error`, and then returns what is given."""
+    left = [error, *then]
+
+    def read():
+        found = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    return read
+
+
+def of_errno(number):
+    return OSError(number, os.strerror(number))
+
+
+PASSING = [
+    *map(of_errno, (errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EBUSY, errno.ENOLCK)),
+    *map(of_errno, (errno.EACCES, errno.EMFILE, errno.EROFS)),
+    storage.NewerFormat("of a newer dpkit"),
+    TimeoutError("a library's"),
+    MemoryError(),
+]
+DAMAGE = [
+    *map(of_errno, (errno.EIO, errno.ENOENT, errno.ENOTDIR, errno.ELOOP)),
+    ValueError("no JSON"),
+    KeyError("kind"),
+    AttributeError("a list has no get"),
+    EOFError(),
+    OSError("a library's"),
+]
+
+
+@pytest.mark.parametrize("error", PASSING, ids=repr)
+def test_what_passes_is_no_damage_of_a_file_and_none_of_a_checkpoint(tmp_path, monkeypatch, error):
+    monkeypatch.setattr(storage.damage, "MOMENT", 0)
+    (tmp_path / "file").touch()
+    with pytest.raises(type(error)) as raised:
+        storage.read_or_set_aside(tmp_path / "file", raising(error))
+    assert raised.value is error and names(tmp_path) == ["file"]
+    with pytest.raises(type(error)) as raised, undamaged(tmp_path / "file"):
+        raise error
+    assert raised.value is error
+
+
+@pytest.mark.parametrize("error", DAMAGE, ids=repr)
+def test_what_speaks_of_the_file_is_damage_of_it_and_of_a_checkpoint(tmp_path, monkeypatch, error):
+    monkeypatch.setattr(storage.damage, "MOMENT", 0)
+    (tmp_path / "file").touch()
+    with pytest.warns(storage.SetAside):
+        assert storage.read_or_set_aside(tmp_path / "file", raising(error)) is None
+    assert names(tmp_path)[0].startswith("file-damaged-")
+    with pytest.raises(UnusableCheckpoint), undamaged(tmp_path / "file"):
+        raise error
+
+
+def test_a_disk_that_fails_for_a_moment_has_damaged_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage.damage, "MOMENT", 0)
+    (tmp_path / "file").touch()
+    assert storage.read_or_set_aside(tmp_path / "file", raising(of_errno(errno.EIO), "read")) == (
+        "read"
+    )
+    assert names(tmp_path) == ["file"]
+
+
+def test_what_comes_while_nothing_was_there_is_not_set_aside(tmp_path):
+    def another_makes_it():
+        (tmp_path / "out").mkdir()
+        raise FileNotFoundError("it was not there")
+
+    assert storage.read_or_set_aside(tmp_path / "out", another_makes_it) is None
+    assert names(tmp_path) in ([], ["out"])
+
+
+def test_arrays_of_a_newer_dpkit_are_named_whatever_their_checksum(tmp_path):
+    folder = storage.save_arrays(tmp_path / "a", kind="Toy", schema=1, arrays={}, params={})
+    manifest = storage.read_manifest(folder) | {"schema": 2, "checksum": "of another kind"}
+    storage.write_json(folder / "manifest.json", manifest)
+    with pytest.raises(storage.NewerFormat, match="it has schema 2: use the dpkit version that"):
+        storage.load_arrays(folder, kind="Toy", schema=1)

@@ -73,7 +73,7 @@ def grade(
         raise Refused(why)
     cells = {stem: read_source(path) for stem, path in sources.items()}
     written, mistakes = tables.read_written(out / tables.WRITTEN, found, cells)
-    with storage.claimed(out):
+    with storage.claimed(out, inside=True):
         (out / DONE).mkdir(parents=True, exist_ok=True)
         hidden = [path for path in (folder, out, source, *answer_folders()) if path.is_dir()]
         job = {
@@ -162,7 +162,7 @@ def _check_asked(found, sources, student, assignment):
 
 
 def _check_ours(out, found, folder):
-    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    names = storage.names_in(out) if out.is_dir() else set()
     if names - {tables.WRITTEN} and DONE not in names:
         raise Refused(f"{out} holds {min(names)} and no grades of ours; name another --out")
     lost = tables.lost_rows(out / tables.GRADES, found)

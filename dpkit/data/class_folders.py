@@ -171,17 +171,20 @@ def read_pixels(
         }
     )
     kept = storage.cache_folder() / f"images-{key}"
-    found = storage.read_or_set_aside(kept, partial(_read_pixels, kept))
-    if found is not None:
-        return found
-    parts = kept.with_name(kept.name + "-partial")
-    storage.expect_folder(parts)
-    pixels = _decoded(files, size, on_progress, parts)
-    origin = {"folder": str(listing.folder.resolve()), "size": size}
-    _save_pixels(kept, pixels, origin)
-    shutil.rmtree(parts, ignore_errors=True)
-    _remove_older(kept, origin)
-    return _read_pixels(kept)
+    with suppress(storage.Damaged), storage.damage_named():  # or not there
+        return _read_pixels(kept)
+    with storage.locked(kept):  # who comes second waits, and finds it decoded
+        found = storage.read_or_set_aside(kept, partial(_read_pixels, kept))
+        if found is not None:
+            return found
+        parts = kept.with_name(kept.name + "-partial")
+        storage.expect_folder(parts)
+        pixels = _decoded(files, size, on_progress, parts)
+        origin = {"folder": str(listing.folder.resolve()), "size": size}
+        _save_pixels(kept, pixels, origin)
+        shutil.rmtree(parts, ignore_errors=True)
+        _remove_older(kept, origin)
+        return _read_pixels(kept)
 
 
 def _save_pixels(folder, pixels, params):
@@ -197,8 +200,10 @@ def _remove_older(kept, origin):
     for them again.
     """
     for file in kept.parent.glob("images-*/manifest.json"):
-        with suppress(OSError, ValueError, KeyError):
-            if file.parent != kept and json.loads(file.read_text())["params"] == origin:
+        if file.parent == kept or storage.is_set_aside(file.parent):
+            continue
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            if json.loads(file.read_text())["params"] == origin:
                 shutil.rmtree(file.parent)
 
 

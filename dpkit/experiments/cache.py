@@ -91,10 +91,10 @@ def _make(make, partial):
             shutil.rmtree(partial, ignore_errors=True)
             raise
         except UnusableCheckpoint as error:
-            why = str(error)  # and not its traceback, which holds the network
+            fault, cure = error.args  # and not its traceback, which holds the network
         if not partial.exists():  # what is wrong is not the checkpoint
-            raise UnusableCheckpoint(why)
-        storage.set_aside(partial, why)
+            raise UnusableCheckpoint(fault, cure)
+        storage.set_aside(partial, fault)
 
 
 def partial_of(place: Path) -> Path:

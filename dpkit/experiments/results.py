@@ -49,6 +49,7 @@ __all__ = [
 ]
 
 KIND, SWEEP = "Table", "sweep.json"
+SCHEMA = 1  # of sweep.json
 
 
 def results_table(folder: str | Path) -> DataFrame:
@@ -131,13 +132,15 @@ def read_sweep(folder: str | Path) -> dict:
 
     Raises
     ------
-    Damaged (a ValueError) if it is not whole, FileExistsError if another program wrote it.
+    Damaged (a ValueError) if it is not whole, NewerFormat (one, too) if a newer dpkit wrote it,
+    FileExistsError if another program did.
     """
     file = Path(folder) / SWEEP
     try:
         with storage.damage_named():
             said = json.loads(file.read_text(encoding="utf-8"))
             if isinstance(said, dict):
+                _check_schema(said.get("schema"), file)
                 storage.check_checksum(said, file)
             if not isinstance(said, dict) or said.get("kind") != "Sweep":
                 raise FileExistsError(f"{file} is not a sweep's of dpkit; name another folder")
@@ -146,6 +149,14 @@ def read_sweep(folder: str | Path) -> dict:
             return said
     except storage.Damaged as why:
         raise storage.Damaged(f"{file} is damaged; run the sweep again ({why})") from None
+
+
+def _check_schema(schema, file):
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise storage.NewerFormat(
+            f"{file} was written by a newer dpkit (schema {schema}; this one reads {SCHEMA}): "
+            "update dpkit, or name another folder"
+        )
 
 
 def is_older(trial: dict) -> bool:

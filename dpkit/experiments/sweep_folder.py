@@ -53,8 +53,8 @@ def prepare(out: Path, cells: Sequence[Cell], cache: Path) -> None:
         }
         for cell in cells
     ]
-    said = storage.with_checksum({"kind": "Sweep", "schema": 1, "cache": cache, "trials": said})
-    storage.write_json(out / results.SWEEP, said)
+    whole = {"kind": "Sweep", "schema": results.SCHEMA, "cache": cache, "trials": said}
+    storage.write_json(out / results.SWEEP, storage.with_checksum(whole))
 
 
 def _trials_before(out):

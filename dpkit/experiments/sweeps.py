@@ -114,7 +114,7 @@ def sweep(
     out = Path(out or cache / "sweeps" / storage.key_hash([trial.plain() for trial in trials]))
     for place in (out, cache):
         storage.check_folder(place)
-    with storage.claimed(out):
+    with storage.claimed(out, inside=True):
         cells = cells_of(trials, attendance, device, cache)
         prepare(out, cells, cache)
         there = [answer_there(results.row_file(out, cell.name), cache, retry) for cell in cells]

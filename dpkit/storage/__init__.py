@@ -1,16 +1,19 @@
 """Whole files and folders, locks, hashes, arrays on disk; what code and machine a result is of."""
 
-from dpkit.storage.claims import claimed
+from dpkit.storage.claims import claimed, names_in
 from dpkit.storage.damage import (
     Damaged,
     SetAside,
     damage_named,
     expect_folder,
+    is_damage,
+    is_set_aside,
+    read_again,
     read_or_set_aside,
     set_aside,
     set_aside_noted,
 )
-from dpkit.storage.disks import DiskFault, UnusablePlace, check_folder, disk_fault
+from dpkit.storage.disks import DiskFault, disk_fault
 from dpkit.storage.files import (
     IGNORED_FILES,
     building_folder,
@@ -36,6 +39,7 @@ from dpkit.storage.hashes import (
     read_manifest,
     with_checksum,
 )
+from dpkit.storage.places import UnusablePlace, check_folder
 
 __all__ = [
     "IGNORED_FILES",
@@ -56,10 +60,14 @@ __all__ = [
     "disk_fault",
     "expect_folder",
     "file_hash",
+    "is_damage",
+    "is_set_aside",
     "key_hash",
     "load_arrays",
     "locked",
+    "names_in",
     "plain",
+    "read_again",
     "read_checked",
     "read_manifest",
     "read_or_set_aside",

@@ -4,6 +4,9 @@ While a run is at work on NAME, there lies beside it a mark
 
     .NAME.STAGE-HOST-PROCESS-THREAD-SECONDS
 
+A run that writes into the folder NAME, and does not replace it, has its mark inside, with "run" for
+NAME: it may write there and not beside it, and NAME may be a disk of its own.
+
 SECONDS : since 1970, when it began.
 STAGE : "claimed", a file: NAME is written to; "building" and "writing", the folder or file that is
     to become NAME; "replaced", the folder NAME that the new one is about to replace.
@@ -29,6 +32,7 @@ from pathlib import Path
 from dpkit.storage.disks import writing
 
 BEAT, SILENCE = 15.0, 300.0  # seconds
+INSIDE = "run"
 
 
 def host_name() -> str:
@@ -84,16 +88,27 @@ def new_mark(path: Path, stage: str) -> Path:
     return path.with_name(f".{path.name}.{stage}-{writer}")
 
 
-def marks_beside(path: Path) -> list[Mark]:
-    """All marks of a place."""
-    found = []
-    for file in sorted(path.parent.glob(f".{glob.escape(path.name)}.*-*-*-*")):
-        words = file.name.removeprefix(f".{path.name}.").split("-")
-        if len(words) in (4, 5) and all(word.isdigit() for word in words[2:]):
-            pid, thread, *begun = map(int, words[2:])
-            since = begun[0] if begun else None
-            found.append(Mark(file, words[0], words[1], pid, thread, since))
-    return found
+def marks_of(path: Path) -> list[Mark]:
+    """All marks of a place, beside it and inside."""
+    beside = path.parent.glob(f".{glob.escape(path.name)}.*-*-*-*")
+    inside = path.glob(f".{INSIDE}.*-*-*-*")
+    read = [_mark(file, path.name) for file in sorted(beside)]
+    read += [_mark(file, INSIDE) for file in sorted(inside)]
+    return [mark for mark in read if mark]
+
+
+def _mark(file, name) -> Mark | None:
+    words = file.name.removeprefix(f".{name}.").split("-")
+    if len(words) not in (4, 5) or not all(word.isdigit() for word in words[2:]):
+        return None
+    pid, thread, *begun = map(int, words[2:])
+    return Mark(file, words[0], words[1], pid, thread, begun[0] if begun else None)
+
+
+def names_in(folder: Path) -> set[str]:
+    """What lies in a folder, but for the marks of runs that write into it."""
+    marks = {mark.file.name for mark in marks_of(folder)}
+    return {file.name for file in folder.iterdir()} - marks
 
 
 def clear_leftovers(path: Path, own: Path) -> None:
@@ -102,7 +117,7 @@ def clear_leftovers(path: Path, own: Path) -> None:
 
     own: the caller's mark, which stays, and tells the time of that disk.
     """
-    for mark in marks_beside(path):
+    for mark in marks_of(path):
         if mark.file == own or _at_work(mark, own):
             continue
         if mark.stage == "replaced" and not path.exists():
@@ -111,20 +126,23 @@ def clear_leftovers(path: Path, own: Path) -> None:
         elif mark.stage in ("building", "replaced"):
             shutil.rmtree(mark.file, ignore_errors=True)
         elif mark.stage in ("writing", "claimed"):
-            mark.file.unlink(missing_ok=True)
+            with suppress(OSError):  # gone, or beside `path`, where this run may not write
+                mark.file.unlink()
 
 
 # ---- one run at a place --------------------------------------------------------------------------
 
 
 @contextmanager
-def claimed(path: str | Path) -> Iterator[None]:
+def claimed(path: str | Path, *, inside: bool = False) -> Iterator[None]:
     """Be the only run that writes to `path` within this block.
 
+    inside: `path` is a folder that is written into, and is not replaced as a whole. It is made if
+        it is not there, and removed at the end if it is empty then.
     FileExistsError if another one does, here or on a machine that shares the disk. Where one of
     another machine may have died, it is waited for a sign of it, SILENCE seconds at most.
     """
-    place = real_path(path)
+    place = real_path(path) / INSIDE if inside else real_path(path)
     mark = new_mark(place, "claimed")
     made = [folder for folder in place.parents if not folder.exists()]
     try:
@@ -134,7 +152,8 @@ def claimed(path: str | Path) -> Iterator[None]:
         with alone(path, mark):
             yield
     finally:
-        mark.unlink(missing_ok=True)
+        with suppress(OSError):  # it never came to be, or the disk fails
+            mark.unlink()
         with suppress(OSError):  # not empty: something was written
             for folder in made:
                 folder.rmdir()
@@ -145,7 +164,11 @@ def alone(path: str | Path, own: Path) -> Iterator[None]:
     """FileExistsError if another run works on `path`; if none does, show life at the mark `own`."""
     place = real_path(path)
     clear_leftovers(place, own)
-    at_work = [mark for mark in marks_beside(place) if mark.stage in ("claimed", "building")]
+    at_work = [
+        mark
+        for mark in marks_of(place)
+        if mark.stage in ("claimed", "building") and _at_work(mark, own)
+    ]
     for mark in sorted(at_work, key=lambda mark: not mark.is_local):
         if mark.file == own or mark.is_ours:
             continue

@@ -1,4 +1,4 @@
-"""Faults of the disk that pass, and places that cannot be written to, each in one sentence."""
+"""Faults of the disk that pass, each in one sentence."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-FAILING = (errno.EIO, errno.ESTALE)
+FAILING = (errno.EIO, errno.ESTALE, errno.EROFS)  # an ext4 that met errors is read-only then
 # what libraries make of them without their number: numpy's short write, torch's archives; and
 # shutil.copytree, whose errors are texts
 WITHOUT_NUMBER = re.compile(
@@ -23,10 +23,6 @@ class DiskFault(OSError):
     """
 
     strerror: str
-
-
-class UnusablePlace(OSError):
-    """A place named for results cannot be written to. Raised before anything is computed."""
 
 
 def disk_fault(error: BaseException, place: str | Path) -> DiskFault | None:
@@ -67,63 +63,27 @@ def _number(error) -> int | None:
 
 @contextmanager
 def writing(place: str | Path) -> Iterator[None]:
-    """A passing fault of the disk within the block is raised as DiskFault, naming `place`."""
+    """A passing fault of the disk within the block is raised as DiskFault, naming `place`, or the
+    file elsewhere that could not be written.
+    """
     try:
         yield
+    except DiskFault:  # which names its own
+        raise
     except Exception as error:
-        fault = disk_fault(error, place)
+        fault = disk_fault(error, _elsewhere(error, place) or place)
         if fault is None:
             raise
         raise fault from error
 
 
-# ---- before anything is computed -----------------------------------------------------------------
-
-SPARE = 80  # bytes by which the names of unfinished work are longer than a folder's own
-
-
-def check_folder(path: str | Path, *, replaced: bool = False) -> None:
-    """UnusablePlace unless `path` is a folder that can be written to, or can be made.
-
-    replaced: it is not written into, but replaced as a whole, by a folder that is built beside it.
-    """
-    why = _too_long(Path(path)) or _why_not(Path(path), replaced)
-    if why:
-        raise UnusablePlace(f"{path} {why}")
-
-
-def _too_long(path) -> str | None:
-    top, whole = path.absolute().anchor, len(os.fsencode(path.absolute()))
-    name = max(path.absolute().parts, key=lambda part: len(os.fsencode(part)))
-    for what, length, limit in (
-        ("a name", len(os.fsencode(name)), "PC_NAME_MAX"),
-        ("a path", whole, "PC_PATH_MAX"),
-    ):
-        most = os.pathconf(top, limit) - SPARE
-        if length > most:
-            return f"has {what} of {length} bytes, and {most} are possible; name another folder"
-    return None
-
-
-def _why_not(path, replaced) -> str | None:
-    """What hinders writing to `path`, as the end of a sentence that begins with it."""
-    there = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
-    where = "" if there == path else f"cannot be made, as {there} "
-    if there.is_symlink() and not there.exists():
-        return (
-            f"{where}is a link to {os.readlink(there)}, which is not there; make that folder, or "
-            "name another"
-        )
-    if not there.is_dir():
-        return f"{where}is no folder; name another folder"
-    real = Path(os.path.realpath(there))
-    if replaced and there == path and os.path.ismount(real):
-        return "is where a disk is mounted, and cannot be replaced; name a folder in it"
-    for folder in (real, real.parent) if replaced and there == path else (real,):
-        if not os.access(folder, os.W_OK | os.X_OK):
-            place = "" if folder == there else f"lies in {folder}, which "
-            return (
-                f"{where or place}cannot be written to (read-only, or another user's); name "
-                "another folder"
-            )
-    return None
+def _elsewhere(error, place) -> str | None:
+    """The file that an error names, if it does not lie where `place` does."""
+    named = getattr(error, "filename", None)
+    if not isinstance(named, str):
+        return None
+    return (
+        None
+        if Path(os.path.realpath(place)).parent in Path(os.path.realpath(named)).parents
+        else named
+    )

@@ -9,13 +9,13 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from dpkit.storage.claims import alone, clear_leftovers, make_parent, new_mark, real_path
+from dpkit.storage.claims import alone, clear_leftovers, make_parent, names_in, new_mark, real_path
 from dpkit.storage.damage import expect_folder
 from dpkit.storage.disks import DiskFault, writing
 from dpkit.storage.hashes import (
@@ -64,7 +64,8 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
             os.replace(part, place)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that fails here has failed before, and that is the error
+            part.unlink()
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -132,7 +133,7 @@ def check_replaceable(
             f"{path} holds something else than a {kind.lower()} (see its {replaces}); "
             "name another folder"
         )
-    if path.is_dir() and ((path / replaces).exists() or not any(path.iterdir())):
+    if path.is_dir() and ((path / replaces).exists() or not names_in(path)):
         return
     if path.exists():
         raise FileExistsError(
@@ -169,6 +170,8 @@ def swap_in(part: str | Path, path: str | Path) -> None:
                 os.fsync(handle.fileno())
     old = new_mark(path, "replaced")
     if path.exists():
+        with suppress(OSError):  # another's: by its age it would count as a dead run's
+            os.utime(path)
         os.rename(path, old)
     try:
         os.rename(part, path)
@@ -264,17 +267,19 @@ def load_arrays(folder: str | Path, *, kind: str, schema: int) -> tuple[dict, di
         raise ValueError(
             f"{folder}/manifest.json is damaged; make the record again or fetch a whole copy"
         ) from None
+    other_schema = (
+        f"expected schema {schema} of {kind} in {folder}; it has schema {version}: use the dpkit "
+        "version that wrote it, or make it again"
+    )
+    if isinstance(version, int) and version > schema:  # its checksum may be of another kind, too
+        raise NewerFormat(other_schema)
     check_checksum(manifest, folder / "manifest.json")
     if found != kind:
         raise ValueError(
             f"expected a saved {kind} in {folder}; it holds a {found}: use {found}.load"
         )
     if version != schema:
-        newer = isinstance(version, int) and version > schema
-        raise (NewerFormat if newer else ValueError)(
-            f"expected schema {schema} of {kind} in {folder}; it has schema {version}: use the "
-            "dpkit version that wrote it, or make it again"
-        )
+        raise ValueError(other_schema)
     arrays = {}
     for name, sha256 in hashes.items():
         file = folder / f"{name}.npy"

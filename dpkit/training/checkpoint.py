@@ -1,6 +1,5 @@
 """Finished epochs on disk, so that a killed training goes on where it was."""
 
-import errno
 import hashlib
 import io
 import json
@@ -9,9 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -57,7 +54,16 @@ WRITE_EVERY = 10.0  # seconds between two writings, at least; 0 writes every epo
 
 
 class UnusableCheckpoint(ValueError):
-    """Damaged, or of another training: from there this one cannot go on."""
+    """Damaged, or of another training: from there this one cannot go on.
+
+    fault : what is wrong with it.   cure : what to do, for whom nobody makes it again.
+    """
+
+    def __init__(self, fault: str, cure: str) -> None:
+        super().__init__(fault, cure)
+
+    def __str__(self) -> str:
+        return "; ".join(self.args)
 
 
 class Checkpoint:
@@ -85,7 +91,7 @@ class Checkpoint:
     def _claim(self, owner):
         file = self.folder / "training.json"
         with undamaged(file):
-            found = json.loads(file.read_text()) if file.exists() else owner
+            found = json.loads(storage.read_again(file.read_text)) if file.exists() else owner
             if not is_own(owner["loss"]):  # the checkpoints of version 0.6 do not tell theirs
                 found.setdefault("loss", owner["loss"])
             names = {**found, **owner}.keys() - {"world_size"}
@@ -93,7 +99,8 @@ class Checkpoint:
         if differing:
             raise UnusableCheckpoint(
                 f"{self.folder} holds the checkpoint of another training (other "
-                f"{', '.join(differing)}): name another folder or remove it"
+                f"{', '.join(differing)})",
+                "name another folder or remove it",
             )
         before = found.get("world_size", 1)
         if before != self.group.world_size:
@@ -123,7 +130,7 @@ class Checkpoint:
             with (
                 self.group.raise_on_all(),
                 undamaged(self._file(epoch)) as name,
-                np.load(name, allow_pickle=False) as file,
+                np.load(io.BytesIO(storage.read_again(name.read_bytes))) as file,
             ):
                 arrays = {name: file[name] for name in file.files}
                 report = json.loads(str(arrays.pop("scalars"))) | arrays
@@ -188,7 +195,7 @@ class Checkpoint:
 
 def _checked(state):
     """What torch saved, with its SHA-256 behind it: torch itself notices no changed weight."""
-    data = state.read_bytes()
+    data = storage.read_again(state.read_bytes)
     # one from before 0.9 has none, and ends as zip files do
     whole = data[-22:-18] == b"PK\x05\x06" or hashlib.sha256(data[:-32]).digest() == data[-32:]
     if not whole:
@@ -196,31 +203,19 @@ def _checked(state):
     return io.BytesIO(data)
 
 
-# permissions, too many open files
-_NOT_THE_FILES = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE)
-
-
 @contextmanager
 def undamaged(file: Path) -> Iterator[Path]:
-    """Turn whatever reading `file`, a part of a checkpoint, raises into one sentence; what the
-    machine lacks or forbids says nothing about the file, and stays as it is.
+    """Turn an error in reading `file`, a part of a checkpoint, that speaks of the file into
+    UnusableCheckpoint; what the machine lacks or forbids stays as it is.
     """
     try:
         yield file
-    except (
-        OSError,
-        EOFError,
-        LookupError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        UnpicklingError,
-        BadZipFile,
-    ) as error:
-        forbidden = isinstance(error, OSError) and error.errno in _NOT_THE_FILES
-        if forbidden or memory_ran_out(error) or gpu_is_lost(error):
+    except Exception as error:
+        # torch raises RuntimeErrors, of its archives and of networks that they do not fit
+        of_the_file = storage.is_damage(error) or isinstance(error, RuntimeError)
+        if not of_the_file or memory_ran_out(error) or gpu_is_lost(error):
             raise
         raise UnusableCheckpoint(
-            f"{file} is missing or damaged ({type(error).__name__}); remove the checkpoint "
-            f"{file.parent} and train again"
+            f"{file} is missing or damaged ({type(error).__name__})",
+            f"remove the checkpoint {file.parent} and train again",
         ) from error
