@@ -260,6 +260,9 @@ def test_a_folder_of_somebody_elses_is_left_alone(course, capsys):
     (grades / "thesis.txt").write_text("years of work")
     assert grade() == 2 and "holds thesis.txt and no grades of ours" in capsys.readouterr().err
     assert [path.name for path in grades.iterdir()] == ["thesis.txt"]
+    # the mark of a run that works there, or died, is nobody's file
+    (grades / "thesis.txt").rename(grades / f".run.claimed-{claims.host_name()}-{os.getppid()}-1-1")
+    assert grade() == 2 and "is being written by another run" in capsys.readouterr().err
 
 
 def test_where_there_is_no_sandbox_one_line_says_why_and_names_trust(

@@ -425,6 +425,20 @@ def test_rows_of_a_newer_or_older_dpkit_are_named_or_read_and_left_alone(client,
         assert (newer.read_text(), older.read_text()) == before and begun == []
 
 
+def test_a_sweep_of_a_newer_dpkit_is_refused_and_left_alone(client, place):
+    place["out"].mkdir(parents=True)
+    file = place["out"] / "sweep.json"
+    newer = {"kind": "Sweep", "schema": 2, "of": "another shape", "checksum": "of another kind"}
+    storage.write_json(file, newer)
+    for read in (
+        lambda: sweep(QUICK[:1], client, **place),
+        lambda: results.read_sweep(file.parent),
+    ):
+        with pytest.raises(storage.NewerFormat, match="newer dpkit .schema 2; .* update dpkit, or"):
+            read()
+    assert json.loads(file.read_text()) == newer and len(list(place["out"].iterdir())) == 1
+
+
 # ---- who does it ---------------------------------------------------------------------------------
 
 

@@ -477,6 +477,7 @@ def test_the_checkpoint_of_another_training_is_refused(tmp_path, digits, every_e
         lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
         lambda file: file.write_bytes(b""),
         lambda file: file.write_bytes(b"{]" * 500),
+        lambda file: file.write_bytes(b"[1, 2]"),
     ],
 )
 def test_a_damaged_checkpoint_is_refused_in_one_sentence(tmp_path, digits, every_epoch, name, harm):

@@ -176,7 +176,7 @@ def swap_in(part: str | Path, path: str | Path) -> None:
     try:
         os.rename(part, path)
     except OSError:
-        if old.exists():
+        with suppress(OSError):  # nothing lay there; or the next run puts it back
             os.rename(old, path)
         raise
     shutil.rmtree(old, ignore_errors=True)
