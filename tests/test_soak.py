@@ -79,8 +79,8 @@ again or subprocess.Popen(["sleep", "20"], process_group=0)
     assert complaints_about(
         tmp_path, number="'7' if not again else '8'", twice="True", more=more
     ) == [
-        "left: tmp/file",
         "left running: sleep 20",
+        "left: tmp/file",
         "done twice: record-1",
         "left: cache/.record-2.building-1",
         "left: tmp/file",

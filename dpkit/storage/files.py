@@ -175,7 +175,7 @@ def swap_in(part: str | Path, path: str | Path) -> None:
         os.rename(path, old)
     try:
         os.rename(part, path)
-    except OSError:
+    except BaseException:  # Ctrl-C too
         with suppress(OSError):  # nothing lay there; or the next run puts it back
             os.rename(old, path)
         raise
