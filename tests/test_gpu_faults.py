@@ -1,5 +1,6 @@
 """What goes wrong on GPUs, with stand-ins for the GPU and for its errors: no GPU is needed."""
 
+import re
 import threading
 import warnings
 
@@ -303,10 +304,43 @@ def test_a_process_that_is_lost_under_nccl_is_told_as_under_gloo(error):
     assert str(raised.value) == PROCESS_LOST and raised.value.__cause__ is error
 
 
-def test_what_this_process_did_wrong_is_not_blamed_on_another():
-    words = "NCCL error: invalid usage, Duplicate GPU detected: rank 0 and rank 1 on device 3000"
-    with pytest.raises(RuntimeError, match="Duplicate GPU"), explain_lost_process():
+@pytest.mark.parametrize(
+    "words",
+    [
+        "NCCL error: invalid usage, Duplicate GPU detected: rank 0 and rank 1 on device 3000",
+        "NCCL error: unhandled cuda error, Cuda failure 2 'out of memory'",
+        "NCCL communicator: CUDA error: an illegal memory access was encountered",
+    ],
+)
+def test_what_this_process_did_wrong_is_not_blamed_on_another(words):
+    with pytest.raises(RuntimeError, match=re.escape(words)), explain_lost_process():
         raise torch.distributed.DistBackendError(words)
+
+
+ALONE = """
+from distributed import Client, LocalCluster
+from dpkit.experiments import stages, sweeps
+from dpkit.experiments.trials import Trial
+from dpkit.training.recipe import Recipe
+
+def lost(*arguments, **more):
+    raise RuntimeError("CUDA error: device-side assert triggered")
+
+stages.train, sweeps.ANSWER = lost, 0.5
+recipe = Recipe(epochs=1, batch_size=30)
+parts = (recipe, 1, recipe)
+trials = [Trial("digits", "random", 0.5, seed, *parts, num_samples=60) for seed in range(3)]
+more = {"out": "out", "device": "cpu", "minutes": 0.05, "on_progress": lambda *a, **k: None}
+workers = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+with LocalCluster(**workers) as cluster, Client(cluster) as client:
+    table = sweeps.sweep(trials, client, **more)
+    print(sum(table.failed != ""), len(client.scheduler_info()["workers"]))
+"""
+
+
+def test_a_worker_without_a_nanny_that_lost_its_gpu_leaves_and_fails_no_other_trial(python):
+    done = python(ALONE)
+    assert done.stdout in ("0 0\n", "1 0\n"), done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("own", [("tf32", "tf32"), ("ieee", "tf32"), ("ieee", "ieee")])

@@ -161,6 +161,14 @@ def test_the_estimate_of_a_record_is_near_what_it_takes(tmp_path, toys):
     assert 0.5 * kept < took - headers <= kept * 1.01
 
 
+def test_a_network_that_cannot_be_looked_at_has_no_estimate_and_is_pruned_by_all_the_same(tmp_path):
+    def on_a_gpu(channels, classes):
+        raise RuntimeError("No CUDA GPUs are available")
+
+    about = {"shape": (1, 8, 8), "num_classes": 2, "num_samples": 60, "epochs": 3}
+    assert space.record_bytes(on_a_gpu, **about) is None
+
+
 def test_little_space_is_not_spoken_of(tmp_path):
     assert space.space_note([], tmp_path) is None
     assert space.space_note([(2000, 1000)], tmp_path) is None

@@ -5,11 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("distributed")
 from benchmarks.soak.commands import Command, make_set
-from benchmarks.soak.faults import FAULTS
+from benchmarks.soak.faults import FAULTS, kill_one_of
 from benchmarks.soak.place import Place
 from benchmarks.soak.scenario import Reference, Scenario, play
 
@@ -119,3 +120,21 @@ def test_a_scenario_is_survived_and_counted(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "| run_trial | SIGKILL | 1 | 1 |" in (out / "table.md").read_text()
+
+
+def test_a_soak_kills_a_worker_and_neither_a_helper_nor_what_has_ended(tmp_path):
+    scenario = Scenario(None, None, random.Random(0))
+    ended = subprocess.Popen(["true"])
+    gone = psutil.Process(ended.pid)
+    ended.wait()
+    helper = "import time; time.sleep(20)  # from multiprocessing.resource_tracker import main"
+    helper = subprocess.Popen([sys.executable, "-c", helper])
+    worker = subprocess.Popen(["sleep", "20"])
+    try:
+        them = [psutil.Process(each.pid) for each in (helper, worker)]
+        assert not kill_one_of([gone], scenario) and not kill_one_of(them[:1], scenario)
+        assert kill_one_of(them, scenario) and scenario.notes == ["killed sleep 20"]
+        assert worker.wait(10) and helper.poll() is None
+    finally:
+        helper.kill()
+        worker.kill()

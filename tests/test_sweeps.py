@@ -30,6 +30,8 @@ from dpkit.experiments.rows import Failure
 from dpkit.experiments.sweep_worker import Done
 from dpkit.experiments.sweeps import sweep
 from dpkit.experiments.trials import Trial, run_trial
+from dpkit.methods.catalog import METHODS
+from dpkit.records import Scores
 from dpkit.training.loop import Recipe
 
 pytest.importorskip("distributed")
@@ -637,6 +639,56 @@ def test_a_lost_scheduler_is_told_and_makes_no_row(place, impatient, workers):
     assert all('"failed"' not in file.read_text() for file in place["out"].glob("rows/*"))
 
 
+def test_a_worker_that_does_not_answer_stops_nobody_and_is_not_waited_for_twice(
+    place, impatient, monkeypatch
+):
+    from distributed import Status
+
+    monkeypatch.setattr(attendance, "LATE", 1.0)
+    told = []
+    on_progress = {"on_progress": lambda progress, last=False: told.append(str(progress))}
+    with in_this_process(2, 1) as client:
+        paused = client.cluster.workers[0].address
+        client.run(lambda dask_worker: setattr(dask_worker, "status", Status.paused), [paused])
+        trials = [QUICK[0], replace(QUICK[1], num_samples=61)]  # two sets, and it lacks for both
+        begun = time.monotonic()
+        assert sweep(trials, client, **place | on_progress).failed.tolist() == ["", ""]
+        waited = time.monotonic() - begun
+        table = sweep(trials, client, minutes=0, **place | on_progress)  # the other one answers
+    assert any(line.endswith("waiting for the workers to look at the set digits") for line in told)
+    assert 1.0 < waited and len(table) == 2
+    assert told[-1].startswith("2/2 done, 0 running")
+
+
+def test_where_no_worker_answers_the_minutes_are_heeded(place, impatient, monkeypatch):
+    hung = threading.Event()
+    monkeypatch.setattr(stages, "load_sets", lambda *arguments: hung.wait(20))
+    clock, begun = time.monotonic, time.monotonic()
+    monkeypatch.setattr(attendance.time, "monotonic", lambda: begun + 100 * (clock() - begun))
+    with in_this_process(1, 1) as client:
+        with pytest.raises(attendance.Unavailable, match="still waiting for the workers to look"):
+            sweep(QUICK, client, minutes=0.01, **place)
+        hung.set()
+
+
+DRAWN = (i for i in range(99))
+UNKNOWABLE = replace(
+    METHODS["dual"],
+    name="mine",
+    scorer=lambda dynamics: Scores(dynamics.mean_prob() + next(DRAWN), "mine"),
+)
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [GRID | {"prune_ratio": 2}, [replace(QUICK[0], method=UNKNOWABLE)]],
+    ids=["grid", "code"],
+)
+def test_a_mistake_that_is_known_without_a_worker_waits_for_none(place, grid):
+    with in_this_process(0, 1) as client, pytest.raises(ValueError, match="got 2|cannot be known"):
+        sweep(grid, client, minutes=0.02, **place)
+
+
 def test_workers_that_are_unlike_are_named_before_anything_is_trained(
     client, place, trainings, monkeypatch
 ):
@@ -770,8 +822,6 @@ def test_the_command_prints_the_table_and_exits_by_what_happened(
 def test_the_command_refuses_with_every_mistake_and_exits_with_2(
     tmp_path, monkeypatch, capsys, grid, more, told
 ):
-    from dpkit.records import Scores
-
     monkeypatch.chdir(tmp_path)
     Scores(np.arange(3), "mine").save("taken")
     # another program's sweep
@@ -786,6 +836,23 @@ def test_the_command_refuses_with_every_mistake_and_exits_with_2(
     ), lines
     assert Scores.load("taken").num_samples == 3
     assert Path("theirs", "sweep.json").read_text() == '{"angle": [0, 90]}'
+
+
+@pytest.mark.parametrize("ratio, code", [(0.5, 3), (2, 2)])
+def test_a_scheduler_that_does_not_answer_is_no_fault_of_the_folder_and_hides_no_mistake(
+    tmp_path, monkeypatch, capsys, ratio, code
+):
+    def down(address, timeout):
+        raise OSError(f"Timed out trying to connect to {address} after {timeout} s")
+
+    monkeypatch.setattr("distributed.Client", down)
+    there = ("--scheduler", "tcp://127.0.0.1:1", "--out", str(tmp_path / "out"))
+    assert command(tmp_path, GRID | {"prune_ratio": ratio}, *there) == code
+    expected = {
+        3: "no scheduler answers at tcp://127.0.0.1:1: start it, and the same command goes on\n",
+        2: "got 2\n",
+    }
+    assert capsys.readouterr().err.endswith(expected[code])
 
 
 def test_a_place_that_cannot_be_written_exits_with_2_and_one_sentence(tmp_path, capsys):
@@ -921,3 +988,33 @@ def test_workers_manage_memory_as_any_process_does_and_as_the_environment_says(m
 def test_a_cluster_of_nothing_is_refused(more):
     with pytest.raises(ValueError, match="workers and threads must be at least 1"):
         clusters.local_cluster(**more)
+
+
+INTERRUPTED = """
+import os, signal, threading, time
+import psutil
+from dpkit.experiments import clusters
+
+if __name__ == "__main__":
+    def interrupt():
+        while not any("Nanny" in each.name for each in threading.enumerate()):
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    try:
+        clusters.local_cluster(workers=2, device="cpu")
+    except KeyboardInterrupt as error:
+        kept = error  # as a notebook keeps it
+    time.sleep(1)
+    me = psutil.Process()
+    loops = [each.name for each in threading.enumerate() if each.name == "IO loop"]
+    children = [each.pid for each in me.children() if "resource_tracker" not in str(each.cmdline())]
+    print(loops, me.net_connections(), children)
+"""
+
+
+def test_a_cluster_that_is_interrupted_while_it_starts_leaves_nothing(python, tmp_path):
+    (tmp_path / "script.py").write_text(INTERRUPTED)
+    done = python("import runpy; runpy.run_path('script.py', run_name='__main__')")
+    assert done.stdout == "[] [] []\n" and done.stderr == "", done

@@ -7,10 +7,13 @@ import random
 import shutil
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 if TYPE_CHECKING:
     from benchmarks.soak.scenario import Scenario
@@ -61,15 +64,27 @@ def kill_worker(scenario: "Scenario") -> None:
     run = scenario.start()
     scenario.wait_until_moment(run)
     while not run.ended():
-        if children := run.children():
-            child = scenario.draw.choice(sorted(children, key=lambda child: child.pid))
-            scenario.note(f"killed {' '.join(child.cmdline())[-100:]}")
-            child.kill()
+        if kill_one_of(run.children(), scenario):
             break
         scenario.wait(run, 0.05)
     # a sweep goes on with another worker; a report has lost its kernel
     scenario.wait_to_end(run)
     scenario.judge(run, (0, 1) if scenario.command.name == "report" else (0,))
+
+
+def kill_one_of(children: list[psutil.Process], scenario: "Scenario") -> bool:
+    """Whether one could be killed: they may just have ended, and Python's helper is no worker."""
+    with suppress(psutil.NoSuchProcess):
+        named = {child: " ".join(child.cmdline()) for child in children}
+        workers = [
+            child for child in named if "multiprocessing.resource_tracker" not in named[child]
+        ]
+        if workers:
+            child = scenario.draw.choice(sorted(workers, key=lambda child: child.pid))
+            child.kill()
+            scenario.note(f"killed {named[child][-100:]}")
+            return True
+    return False
 
 
 # ---- disks and files -----------------------------------------------------------------------------
@@ -99,17 +114,12 @@ def damage(scenario: "Scenario") -> None:
         run.signal(signal.SIGKILL, group=True)
         scenario.wait(run, 10)
         place.left_running(20)
+    if place.cluster:  # its workers write on, and end what they have begun
+        scenario.new_cluster()
     ours = [place.cache] + ([place.out] if scenario.command.name.startswith("sweep") else [])
-    # locks hold nothing
-    files = sorted(
-        file
-        for folder in ours
-        for file in folder.rglob("*")
-        if file.is_file() and ".locks" not in file.parts
-    )
-    if not files:
+    file, how = _choose(ours, draw), draw.choice(sorted(DAMAGES))
+    if not file:
         return
-    file, how = draw.choice(files), draw.choice(sorted(DAMAGES))
     if file.is_relative_to(place.cache) and draw.random() < 0.7:
         shutil.rmtree(place.out, ignore_errors=True)  # or nobody would read the cache
     if file.is_relative_to(place.cache):
@@ -117,6 +127,19 @@ def damage(scenario: "Scenario") -> None:
     size = file.stat().st_size
     DAMAGES[how](file, draw)
     scenario.note(f"{file.relative_to(place.folder)} ({size} bytes): {how}")
+
+
+def _choose(folders: list[Path], draw: random.Random) -> Path | None:
+    """One of the files there, but for locks, which hold nothing; None if there is none."""
+    while True:
+        with suppress(FileNotFoundError):  # what a process still removes: look again
+            files = sorted(
+                file
+                for folder in folders
+                for file in folder.rglob("*")
+                if file.is_file() and ".locks" not in file.parts
+            )
+            return draw.choice(files) if files else None
 
 
 def _flip(file: Path, draw: random.Random) -> None:
@@ -164,7 +187,7 @@ def lose_scheduler(scenario: "Scenario") -> None:
     scenario.wait_until_moment(run)
     late = run.ended()
     scenario.place.cluster.scheduler.signal(signal.SIGKILL, group=True)
-    # to connect takes the command 30 s, if it comes too late
+    # to connect takes the command 12 s, if it comes too late
     if not scenario.wait(run, 15 * scenario.patience):
         scenario.complain("it had not ended 15 s after the scheduler was lost")
         scenario.wait_to_end(run)

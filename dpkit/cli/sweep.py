@@ -74,17 +74,14 @@ def run(arguments: Namespace) -> int:
     lacking = missing("distributed", "yaml")
     if lacking:
         return tell(REFUSED, lacking)
-    import distributed
-
     from dpkit.experiments import attendance, grids, results, sweeps, tables
 
     out = Path(arguments.out or Path("sweeps") / Path(arguments.grid).stem)
     client = None
     try:
         if arguments.scheduler:
-            for name in ("distributed", "distributed.client"):  # we tell of a lost scheduler
-                logging.getLogger(name).setLevel(logging.CRITICAL)
-            client = distributed.Client(arguments.scheduler, timeout=12)
+            grids.trials_of(arguments.grid)  # its mistakes are told whoever answers
+            client = _connect(arguments.scheduler)
         with print_warnings():
             warnings.simplefilter("ignore", sweeps.FailedTrials)  # said below
             rows = sweeps.sweep(
@@ -118,3 +115,19 @@ def run(arguments: Namespace) -> int:
         print(f"\npartial: {len(rows)} of {asked} trials; the same command goes on from here")
     print(f"\n{len(rows)} rows in {out}: dpkit.results_table({str(out)!r}) reads them")
     return FAILED if len(lost) else PARTIAL if len(rows) < asked else PASSED
+
+
+def _connect(address):
+    """A client of the scheduler there; Unavailable if none answers."""
+    import distributed
+
+    from dpkit.experiments.attendance import Unavailable
+
+    for name in ("distributed", "distributed.client"):  # we tell of a lost scheduler
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        return distributed.Client(address, timeout=12)
+    except OSError:
+        raise Unavailable(
+            f"no scheduler answers at {address}: start it, and the same command goes on"
+        ) from None

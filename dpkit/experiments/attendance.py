@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dpkit.experiments.clusters import training_resources
-
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 PATIENCE = 2.0  # seconds; a worker that is started again is back by then, or soon
 ANSWER = 5.0  # seconds in which a scheduler answers, unless it is lost; it is asked twice
+LATE = 60.0  # seconds after the first worker's answer in which the others are waited for
 
 
 class Unavailable(ConnectionError):
@@ -25,6 +24,7 @@ class Attendance:
     """Of the workers of a client's cluster.
 
     resources: what a worker must declare to count, as {"GPU": 1}, where some declare it.
+    late: addresses of workers that did not answer while others did: paused, hung or at other work.
     tell: called about once a second, while there is nobody, with what is waited for; with "" when
           somebody came.
     until: of time.monotonic().
@@ -34,6 +34,7 @@ class Attendance:
         self.client, self.tell, self.until = client, tell, until
         self.address = client.scheduler.address
         self.resources: dict = {}
+        self.late: set[str] = set()
         self._seen, self._told, self.is_lost = time.monotonic(), "", False
 
     def ask(self, method: str, **arguments: Any) -> Any:
@@ -60,11 +61,16 @@ class Attendance:
 
         otherwise: what is waited for if somebody is there.
         """
+        return self._able(self._declared(), otherwise)
+
+    def _declared(self):
+        """{address: the resources it declares} of all workers that are there."""
         found = self.ask("identity", n_workers=-1)["workers"]
+        return {address: worker.get("resources", {}) for address, worker in found.items()}
+
+    def _able(self, declared, otherwise=""):
         able = [
-            address
-            for address, worker in found.items()
-            if self.resources.keys() <= worker.get("resources", {}).keys()
+            address for address, some in declared.items() if self.resources.keys() <= some.keys()
         ]
         if able:
             self._seen = time.monotonic()
@@ -75,24 +81,41 @@ class Attendance:
 
     def first_workers(self) -> list[str]:
         """As workers, once there are any; Unavailable if none came before `until`."""
-        while not self.workers():
+        while True:
+            declared = self._declared()
+            if any("GPU" in some for some in declared.values()):
+                self.resources = {"GPU": 1}
+            if able := self._able(declared):
+                return able
             self._check_time(self.until, "a worker to join")
             time.sleep(0.5)
-        self.resources = training_resources(self.client) or {}
-        return self.workers()
 
-    def result(self, future: Future, worker: str, what: str) -> Any:
-        """What the worker answers; None if it is gone. Meanwhile it is said what is waited for."""
-        begun = time.monotonic()
-        while not future.done():
-            late = time.monotonic() - begun > PATIENCE
-            if worker not in self.workers(what if late else ""):
-                return None
-            self._check_time(max(self.until, begun + 60), what)  # whoever works is let finish that
-            time.sleep(0.2)
-        if future.cancelled():
-            raise self.lost()
-        return future.result()
+    def answered(self, requests: dict[str, Future], what: str) -> dict[str, Future]:
+        """Those of {worker: future} that are done, at least one unless all workers are gone.
+
+        Meanwhile it is said what is waited for. Who has not answered LATE seconds after the first
+        is left out and added to `late`: one worker that hangs does not stop the others.
+        """
+        begun, first = time.monotonic(), None
+        while True:
+            done = {worker: future for worker, future in requests.items() if future.done()}
+            if any(future.cancelled() for future in done.values()):
+                raise self.lost()
+            now = time.monotonic()
+            if done:
+                first = first or now
+            there = self.workers(what if now - begun > PATIENCE else "")
+            missing = [worker for worker in requests if worker in there and worker not in done]
+            if not missing or (done and now - first > LATE):
+                break
+            if not done:  # whoever works is let finish that
+                self._check_time(max(self.until, begun + 60), what)
+            time.sleep(0.2 if now - begun > 0.2 else 0.02)
+        self._say("")
+        if missing:
+            self.late.update(missing)
+            self.client.cancel([requests[worker] for worker in missing], force=True)
+        return done
 
     def _say(self, what):
         if what or self._told:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
@@ -129,8 +130,7 @@ def local_cluster(
                 silence_logs=quiet,
             )
     except BaseException:
-        _end_workers(nannies)
-        cluster.shutdown_on_close = False  # else dask tries to close at exit what is half open
+        _abandon(cluster, nannies)
         raise
     return cluster
 
@@ -179,6 +179,27 @@ def _end_workers(nannies):
             os.kill(nanny.pid, signal.SIGKILL)
 
 
+def _abandon(cluster, nannies):
+    """End a cluster that was interrupted while it started: its loop, where the scheduler listens
+    and nannies start processes, and then those processes.
+    """
+    cluster.shutdown_on_close = False  # else dask tries to close at exit what is half open
+    if runner := getattr(cluster, "_loop_runner", None):
+        for server in filter(None, (cluster.scheduler, *nannies)):
+            for listening in filter(None, (server, getattr(server, "http_server", None))):
+                cluster.loop.add_callback(listening.stop)
+        runner.stop()
+    until = time.monotonic() + 5  # a thread of dask's may be starting one just now
+    while time.monotonic() < until and any(_is_starting(nanny) for nanny in nannies):
+        time.sleep(0.02)
+    _end_workers(nannies)
+
+
+def _is_starting(nanny):
+    process = nanny.process and nanny.process.process
+    return process is not None and process.pid is None
+
+
 def _gpus(device):
     """The GPUs that workers get, each named as in CUDA_VISIBLE_DEVICES: the one of "cuda:1", else
     all of ours.
@@ -195,9 +216,3 @@ def _gpus(device):
 def worker_device(device: str) -> str:
     """What `device` is to a worker of a local cluster: it sees one GPU, its own, as "cuda"."""
     return "cuda" if str(device).startswith("cuda") else device
-
-
-def training_resources(client: Client) -> dict | None:
-    """What a training asks a worker for: a GPU to itself if workers declare GPUs, else nothing."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return {"GPU": 1} if any("GPU" in worker.get("resources", {}) for worker in workers) else None

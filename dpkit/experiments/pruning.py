@@ -292,7 +292,7 @@ def _record(run, training, say) -> None:
             epochs=epochs,
             num_exits=len(training["exits"]),
         )
-        if note := space_note([size], run.cache):
+        if size and (note := space_note([size], run.cache)):
             say(note)
     run.on_epoch = on_epoch
     run.record = training | {"parts": {"dynamics", *run.method.parts}}

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable, Collection
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -15,7 +14,6 @@ MUCH = 2**30  # bytes
 STATE = 8  # bytes of a weight in a checkpoint, with its momentum
 
 
-@lru_cache
 def record_bytes(
     model: str | Callable,
     *,
@@ -24,18 +22,16 @@ def record_bytes(
     num_samples: int,
     epochs: int,
     num_exits: int = 0,
-) -> tuple[int, int]:
+) -> tuple[int, int] | None:
     """Bytes that a recorded training takes: (at its end, with its checkpoint still there; for
-    good).
+    good). None if the network cannot be looked at here, as one that is made for a GPU.
 
     model : as make_net takes it.   shape : (channels, height, width) of an image.
     """
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        net = builders.find_builder(model)(shape[0], num_classes).eval()
-        # of a network without it there is no record: take_snapshot says so
-        staged = hasattr(net, "features_and_exits")
-        width = net.features_and_exits(torch.zeros(1, *shape))[0].shape[1] if staged else 0
-    weights = sum(weight.numel() for weight in net.parameters())
+    try:
+        width, weights = _size_of_net(model, shape, num_classes)
+    except Exception:  # a note is no reason to stop: the training says what is wrong with it
+        return None
     tdds = num_samples * num_classes <= MOST_PROBS
     dynamics = num_samples * epochs * (13 if tdds else 9)
     snapshot = num_samples * (4 * width + 4 * num_classes * (1 + num_exits) + 8)
@@ -43,6 +39,16 @@ def record_bytes(
     kept = dynamics + 2 * snapshot
     # a new state is written beside the one before
     return 2 * kept + 2 * state, kept
+
+
+def _size_of_net(model, shape, num_classes):
+    """(length of its feature vector, number of weights)."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        net = builders.find_builder(model)(shape[0], num_classes).eval()
+        # of a network without it there is no record: take_snapshot says so
+        staged = hasattr(net, "features_and_exits")
+        width = net.features_and_exits(torch.zeros(1, *shape))[0].shape[1] if staged else 0
+    return width, sum(weight.numel() for weight in net.parameters())
 
 
 def space_note(sizes: Collection[tuple[int, int]], cache: Path) -> str | None:

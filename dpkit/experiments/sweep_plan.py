@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dpkit import storage
 from dpkit.experiments import grids
-from dpkit.experiments.attendance import Attendance
+from dpkit.experiments.attendance import ANSWER, Attendance
 from dpkit.experiments.parcels import own_sets, pack
 from dpkit.experiments.pipeline import stage_versions
 from dpkit.experiments.space import record_bytes
@@ -17,6 +17,7 @@ from dpkit.experiments.stored_sets import store
 from dpkit.experiments.sweep_worker import facts_of, functions_of, software
 from dpkit.experiments.trials import Trial, exits_of
 from dpkit.nets import builders
+from dpkit.nets.builders import model_name
 from dpkit.records import keep_count
 
 
@@ -45,40 +46,54 @@ def cells_of(
     if mistakes:
         raise grids.InvalidGrid(mistakes)
     sets = _stored(trials, cache)
+    sizes: dict = {}
     return [
         replace(
             cell_of(trial, facts[_set_of(trial)], sets),
-            record_bytes=_record_bytes(trial, facts[_set_of(trial)]),
+            record_bytes=_record_bytes(trial, facts[_set_of(trial)], sizes),
         )
         for trial in trials
     ]
 
 
-def _record_bytes(trial, facts) -> tuple[int, int] | None:
-    """What the trial's record will take of a disk; None for a method that needs none."""
+def _record_bytes(trial, facts, sizes) -> tuple[int, int] | None:
+    """What the trial's record will take of a disk; None if that is not known, or for a method that
+    needs none.
+
+    sizes: those that are known already. Within a grid a name stands for one network.
+    """
     if trial.method_object.evidence is None:
         return None
-    return record_bytes(
-        trial.recorded_model,
-        shape=(facts["channels"], *facts["pixels"]),
-        num_classes=facts["classes"],
-        num_samples=facts["n"],
-        epochs=trial.record_epochs,
-        num_exits=len(exits_of(trial).get("exits", ())),
-    )
+    model, exits = trial.recorded_model, len(exits_of(trial).get("exits", ()))
+    alike = _set_of(trial), model_name(model), trial.record_epochs, exits
+    if alike not in sizes:
+        sizes[alike] = record_bytes(
+            model,
+            shape=(facts["channels"], *facts["pixels"]),
+            num_classes=facts["classes"],
+            num_samples=facts["n"],
+            epochs=trial.record_epochs,
+            num_exits=exits,
+        )
+    return sizes[alike]
 
 
-def mistakes_of(
-    trials: Sequence[Trial], attendance: Attendance | None, device: str, cache: str | Path
-) -> list[str]:
-    """A sentence for each set that is unfit, and each trial that does not suit its set."""
-    return _facts_and_mistakes(trials, attendance, device, cache)[1]
+def mistakes_of(trials: Sequence[Trial], device: str, cache: str | Path) -> list[str]:
+    """A sentence for each set that is unfit on this machine, and each trial that does not suit
+    its set.
+    """
+    return _facts_and_mistakes(trials, None, device, cache)[1]
 
 
 def _facts_and_mistakes(trials, attendance, device, cache):
     """({set: its facts}, mistakes) of these trials; on a cluster a worker looks at the sets."""
+    facts: dict = {}
+    mistakes: list[str] = []
+    if attendance:  # what is known without a worker: none may be there, and none may come
+        mistakes = [sentence for trial in trials for sentence in _mistakes_in(trial, {})]
+    if mistakes:
+        return facts, mistakes
     sets = _stored(trials, cache) if attendance else {}
-    facts, mistakes = {}, []
     for trial in trials:
         which = _set_of(trial)
         if which not in facts:
@@ -97,14 +112,15 @@ def _facts_and_mistakes(trials, attendance, device, cache):
 
 
 def _facts_of_all(attendance, name, parts, device) -> dict:
-    """facts_of the set, on which all workers that are there agree; else {"mistake": who differs}.
+    """facts_of the set, on which all workers that answer agree; else {"mistake": who differs}.
 
-    Who joins later looks for itself, before each stage.
+    Who is late, or joins later, looks for itself before each stage.
     """
     what = f"the workers to look at the set {name}"
     found: dict = {}
     while not found:  # those who are asked may be gone before they answer
-        asked = {
+        there = attendance.first_workers()
+        requests = {
             worker: attendance.client.submit(
                 facts_of,
                 *parts,
@@ -113,15 +129,15 @@ def _facts_of_all(attendance, name, parts, device) -> dict:
                 workers=[worker],
                 resources=attendance.resources or None,
             )
-            for worker in attendance.first_workers()
+            for worker in [each for each in there if each not in attendance.late] or there
         }
-        for worker, future in asked.items():
+        for worker, future in attendance.answered(requests, what).items():
             try:
-                answer = attendance.result(future, worker, what)
+                found[worker] = future.result(timeout=ANSWER)
+            except TimeoutError:  # it was lost with its worker just now
+                continue
             except (ImportError, AttributeError, TypeError) as error:
-                answer = {"mistake": f"it has no dpkit, or another one: {error}"}
-            if answer:
-                found[worker] = answer
+                found[worker] = {"mistake": f"it has no dpkit, or another one: {error}"}
     return _agreed(found)
 
 

@@ -87,13 +87,14 @@ def run_stage(
     """
     if isinstance(before, Failure):
         return before
-    if _LOST_GPU.is_set():
-        return _without_gpu()
     notes = list(before.notes) if before else []
-    return _TRAINING.run(_run_stage, stage, parcel, notes, cache, device, expected)
+    done = _TRAINING.run(_run_stage, stage, parcel, notes, cache, device, expected)
+    return done or _without_gpu()
 
 
 def _run_stage(stage, parcel, notes, cache, device, expected):
+    if _LOST_GPU.is_set():  # perhaps while this one waited for its turn
+        return None
     begun = time.perf_counter()
     try:
         with warnings.catch_warnings(), heard_by(None), storage.set_aside_noted(notes):
@@ -108,18 +109,19 @@ def _run_stage(stage, parcel, notes, cache, device, expected):
 
 
 def _without_gpu():
-    """End this worker: its GPU is lost to the process, and dask starts another one, which is then
-    given the trial. Where nobody would start another, the trial is one to try again.
+    """End this worker: its GPU is lost to the process. Its nanny starts another one; without a
+    nanny it leaves the cluster, or it would fail trials faster than others can take them.
     """
-    from distributed import get_worker
+    from distributed import Reschedule, get_worker
 
     try:
-        restarts = get_worker().nanny is not None
+        worker = get_worker()
     except ValueError:  # no worker's task
-        restarts = False
-    if restarts:
+        return Failure("this worker's GPU was lost in an earlier trial: restart it", transient=True)
+    if worker.nanny is not None:
         os._exit(1)
-    return Failure("this worker's GPU was lost in an earlier trial: restart it", transient=True)
+    worker.loop.add_callback(worker.close, executor_wait=False, reason="dpkit-lost-its-gpu")
+    raise Reschedule
 
 
 def _up_to(stage, trial, cache, device, expected):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from dpkit import storage
 from dpkit.experiments import clusters, grids, results
-from dpkit.experiments.attendance import Attendance
+from dpkit.experiments.attendance import ANSWER, Attendance
 from dpkit.experiments.pipeline import stage_versions
 from dpkit.experiments.progress import Clock, Line, Progress
 from dpkit.experiments.row_files import write_answer
@@ -61,7 +61,8 @@ def sweep(
     Parameters
     ----------
     grid : a YAML file's path, a dict, a list of dicts or of Trials (see dpkit.experiments.grids).
-        Mistakes are refused, all at once, before the first training. A dict's dataset may be an
+        Mistakes are refused, all at once, before the first training; on a client's cluster those
+        of the grid itself before any worker is asked. A dict's dataset may be an
         ImageSet, with its test set as test.
     client : a distributed.Client of any Dask cluster; None: processes on this machine (workers,
         each with `threads`). A worker trains one network at a time; where workers declare a GPU
@@ -108,7 +109,9 @@ def sweep(
     try:
         trials = grids.trials_of(grid)
     except grids.InvalidGrid as refused:
-        more = mistakes_of(refused.trials, attendance, device, cache)
+        if attendance:  # only a worker sees more, and none may come
+            raise
+        more = mistakes_of(refused.trials, device, cache)
         raise grids.InvalidGrid(refused.mistakes + more) from None
     progress.total = len(trials)
     out = Path(out or cache / "sweeps" / storage.key_hash([trial.plain() for trial in trials]))
@@ -224,12 +227,12 @@ def _next_finished(waiting, seconds):
 
 
 def _answer(future) -> Done | Failure:
-    if future.status == "finished":
-        try:
-            return future.result()
-        except Exception as error:  # lost with its worker just now: run again, it is in the cache
-            return replace(failure(error), transient=True, killed=True)
-    return failure(future.exception())
+    if future.status == "error":
+        return failure(future.exception())
+    try:
+        return future.result(timeout=ANSWER)
+    except Exception as error:  # lost with its worker just now: run again, it is in the cache
+        return replace(failure(error), transient=True, killed=True)
 
 
 def _busy(attendance):

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from dpkit.training.faults import gpu_is_lost, memory_ran_out
 from dpkit.training.recipe import Recipe
 from dpkit.training.seeds import epoch_seed, reseed
 
@@ -238,6 +239,7 @@ def _is_of_exchange(error):
     """
     text = str(error)
     ours = "invalid usage" in text or "InvalidUsage" in text
+    ours = ours or memory_ran_out(error) or gpu_is_lost(error)
     of_nccl = "NCCL" in text or "nccl" in text
     return not ours and (
         isinstance(error, torch.distributed.DistError) or "/gloo/" in text or of_nccl
