@@ -644,12 +644,15 @@ def test_a_worker_that_does_not_answer_stops_nobody_and_is_not_waited_for_twice(
 ):
     from distributed import Status
 
+    def pause(dask_worker):
+        dask_worker.status = Status.paused
+
     monkeypatch.setattr(attendance, "LATE", 1.0)
     told = []
     on_progress = {"on_progress": lambda progress, last=False: told.append(str(progress))}
     with in_this_process(2, 1) as client:
         paused = client.cluster.workers[0].address
-        client.run(lambda dask_worker: setattr(dask_worker, "status", Status.paused), [paused])
+        client.run(pause, workers=[paused])
         trials = [QUICK[0], replace(QUICK[1], num_samples=61)]  # two sets, and it lacks for both
         begun = time.monotonic()
         assert sweep(trials, client, **place | on_progress).failed.tolist() == ["", ""]
