@@ -4,6 +4,7 @@ scheduler that is lost.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -96,17 +97,17 @@ class Attendance:
         Meanwhile it is said what is waited for. Who has not answered LATE seconds after the first
         is left out and added to `late`: one worker that hangs does not stop the others.
         """
-        begun, first = time.monotonic(), None
+        begun, until = time.monotonic(), math.inf
         while True:
             done = {worker: future for worker, future in requests.items() if future.done()}
             if any(future.cancelled() for future in done.values()):
                 raise self.lost()
             now = time.monotonic()
             if done:
-                first = first or now
+                until = min(until, now + LATE)
             there = self.workers(what if now - begun > PATIENCE else "")
             missing = [worker for worker in requests if worker in there and worker not in done]
-            if not missing or (done and now - first > LATE):
+            if not missing or now > until:
                 break
             if not done:  # whoever works is let finish that
                 self._check_time(max(self.until, begun + 60), what)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from dpkit import storage
 from dpkit.experiments import grids
@@ -78,17 +79,24 @@ def _record_bytes(trial, facts, sizes) -> tuple[int, int] | None:
     return sizes[alike]
 
 
-def mistakes_of(trials: Sequence[Trial], device: str, cache: str | Path) -> list[str]:
-    """A sentence for each set that is unfit on this machine, and each trial that does not suit
-    its set.
+def trials_of(
+    grid: Any, attendance: Attendance | None, device: str, cache: str | Path
+) -> list[Trial]:
+    """The trials of a grid; InvalidGrid with its mistakes. On this machine they are told together
+    with those that its sets show; on a cluster at once, as only a worker sees the sets.
     """
-    return _facts_and_mistakes(trials, None, device, cache)[1]
+    try:
+        return grids.trials_of(grid)
+    except grids.InvalidGrid as refused:
+        if attendance:
+            raise
+        more = _facts_and_mistakes(refused.trials, None, device, cache)[1]
+        raise grids.InvalidGrid(refused.mistakes + more) from None
 
 
 def _facts_and_mistakes(trials, attendance, device, cache):
     """({set: its facts}, mistakes) of these trials; on a cluster a worker looks at the sets."""
-    facts: dict = {}
-    mistakes: list[str] = []
+    facts, mistakes = {}, []
     if attendance:  # what is known without a worker: none may be there, and none may come
         mistakes = [sentence for trial in trials for sentence in _mistakes_in(trial, {})]
     if mistakes:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpkit import storage
-from dpkit.experiments import clusters, grids, results
+from dpkit.experiments import clusters, results
 from dpkit.experiments.attendance import ANSWER, Attendance
 from dpkit.experiments.pipeline import stage_versions
 from dpkit.experiments.progress import Clock, Line, Progress
@@ -30,7 +30,7 @@ from dpkit.experiments.rows import Failure
 from dpkit.experiments.space import space_note
 from dpkit.experiments.stages import RECORD
 from dpkit.experiments.sweep_folder import answer_there, prepare
-from dpkit.experiments.sweep_plan import cells_of, mistakes_of
+from dpkit.experiments.sweep_plan import cells_of, trials_of
 from dpkit.experiments.sweep_worker import Done, failure, run_stage
 from dpkit.experiments.tables import describe_failures
 
@@ -106,13 +106,7 @@ def sweep(
         on_progress(progress)
 
     attendance = Attendance(client, tell, until) if client else None
-    try:
-        trials = grids.trials_of(grid)
-    except grids.InvalidGrid as refused:
-        if attendance:  # only a worker sees more, and none may come
-            raise
-        more = mistakes_of(refused.trials, device, cache)
-        raise grids.InvalidGrid(refused.mistakes + more) from None
+    trials = trials_of(grid, attendance, device, cache)
     progress.total = len(trials)
     out = Path(out or cache / "sweeps" / storage.key_hash([trial.plain() for trial in trials]))
     for place in (out, cache):
