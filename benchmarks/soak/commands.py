@@ -122,7 +122,7 @@ COMMANDS = [
     Command("prune", _prune, _pruned, 2.0, workers=False),
     Command("sweep", _sweep, _rows, 5.0),
     Command("sweep on a cluster", _cluster, _rows, 5.0, workers=False),
-    Command("run_trial", _trial, _row, 2.0, speaks=False, workers=False),
+    Command("run_trial", _trial, _row, 5.0, speaks=False, workers=False),  # no promise
     Command("report", _report, _reported, 2.0),
 ]
 

@@ -142,20 +142,28 @@ def _undisturbed_loop():
     """
     from distributed.utils import LoopRunner
 
-    # Python's helper that tidies up behind processes would warn that there was something to tidy
-    with _environment({"PYTHONWARNINGS": "ignore::UserWarning:multiprocessing.resource_tracker"}):
+    # Python's helper tidies up shared memory behind processes, and would warn that there was some
+    quiet = {"PYTHONWARNINGS": "ignore::UserWarning:multiprocessing.resource_tracker"}
+    # of itself it hears no SIGINT and no SIGTERM, but would end when a terminal is closed
+    with _environment(quiet), _blocked(signal.SIGHUP):
         resource_tracker.ensure_running()
     runner = LoopRunner()
-    # threads and processes inherit what their maker blocks
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with _blocked(signal.SIGINT):
         runner.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:
         yield runner.loop
     finally:
         runner.stop()  # it runs on while a cluster uses it
+
+
+@contextmanager
+def _blocked(signum):
+    """What is started inside, threads and processes, inherits that this signal is blocked."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signum})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
