@@ -7,8 +7,9 @@ ARGS     ?=
 SUBMISSIONS ?=
 MINUTES  ?= 60
 SEED     ?=
-# processes that share the tests; 0: none but this one, as a debugger wants it
-WORKERS  ?= 2
+# processes that share the tests, one more than cores as many tests wait; 0: none but this one, as a
+# debugger wants it
+WORKERS  ?= 3
 
 # Threads that spin while they wait make training many times slower on a busy machine.
 OMP_WAIT_POLICY ?= PASSIVE
