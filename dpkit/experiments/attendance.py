@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-PATIENCE = 2.0  # seconds; a worker that is started again is back by then, or soon
+PATIENCE = 1.5  # seconds; a worker that is started again is back by then, or soon
 ANSWER = 5.0  # seconds in which a scheduler answers, unless it is lost; it is asked twice
 LATE = 60.0  # seconds after the first worker's answer in which the others are waited for
 
