@@ -303,12 +303,11 @@ def test_a_committed_table_says_at_its_top_whether_it_is_of_several_kinds_and_co
     assert top.startswith("The rows are from") == several and top == (results.kinds_of(rows) or top)
     lines, means = results.summary(rows), {}
     for row in results.labelled(rows):
-        means.setdefault((row["method"], row["prune_ratio"], kind_of(row)), []).append(
-            100 * row["accuracy"]
-        )
+        trained = (row["model"], row["method"], row["prune_ratio"], kind_of(row))
+        means.setdefault(trained, []).append(100 * row["accuracy"])
     for line in lines[lines.pairs > 0].itertuples():
         here, there = (
-            np.mean(means[name, line.prune_ratio, line.processor])
+            np.mean(means[line.model, name, line.prune_ratio, line.processor])
             for name in (line.method, "random")
         )
         assert line.difference == pytest.approx(here - there)
