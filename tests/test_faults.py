@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from local_workers import in_this_process
 
 from dpkit import dual, keep_top, storage
 from dpkit.cli import main
@@ -26,7 +27,6 @@ from dpkit.methods.method import Method
 
 pytest.importorskip("distributed")
 import stage_log
-from distributed import Client, LocalCluster
 
 ROOT = Path(__file__).parents[1]
 GRID = {
@@ -398,17 +398,7 @@ def test_a_row_that_cannot_be_written_is_told_in_one_sentence_and_the_same_comma
             raise OSError(28, "No space left on device")
         write(path, value)
 
-    with (
-        LocalCluster(
-            n_workers=1,
-            threads_per_worker=1,
-            processes=False,
-            protocol="tcp",
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    with in_this_process() as client:
         command = [
             "sweep",
             str(tmp_path / "grid.yaml"),

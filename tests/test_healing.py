@@ -10,6 +10,7 @@ import warnings
 from dataclasses import replace
 
 import pytest
+from local_workers import in_this_process
 
 from dpkit import storage
 from dpkit.data.image_set import load
@@ -284,20 +285,7 @@ def trials_forgotten(place):
 
 @pytest.fixture(scope="module")
 def client():
-    pytest.importorskip("distributed")
-    from distributed import Client, LocalCluster
-
-    with (
-        LocalCluster(
-            n_workers=1,
-            threads_per_worker=1,
-            processes=False,
-            protocol="tcp",
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    with in_this_process() as client:
         yield client
 
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import psutil
 import pytest
 import torch
 import yaml
+from local_workers import in_this_process
 
 from dpkit import storage
 from dpkit.cli import main
@@ -37,7 +37,7 @@ from dpkit.training.loop import Recipe
 
 pytest.importorskip("distributed")
 import stage_log
-from distributed import Client, LocalCluster
+from distributed import Client
 
 ROOT = Path(__file__).parents[1]
 GRID = {
@@ -79,26 +79,6 @@ def numbers(row):
 
 def rows_of(table):
     return table.to_dict("records")
-
-
-@contextmanager
-def in_this_process(workers, threads, **more):
-    """A client of workers in this very process, where stages can be replaced. They start at
-    once.
-    """
-    with (
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=threads,
-            processes=False,
-            protocol="tcp",
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            **more,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
 
 
 @pytest.fixture(scope="module")
