@@ -16,6 +16,7 @@ from . import training as training
 from .data.image_set import ImageSet as ImageSet
 from .data.loading import DATASETS as DATASETS
 from .data.loading import load as load
+from .data.splits import hold_out as hold_out
 from .data.toys import toy_images as toy_images
 from .experiments import grids as grids
 from .experiments import publishing as publishing

@@ -19,6 +19,7 @@ from torchvision.transforms import functional as pictures
 
 from dpkit.data import image_set as sets
 from dpkit.data.image_set import from_arrays, load
+from dpkit.data.splits import hold_out
 from dpkit.data.toys import toy_images
 from dpkit.records import Selection
 
@@ -662,3 +663,32 @@ def test_a_set_keeps_its_own_copy_of_the_pixels():
 def test_a_device_that_nothing_is_tested_on_is_refused(device):
     with pytest.raises(ValueError, match=f'device must be "auto", "cpu" or "cuda"; got {device!r}'):
         load("digits", device=device)
+
+
+def test_a_part_is_held_out_of_every_class_and_the_rest_is_the_others(digits):
+    rest, held_out = hold_out(digits, 0.25, seed=3)
+    assert sorted([*rest.ids, *held_out.ids]) == list(range(len(digits)))
+    counts, taken = (np.bincount(part.labels, minlength=10) for part in (digits, held_out))
+    assert (np.abs(taken - 0.25 * counts) <= 0.5).all()
+    assert rest.facts == held_out.facts == digits.facts
+    again, other = (hold_out(digits, 0.25, seed=seed)[1] for seed in (3, 4))
+    assert again.ids.tolist() == held_out.ids.tolist() != other.ids.tolist()
+
+
+def test_of_two_images_of_a_class_one_is_held_out_whatever_the_fraction():
+    pairs = from_arrays(np.zeros((4, 8, 8), np.uint8), [0, 1, 1, 0], mean=[0], std=[1])
+    for fraction in (0.01, 0.99):
+        _, held_out = hold_out(pairs, fraction)
+        assert sorted(held_out.labels.tolist()) == [0, 1]
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan"), True])
+def test_a_fraction_that_holds_out_nothing_or_all_is_refused(digits, fraction):
+    with pytest.raises(ValueError, match=r"fraction must be in \(0, 1\), the part held out; got"):
+        hold_out(digits, fraction)
+
+
+def test_a_class_of_one_image_cannot_be_split(digits):
+    one = digits.subset([*np.flatnonzero(digits.labels.numpy() != 7), 7])
+    with pytest.raises(ValueError, match="has one of 7: add images, or leave the class out"):
+        hold_out(one, 0.5)

@@ -47,6 +47,17 @@ def test_accuracy_and_loss_equal_a_plain_loop(trained, batch_size):
         found.loss == pytest.approx(float(F.cross_entropy(logits, images.labels)), rel=1e-5)
         and found.num_samples == 70
     )
+    right = logits.argmax(1) == images.labels
+    assert found.class_accuracy == tuple(
+        float(right[images.labels == c].double().mean()) for c in range(3)
+    )
+
+
+def test_a_class_without_test_images_has_no_accuracy(trained):
+    net, images = trained
+    with pytest.warns(UserWarning, match="no sample of class"):
+        part = images.subset(np.flatnonzero(images.labels.numpy() != 1))
+    assert evaluate(net, part).class_accuracy[1] is None
 
 
 @pytest.mark.parametrize("batch_size", [32, 1024])

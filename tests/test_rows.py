@@ -31,6 +31,7 @@ WHOLE = Row(
     versions={"record": 2, "score": 1},
     code='mine, and "quoted"',
     best_accuracy=None,
+    class_accuracy=(0.1 + 0.2, None, 1.0),
     costs={"retrain": {"seconds": 0.1 + 0.2, "peak_memory": 2**40}, "record": {"epochs": 0}},
     torch="2.10",
 )
@@ -55,6 +56,14 @@ def test_a_row_is_the_same_after_it_was_written_and_read(tmp_path):
     rows = [WHOLE, replace(WHOLE, exits=None, options={}, best_accuracy=0.5, code="")]
     write_table(tmp_path / "rows.csv", rows)
     assert read_table(tmp_path / "rows.csv", SCHEMA, {}) == rows
+
+
+def test_the_worst_class_is_the_lowest_that_has_test_images():
+    assert WHOLE.worst_class_accuracy == 0.1 + 0.2
+    assert WHOLE.flat()["class_accuracy"] == "[0.30000000000000004, null, 1.0]"
+    nothing_known = replace(WHOLE, class_accuracy=None)  # a row from before 0.9
+    assert nothing_known.worst_class_accuracy is None
+    assert nothing_known.flat()["class_accuracy"] == ""
 
 
 def test_a_failure_is_read_back_with_its_reason(tmp_path):

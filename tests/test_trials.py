@@ -111,6 +111,8 @@ def test_a_row_says_what_was_done_and_what_came_of_it(finished):
         "seed",
         "budget",
         "accuracy",
+        "class_accuracy",
+        "worst_class_accuracy",
         "best_accuracy",
         "test_loss",
         "record",

@@ -32,6 +32,8 @@ def summary(rows: Any, *, to: str = "random", confidence: float = 0.95) -> DataF
     seeds : how many.
     best_accuracy : mean of the best epochs on the TEST set, where that was requested: optimistic,
         never to be quoted alone.
+    worst_class_accuracy : mean over the seeds of the accuracy on the class that was worst with each
+        seed, in percent; NaN where no row tells it.
     difference : accuracy minus that of the method `to`, in points, of the same kind of processor:
         on another kind the same seed is nearly another seed.
     error, low, high, p : its standard error, Welch's interval and p.
@@ -62,8 +64,10 @@ def summary(rows: Any, *, to: str = "random", confidence: float = 0.95) -> DataF
             good = [*accuracy_by_seed(some).values()]
             others = [*accuracy_by_seed(of_kind(reference or [], kind)).values()]
             pairs = min(len(good), len(others))
-            best = [row.get("best_accuracy") for row in some]
-            best = [100 * value for value in best if pandas.notna(value)]
+            best, worst = (
+                [100 * row[name] for row in some if pandas.notna(row.get(name))]
+                for name in ("best_accuracy", "worst_class_accuracy")
+            )
             found = welch(good if pairs else [], others, confidence=confidence)
             table.append(
                 dict(zip(shared, at, strict=True))
@@ -73,6 +77,7 @@ def summary(rows: Any, *, to: str = "random", confidence: float = 0.95) -> DataF
                     "spread": spread_of(good),
                     "seeds": len(good),
                     "best_accuracy": mean_of(best),
+                    "worst_class_accuracy": mean_of(worst),
                     **found,
                     "pairs": pairs,
                     "holm": "",

@@ -17,6 +17,9 @@ _Costs = Annotated[
     dict[str, dict[str, float | int | None]],
     Field(description='a table of tables of numbers, as in {"score": {"seconds": 1.5}}'),
 ]
+_ByClass = Annotated[
+    tuple[Number, ...] | None, Field(strict=False, description="a list of numbers, one a class")
+]
 # what a stage cost: a column each, named as in score_seconds
 COST_NAMES = [each.name for each in fields(Cost)]
 
@@ -47,6 +50,7 @@ class Row:
     fingerprint : of a set that was given as an ImageSet; else "".
     best_accuracy : of the best epoch, chosen on the test set.
     test_loss : after the last step.
+    class_accuracy : (C,), as accuracy, of the test images of each class; None for a class without.
     costs : {stage: {"seconds", "epochs", "samples", "peak_memory"}}; see dpkit.experiments.costs.
     retrain_steps : batches.
     device, processor, threads, precision, torch, dpkit : where and by what it was retrained.
@@ -81,6 +85,7 @@ class Row:
     fingerprint: str = ""
     best_accuracy: Number = None
     test_loss: Number = None
+    class_accuracy: _ByClass = None
     costs: _Costs = field(default_factory=dict)
     retrain_steps: Count = None
     device: str = ""
@@ -98,6 +103,12 @@ class Row:
         """For how many epochs the method watched a training."""
         return self.costs.get("record", {}).get("epochs")
 
+    @property
+    def worst_class_accuracy(self) -> float | None:
+        """The lowest of class_accuracy."""
+        known = [one for one in self.class_accuracy or () if one is not None]
+        return min(known) if known else None
+
     def plain(self) -> dict:
         """The fields as values that JSON can hold."""
         recipes = {
@@ -107,12 +118,14 @@ class Row:
 
     def flat(self) -> dict:
         """The row for tables and figures, a text or number a column: recipes, exits and versions in
-        words, options and settings as JSON, costs as record_seconds and so on, and budget, the
-        length of the retraining.
+        words, options, settings and class_accuracy as JSON, costs as record_seconds and so on,
+        and budget, the length of the retraining, and worst_class_accuracy.
         """
         found = vars(self) | {
             "options": json.dumps(self.options, sort_keys=True),
             "settings": json.dumps(self.settings, sort_keys=True),
+            "class_accuracy": json.dumps(self.class_accuracy) if self.class_accuracy else "",
+            "worst_class_accuracy": self.worst_class_accuracy,
             "budget": self.retrain.length,
             "record": self.record.describe(),
             "retrain": self.retrain.describe(),

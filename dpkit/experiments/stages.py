@@ -264,6 +264,7 @@ def retrain(
             )
         return {
             "accuracy": found.accuracy,
+            "class_accuracy": found.class_accuracy,
             "best_accuracy": tested.best(found.accuracy),
             "test_loss": found.loss,
             "retrain_steps": report.steps,

@@ -20,14 +20,16 @@ from dpkit.storage.provenance import processor
 class Evaluation:
     """How good a network is on a set, as `evaluate` returns it.
 
-    accuracy:    in [0, 1], of the final exit.
-    loss:        mean cross-entropy of the final exit, in nats.
-    num_samples: how many images.
+    accuracy:       in [0, 1], of the final exit.
+    loss:           mean cross-entropy of the final exit, in nats.
+    num_samples:    how many images.
+    class_accuracy: (C,), the accuracy on each class's images; None for a class without any.
     """
 
     accuracy: float
     loss: float
     num_samples: int
+    class_accuracy: tuple[float | None, ...] = ()
 
 
 def evaluate(
@@ -44,21 +46,24 @@ def evaluate(
 
     Returns
     -------
-    Evaluation: accuracy in [0, 1], mean loss in nats, number of samples.
+    Evaluation: accuracy in [0, 1], mean loss in nats, number of samples, accuracy by class.
 
     Raises
     ------
     ValueError for a set that does not fit the network: other classes, or normalised otherwise.
     """
     check_fits(set_facts_of(net), images.facts, "evaluate")
-    right, loss = 0, 0.0
+    loss = 0.0
+    right = torch.zeros(images.num_classes, dtype=torch.int64, device=images.device)
     for rows, logits in _passes(net, net, images, batch_size, precision):
         if rows.start == 0:
             _check_outputs(images, logits)
         labels = images.labels[rows]
-        right += int((logits.argmax(1) == labels).sum())
+        right += torch.bincount(labels[logits.argmax(1) == labels], minlength=len(right))
         loss += torch.nn.functional.cross_entropy(logits.float(), labels, reduction="sum").item()
-    return Evaluation(right / len(images), loss / len(images), len(images))
+    n, counts = len(images), torch.bincount(images.labels, minlength=len(right)).tolist()
+    by_class = (hits / count if count else None for hits, count in zip(right.tolist(), counts))
+    return Evaluation(int(right.sum()) / n, loss / n, n, tuple(by_class))
 
 
 def take_snapshot(
