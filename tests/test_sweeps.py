@@ -974,6 +974,40 @@ def test_a_cluster_of_nothing_is_refused(more):
         clusters.local_cluster(**more)
 
 
+KILLED = """
+import sys, threading, time
+import psutil
+from dpkit.experiments import clusters
+
+if __name__ == "__main__":
+    kills = []
+
+    def kill():
+        while len(kills) < int(sys.argv[1]):
+            for each in psutil.Process().children():
+                if "spawn_main" in str(each.cmdline()):
+                    each.kill()
+                    kills.append(each.pid)
+            time.sleep(0.005)
+
+    threading.Thread(target=kill, daemon=True).start()
+    try:
+        with clusters.connected(workers=1, device="cpu") as client:
+            print(client.submit(pow, 2, 5).result())
+    except ConnectionError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    "kills, says", [(1, "32"), (3, "the workers on this machine ended while they started, 3 times")]
+)
+def test_a_worker_that_is_killed_while_it_starts_is_started_again(python, tmp_path, kills, says):
+    (tmp_path / "script.py").write_text(KILLED)
+    done = python("import runpy; runpy.run_path('script.py', run_name='__main__')", kills)
+    assert done.stdout.startswith(says) and done.stderr == "", done
+
+
 INTERRUPTED = """
 import os, signal, threading, time
 import psutil

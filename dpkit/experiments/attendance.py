@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 1.5  # seconds; a worker that is started again is back by then, or soon
 ANSWER = 5.0  # seconds in which a scheduler answers, unless it is lost; it is asked twice
+OWN_ANSWER = 300.0  # one in this very process is not lost, but may get no processor for long
 LATE = 60.0  # seconds after the first worker's answer in which the others are waited for
 
 
@@ -29,10 +30,13 @@ class Attendance:
     tell: called about once a second, while there is nobody, with what is waited for; with "" when
           somebody came.
     until: of time.monotonic().
+    answer: seconds in which the scheduler answers, unless it is lost; it is asked twice.
     """
 
-    def __init__(self, client: Client, tell: Callable[[str], object], until: float) -> None:
-        self.client, self.tell, self.until = client, tell, until
+    def __init__(
+        self, client: Client, tell: Callable[[str], object], until: float, answer: float = ANSWER
+    ) -> None:
+        self.client, self.tell, self.until, self.answer = client, tell, until, answer
         self.address = client.scheduler.address
         self.resources: dict = {}
         self.late: set[str] = set()
@@ -45,7 +49,7 @@ class Attendance:
                 break
             try:
                 asked = getattr(self.client.scheduler, method)
-                return self.client.sync(asked, callback_timeout=ANSWER, **arguments)
+                return self.client.sync(asked, callback_timeout=self.answer, **arguments)
             except OSError:
                 pass
         raise self.lost()

@@ -14,15 +14,21 @@ from typing import TYPE_CHECKING
 import torch
 
 from dpkit.data.devices import auto_device
+from dpkit.experiments.attendance import Unavailable
 from dpkit.storage.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
 
 
-# by itself dask gives a worker up that is not back 15 s after its first loss: on a busy machine it
-# is still starting then
-PATIENT = {"distributed.deploy.lost-worker-timeout": "10 minutes"}
+# on a busy machine a worker may still be starting after dask's 15 seconds, and a scheduler not have
+# answered after its 30
+PATIENT = {
+    "distributed.deploy.lost-worker-timeout": "10 minutes",
+    "distributed.comm.timeouts.connect": "5 minutes",
+    "distributed.comm.timeouts.tcp": "5 minutes",
+}
+STARTS = 3  # times that a cluster is started whose workers are killed while they start
 
 
 @contextmanager
@@ -45,7 +51,7 @@ def connected(
         _environment({}),
         temporary_folder("dpkit-workers-") as folder,
         dask.config.set(PATIENT | {"temporary-directory": str(folder)}),
-        local_cluster(workers=workers, threads=threads, device=device) as cluster,
+        _closing(local_cluster(workers=workers, threads=threads, device=device)) as cluster,
     ):
         try:
             with Client(cluster) as own:
@@ -53,6 +59,19 @@ def connected(
         except BaseException:
             _end_workers(cluster.workers.values())  # else their trainings are waited for
             raise
+
+
+@contextmanager
+def _closing(cluster):
+    """A worker that does not end in time on a busy machine is no reason to fail, and hides none."""
+    try:
+        yield cluster
+    finally:
+        nannies = list(cluster.workers.values())
+        try:
+            cluster.close()
+        except TimeoutError:
+            _end_workers(nannies)
 
 
 def local_cluster(
@@ -66,6 +85,8 @@ def local_cluster(
              threads.
     Whoever is logged in on this machine can reach 127.0.0.1 too: on a shared one, use a cluster
     with TLS.
+
+    Unavailable if the workers are killed while they start, and again.
     """
     import dask
     from dask.system import CPU_COUNT
@@ -89,7 +110,8 @@ def local_cluster(
     env["OMP_WAIT_POLICY"] = "PASSIVE"
     here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     quiet = logging.CRITICAL  # a sweep tells of failures itself
-    specs, nannies = {}, []
+    specs: dict = {}
+    nannies: list = []
 
     def nanny(*address, **options):
         nannies.append(Nanny(*address, **options))
@@ -119,20 +141,26 @@ def local_cluster(
         if name != "MALLOC_TRIM_THRESHOLD_"
     }
     early_env = env | {"DASK_LOGGING__DISTRIBUTED": "critical"}
-    cluster = SpecCluster.__new__(SpecCluster)
-    try:
-        with dask.config.set({early: theirs | early_env}), _undisturbed_loop() as loop:
-            SpecCluster.__init__(
-                cluster,
-                loop=loop,
-                workers=specs,
-                scheduler={"cls": Scheduler, "options": {**here, "port": 0}},
-                silence_logs=quiet,
-            )
-    except BaseException:
-        _abandon(cluster, nannies)
-        raise
-    return cluster
+    scheduler = {"cls": Scheduler, "options": {**here, "port": 0}}
+    for _ in range(STARTS):
+        cluster = SpecCluster.__new__(SpecCluster)
+        try:
+            with dask.config.set({early: theirs | early_env}), _undisturbed_loop() as loop:
+                SpecCluster.__init__(
+                    cluster, loop=loop, workers=specs, scheduler=scheduler, silence_logs=quiet
+                )
+            return cluster
+        except RuntimeError as error:  # dask's, of a worker that died
+            _abandon(cluster, nannies)
+            nannies.clear()
+            why = error
+        except BaseException:
+            _abandon(cluster, nannies)
+            raise
+    raise Unavailable(
+        f"the workers on this machine ended while they started, {STARTS} times ({why}): if memory "
+        "ran out, start fewer (workers); the same command goes on from here"
+    )
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from dpkit import storage
 from dpkit.experiments import clusters, results
-from dpkit.experiments.attendance import ANSWER, Attendance
+from dpkit.experiments.attendance import ANSWER, OWN_ANSWER, Attendance
 from dpkit.experiments.pipeline import stage_versions
 from dpkit.experiments.progress import Clock, Line, Progress
 from dpkit.experiments.row_files import write_answer
@@ -125,7 +125,7 @@ def sweep(
         if todo:
             on_worker = device if client else clusters.worker_device(device)
             with clusters.connected(client, workers=workers, threads=threads, device=device) as own:
-                attendance = attendance or Attendance(own, tell, until)
+                attendance = attendance or Attendance(own, tell, until, OWN_ANSWER)
                 attendance.first_workers()
                 more = (on_worker, progress, on_progress, until)
                 suspects = _run(attendance, todo, out, cache, *more)
