@@ -426,6 +426,8 @@ def test_a_killed_process_ends_the_training_within_seconds_and_the_other_says_so
         "it goes on from the checkpoint if it has one" in output
     ), output
     assert re.search(r"rank +: 1 .*\n *exitcode +: -9", output), output
+    # torchrun's own summary is not the last thing that is read
+    assert output.splitlines()[-1].startswith("dpkit: another process of this training ended")
     assert (
         re.findall(r"epoch (\d+):", output) == ["0", "1", "2"] and not (folder / "steps_0").exists()
     )

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from dpkit.training._last_word import say_after_torchrun
 from dpkit.training.faults import gpu_is_lost, memory_ran_out
 from dpkit.training.recipe import Recipe
 from dpkit.training.seeds import epoch_seed, reseed
@@ -230,6 +231,8 @@ def explain_lost_process(hint: str = "") -> Iterator[None]:
         lost = _is_of_exchange(error)
         if not lost and not (hint and str(error) == PROCESS_LOST):
             raise
+        if lost:
+            say_after_torchrun(f"dpkit: {PROCESS_LOST}")
         raise RuntimeError(PROCESS_LOST + hint) from (error if lost else error.__cause__)
 
 
@@ -249,5 +252,6 @@ def _is_of_exchange(error):
 def _say_why(number, frame):
     sentence = f"dpkit: ended by SIGTERM, which is how torchrun ends a training when {PROCESS_LOST}"
     os.write(2, f"{sentence}\n".encode())
+    say_after_torchrun(f"dpkit: {PROCESS_LOST}")
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
