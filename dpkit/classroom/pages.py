@@ -135,7 +135,8 @@ def _head(row) -> str:
         f'<header><p class="verdict plain">{row["total"]:g} of {row["max"]:g} '
         f"{_points(row['max'])}{still}</p>"
         f'<p class="facts">{escape(row["student"])} · {escape(row["assignment"])}</p>{remark}'
-        f"<table><thead><tr><th>question</th><th>points</th><th>of</th></tr></thead><tbody>{rows}</tbody></table></header>"
+        "<table><thead><tr><th>question</th><th>points</th><th>of</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table></header>"
     )
 
 

@@ -27,6 +27,7 @@ POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; form-action "
     "'none'; base-uri 'none'"
 )
+STYLE = Path(__file__).with_name("page.css")
 PICTURES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
@@ -109,7 +110,7 @@ def document(title: str, header: str, body: Iterable[str], headings: Iterable[tu
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{re.sub('<[^>]+>', '', title)}</title>",
-            f"<style>{CSS}{_code_css()}</style>",
+            f"<style>\n{STYLE.read_text(encoding='utf-8')}{_code_css()}</style>",
             "</head>",
             "<body>",
             header,
@@ -383,53 +384,3 @@ def _in_the_page(tag, attribute, value) -> str | None:
     """The value, but for a picture's address elsewhere and a link's address that holds a page."""
     holds = re.match(r"\s*d\s*a\s*t\s*a\s*:", value, re.IGNORECASE) is not None
     return None if attribute in ("src", "href") and holds != (attribute == "src") else value
-
-
-CSS = """
-:root { --ink: #1d2127; --soft: #5a6472; --paper: #fff; --tint: #f5f6f8; --line: #dde1e6; --link: #0b5cad;
-  --good: #1a7f4b; --bad: #b3261e; color-scheme: light dark; }
-@media screen and (prefers-color-scheme: dark) { :root { --ink: #e4e7eb; --soft: #9aa5b1; --paper: #16191d;
-  --tint: #1f242a; --line: #353c45; --link: #6cb0f5; --good: #4cc38a; --bad: #f2766d; }
-  .figure img { background: #fff; } }
-* { box-sizing: border-box; }
-body { margin: 0; padding: 1.5rem 1rem 6rem; background: var(--paper); color: var(--ink);
-  font: 17px/1.6 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", sans-serif; }
-header, nav, main { max-width: 60rem; margin: 0 auto; }
-.prose, header, nav { overflow-wrap: break-word; }
-.prose > *, header > *, nav > *, pre, .highlight, .note { max-width: 46rem; }
-h1 { font-size: 2rem; line-height: 1.2; margin: 1.5rem 0 1rem; } h2 { font-size: 1.45rem; margin: 2.5rem 0 .6rem;
-  padding-top: .8rem; border-top: 1px solid var(--line); } h3 { font-size: 1.15rem; margin: 1.8rem 0 .4rem; }
-a { color: var(--link); } blockquote { margin: 1rem 0; padding: .1rem 1rem; border-left: 4px solid var(--line);
-  color: var(--soft); }
-code, pre { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: .86em; }
-.prose code, header code { background: var(--tint); padding: .1em .3em; border-radius: 3px; }
-.prose pre code { background: none; padding: 0; }
-pre { margin: 0; line-height: 1.45; white-space: pre-wrap; overflow-wrap: anywhere; }
-.prose pre, .highlight { background: var(--tint); border-left: 3px solid var(--line); border-radius: 3px;
-  padding: .6rem .9rem; margin: .7rem 0; font-size: .95rem; }
-.highlight pre, .prose .highlight pre { background: none; border: 0; padding: 0; margin: 0; font-size: .86em; }
-.output { margin: .5rem 0 1rem; } pre.output { max-height: 26rem; overflow: auto; padding: .1rem .9rem;
-  white-space: pre; overflow-wrap: normal; }
-pre.stderr { color: var(--soft); font-size: .78em; border-left: 3px solid var(--line); }
-pre.error { border-left: 3px solid var(--bad); max-height: none; white-space: pre-wrap; }
-.rich { overflow-x: auto; } img { max-width: 100%; height: auto; }
-table { border-collapse: collapse; margin: .8rem 0; font-size: .92rem; font-variant-numeric: tabular-nums; border: 0; }
-th, td { padding: .3rem .7rem; border: 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-thead th { border-bottom: 2px solid var(--soft); } .rich td, .rich thead th { text-align: right; }
-details { margin: .8rem 0; } summary { cursor: pointer; color: var(--link); }
-.prose details { border: 1px solid var(--line); border-radius: 4px; padding: .4rem .9rem; }
-.note, .facts { color: var(--soft); font-size: .88rem; margin: .3rem 0; }
-.verdict { display: inline-block; margin: 0; padding: .1rem .8rem; border-radius: 4px; font-weight: 700;
-  letter-spacing: .04em; color: var(--paper); background: var(--good); } .verdict.failed { background: var(--bad); }
-  .verdict.plain { background: var(--ink); }
-nav ol { list-style: none; padding-left: .5rem; } nav .level3 { padding-left: 1.4rem; font-size: .94rem; }
-math[display="block"] { margin: 1rem 0; overflow-x: auto; overflow-y: hidden; }
-math { font-size: 1.05em; font-family:
-  "Latin Modern Math", "STIX Two Math", "Cambria Math", "XITS Math", "DejaVu Math TeX Gyre", math; }
-mtd[columnalign="left"] { text-align: left; } mtd[columnalign="right"] { text-align: right; padding-right: 0; }
-mtd[columnalign="right"] + mtd[columnalign="left"] { padding-left: 0; }
- .ansi-red-fg { color: var(--bad); } .ansi-green-fg { color: var(--good); }
-.ansi-blue-fg, .ansi-cyan-fg { color: var(--link); } .ansi-bold { font-weight: 700; }
-@media print { pre.output { max-height: none; white-space: pre-wrap; }
-  nav { display: none; } body { font-size: 11pt; } }
-"""  # noqa: E501
