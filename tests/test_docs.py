@@ -8,10 +8,10 @@ compiled all the same.
 import re
 import shlex
 import types
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from local_workers import cluster_here
 
 import dpkit
 from dpkit import cli
@@ -95,23 +95,9 @@ def as_a_reader(tmp_path, monkeypatch, shared_cache):
     """An empty folder to work in, with results/ as in the repository, and one worker in this
     process for sweeps: that workers are processes of their own is the subject of test_sweeps.py.
     """
-    from distributed import LocalCluster
-
     from dpkit.experiments import clusters
 
-    @contextmanager
-    def one_worker(**options):
-        with LocalCluster(
-            n_workers=1,
-            threads_per_worker=1,
-            processes=False,
-            protocol="tcp",
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-        ) as cluster:
-            yield cluster
-
-    monkeypatch.setattr(clusters, "local_cluster", one_worker)
+    monkeypatch.setattr(clusters, "local_cluster", lambda **options: cluster_here())
     monkeypatch.setenv("DPKIT_CACHE", str(shared_cache))  # the pages watch the same small training
     (tmp_path / "results").symlink_to(ROOT / "results")
     monkeypatch.chdir(tmp_path)
