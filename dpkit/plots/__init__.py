@@ -5,19 +5,15 @@ stay apart for colour-blind readers (Okabe and Ito's palette, and viridis).
 """
 
 from dpkit.plots._style import HARDNESS, KEPT, PRUNED, method_style
-from dpkit.plots.accuracy import (
-    accuracy_against_cost,
-    accuracy_against_epochs,
-    accuracy_against_ratio,
-    differences,
-    lead_against_accuracy,
-)
+from dpkit.plots.accuracy import accuracy_against_epochs, accuracy_against_ratio
+from dpkit.plots.cost import accuracy_against_cost
 from dpkit.plots.exits import pruned_in_plane, rule_by_threshold
 from dpkit.plots.influence import (
     gap_against_bound,
     objective_against_proposals,
     predicted_against_measured,
 )
+from dpkit.plots.intervals import differences, lead_against_accuracy
 from dpkit.plots.kept import beta_densities, kept_by_ease, plane, pruned_by_class
 from dpkit.plots.moon import moon_evolution, moon_plot, trajectories
 from dpkit.plots.pictures import image_grid

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dpkit.storage.processors import kind_text
+
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
 
@@ -64,3 +66,24 @@ def colourmap(name: str) -> Colormap:
     import matplotlib
 
     return matplotlib.colormaps[name]
+
+
+def check_rows(rows) -> None:
+    """TypeError for a DataFrame: its methods are not yet told apart by their options."""
+    if hasattr(rows, "columns"):
+        raise TypeError(
+            "a figure needs rows as dicts; got a table: pass dpkit.results.labelled(table), which "
+            "leaves out the failed rows and names the variants of a method"
+        )
+
+
+def style_of(method: str, mark: str) -> dict:
+    return method_style(method) | ({"alpha": 0.5} if mark else {})
+
+
+def meaning_of_marks(marked: dict[str, str]) -> str | None:
+    """What the marks in a legend mean, for its title."""
+    return (
+        "\n".join(f"{mark.strip()} {kind_text(kind)}" for kind, mark in marked.items() if mark)
+        or None
+    )
