@@ -44,6 +44,25 @@ sys.exit(main())
 """
 
 
+ABORTED = """
+import pathlib, sys
+from dpkit.cli import main, prune
+pathlib.Path("library.py").write_text('''
+import os, signal
+print("ready", flush=True)
+try:
+    signal.pause()
+except BaseException:
+    os.abort()  # as C++ does when it cannot hand an exception on
+''')
+def run(arguments):
+    sys.path.insert(0, "")
+    import library
+prune.run = run
+sys.exit(main())
+"""
+
+
 @pytest.fixture
 def start(tmp_path):
     """start(*words): the process, in a session of its own, its signals as a terminal has them."""
@@ -97,7 +116,9 @@ def test_during_the_imports_a_command_ends_with_one_sentence(start, seconds, tmp
 @pytest.mark.parametrize(
     "signum, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-@pytest.mark.parametrize("way", [SWALLOWED, TURNED], ids=["swallowed", "turned into an error"])
+@pytest.mark.parametrize(
+    "way", [SWALLOWED, TURNED, ABORTED], ids=["swallowed", "turned into an error", "aborted"]
+)
 def test_an_interrupt_that_a_library_loses_ends_the_command_all_the_same(start, way, signum, code):
     process = start("-c", way, *PRUNE)
     process.stdout.readline()

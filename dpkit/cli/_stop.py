@@ -17,7 +17,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Stop:
     """Listens for the signals. The first raises KeyboardInterrupt, so that the work ends in order;
     `seconds` later, or at the next signal, the process ends as it is, which loses nothing: all that
-    dpkit writes is whole or absent.
+    dpkit writes is whole or absent. During an import the first ends it so: some libraries abort
+    the process when they are interrupted there.
 
     A thread listens too, as Python itself hears of a signal only between two steps of the main
     thread, and as an interrupt may be lost in a library's import. From the first signal on nothing
@@ -27,7 +28,7 @@ class Stop:
     def __init__(self) -> None:
         self.signum: int | None = None
         self.rest, self.seconds = NOTHING_WRITTEN, 1.2
-        self._untold = threading.Lock()
+        self._telling, self._told = threading.RLock(), False
         self._before: dict = {}
 
     def listen(self) -> None:
@@ -64,16 +65,20 @@ class Stop:
 
     def code(self) -> int:
         """Tell the sentence; returns the exit code."""
-        if self._untold.acquire(blocking=False):
-            sentence = f"dpkit: interrupted; {self.rest}\n"
-            if self.signum is None:
-                sys.stderr.write(sentence)
-            else:
-                try:
-                    os.write(self._stderr, sentence.encode())
-                except OSError:  # the terminal is closed
-                    pass
+        with self._telling:  # who comes second waits until it is told, and ends the process then
+            told, self._told = self._told, True
+            if not told:
+                self._tell(f"dpkit: interrupted; {self.rest}\n")
         return 128 + (self.signum or signal.SIGINT)
+
+    def _tell(self, sentence):
+        if self.signum is None:
+            sys.stderr.write(sentence)
+            return
+        try:
+            os.write(self._stderr, sentence.encode())
+        except OSError:  # the terminal is closed
+            pass
 
     def _end(self):
         _end_children()
@@ -85,6 +90,8 @@ class Stop:
     def _interrupt(self, signum, frame):
         self.signum = self.signum or signum
         _silence()
+        if _is_importing(frame):
+            self._end()
         raise KeyboardInterrupt
 
     def _watch(self, reading):
@@ -112,6 +119,14 @@ class Stop:
             signal.set_wakeup_fd(-1)
             for number in self._before:
                 signal.signal(number, signal.SIG_DFL)
+
+
+def _is_importing(frame):
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _silence():
