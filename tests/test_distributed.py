@@ -95,9 +95,9 @@ def of_exits(net, x, y):
     return nn.functional.cross_entropy(logits, y), logits
 
 
-def record_of_own_loop(share):
+def record_of_own_loop(share, restarted=False):
     """Two epochs of made-up logits, recorded in three batches each; `share` gives this process's
-    part of a batch.
+    part of a batch. restarted: saved after the first, and read by another Recorder.
     """
     rng, recorder = np.random.default_rng(0), Recorder(N, 2, tdds=True)
     labels = rng.integers(0, 4, N)
@@ -108,6 +108,10 @@ def record_of_own_loop(share):
             recorder.update(
                 epoch, *(torch.from_numpy(values) for values in (part, logits[part], labels[part]))
             )
+        if restarted and epoch == 0:
+            recorder.epoch(0)
+            state, recorder = recorder.state_dict(), Recorder(N, 2, tdds=True)
+            recorder.load_state_dict(state)
     return recorder.dynamics()
 
 
@@ -154,6 +158,7 @@ def dropped_out(net, x, y):
 
 found["small_cnn"] = run(make_net("small_cnn", digits, seed=0), digits, Recipe(epochs=10), seed=0, loss=dropped_out)
 found["own"] = vars(record_of_own_loop(lambda batch: batch[rank::world]))
+found["restarted"] = vars(record_of_own_loop(lambda batch: batch[rank::world], restarted=True))
 
 def padded():
     items = indexed(TensorDataset(torch.zeros(N, 3), torch.zeros(N, dtype=torch.long)))
@@ -161,6 +166,13 @@ def padded():
     for index, (x, y) in DataLoader(items, batch_size=20, sampler=DistributedSampler(items)):
         recorder.update(0, index, x, y)
     recorder.dynamics()
+
+def saved_within(several):
+    recorder = Recorder(4)
+    if several:
+        recorder.update(0, torch.tensor([rank]), torch.zeros(1, 2), torch.tensor([0]))
+        recorder.state_dict()
+    recorder.load_state_dict(torch.load(sys.argv[2], weights_only=True))
 
 def given(index=(0, 1), labels=(0, 1), logits=((0.0, 1.0), (1.0, 0.0)), epoch=0, n=4, expect=None):
     # process 0 is shown samples 2 and 3; process 1 these
@@ -215,6 +227,7 @@ found["told"] = {name: told(run) for name, run in {
     "epoch": lambda: given(epoch=1), "n": lambda: given(n=5), "expected": lambda: given(expect=[0, 1]),
     "loss": starting(loss=lost_in_process_1), "seed": starting(seed=rank), "record": starting(record=rank == 0),
     "tdds": starting(tdds=rank == 0),
+    "saved": lambda: saved_within(True), "loaded": lambda: saved_within(False),
     "folder": starting(checkpoint="here" if rank else None), "small": starting(recipe=Recipe(batch_size=3)),
     "alone": starting(checkpoint=sys.argv[1]), "disk": full_disk, "disks": other_disk, "idle": starting(half_used()),
 }.items()}
@@ -241,7 +254,10 @@ def both(tmp_path_factory, digits, small):
     folder = tmp_path_factory.mktemp("both")
     list(train(net_for(small), small, RECIPE, seed=1, checkpoint=folder / "alone"))
     (folder / "digits").write_bytes(pickle.dumps(digits))
-    code, output, _ = torchrun(folder, SCRIPT, folder / "alone")
+    recorder = Recorder(4)
+    recorder.update(0, [0, 1], torch.zeros(2, 2), [0, 1])
+    torch.save(recorder.state_dict(), folder / "within")
+    code, output, _ = torchrun(folder, SCRIPT, folder / "alone", folder / "within")
     assert code == 0, output
     return [pickle.loads((folder / f"found_{rank}").read_bytes()) for rank in range(2)]
 
@@ -296,6 +312,7 @@ def test_a_loop_of_ones_own_is_merged_into_the_record_of_one_process(both):
     for found in both:
         for name in ("target_prob", "margin", "correct", "labels", "divergence"):
             np.testing.assert_array_equal(found["own"][name], alone[name])
+            np.testing.assert_array_equal(found["restarted"][name], alone[name])
 
 
 @pytest.mark.parametrize(
@@ -330,7 +347,17 @@ def test_a_loop_of_ones_own_is_merged_into_the_record_of_one_process(both):
         ),
         ("twice", "ValueError", r"1 were seen more often than expected \(first: id 2\)"),
         ("never", "ValueError", r"1 were seen never \(first: id 0\)"),
-        ("epoch", "ValueError", r"record every epoch; process 1 differs from process 0"),
+        (
+            "epoch",
+            "ValueError",
+            r"recorded in order; got epoch 1 after 0 epochs: .*\(in process 1 of 2",
+        ),
+        (
+            "saved",
+            "ValueError",
+            r"close it before state_dict\(\): call epoch\(0\) on every process",
+        ),
+        ("loaded", "ValueError", r"saved within epoch 0 by one process, and this training has"),
         (
             "n",
             "ValueError",

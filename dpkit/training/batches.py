@@ -2,6 +2,7 @@
 pass.
 """
 
+import operator
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -101,6 +102,46 @@ def whole_numbers(values: Any, logits: torch.Tensor, name: str) -> torch.Tensor:
     ):
         raise ValueError(f"{wanted}; got {values.dtype} of shape {tuple(values.shape)}")
     return values.long()
+
+
+def epoch_number(epoch: Any, *, planned: int | None, finished: int) -> int:
+    """The epoch as an int; ValueError unless it is a whole number of one that is still to be
+    recorded.
+
+    planned: how many there will be, None: unknown.   finished: how many there are.
+    """
+    try:
+        number = -1 if isinstance(epoch, bool) else operator.index(epoch)
+    except TypeError:
+        number = -1
+    if number < 0 or (planned is not None and number >= planned):
+        wanted = "a whole number from 0"
+        if planned is not None:
+            wanted = f"0..{planned - 1} (this Recorder was made for {planned})"
+        more = "; for a training that may go on, make it with epochs=None"
+        raise ValueError(f"epoch must be {wanted}; got {epoch}{more if number == planned else ''}")
+    if number < finished:
+        raise ValueError(f"epoch {number} was already recorded; count epochs upwards from 0")
+    return number
+
+
+def expected_ids(index: Any, n: int) -> np.ndarray:
+    """The ids that a Recorder expects, as int64; ValueError unless they are row numbers of the
+    set.
+    """
+    ids = np.asarray(index.cpu() if isinstance(index, torch.Tensor) else index)
+    if ids.dtype == bool:
+        raise ValueError(
+            "index must be original ids; got a mask of bool: pass np.flatnonzero(mask)"
+        )
+    if ids.ndim != 1 or ids.dtype.kind not in "iu" or not len(ids):
+        raise ValueError(
+            f"index must be (k,) original ids, whole numbers, at least one; got shape {ids.shape} "
+            f"of {ids.dtype}"
+        )
+    if ids.min() < 0 or ids.max() >= n:
+        raise ValueError(f"index must be original ids in 0..{n - 1}; got {ids.min()}..{ids.max()}")
+    return ids.astype(np.int64)
 
 
 class DeferredChecks:

@@ -3,6 +3,7 @@ several of one training.
 """
 
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,17 @@ import torch
 from numpy.typing import ArrayLike
 
 from dpkit.records import NO_LABEL, TrainingDynamics, whole_labels
-from dpkit.training.batches import DeferredChecks, as_logits, look_like_probabilities, whole_numbers
+from dpkit.training.batches import (
+    DeferredChecks,
+    as_logits,
+    epoch_number,
+    expected_ids,
+    look_like_probabilities,
+    whole_numbers,
+)
+from dpkit.training.finished_epochs import FinishedEpochs
 from dpkit.training.processes import processes
+from dpkit.training.recorder_state import KIND, check_state
 from dpkit.training.shards import Shard
 
 _NO_LOGITS = (
@@ -35,8 +45,9 @@ class Recorder:
     Parameters
     ----------
     n : size of the original set.
-    epochs : how many will be recorded.
-    index : original ids to expect (default: all n).
+    epochs : how many will be recorded; None: as many as there will be (a training that may stop
+        early, or go on).
+    index : original ids to expect (default: all n). The rows of the others are NaN.
     labels : (n,), the given label of every original sample, -1 where it is not known. A batch with
         another one is refused at once: its ids are not the dataset's own, or its labels were
         changed. Without, it is refused in the second epoch.
@@ -49,12 +60,14 @@ class Recorder:
 
     Raises
     ------
-    ValueError for no samples or no epochs; update raises it for a batch that is wrong.
+    ValueError for no samples, no epochs or ids that are none; update raises it for a batch that is
+    wrong.
 
     Notes
     -----
-    Memory: n * epochs of two float32 and a bool on the host, and one epoch's on the logits' device;
-    without tdds never n * classes.
+    Memory: n * epochs of two float32 and a bool on the host (up to twice that with epochs=None, and
+    three times while the arrays grow), and one epoch's on the logits' device; without tdds never n
+    * classes.
 
     Nothing waits for a GPU until an epoch is read: what is wrong with a batch is told while a later
     one is recorded, and at the latest then. A sample seen twice in an epoch, or never, is refused
@@ -70,7 +83,7 @@ class Recorder:
     def __init__(
         self,
         n: int,
-        epochs: int,
+        epochs: int | None = None,
         *,
         index: ArrayLike | None = None,
         labels: ArrayLike | None = None,
@@ -78,17 +91,13 @@ class Recorder:
         tdds: bool = False,
         log_probs: torch.Tensor | None = None,
     ) -> None:
-        if n < 1 or epochs < 1:
+        if n < 1 or (epochs is not None and epochs < 1):
             raise ValueError(
                 f"Recorder needs at least one sample and one epoch; got n={n}, epochs={epochs}"
             )
-        self.n, self.epochs, self.moment = n, epochs, moment
-        self.expected = np.arange(n) if index is None else np.asarray(index, dtype=np.int64)
-        # (epochs, n): an epoch is one contiguous row
-        self._target_prob = np.full((epochs, n), np.nan, np.float32)
-        self._margin = np.full((epochs, n), np.nan, np.float32)
-        self._correct = np.zeros((epochs, n), bool)
-        self._divergence = np.full((epochs, n), np.nan, np.float32) if tdds else None
+        self.n, self.epochs, self.moment, self.tdds = n, epochs, moment, tdds
+        self.expected = np.arange(n) if index is None else expected_ids(index, n)
+        self._finished = FinishedEpochs(n, epochs, tdds)
         # (n, classes): as last seen; NaN before that. `train` hands them on from epoch to epoch
         self.log_probs = log_probs
         self._told = None
@@ -102,27 +111,20 @@ class Recorder:
         self._classes, self._rows_checked = None, 0
         self._deferred = DeferredChecks()
         self._shard: Shard | None = None
-        self._done: set[int] = set()
 
     def update(self, epoch: int, index: Any, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Record one batch.
 
         Parameters
         ----------
-        epoch : from 0.
+        epoch : from 0, one after the other.
         index : (B,) original ids, whole numbers.
         logits : (B, C), before any softmax.
         labels : (B,) or (B, 1), the given ones, whole numbers.
 
         index and labels may be tensors, arrays or lists.
         """
-        if not 0 <= epoch < self.epochs:
-            raise ValueError(
-                f"epoch must be 0..{self.epochs - 1} (this Recorder was made for {self.epochs}); "
-                f"got {epoch}"
-            )
-        if epoch in self._done:
-            raise ValueError(f"epoch {epoch} was already recorded; count epochs upwards from 0")
+        epoch = epoch_number(epoch, planned=self.epochs, finished=self._finished.count)
         fault, batch, device = None, None, self._given.device
         try:
             batch = self._checked(index, logits, labels)
@@ -132,6 +134,8 @@ class Recorder:
         if self._shard is None or epoch != self._shard.epoch:
             self._open(epoch, device)
         assert self._shard is not None
+        if self._given.device != device:
+            self._move_to(device)
         try:
             if batch is not None:
                 self._put(*batch)
@@ -141,19 +145,32 @@ class Recorder:
 
     def _open(self, epoch, device):
         self._close()
-        if self._divergence is not None and epoch != len(self._done):
-            raise ValueError(
-                "tdds compares an epoch with the one before, so they are recorded in order; "
-                f"got epoch {epoch} after {len(self._done)} epochs"
+        fault = None
+        if epoch != self._finished.count:
+            fault = processes(device).hold(
+                ValueError(
+                    "epochs are counted from 0, and they are recorded in order; got epoch "
+                    f"{epoch} after {self._finished.count} epochs: a training that was stopped "
+                    "goes on with Recorder.load_state_dict"
+                )
             )
-        self._shard = Shard(epoch, self.n, device, tdds=self._divergence is not None)
+        self._shard = Shard(epoch, self.n, device, tdds=self.tdds)
+        self._shard.fault = fault
+        self._move_to(device)
+
+    def _move_to(self, device):
+        """A record goes on where the logits are, also one that was saved elsewhere."""
         self._given = self._given.to(device)
+        if self.log_probs is not None:
+            self.log_probs = self.log_probs.to(device)
+        if self._shard is not None:
+            self._shard.move_to(device)
 
     def _put(self, index, logits, labels):
         index, labels = self._judged(index, logits, labels)
         with torch.no_grad():
             values = per_sample_metrics(logits, labels)
-            if self._divergence is not None:
+            if self.tdds:
                 values += (self._moved(index, logits),)
             self._shard.put(index, values)
             self._given[index] = labels
@@ -242,27 +259,102 @@ class Recorder:
             "dpkit.indexed(dataset)), and labels the given ones, not mixed or changed on the way"
         )
 
-    def dynamics(self) -> TrainingDynamics:
+    def dynamics(self, epochs: int | None = None) -> TrainingDynamics:
         """The record of all epochs.
 
+        Parameters
+        ----------
+        epochs : the record of only the first so many, e.g. of a training that stopped before its
+            time. Default: all that the Recorder was made for, or with epochs=None all there are.
+
+        Raises
+        ------
         ValueError if an epoch is missing, or a sample was seen twice in one, or never.
         """
-        self._close()
-        missing = sorted(set(range(self.epochs)) - self._done)
-        if missing:
+        count = self._finished.count
+        if self._shard is not None and (epochs is None or self._shard.epoch < epochs):
+            try:
+                self._close()
+            except ValueError as error:
+                whole = f"; the {count} epochs before it are whole: dynamics(epochs={count})"
+                raise ValueError(f"{error}{whole if count else ''}") from None
+        count = self._finished.count
+        wanted = self.epochs or max(count, 1) if epochs is None else epochs
+        if wanted < 1:
+            raise ValueError(f"dynamics(epochs) needs at least one; got {epochs}")
+        if count < wanted:
+            earlier = f", or take those there are with dynamics(epochs={count})" if count else ""
             raise ValueError(
-                f"expected {self.epochs} recorded epochs; {len(missing)} are missing (first: epoch "
-                f"{missing[0]}): finish the training, or make the Recorder for fewer epochs"
+                f"expected {wanted} recorded epochs; {wanted - count} are missing (first: epoch "
+                f"{count}): finish the training{earlier}"
             )
-        divergence = None if self._divergence is None else self._divergence[1:].T
+        columns = [array[:wanted].T for array in self._finished.arrays]
+        divergence = columns[3][:, 1:] if self.tdds else None
         return TrainingDynamics(
-            self._target_prob.T,
-            self._margin.T,
-            self._correct.T,
-            self._given.cpu().numpy(),
-            self.moment,
-            divergence=divergence,
+            *columns[:3], self._given.cpu().numpy(), self.moment, divergence=divergence
         )
+
+    def state_dict(self) -> dict:
+        """All that was recorded, the epoch under way too, for a training that goes on later.
+
+        Tensors on the CPU and plain values, which torch.load reads with weights_only=True. Save it
+        with the network and the optimizer, and give it to load_state_dict.
+
+        Raises
+        ------
+        ValueError within an epoch of several processes: each has a part of it.
+        """
+        self._deferred.settle(wait=True)
+        shard = self._shard
+        if shard is not None and processes(self._given.device).world_size > 1:
+            raise ValueError(
+                "of several processes each has a part of the epoch under way; close it before "
+                f"state_dict(): call epoch({shard.epoch}) on every process when it is over"
+            )
+        return {
+            "kind": KIND,
+            "n": self.n,
+            "moment": self.moment,
+            "tdds": self.tdds,
+            "index": torch.from_numpy(self.expected.copy()),
+            "labels": self._given.cpu().clone(),
+            "classes": self._classes,
+            "log_probs": None if self.log_probs is None else self.log_probs.cpu().clone(),
+            "epochs": self._finished.state(),
+            "open": None if shard is None else shard.state(),
+        }
+
+    def load_state_dict(self, state: Mapping) -> None:
+        """Go on from what state_dict returned; what was recorded here before is dropped.
+
+        Raises
+        ------
+        ValueError, and nothing is changed, if it is none, or of a Recorder that was made otherwise
+        (n, index, labels, moment, tdds), or has more epochs than this one was made for.
+        """
+        try:
+            check_state(state, self, self._told)
+            finished = FinishedEpochs(self.n, self.epochs, self.tdds)
+            finished.load(state["epochs"])
+            shard = None
+            if state["open"] is not None:
+                if processes(self._given.device).world_size > 1:
+                    raise ValueError(
+                        f"the record was saved within epoch {finished.count} by one process, and "
+                        "this training has several: save it after epoch() has closed that"
+                    )
+                shard = Shard(finished.count, self.n, torch.device("cpu"), tdds=self.tdds)
+                shard.load(state["open"])
+            log_probs, classes = state["log_probs"], state["classes"]
+            given = torch.as_tensor(state["labels"], dtype=torch.int64)
+        except KeyError as error:
+            raise ValueError(f"the saved record is not whole: it lacks {error}") from None
+        if self._told is not None:
+            told = torch.from_numpy(self._told)
+            given = torch.where(given == NO_LABEL, told, given)
+        self._finished, self._shard, self._deferred = finished, shard, DeferredChecks()
+        self._given, self._classes, self._rows_checked = given.clone(), classes, 0
+        self.log_probs = None if log_probs is None else log_probs.clone()
 
     def epoch(self, epoch: int, *, partial: bool = False) -> tuple:
         """(target_prob, margin, correct, divergence) of a finished epoch, (n,), by original id.
@@ -271,12 +363,12 @@ class Recorder:
         """
         if self._shard is not None and epoch == self._shard.epoch:
             self._close(partial)
-        if epoch not in self._done:
-            raise ValueError(
-                f"epoch {epoch} was not recorded; recorded are {sorted(self._done) or 'none'}"
-            )
-        moved = None if self._divergence is None else self._divergence[epoch]
-        return self._target_prob[epoch], self._margin[epoch], self._correct[epoch], moved
+        count = self._finished.count
+        if not 0 <= epoch < count:
+            recorded = f"0..{count - 1}" if count else "none"
+            raise ValueError(f"epoch {epoch} was not recorded; recorded are {recorded}")
+        rows = [array[epoch] for array in self._finished.arrays]
+        return *rows[:3], rows[3] if self.tdds else None
 
     def _close(self, partial=False):
         if self._shard is None:
@@ -292,18 +384,13 @@ class Recorder:
                 group, self._made(), self._given, self.log_probs
             )
         shard.check_whole(self.expected, partial, several=group.world_size > 1)
-        hosts = [self._target_prob, self._margin, self._correct]
-        if self._divergence is not None:
-            hosts.append(self._divergence)
-        for host, values in zip(hosts, shard.values, strict=True):
-            host[shard.epoch] = values.cpu().numpy()
-        self._done.add(shard.epoch)
+        self._finished.add(shard.values)
 
     def _made(self):
         """How this Recorder was made, for comparison with those of other processes."""
         told = None if self._told is None else zlib.crc32(self._told.tobytes())
         expected = zlib.crc32(self.expected.tobytes())
-        return self.n, self.epochs, expected, self._divergence is not None, told
+        return self.n, self.epochs, expected, self.tdds, told
 
 
 def per_sample_metrics(

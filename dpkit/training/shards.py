@@ -32,6 +32,28 @@ class Shard:
             whole[index] = part
         self.seen.index_add_(0, index, torch.ones_like(index, dtype=torch.int32))
 
+    def move_to(self, device: torch.device) -> None:
+        """Hold everything there."""
+        self.values = [value.to(device) for value in self.values]
+        self.seen = self.seen.to(device)
+
+    def state(self) -> dict[str, Any]:
+        """Copies on the CPU, for `load`."""
+        return {
+            "seen": self.seen.cpu().clone(),
+            "values": [value.cpu().clone() for value in self.values],
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned. ValueError if it is not of so many samples."""
+        values = [state["seen"], *state["values"]]
+        if [v.shape for v in values] != [self.seen.shape] * (1 + len(self.values)):
+            raise ValueError(
+                f"the saved epoch must have {len(self.seen)} samples; got "
+                f"{', '.join(str(tuple(value.shape)) for value in values)}"
+            )
+        self.seen, *self.values = (value.clone() for value in values)
+
     def merge(
         self, group: Any, made: Any, labels_here: torch.Tensor, log_probs: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
