@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dpkit import storage
+from dpkit.methods.catalog import METHODS
 from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics, keep_count, require_kind
 
 NAN = np.nan
@@ -603,3 +604,84 @@ def test_scorers_refuse_samples_without_a_record_by_number():
     for scorer in (scorers.dual, scorers.dyn_unc, scorers.forgetting, scorers.aum):
         with pytest.raises(ValueError, match=r"1 of 5 rows are NaN \(first: row 3\)"):
             scorer(record)
+
+
+# ---- a record of probabilities alone -------------------------------------------------------------
+
+SAVED = np.array([[0.25, 0.75, 0.5, 1.0], [0.1, 0.2, 0.3, 0.4], [NAN, NAN, NAN, NAN]])
+
+
+@pytest.mark.parametrize("probs", [SAVED, SAVED.T, np.asfortranarray(SAVED.T, np.float32)])
+def test_saved_probabilities_are_a_record_whichever_axis_counts_the_samples(probs, tmp_path):
+    record = TrainingDynamics.from_probs(probs, [2, 0, -1], params={"of": "mine"})
+    again = TrainingDynamics.load(record.save(tmp_path / "record"))
+    for found in (record, again, record.first(4), record.rows(np.arange(3))):
+        np.testing.assert_allclose(found.target_prob, SAVED, rtol=1e-6)
+        assert (found.margin, found.correct, found.divergence) == (None, None, None)
+        assert found.labels.tolist() == [2, 0, -1] and found.trained().tolist() == [1, 1, 0]
+        assert found.moment == "train" and found.params == {"of": "mine"}
+    np.testing.assert_allclose(record.mean_prob()[:2], [0.625, 0.25])
+
+
+def test_which_axis_counts_the_samples_is_asked_where_both_could():
+    square = np.array([[0.1, 0.2], [0.3, 0.4]])
+    with pytest.raises(ValueError, match=r"\(2, 2\) may be .*sample_axis=0 or sample_axis=1"):
+        TrainingDynamics.from_probs(square, [0, 1])
+    for axis, expected in ((0, square), (1, square.T)):
+        record = TrainingDynamics.from_probs(square, [0, 1], sample_axis=axis)
+        np.testing.assert_allclose(record.target_prob, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("probs", "more", "said"),
+    [
+        (np.zeros((3, 4)), {"labels": [0, 1]}, r"an axis of probs .*as labels, 2; .*\(3, 4\)"),
+        (SAVED, {"sample_axis": 1}, r"axis 1 of probs must be as long as labels, 3; got shape"),
+        (SAVED, {"sample_axis": 2}, "sample_axis must be 0 .*; got 2"),
+        (SAVED, {"sample_axis": True}, "sample_axis must be 0 .*; got True"),
+        (np.zeros(3), {}, r"floats, .*got shape \(3,\) of float64$"),
+        (np.zeros((3, 4, 5)), {}, r"\(3, 4, 5\) .*all classes' .*take_along_axis"),
+        (np.ones((3, 4), int), {}, "floats, .*int64"),
+        (np.ones((3, 4), bool), {}, "floats, .*bool"),
+        (-np.ones((3, 4)), {}, r"probabilities in \[0, 1\]; got -1"),
+        (2.3 * np.ones((3, 4)), {}, r"probabilities in \[0, 1\]; got 2.3 .*not logits or losses"),
+        (np.where(np.eye(3, 4), NAN, 0.5), {}, "epoch 1 is mixed"),
+        (
+            0.5 * np.ones((3, 4)),
+            {"labels": [2, 0, -1]},
+            "only a sample that was not trained on may have -1",
+        ),
+    ],
+)
+def test_what_are_no_probabilities_of_the_given_labels_is_refused(probs, more, said):
+    with pytest.raises(ValueError, match=said):
+        TrainingDynamics.from_probs(probs, **{"labels": [2, 0, 1]} | more)
+
+
+def test_the_parts_of_a_record_that_are_unknown_are_unknown_alone():
+    p = np.array([[0.25, 0.75]])
+    record = TrainingDynamics(p, None, p > 0.5, [0])
+    assert record.margin is None and record.correct.tolist() == [[False, True]]
+    with pytest.raises(ValueError, match="mine needs margin, and this record has none"):
+        record.require("margin", "mine")
+    assert record.require("correct", "mine") is record.correct
+
+
+@pytest.mark.parametrize("method", ["dual", "dyn_unc", "dual+beta"])
+def test_scores_that_need_no_more_are_those_of_the_whole_record(method):
+    rng, labels = np.random.default_rng(0), np.arange(40) % 4
+    p = rng.random((40, 12))
+    whole = TrainingDynamics(p, p, p > 0.5, labels)
+    alone = TrainingDynamics.from_probs(p.T, labels)
+    found = [METHODS[method].choose(d, 20, rng=0).kept.tolist() for d in (whole, alone)]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "lacks"),
+    [("aum", "margin"), ("forgetting", "correct"), ("ccs", "margin"), ("tdds", "divergence")],
+)
+def test_scores_that_need_more_say_what_is_lacking(method, lacks):
+    record = TrainingDynamics.from_probs(np.full((40, 12), 0.5), np.arange(40) % 4)
+    with pytest.raises(ValueError, match=f"needs (a record with )?{lacks}, and this .* has none"):
+        METHODS[method].choose(record, 20, rng=0)

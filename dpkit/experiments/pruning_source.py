@@ -249,18 +249,8 @@ def _of(evidence, rows):
     """The evidence of these rows alone."""
     if evidence is None or np.array_equal(rows, np.arange(evidence.dynamics.num_samples)):
         return evidence
-    whole = evidence.dynamics
-    moved = None if whole.divergence is None else whole.divergence[rows]
     return replace(
         evidence,
         name=f"{evidence.name}-{storage.key_hash(rows.tolist())}",
-        dynamics=TrainingDynamics(
-            whole.target_prob[rows],
-            whole.margin[rows],
-            whole.correct[rows],
-            whole.labels[rows],
-            whole.moment,
-            whole.params,
-            moved,
-        ),
+        dynamics=evidence.dynamics.rows(rows),
     )

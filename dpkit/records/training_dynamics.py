@@ -1,7 +1,8 @@
 """TrainingDynamics: what was seen of every sample in every epoch."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,8 +22,10 @@ class TrainingDynamics(Saved):
     Parameters
     ----------
     target_prob : (n, T) float32 in [0, 1], the network's probability for the given label.
-    margin : (n, T) float32, logit of the given label minus the largest other logit.
-    correct : (n, T) bool, whether the given label had the largest logit.
+    margin : (n, T) float32, logit of the given label minus the largest other logit; None where it
+        was not recorded.
+    correct : (n, T) bool, whether the given label had the largest logit; None where it was not
+        recorded.
     labels : (n,) int64, the given labels; NO_LABEL, -1, where a sample was not trained on and its
         label is not known.
     moment : "train" (seen in the training pass, before the batch's update) or "eval" (a clean pass
@@ -53,14 +56,14 @@ class TrainingDynamics(Saved):
     """
 
     target_prob: np.ndarray
-    margin: np.ndarray
-    correct: np.ndarray
+    margin: np.ndarray | None
+    correct: np.ndarray | None
     labels: np.ndarray
     moment: str = "train"
     params: dict = field(default_factory=dict)
     divergence: np.ndarray | None = None
     _arrays = ("target_prob", "margin", "correct", "labels", "divergence")
-    _optional = ("divergence",)
+    _optional = ("margin", "correct", "divergence")
     _plain = ("moment",)
 
     def __post_init__(self) -> None:
@@ -71,11 +74,14 @@ class TrainingDynamics(Saved):
                 f"{prob.shape}"
             )
         prob = np.asfortranarray(prob, dtype=np.float32)
-        margin = _shaped("margin", self.margin, prob.shape, np.float32)
-        correct = np.asarray(self.correct)
-        if correct.dtype != bool:
-            raise ValueError(f"correct must be an array of bool; got {correct.dtype}")
-        correct = _shaped("correct", correct, prob.shape, bool)
+        margin, correct = self.margin, self.correct
+        if margin is not None:
+            margin = _shaped("margin", margin, prob.shape, np.float32)
+        if correct is not None:
+            correct = np.asarray(correct)
+            if correct.dtype != bool:
+                raise ValueError(f"correct must be an array of bool; got {correct.dtype}")
+            correct = _shaped("correct", correct, prob.shape, bool)
         labels = whole_labels(self.labels, len(prob), least=NO_LABEL)
         lacking = np.flatnonzero((labels == NO_LABEL) & ~np.isnan(prob[:, 0]))
         if len(lacking):
@@ -94,7 +100,8 @@ class TrainingDynamics(Saved):
         )
         unseen = np.isnan(prob[:, 0])
         for t in range(prob.shape[1]):  # column by column: no (n, T) temporaries
-            _check_epoch(t, prob[:, t], margin[:, t], correct[:, t], unseen)
+            margins, answers = (a if a is None else a[:, t] for a in (margin, correct))
+            _check_epoch(t, prob[:, t], margins, answers, unseen)
             give_back(prob, margin, correct)
         if self.divergence is not None:
             divergence = _shaped(
@@ -127,15 +134,20 @@ class TrainingDynamics(Saved):
             raise ValueError(
                 f"first(epochs) needs 1..{self.num_epochs} (the epochs recorded); got {epochs}"
             )
-        return TrainingDynamics(
-            self.target_prob[:, :epochs],
-            self.margin[:, :epochs],
-            self.correct[:, :epochs],
-            self.labels,
-            self.moment,
-            self.params,
-            None if self.divergence is None else self.divergence[:, : epochs - 1],
+        return self._cut(
+            lambda name, array: array[:, : epochs - 1 if name == "divergence" else epochs],
+            *("target_prob", "margin", "correct", "divergence"),
         )
+
+    def rows(self, rows: np.ndarray) -> "TrainingDynamics":
+        """The record of these samples alone, in this order: (k,) row numbers."""
+        return self._cut(lambda name, array: array[rows], *self._arrays)
+
+    def _cut(self, part: Callable, *names: str) -> "TrainingDynamics":
+        """The record with part(name, array) of those arrays that there are."""
+        arrays = {name: getattr(self, name) for name in names}
+        parts: Any = {name: a if a is None else part(name, a) for name, a in arrays.items()}
+        return replace(self, **parts)
 
     def mean_prob(self) -> np.ndarray:
         """Mean of target_prob over the epochs: (n,) float64; NaN where it was not trained on."""
@@ -170,6 +182,83 @@ class TrainingDynamics(Saved):
                 f"are NaN (first: row {missing[0]}) because those samples were not trained on: "
                 "record a training on the whole set"
             )
+
+    def require(self, name: str, what: str) -> np.ndarray:
+        """The array margin or correct; ValueError if it was not recorded. `what` names who is
+        asking.
+        """
+        array = getattr(self, name)
+        if array is None:
+            raise ValueError(
+                f"{what} needs {name}, and this record has none, as it was made of probabilities "
+                "alone: choose a method that reads target_prob only, or record with a Recorder"
+            )
+        return array
+
+    @classmethod
+    def from_probs(
+        cls,
+        probs: ArrayLike,
+        labels: ArrayLike,
+        *,
+        sample_axis: int | None = None,
+        moment: str = "train",
+        params: dict | None = None,
+    ) -> "TrainingDynamics":
+        """The record of a training of which only the probabilities of the given labels were saved.
+
+        Parameters
+        ----------
+        probs : (n, T) or (T, n) floats in [0, 1]: the network's probability for each sample's given
+            label in each epoch. Of cross-entropy losses pass np.exp(-losses). Samples that were not
+            trained on are NaN in every epoch.
+        labels : (n,), the given labels, in the set's order.
+        sample_axis : 0 for (n, T), 1 for (T, n). Default: the axis that is as long as labels; it
+            must be said where both are.
+        moment, params : as of TrainingDynamics.
+
+        Returns
+        -------
+        TrainingDynamics whose margin and correct are None: dual, dyn_unc, mean_prob and what else
+        needs no more work; aum and forgetting refuse it.
+
+        Raises
+        ------
+        ValueError if no axis, or either, is as long as labels, or values are no probabilities.
+
+        Examples
+        --------
+        >>> saved = np.array([[0.5, 0.1], [0.7, 0.9], [0.9, 0.1]])     # 3 epochs of 2 samples
+        >>> d = dpkit.TrainingDynamics.from_probs(saved, labels=[0, 1])
+        >>> d.target_prob.shape, d.margin
+        ((2, 3), None)
+        """
+        probs, n = np.asarray(probs), len(np.asarray(labels))
+        if probs.ndim != 2 or probs.dtype.kind != "f":
+            raise ValueError(
+                "probs must be (samples, epochs) or (epochs, samples) floats, the probability of "
+                f"each sample's given label; got shape {probs.shape} of {probs.dtype}"
+                + (_PICK if probs.ndim == 3 else "")
+            )
+        if sample_axis not in (None, 0, 1) or isinstance(sample_axis, bool):
+            raise ValueError(
+                "sample_axis must be 0 for (samples, epochs) or 1 for (epochs, samples); got "
+                f"{sample_axis!r}"
+            )
+        axes = [axis for axis in (0, 1) if probs.shape[axis] == n and sample_axis in (None, axis)]
+        if len(axes) == 2:
+            raise ValueError(
+                f"probs of shape {probs.shape} may be (samples, epochs) or (epochs, samples): say "
+                "which, sample_axis=0 or sample_axis=1"
+            )
+        if not axes:
+            where = "an axis" if sample_axis is None else f"axis {sample_axis}"
+            raise ValueError(
+                f"{where} of probs must be as long as labels, {n}; got shape {probs.shape}: pass "
+                "the labels of the same samples"
+            )
+        probs = probs if axes == [0] else probs.T
+        return cls(probs, None, None, np.asarray(labels), moment, params or {})
 
     @classmethod
     def from_reports(
@@ -211,6 +300,12 @@ class TrainingDynamics(Saved):
         return cls(**columns, labels=np.asarray(labels), moment="train", params=params or {})
 
 
+_PICK = (
+    "; of all classes' probabilities (samples, epochs, classes) pick it with "
+    "np.take_along_axis(probs, labels[:, None, None], 2)[..., 0]"
+)
+
+
 def _shaped(name, array, shape, dtype, like="target_prob's shape"):
     array = np.asarray(array)
     if array.shape != shape:
@@ -231,11 +326,10 @@ def _check_divergence(t, divergence, unseen):
 
 
 def _check_epoch(t, prob, margin, correct, unseen):
-    if (
-        not np.array_equal(np.isnan(prob), unseen)
-        or not np.array_equal(np.isnan(margin), unseen)
-        or correct[unseen].any()
-    ):
+    mixed = not np.array_equal(np.isnan(prob), unseen)
+    if margin is not None:
+        mixed |= not np.array_equal(np.isnan(margin), unseen)
+    if mixed or (correct is not None and correct[unseen].any()):
         raise ValueError(
             "a sample that was not trained on must be NaN in target_prob and margin and False in "
             f"correct in every epoch, any other in none; epoch {t} is mixed: pass whole epochs only"

@@ -41,30 +41,28 @@ def aum(dynamics: TrainingDynamics, *, scale: str = "logit") -> Scores:
     require_kind(dynamics, TrainingDynamics, "aum")
     if scale not in ("logit", "probability"):
         raise ValueError(f'aum\'s scale must be "logit" or "probability"; got {scale!r}')
+    margins = dynamics.require("margin", "aum")
     dynamics.require_trained("aum")
     area = (
-        mean_over_epochs(dynamics.margin)
+        mean_over_epochs(margins)
         if scale == "logit"
-        else _mean_probability_margin(dynamics)
+        else _mean_probability_margin(dynamics.target_prob, margins)
     )
     return Scores(-area, "aum", {"scale": scale})
 
 
-def _mean_probability_margin(dynamics):
+def _mean_probability_margin(target_prob, margins):
     """The mean over epochs of p_y - max other p = p_y (1 - exp(-margin)), as softmax turns
     differences into ratios. (n,).
     """
-    total = np.zeros(dynamics.num_samples)
-    for rows in row_blocks(len(total), dynamics.target_prob, dynamics.margin, size=16384):
-        for t in range(dynamics.num_epochs):  # epoch after epoch, as in mean_over_epochs
-            p, margin = (
-                array[rows, t].astype(np.float64)
-                for array in (dynamics.target_prob, dynamics.margin)
-            )
+    total = np.zeros(len(margins))
+    for rows in row_blocks(len(total), target_prob, margins, size=16384):
+        for t in range(margins.shape[1]):  # epoch after epoch, as in mean_over_epochs
+            p, margin = (array[rows, t].astype(np.float64) for array in (target_prob, margins))
             # A p_y too small for float32 is stored as 0, and 0 * exp(-margin) would make the surest
             # mistakes look undecided. As the smallest normal number it gives -1, the hardest, or
             # near it. exp(700) is finite and enough for all.
             p[p == 0] = np.finfo(np.float32).tiny
             # rounding alone may leave [-1, 1]
             total[rows] += np.clip(-p * np.expm1(np.minimum(-margin, 700)), -1, 1)
-    return total / dynamics.num_epochs
+    return total / margins.shape[1]

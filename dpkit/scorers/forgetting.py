@@ -37,10 +37,11 @@ def forgetting(dynamics: TrainingDynamics) -> Scores:
     array([ 0.,  2., inf])
     """
     require_kind(dynamics, TrainingDynamics, "forgetting")
+    answers = dynamics.require("correct", "forgetting")
     dynamics.require_trained("forgetting")
     events = np.zeros(dynamics.num_samples)
-    for rows in row_blocks(len(events), dynamics.correct):
-        correct = dynamics.correct[rows]
+    for rows in row_blocks(len(events), answers):
+        correct = answers[rows]
         learned = correct[:, 0].copy()
         for t in range(1, dynamics.num_epochs):  # epoch by epoch: no (n, T) temporaries
             events[rows] += correct[:, t - 1] & ~correct[:, t]

@@ -288,10 +288,14 @@ class Recorder:
                 f"expected {wanted} recorded epochs; {wanted - count} are missing (first: epoch "
                 f"{count}): finish the training{earlier}"
             )
-        columns = [array[:wanted].T for array in self._finished.arrays]
-        divergence = columns[3][:, 1:] if self.tdds else None
+        target_prob, margin, correct, *moved = (a[:wanted].T for a in self._finished.arrays)
         return TrainingDynamics(
-            *columns[:3], self._given.cpu().numpy(), self.moment, divergence=divergence
+            target_prob,
+            margin,
+            correct,
+            self._given.cpu().numpy(),
+            self.moment,
+            divergence=moved[0][:, 1:] if moved else None,
         )
 
     def state_dict(self) -> dict:
