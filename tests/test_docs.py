@@ -241,12 +241,11 @@ def why_not_dpkit(words) -> str | None:
     if words[1] == "prune":
         from dpkit.nets.builders import MODELS
 
-        if arguments.method not in METHODS or arguments.model not in MODELS:
+        method = arguments.method or "dual+beta"
+        if method not in METHODS or arguments.model not in MODELS:
             return "no such method or network"
         try:
-            METHODS[arguments.method].check(
-                dict(arguments.settings), 10_000, 10, prune_ratio=arguments.ratio
-            )
+            METHODS[method].check(dict(arguments.settings), 10_000, 10, prune_ratio=arguments.ratio)
         except ValueError as error:
             return str(error)
     if words[1] == "sweep" and arguments.grid not in shown_files():

@@ -15,7 +15,7 @@ class _MethodNames(str):
     def __mod__(self, values):
         from dpkit.methods.catalog import METHODS
 
-        return f"{', '.join(METHODS)} (default: dual+beta)"
+        return f"{', '.join(METHODS)} (default: dual+beta; with --scores, keep the highest)"
 
 
 def add_to(commands: Any) -> None:
@@ -38,7 +38,7 @@ def add_to(commands: Any) -> None:
         "--ratio", type=float, required=True, help="the fraction to REMOVE, from 0 up to 1"
     )
     prune.add_argument("--out", metavar="DIR", required=True, help="folder to write")
-    prune.add_argument("--method", default="dual+beta", metavar="NAME", help=_MethodNames("%"))
+    prune.add_argument("--method", metavar="NAME", help=_MethodNames("%"))
     prune.add_argument(
         "--size",
         type=int,
@@ -62,6 +62,12 @@ def add_to(commands: Any) -> None:
         metavar="FOLDER",
         help="prune from training dynamics recorded elsewhere; trains "
         "nothing, so --size and the training's options play no part",
+    )
+    prune.add_argument(
+        "--scores",
+        metavar="FILE",
+        help="prune by scores made elsewhere, higher = more worth keeping: an .npy of a float per "
+        "sample, or a .csv with the columns id or path, and score; trains nothing",
     )
     prune.add_argument(
         "--c-d", type=float, metavar="C", help="dual+beta: when easy images come in (default: 4)"
@@ -163,6 +169,7 @@ def run(arguments: Namespace) -> int:
                 method=arguments.method,
                 prune_ratio=arguments.ratio,
                 dynamics=arguments.dynamics,
+                scores=arguments.scores,
                 seed=arguments.seed,
                 epochs=arguments.epochs,
                 recipe=recipe,

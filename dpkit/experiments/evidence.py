@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dpkit.experiments.costs import Cost
-from dpkit.records import Snapshot, TrainingDynamics
+from dpkit.records import Scores, Snapshot, TrainingDynamics
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,6 +14,7 @@ class Evidence:
 
     snapshot on the way, for early scores such as EL2N, and final after the last epoch, for features
     and confidence. What was not asked for is None.
+    scores: made elsewhere; then there is nothing else.
     name: of what was seen, for keys of the stages after it; default: the folder's.
     """
 
@@ -23,6 +24,7 @@ class Evidence:
     folder: Path | None = None
     final: Snapshot | None = None
     name: str = ""
+    scores: Scores | None = None
 
     def __post_init__(self) -> None:
         if not self.name and self.folder is not None:

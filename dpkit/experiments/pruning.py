@@ -23,14 +23,16 @@ from dpkit import storage
 from dpkit.data.named_sets import set_name
 from dpkit.experiments import pruning_folder, pruning_source
 from dpkit.experiments.exit_checks import check_exits
+from dpkit.experiments.given_scores import with_scores
 from dpkit.experiments.pipeline import Run, stage_versions
 from dpkit.experiments.space import record_bytes, space_note
 from dpkit.experiments.stages import own_code, record_location
 from dpkit.methods.catalog import find_method
+from dpkit.methods.given import by_given_scores
 from dpkit.methods.method import Method
 from dpkit.methods.rehearsal import rehearse
 from dpkit.nets import builders
-from dpkit.records import keep_count
+from dpkit.records import Scores, keep_count
 from dpkit.storage.long_work import duration, heard_by
 from dpkit.training.inference import resolve_precision
 from dpkit.training.recipe import Recipe, recipe_for
@@ -40,9 +42,10 @@ def prune(
     data: str | Path,
     out: str | Path,
     *,
-    method: str | Method = "dual+beta",
+    method: str | Method | None = None,
     prune_ratio: float,
     dynamics: str | Path | None = None,
+    scores: str | Path | Scores | None = None,
     seed: int = 0,
     epochs: int = 30,
     recipe: Recipe | None = None,
@@ -65,7 +68,8 @@ def prune(
         size=64); or an ImageSet. Of a subset the numbers in kept.txt and the selection are those of
         the whole set, and scores of the other samples are -inf.
     out : the folder to write.
-    method, options : of the catalog, and its settings, e.g. {"c_d": 4.0}.
+    method, options : of the catalog, and its settings, e.g. {"c_d": 4.0}. Default: "dual+beta";
+        with scores, the highest are kept.
     prune_ratio : the fraction REMOVED, in [0, 1).
     dynamics : folder of a TrainingDynamics recorded elsewhere on the same samples in the same
         order; else a network is watched here for `epochs` of the recipe (default:
@@ -74,6 +78,9 @@ def prune(
         record (held out from that training) are no candidates: prune_ratio is of the others, from
         which alone is kept; the numbers in kept.txt and the selection are still those of the whole
         set, and scores of samples without a record are -inf.
+    scores : made elsewhere, higher = more worth keeping: an .npy of (n,) floats in the set's order;
+        a .csv with the columns id or path, and score, in any order; or Scores. Nothing is trained
+        then, and the method is left out, or is one whose rule reads nothing but scores ("ccs").
     seed : of the watched training and the selection.
     epochs, recipe, model : of the watched training.
     size, classes : as load takes them: pixels to resize to, and names of a folder's class folders.
@@ -99,7 +106,10 @@ def prune(
     storage.DiskFault if a disk becomes full, or fails: later, the same call goes on.
     """
     pruning_source.check_data(data, size, classes)
-    out, method = Path(os.path.abspath(out)), find_method(method)
+    if scores is not None and dynamics is not None:
+        raise ValueError("dynamics and scores are two ways to judge the samples; give one of them")
+    out = Path(os.path.abspath(out))
+    method = find_method(method or "dual+beta") if scores is None else by_given_scores(method)
     options = method.of_set.get(set_name(data), {}) | dict(options or {})
     keep_count(1, prune_ratio)
     say = say or _silence
@@ -110,7 +120,7 @@ def prune(
         "exits": tuple(exits) if "exits" in method.reads else (),
     }
     choice = _Choice(method, options, prune_ratio, seed)
-    recorded = dynamics is None and method.evidence is not None
+    recorded = dynamics is None and scores is None and method.evidence is not None
     choice.check_before(training if recorded else None)
     cache = Path(cache or storage.cache_folder())
     pruning_folder.check_free(out, data, overwrite)
@@ -124,6 +134,8 @@ def prune(
             )
         else:
             source = pruning_source.label_source(data, classes, dynamics, method, say)
+            if scores is not None:
+                source = with_scores(source, scores, pruning_source.data_name(data), say)
         choice.check_with(source, model)
         request = choice.request() | _request_of(source, training)
         code = own_code(method, model if recorded else None)
@@ -189,7 +201,8 @@ class _Choice:
             builders.check_pixels(model, *images.images.shape[2:])
             self.method.check(self.options, len(images), images.num_classes, self.prune_ratio)
         elif source.evidence is not None:
-            self._rehearse(epochs=source.evidence.dynamics.num_epochs)
+            dynamics = source.evidence.dynamics
+            self._rehearse(epochs=dynamics.num_epochs if dynamics else 1)
         if keep_count(len(source.candidates), self.prune_ratio) == 0:
             raise ValueError(
                 f"prune_ratio {self.prune_ratio:g} would keep none of {len(source.candidates):,} "
@@ -230,7 +243,9 @@ def _request_of(source, training) -> dict:
     else:
         found["labels"] = hashlib.sha256(source.labels.tobytes()).hexdigest()
     if source.origin:
-        found["dynamics"] = storage.key_hash(source.origin["sha256"])
+        found["scores" if "scores" in source.origin else "dynamics"] = storage.key_hash(
+            source.origin["sha256"]
+        )
     if not source.is_whole:
         found["ids"] = storage.key_hash([source.total, *source.ids.tolist()])
     if source.paths is not None:

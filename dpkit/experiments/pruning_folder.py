@@ -80,7 +80,7 @@ def write(out: Path, run: Run, source: "Source", request: dict, name: str) -> di
         selection.save(part / "selection")
         if scores is not None:
             scores.save(part / "scores")
-        if run.evidence:
+        if run.evidence and run.evidence.dynamics:
             _draw_moon(run.evidence.dynamics, run.selection, title, part)
         manifest["sha256"] = {
             str(file.relative_to(part)): storage.file_hash(file)

@@ -247,7 +247,9 @@ def _with_labels(dynamics, source, numbers, folder, name):
 
 def _of(evidence, rows):
     """The evidence of these rows alone."""
-    if evidence is None or np.array_equal(rows, np.arange(evidence.dynamics.num_samples)):
+    if evidence is None or evidence.dynamics is None:
+        return evidence
+    if np.array_equal(rows, np.arange(evidence.dynamics.num_samples)):
         return evidence
     return replace(
         evidence,

@@ -87,6 +87,11 @@ def record(
     on_epoch:  called as on_epoch("record", report) after every epoch that is run or read from a
                checkpoint.
     """
+    if "scores" in parts:
+        raise ValueError(
+            "no training leaves scores that were made elsewhere, and this method reads them: give "
+            "them to prune(scores=...)"
+        )
     training: dict[str, Any] = {
         "model": model,
         "recipe": recipe,

@@ -22,7 +22,13 @@ from dpkit.records import (
 )
 from dpkit.storage.identity import identity, is_own
 
-KINDS = {"dynamics": TrainingDynamics, "snapshot": Snapshot, "final": Snapshot, "exits": Snapshot}
+KINDS = {
+    "dynamics": TrainingDynamics,
+    "snapshot": Snapshot,
+    "final": Snapshot,
+    "exits": Snapshot,
+    "scores": Scores,
+}
 # what a selector can take besides scores: of which evidence, and how it is read
 EXTRAS = {
     "mean_prob": ("dynamics", TrainingDynamics.mean_prob),
@@ -39,8 +45,9 @@ class Method:
     Parameters
     ----------
     evidence : what the scorer reads: "dynamics", "snapshot" (an early one), "final" (of the network
-        as recording left it) or "exits" (the same, of a network with early exits). None: the method
-        looks at nothing. A selector without a scorer judges the final snapshot, or its features.
+        as recording left it), "exits" (the same, of a network with early exits) or "scores" (made
+        elsewhere; no training leaves them). None: the method looks at nothing. A selector without a
+        scorer judges the final snapshot, or its features.
     scorer : scorer(evidence, *, ...) -> Scores; None for a method without scores.
     selector : selector(scores, keep, *, rng, ...) -> Selection of exactly `keep` samples.
     extras : names in EXTRAS of what the selector takes besides the scores.
@@ -92,7 +99,7 @@ class Method:
 
     @property
     def reads(self) -> frozenset[str]:
-        """Any of "dynamics", "snapshot", "final" and "exits"."""
+        """Any of "dynamics", "snapshot", "final", "exits" and "scores"."""
         kinds = (self.evidence, *(EXTRAS[name][0] for name in self.extras))
         return frozenset(kind for kind in kinds if kind)
 
@@ -303,7 +310,7 @@ def option_words(options: dict) -> list[str]:
 def _part(evidence, kind):
     """The dynamics, the early or the final snapshot of what the record stage left; one record
     stands for itself."""
-    if isinstance(evidence, (TrainingDynamics, Snapshot)):
+    if isinstance(evidence, (TrainingDynamics, Snapshot, Scores)):
         return evidence
     return getattr(evidence, _PART_OF_RECORD.get(kind, kind), None)
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from dpkit.methods.method import Method, options_in_words
-from dpkit.records import Snapshot, TrainingDynamics, keep_count
+from dpkit.records import Scores, Snapshot, TrainingDynamics, keep_count
 
 SAMPLES = 200
 
@@ -40,4 +40,5 @@ def _made_up(epochs, exits):
     probs = np.stack([prob[:, 0], 1 - prob[:, 0]], axis=1)
     looked = Snapshot(np.stack([probs] * (exits + 1)), rng.random((SAMPLES, 4), np.float32), labels)
     dynamics = TrainingDynamics(prob, prob - 0.5, prob > 0.5, labels, divergence=prob[:, 1:])
-    return SimpleNamespace(dynamics=dynamics, snapshot=looked, final=looked)
+    scores = Scores(prob[:, 0], "made up")
+    return SimpleNamespace(dynamics=dynamics, snapshot=looked, final=looked, scores=scores)

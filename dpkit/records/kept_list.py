@@ -132,6 +132,11 @@ def find_kept(kept: str | Path | Sequence[str], others: Iterable) -> np.ndarray:
             )
     else:
         paths = list(kept)
+    return np.sort(rows_of(paths, others))
+
+
+def rows_of(paths: Sequence[str], others: Iterable) -> np.ndarray:
+    """As find_kept, of a list of paths: (k,) int64, where each of them stands, in their order."""
     if isinstance(others, (str, bytes, os.PathLike)):
         raise TypeError(
             f"others must be the list of all paths of the other reader; got {others!r}, a single "
@@ -152,7 +157,7 @@ def find_kept(kept: str | Path | Sequence[str], others: Iterable) -> np.ndarray:
     places: dict[str, list[int]] = {}
     for row, path in enumerate(there):
         places.setdefault(path, []).append(row)
-    return np.sort([_only(places, path, others) for path in _under_one_root(wanted, places)])
+    return np.array([_only(places, path, others) for path in _under_one_root(wanted, places)])
 
 
 def _under_one_root(wanted: Sequence[str], places: dict[str, list[int]]) -> list[str]:
