@@ -111,8 +111,9 @@ class Shard:
             raise ValueError(
                 f"every expected sample must be seen once per epoch; in epoch {self.epoch} "
                 f"{wrong.sum()} were seen {what} (first: id {np.flatnonzero(wrong)[0]}): "
-                "sample without replacement and with drop_last=False, and pass index= if part "
-                f"of the set is trained on{shared if several else ''}"
+                "sample without replacement and with drop_last=False, and pass index=ids if part "
+                "of the set is trained on, by a loader over Subset(indexed(dataset), ids)"
+                f"{shared if several else ''}"
             )
         lost = (self.seen > 0) & (self.values[0].isnan() | self.values[1].isnan())
         if lost.any():
