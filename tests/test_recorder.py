@@ -694,8 +694,12 @@ def test_labels_and_ids_that_are_none_are_refused(index, labels, said):
         recorder.update(0, torch.tensor(index), torch.randn(2, 3), torch.tensor(labels))
 
 
-def test_logits_that_are_not_numbers_are_not_taken_for_untrained_samples():
-    recorder, logits = Recorder(2, 1), torch.tensor([[0.0, 1.0], [torch.nan, 0.0]])
+@pytest.mark.parametrize(
+    "wrong",
+    [[torch.nan, 0.0], [0.0, torch.nan], [torch.inf, 0.0], [0.0, torch.inf], [-torch.inf] * 2],
+)
+def test_logits_that_are_not_numbers_are_not_taken_for_untrained_samples(wrong):
+    recorder, logits = Recorder(2, 1), torch.tensor([[0.0, 1.0], wrong])
     recorder.update(0, torch.arange(2), logits, torch.tensor([0, 1]))
     with pytest.raises(
         ValueError, match=r"1 samples got logits that are not numbers in epoch 0 \(first: id 1\)"

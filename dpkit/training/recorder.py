@@ -405,7 +405,10 @@ def per_sample_metrics(
     at = labels[:, None]
     given = logits.gather(1, at)
     others = logits.scatter(1, at, -torch.inf).amax(1)
-    target_prob = torch.exp(given[:, 0] - logits.logsumexp(1)).clamp_(max=1)  # rounding can pass 1
+    total = logits.logsumexp(1)
+    target_prob = torch.exp(given[:, 0] - total).clamp_(max=1)  # rounding can pass 1
+    # where another class has +inf, as float16 makes of large numbers, it would be 0
+    target_prob.masked_fill_(total == torch.inf, torch.nan)
     return target_prob, given[:, 0] - others, logits.argmax(1) == labels
 
 

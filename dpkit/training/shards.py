@@ -119,6 +119,6 @@ class Shard:
         if lost.any():
             raise ValueError(
                 f"{int(lost.sum())} samples got logits that are not numbers in epoch {self.epoch} "
-                f"(first: id {int(lost.nonzero()[0, 0])}): the training diverged; use a smaller "
-                "learning rate"
+                f"(first: id {int(lost.nonzero()[0, 0])}): the training diverged, or float16 "
+                "overflowed; use a smaller learning rate, or bfloat16"
             )
