@@ -39,6 +39,29 @@ def test_a_training_on_a_gpu_goes_on_from_its_checkpoint(tmp_path):
         assert np.abs(a.target_prob - b.target_prob).max() < 0.05
 
 
+def test_a_record_saved_on_a_gpu_goes_on_there_and_on_a_cpu():
+    logits, labels = torch.randn(4, 30, 5), torch.arange(30) % 5
+    whole, ids = Recorder(30, tdds=True), torch.arange(30).split(10)
+
+    def shown(recorder, device, epoch, batches):
+        for rows in ids[batches]:
+            batch = (values.to(device) for values in (logits[epoch, rows], labels[rows]))
+            recorder.update(epoch, rows, *batch)
+
+    for epoch in range(4):
+        shown(whole, "cpu", epoch, slice(None))
+    recorder = Recorder(30, tdds=True)
+    for epoch, (first, then) in enumerate((("cuda", "cuda"), ("cuda", "cpu"), ("cpu", "cuda"))):
+        shown(recorder, first, epoch, slice(0, 2))
+        state, recorder = recorder.state_dict(), Recorder(30, tdds=True)
+        recorder.load_state_dict(state)
+        shown(recorder, then, epoch, slice(2, 3))
+    shown(recorder, "cuda", 3, slice(None))
+    for name in ("target_prob", "margin", "divergence"):
+        found, expected = getattr(recorder.dynamics(), name), getattr(whole.dynamics(), name)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
 def test_training_leaves_the_gpu_random_state_alone():
     before = torch.cuda.get_rng_state()
     three_epochs("cuda")
