@@ -106,10 +106,7 @@ def prune(
     storage.DiskFault if a disk becomes full, or fails: later, the same call goes on.
     """
     pruning_source.check_data(data, size, classes)
-    if scores is not None and dynamics is not None:
-        raise ValueError("dynamics and scores are two ways to judge the samples; give one of them")
-    out = Path(os.path.abspath(out))
-    method = find_method(method or "dual+beta") if scores is None else by_given_scores(method)
+    out, method = Path(os.path.abspath(out)), _method_for(method, dynamics, scores)
     options = method.of_set.get(set_name(data), {}) | dict(options or {})
     keep_count(1, prune_ratio)
     say = say or _silence
@@ -133,9 +130,7 @@ def prune(
                 data, size=size, mirror=mirror, classes=classes, device=device, say=say
             )
         else:
-            source = pruning_source.label_source(data, classes, dynamics, method, say)
-            if scores is not None:
-                source = with_scores(source, scores, pruning_source.data_name(data), say)
+            source = _judged_elsewhere(data, classes, dynamics, scores, method, say)
         choice.check_with(source, model)
         request = choice.request() | _request_of(source, training)
         code = own_code(method, model if recorded else None)
@@ -155,6 +150,21 @@ def prune(
         manifest = pruning_folder.write(out, run, source, request, set_name(data))
         _say_kept(manifest, source, out / "kept.txt", say)
         return manifest
+
+
+def _method_for(method, dynamics, scores):
+    if scores is None:
+        return find_method(method or "dual+beta")
+    if dynamics is not None:
+        raise ValueError("dynamics and scores are two ways to judge the samples; give one of them")
+    return by_given_scores(method)
+
+
+def _judged_elsewhere(data, classes, dynamics, scores, method, say):
+    source = pruning_source.label_source(data, classes, dynamics, method, say)
+    if scores is None:
+        return source
+    return with_scores(source, scores, pruning_source.data_name(data), say)
 
 
 @dataclass(frozen=True)
