@@ -1,5 +1,6 @@
 """What must hold on a GPU as on the CPU. Skips itself where there is none."""
 
+import io
 from dataclasses import replace
 from itertools import islice
 
@@ -53,8 +54,11 @@ def test_a_record_saved_on_a_gpu_goes_on_there_and_on_a_cpu():
     recorder = Recorder(30, tdds=True)
     for epoch, (first, then) in enumerate((("cuda", "cuda"), ("cuda", "cpu"), ("cpu", "cuda"))):
         shown(recorder, first, epoch, slice(0, 2))
-        state, recorder = recorder.state_dict(), Recorder(30, tdds=True)
-        recorder.load_state_dict(state)
+        file = io.BytesIO()
+        torch.save(recorder.state_dict(), file)
+        file.seek(0)
+        recorder = Recorder(30, tdds=True, labels=labels)
+        recorder.load_state_dict(torch.load(file, map_location=then, weights_only=True))
         shown(recorder, then, epoch, slice(2, 3))
     shown(recorder, "cuda", 3, slice(None))
     for name in ("target_prob", "margin", "divergence"):

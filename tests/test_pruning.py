@@ -523,10 +523,14 @@ def test_a_loop_of_ones_own_over_image_folder_can_be_pruned_from(tmp_path, capsy
     ] and len(ids) == 63
 
 
-def test_a_record_serves_images_that_are_no_bytes(tmp_path):
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_record_serves_images_that_are_no_bytes(tmp_path, whole):
     images, labels = toys()
     data = write_npz(tmp_path / "floats.npz", images=images / 255, labels=labels)
-    made_up_record(labels).save(tmp_path / "record")
+    record = made_up_record(labels)
+    if not whole:  # dual+beta needs no more
+        record = TrainingDynamics.from_probs(record.target_prob, labels)
+    record.save(tmp_path / "record")
     assert prune(data, tmp_path / "out", "--dynamics", str(tmp_path / "record")) == 0
 
 
@@ -547,6 +551,11 @@ def test_a_record_serves_images_that_are_no_bytes(tmp_path):
             lambda labels: made_up_record(labels[::-1]),
             [],
             "rows .*: it is of another set, or of this one in another order",
+        ),
+        (
+            lambda labels: TrainingDynamics.from_probs(np.full((12, N), 0.5), labels),
+            ["--method", "aum"],
+            "aum needs margin, and this record has none, as it was made of probabilities alone",
         ),
         (
             lambda labels: made_up_record(labels),
@@ -726,6 +735,13 @@ def test_a_held_out_record_that_fits_no_choice_is_refused(tmp_path, capsys, chan
         ratio=0.9,
     )
     refused(code, tmp_path / "out", capsys, message)
+
+
+def test_a_file_is_no_record_and_is_told_what_to_make_of_it(tmp_path, capsys):
+    images, labels = toys()
+    data = write_npz(tmp_path / "toys.npz", images=images, labels=labels)
+    code = prune(data, tmp_path / "out", "--dynamics", str(data))
+    refused(code, tmp_path / "out", capsys, "toys.npz is a file: .*from_probs.*--scores")
 
 
 def test_a_class_without_a_record_is_named(tmp_path, capsys):

@@ -208,7 +208,15 @@ def _recorded_elsewhere(folder, source, numbers, name, method):
 
 
 def _folder_of_record(folder):
-    """The record in a folder, or in the cache's folder of a stage; ValueError for a pruning."""
+    """The record in a folder, or in the cache's folder of a stage; ValueError for a pruning, or a
+    file.
+    """
+    if folder.is_file():
+        raise ValueError(
+            f"dynamics must be the folder that TrainingDynamics.save wrote; {folder} is a file: of "
+            "an array of probabilities TrainingDynamics.from_probs makes a record, and scores are "
+            "given by --scores (scores=)"
+        )
     if not (folder / "manifest.json").exists() or (folder / "dynamics" / "manifest.json").exists():
         folder = folder / "dynamics" if (folder / "dynamics").is_dir() else folder
     origin = storage.read_manifest(folder)

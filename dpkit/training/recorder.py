@@ -350,7 +350,7 @@ class Recorder:
                 shard = Shard(finished.count, self.n, torch.device("cpu"), tdds=self.tdds)
                 shard.load(state["open"])
             log_probs, classes = state["log_probs"], state["classes"]
-            given = torch.as_tensor(state["labels"], dtype=torch.int64)
+            given = state["labels"].cpu()
         except KeyError as error:
             raise ValueError(f"the saved record is not whole: it lacks {error}") from None
         if self._told is not None:
@@ -358,7 +358,7 @@ class Recorder:
             given = torch.where(given == NO_LABEL, told, given)
         self._finished, self._shard, self._deferred = finished, shard, DeferredChecks()
         self._given, self._classes, self._rows_checked = given.clone(), classes, 0
-        self.log_probs = None if log_probs is None else log_probs.clone()
+        self.log_probs = None if log_probs is None else log_probs.cpu().clone()
 
     def epoch(self, epoch: int, *, partial: bool = False) -> tuple:
         """(target_prob, margin, correct, divergence) of a finished epoch, (n,), by original id.

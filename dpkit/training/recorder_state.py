@@ -20,14 +20,14 @@ def check_state(state: Any, recorder: Any, told: np.ndarray | None) -> None:
         raise ValueError(f"state must be what Recorder.state_dict() returned; got {got}")
     own = {"n": recorder.n, "moment": recorder.moment, "tdds": recorder.tdds}
     differ = [f"{name}={state[name]}" for name in own if state[name] != own[name]]
-    if not np.array_equal(state["index"].numpy(), recorder.expected):
+    if not np.array_equal(state["index"].cpu().numpy(), recorder.expected):
         differ.append("other ids in index")
     if differ:
         raise ValueError(
             f"the saved record is of a Recorder with {', '.join(differ)}; make this one alike"
         )
     if told is not None:
-        there = state["labels"].numpy()
+        there = state["labels"].cpu().numpy()
         rows = np.flatnonzero((there != told) & (there != NO_LABEL) & (told != NO_LABEL))
         if len(rows):
             raise ValueError(

@@ -52,7 +52,7 @@ class Shard:
                 f"the saved epoch must have {len(self.seen)} samples; got "
                 f"{', '.join(str(tuple(value.shape)) for value in values)}"
             )
-        self.seen, *self.values = (value.clone() for value in values)
+        self.seen, *self.values = (value.cpu().clone() for value in values)
 
     def merge(
         self, group: Any, made: Any, labels_here: torch.Tensor, log_probs: torch.Tensor | None
