@@ -24,6 +24,7 @@ from .experiments import results as results
 from .experiments import stages as stages
 from .experiments import sweeps as sweeps
 from .experiments import trials as trials
+from .experiments.exporting import export as export
 from .experiments.pruning import prune as prune
 from .experiments.results import results_table as results_table
 from .experiments.results import summary as summary

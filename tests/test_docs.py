@@ -15,7 +15,7 @@ from local_workers import cluster_here
 
 import dpkit
 from dpkit import cli
-from dpkit.cli import assignments, grade, lessons, prune, report, sweep
+from dpkit.cli import assignments, export, grade, lessons, prune, report, sweep
 from dpkit.methods.catalog import METHODS
 
 ROOT = Path(__file__).parents[1]
@@ -209,7 +209,7 @@ def shown_files() -> set[str]:
 def parsed(words):
     """The arguments of a dpkit command, read by its own parser; nothing is run."""
     seen, kept = [], {}
-    for command in (lessons, prune, sweep, report, assignments, grade):
+    for command in (lessons, prune, export, sweep, report, assignments, grade):
         kept[command] = command.run
         command.run = lambda arguments: seen.append(arguments) or 0
     try:

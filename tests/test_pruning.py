@@ -245,6 +245,7 @@ def test_random_needs_no_training_and_has_no_scores(tmp_path, watched):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "kept.txt",
         "manifest.json",
+        "samples.csv",
         "selection",
     ]
 

@@ -3,6 +3,7 @@
 photos/cats/... photos/dogs/...  ──▶  out/
 
 kept.txt       a line per kept sample: id, and its path where there are files
+samples.csv    a line per sample: id, path, label, score, rank, and whether it is kept
 selection/     the same as a Selection
 scores/        the Scores of all samples
 moon.png       every sample, kept or pruned
@@ -140,7 +141,8 @@ def prune(
         assert run.selection is not None
         if note := method.note(source.in_the_set(None, run.selection)[1]):
             say(note)
-        manifest = pruning_folder.write(out, run, source, request, set_name(data))
+        location = pruning_source.location_of(data, source, size)
+        manifest = pruning_folder.write(out, run, source, request, set_name(data), location)
         _say_kept(manifest, source, out / "kept.txt", say)
         return manifest
 

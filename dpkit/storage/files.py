@@ -165,7 +165,7 @@ def swap_in(part: str | Path, path: str | Path) -> None:
     """
     part, path = Path(part), real_path(path)
     for file in part.rglob("*"):
-        if file.is_file():
+        if file.is_file() and not file.is_symlink():  # of a link nothing is to be flushed
             with open(file, "rb") as handle:
                 os.fsync(handle.fileno())
     old = new_mark(path, "replaced")
