@@ -53,6 +53,7 @@ from .records import Snapshot as Snapshot
 from .records import TrainingDynamics as TrainingDynamics
 from .records import keep_count as keep_count
 from .records.agreement import rank_agreement as rank_agreement
+from .records.class_recall import class_recall as class_recall
 from .records.kept_list import find_kept as find_kept
 from .records.kept_list import read_kept as read_kept
 from .records.vectors import OuterVectors as OuterVectors

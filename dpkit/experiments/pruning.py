@@ -102,6 +102,7 @@ def prune(
     pruning_source.check_data(data, size, classes)
     out, method = Path(os.path.abspath(out)), find_method(method)
     options = method.of_set.get(set_name(data), {}) | dict(options or {})
+    method = method.with_options(options)
     keep_count(1, prune_ratio)
     say = say or _silence
     training = {
@@ -111,7 +112,7 @@ def prune(
         "exits": tuple(exits) if "exits" in method.reads else (),
     }
     choice = _Choice(method, options, prune_ratio, seed)
-    recorded = dynamics is None and method.evidence is not None
+    recorded = dynamics is None and bool(method.reads)
     choice.check_before(training if recorded else None)
     cache = Path(cache or storage.cache_folder())
     pruning_folder.check_free(out, data, overwrite)
