@@ -16,6 +16,7 @@ from local_workers import cluster_here
 import dpkit
 from dpkit import cli
 from dpkit.cli import assignments, export, grade, lessons, prune, report, sweep
+from dpkit.experiments.export_formats import FORMATS
 from dpkit.methods.catalog import METHODS
 
 ROOT = Path(__file__).parents[1]
@@ -249,6 +250,8 @@ def why_not_dpkit(words) -> str | None:
             )
         except ValueError as error:
             return str(error)
+    if words[1] == "export" and arguments.format not in FORMATS:
+        return "no such format"
     if words[1] == "sweep" and arguments.grid not in shown_files():
         return f"no page shows {arguments.grid}"
     return None
@@ -337,6 +340,7 @@ def test_commands_in_the_text_exist(page):
             "dpkit prune photos --ratio 0.5 --out x --method ccs --set window=3",
             "takes the settings",
         ),
+        ("dpkit export pruned fodler", "no such format"),
         ("dpkit sweep other.yaml", "no page shows other.yaml"),
         ("dpkit report notebooks/09_none.ipynb", "09_none"),
         ("dpkit report notebooks/02_dual_score.ipynb --preset none", "none"),
