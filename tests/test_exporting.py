@@ -424,13 +424,14 @@ def test_moved_images_are_found_by_data_and_missing_ones_are_named(pruned, capsy
     assert not (root / "pruned-kept").exists()
 
 
-def test_classes_that_lie_deeper_are_found_below_the_folder_that_was_given(pruned):
+@pytest.mark.parametrize(("source", "moved"), [(".", "new"), ("labels.csv", "new/labels.csv")])
+def test_what_was_given_to_prune_will_do_where_the_paths_begin_elsewhere(pruned, source, moved):
     manifest = json.loads((pruned / "manifest.json").read_text())
-    manifest["data"]["source"] = str(pruned.parent)
+    manifest["data"]["source"] = str(pruned.parent / source)
     (pruned / "manifest.json").write_text(json.dumps(manifest))
     (pruned.parent / "new").mkdir()
     shutil.move(pruned.parent / "photos", pruned.parent / "new" / "photos")
-    lines = dpkit.export(pruned, "paths", data=pruned.parent / "new").read_text().splitlines()
+    lines = dpkit.export(pruned, "paths", data=pruned.parent / moved).read_text().splitlines()
     assert lines == [str(pruned.parent / "new" / "photos" / path) for path in kept_of(pruned)[1]]
 
 

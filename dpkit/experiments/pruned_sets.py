@@ -79,10 +79,11 @@ def folder_of(manifest: dict, paths: Sequence[str], data: Any = None) -> str:
             )
         folders = [folder]
     else:
-        below = os.path.relpath(told.get("folder") or ".", told.get("source") or ".")
         folders = [os.path.abspath(data)]
-        # of a set whose classes lie deeper, the folder that was given to `prune` will do
-        folders += [] if below.startswith("..") else [os.path.join(folders[0], below)]
+        if told.get("folder") and told.get("source"):
+            # `data` may be what was given to `prune`: a folder with classes deeper in, or a table
+            below = os.path.relpath(told["folder"], told["source"])
+            folders.append(os.path.normpath(os.path.join(folders[0], below)))
     for folder in folders:
         lacking = [path for path in paths if not os.path.isfile(os.path.join(folder, path))]
         if not lacking:
