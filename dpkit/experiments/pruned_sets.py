@@ -35,7 +35,7 @@ def read_pruning(pruned: Path, data: Any = None) -> tuple[dict, SampleTable]:
 
 def _older(pruned, data) -> SampleTable:
     """The table of a pruning that has none."""
-    if not isinstance(data, (str, os.PathLike)):
+    if not isinstance(data, (str, Path)):
         raise ValueError(
             f"{pruned} was written by an older dpkit, which did not note where the set lies: name "
             "it by --data, or prune again"

@@ -154,14 +154,16 @@ def location_of(data: Any, source: Source, size: int | None) -> dict:
     source: what was named, None for arrays; split: of that.   folder: where paths begin, None
     where there are none or it is not known.   size: in pixels, that the images were resized to.
     """
-    named, split = data, "train"
+    named: str | Path | None = data
+    split = "train"
     if isinstance(data, ImageSet):
         named, split = data.source, data.split
         height, width = data.images.shape[2:]
         size = height if height == width else None
-    lies = named not in (None, *DATASETS) and (is_folder(named) or Path(named).is_file())
+    if named is not None and named not in DATASETS and (is_folder(named) or Path(named).is_file()):
+        named = os.path.abspath(named)
     return {
-        "source": os.path.abspath(named) if lies else named and str(named),
+        "source": None if named is None else str(named),
         "split": split,
         "folder": source.folder,
         "size": size,
