@@ -234,5 +234,18 @@ def test_any_method_can_go_by_the_difficulty_of_classes_in_the_record(method):
     assert f"1 - recall in {told}: from 0.50 for class number 2 to 0.90 for class number 0" in note
 
 
+def test_a_record_that_knows_a_class_by_heart_is_said_to_leave_it_nothing():
+    evidence = evidence_for(60)
+    labels = np.repeat([0, 1], 30)
+    correct = np.tile(labels[:, None] == 0, evidence.dynamics.num_epochs)
+    dynamics = replace(evidence.dynamics, labels=labels, correct=correct)
+    random = catalog.METHODS["random"]
+    chosen = random.select(
+        None, 20, evidence=dynamics, num_samples=60, rng=0, per_class="difficulty"
+    )
+    assert labels[chosen.kept].tolist() == [1] * 20
+    assert "a class of recall near 1 keeps next to nothing" in random.note(chosen)
+
+
 def test_every_method_takes_class_quotas():
     assert all("per_class" in catalog.find_method(name).options for name in catalog.METHODS)

@@ -199,8 +199,8 @@ def test_per_class_keeps_by_quota(rule):
         rule(per_class="balanced")
     with pytest.raises(
         ValueError,
-        match=r'per_class must be None, "balanced", "proportional" or the recall of each class; '
-        "got 'equal'",
+        match=r'per_class must be None, "balanced", "proportional", "difficulty" or the recall of '
+        "each class; got 'equal'",
     ):
         rule(labels=labels, per_class="equal")
     with pytest.raises(

@@ -318,9 +318,15 @@ def _recall_note(params) -> str | None:
         return None
     recall = np.array(params["recall"])
     low, high = np.nanargmin(recall), np.nanargmax(recall)
-    return (
+    told = (
         f"class quotas go by 1 - recall in {params['recall_of']}: from {recall[low]:.2f} for class "
         f"number {low} to {recall[high]:.2f} for class number {high}"
+    )
+    if recall[high] <= 0.99:
+        return told
+    return told + (
+        "; careful: a class of recall near 1 keeps next to nothing, so record fewer epochs, or "
+        "give recall on images that the network has not seen, as a list"
     )
 
 
