@@ -24,6 +24,7 @@ from .experiments import results as results
 from .experiments import stages as stages
 from .experiments import sweeps as sweeps
 from .experiments import trials as trials
+from .experiments.exporting import export as export
 from .experiments.pruning import prune as prune
 from .experiments.results import results_table as results_table
 from .experiments.results import summary as summary
@@ -52,6 +53,7 @@ from .records import Snapshot as Snapshot
 from .records import TrainingDynamics as TrainingDynamics
 from .records import keep_count as keep_count
 from .records.agreement import rank_agreement as rank_agreement
+from .records.class_recall import class_recall as class_recall
 from .records.kept_list import find_kept as find_kept
 from .records.kept_list import read_kept as read_kept
 from .records.vectors import OuterVectors as OuterVectors

@@ -209,5 +209,43 @@ def test_any_method_can_be_asked_for_class_quotas(method, per_class):
     assert counts == ([3, 3, 4] if per_class == "balanced" else [1, 3, 6])
 
 
+@pytest.mark.parametrize(
+    "method", [name for name in catalog.METHODS if "per_class" in catalog.find_method(name).options]
+)
+def test_any_method_can_go_by_the_difficulty_of_classes_in_the_record(method):
+    evidence, labels = evidence_for(60), np.repeat([0, 1, 2], 20)
+    for kind, record in vars(evidence).items():
+        setattr(evidence, kind, replace(record, labels=labels))
+    # right in .9, .6 and .5 of the last ten epochs
+    correct = np.zeros_like(evidence.dynamics.correct)
+    for c, right in enumerate((9, 6, 5)):
+        correct[labels == c, -right:] = True
+    evidence.dynamics = replace(evidence.dynamics, correct=correct)
+    chosen = select(method, evidence, 40, rng=0, per_class="difficulty")
+    assert np.bincount(labels[chosen.kept]).tolist() == [4, 16, 20]
+    epochs = evidence.dynamics.num_epochs
+    assert chosen.params["per_class"] == "difficulty"
+    assert chosen.params["recall"] == pytest.approx([0.9, 0.6, 0.5])
+    told = f"training, mean of the last 10 of {epochs} recorded epochs"
+    assert chosen.params["recall_of"] == told
+    asked = catalog.find_method(method).with_options({"per_class": "difficulty"})
+    assert "dynamics" in asked.reads and asked.option_names == catalog.METHODS[method].option_names
+    note = catalog.find_method(method).note(chosen)
+    assert f"1 - recall in {told}: from 0.50 for class number 2 to 0.90 for class number 0" in note
+
+
+def test_a_record_that_knows_a_class_by_heart_is_said_to_leave_it_nothing():
+    evidence = evidence_for(60)
+    labels = np.repeat([0, 1], 30)
+    correct = np.tile(labels[:, None] == 0, evidence.dynamics.num_epochs)
+    dynamics = replace(evidence.dynamics, labels=labels, correct=correct)
+    random = catalog.METHODS["random"]
+    chosen = random.select(
+        None, 20, evidence=dynamics, num_samples=60, rng=0, per_class="difficulty"
+    )
+    assert labels[chosen.kept].tolist() == [1] * 20
+    assert "a class of recall near 1 keeps next to nothing" in random.note(chosen)
+
+
 def test_every_method_takes_class_quotas():
     assert all("per_class" in catalog.find_method(name).options for name in catalog.METHODS)

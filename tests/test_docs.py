@@ -15,7 +15,8 @@ from local_workers import cluster_here
 
 import dpkit
 from dpkit import cli
-from dpkit.cli import assignments, grade, lessons, prune, report, sweep
+from dpkit.cli import assignments, export, grade, lessons, prune, report, sweep
+from dpkit.experiments.export_formats import FORMATS
 from dpkit.methods.catalog import METHODS
 
 ROOT = Path(__file__).parents[1]
@@ -209,7 +210,7 @@ def shown_files() -> set[str]:
 def parsed(words):
     """The arguments of a dpkit command, read by its own parser; nothing is run."""
     seen, kept = [], {}
-    for command in (lessons, prune, sweep, report, assignments, grade):
+    for command in (lessons, prune, export, sweep, report, assignments, grade):
         kept[command] = command.run
         command.run = lambda arguments: seen.append(arguments) or 0
     try:
@@ -248,6 +249,8 @@ def why_not_dpkit(words) -> str | None:
             METHODS[method].check(dict(arguments.settings), 10_000, 10, prune_ratio=arguments.ratio)
         except ValueError as error:
             return str(error)
+    if words[1] == "export" and arguments.format not in FORMATS:
+        return "no such format"
     if words[1] == "sweep" and arguments.grid not in shown_files():
         return f"no page shows {arguments.grid}"
     return None
@@ -336,6 +339,7 @@ def test_commands_in_the_text_exist(page):
             "dpkit prune photos --ratio 0.5 --out x --method ccs --set window=3",
             "takes the settings",
         ),
+        ("dpkit export pruned fodler", "no such format"),
         ("dpkit sweep other.yaml", "no page shows other.yaml"),
         ("dpkit report notebooks/09_none.ipynb", "09_none"),
         ("dpkit report notebooks/02_dual_score.ipynb --preset none", "none"),

@@ -245,8 +245,29 @@ def test_random_needs_no_training_and_has_no_scores(tmp_path, watched):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "kept.txt",
         "manifest.json",
+        "samples.csv",
         "selection",
     ]
+
+
+def test_random_pruning_by_difficulty_goes_by_the_recall_in_the_record(tmp_path, watched, capsys):
+    by_difficulty = ("--method", "random", "--set", "per_class=difficulty")
+    assert prune(watched, tmp_path / "out", *by_difficulty, ratio=0.5) == 0
+    told = capsys.readouterr().err
+    assert "class quotas go by 1 - recall in training, mean of the last 10 of 10" in told
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    record = TrainingDynamics.load(Path(manifest["record"]["folder"]) / "dynamics")
+    recall, selection = dpkit.class_recall(record), Selection.load(tmp_path / "out" / "selection")
+    again = dpkit.keep_random(N, 45, rng=0, labels=record.labels, per_class=recall)
+    assert selection.kept.tolist() == again.kept.tolist()
+    assert selection.params["recall"] == recall.tolist()
+    # held-out recall of one's own, in the order of the class numbers
+    own = ("--method", "random", "--set", "per_class=[0.9, 0.6, 0.5]")
+    assert prune(watched, tmp_path / "own", *own, ratio=0.5) == 0
+    kept = Selection.load(tmp_path / "own" / "selection").kept
+    sizes, weights = np.bincount(record.labels), np.array([0.1, 0.4, 0.5])
+    exact = 45 * sizes * weights / (sizes * weights).sum()
+    assert np.all(np.abs(np.bincount(record.labels[kept]) - np.minimum(exact, sizes)) < 2)
 
 
 def test_nothing_removed_keeps_every_id(tmp_path, watched):

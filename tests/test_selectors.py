@@ -125,6 +125,63 @@ def test_quotas_always_sum_to_keep_and_fit_their_classes(per_class):
 
 
 @pytest.mark.parametrize(
+    "sizes, recall, keep, expected",
+    [
+        ([10, 10, 10], [0.9, 0.6, 0.5], 20, [2, 8, 10]),  # 20 * (.1, .4, .5)
+        # 2.2, 8.8, 11 -> 10; of the 1 above .2 and .8: 2.4, 9.6, 10; the place left to .6
+        ([10, 10, 10], [0.9, 0.6, 0.5], 22, [2, 10, 10]),
+        ([20, 10], [0.5, 0.5], 15, [10, 5]),  # shares of a class, not counts: the paper's density
+        ([20, 10], [0.8, 0.6], 12, [6, 6]),  # 20 * .2 and 10 * .4 weigh the same
+        ([10, 10], [1.0, 0.0], 14, [4, 10]),  # who is never wrong gets only what is left
+        ([10, 30], [1.0, 1.0], 12, [3, 9]),  # nobody is wrong: the set's shares
+        ([10, 10], [0.3, 0.9], 0, [0, 0]),
+        ([10, 10], [0.3, 0.9], 20, [10, 10]),
+    ],
+)
+def test_quotas_by_difficulty_are_shares_of_1_minus_recall(sizes, recall, keep, expected):
+    assert all(quotas(sizes, keep, recall, seed) == expected for seed in range(10))
+
+
+def test_quotas_by_difficulty_follow_the_algorithm_as_the_paper_writes_it():
+    def paper(sizes, recall, keep):  # Algorithm 1, in densities
+        open_, excess, density = set(range(len(sizes))), float(keep), np.zeros(len(sizes))
+        while excess > 1e-9:
+            z = sum(sizes[k] * (1 - recall[k]) for k in open_) / excess
+            for k in [*open_]:
+                more = (1 - recall[k]) / z
+                density[k] += more
+                excess -= sizes[k] * more
+                if density[k] > 1:
+                    open_.remove(k)
+                    excess += sizes[k] * (density[k] - 1)
+                    density[k] = 1
+        return density * sizes
+
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        sizes = rng.integers(1, 40, 6)
+        recall, keep = rng.uniform(0, 0.99, 6), int(rng.integers(0, sizes.sum() + 1))
+        found = np.array(quotas(sizes, keep, recall))
+        assert found.sum() == keep and np.all(np.abs(found - paper(sizes, recall, keep)) < 1 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    "recall, told",
+    [
+        ("difficulty", r'"difficulty" is for a Method, .*per_class=class_recall\(dynamics\)'),
+        ([0.5], r"a number for each class, in the order of their numbers 0\.\.1; got .*\(1,\)"),
+        ([0.5, 1.5], r"recall must be in \[0, 1\]; got 1.5 for class 1"),
+        ([np.nan, 0.5], r"got nan for class 0, which has samples"),
+        ([[0.5, 0.5]], r"shape \(1, 2\)"),
+        (["a", "b"], "a number for each class"),
+    ],
+)
+def test_what_is_no_recall_is_refused(recall, told):
+    with pytest.raises(ValueError, match=told):
+        keep_random(4, 2, rng=0, labels=[0, 0, 1, 1], per_class=recall)
+
+
+@pytest.mark.parametrize(
     "rule",
     [
         lambda **o: keep_top(scores(*range(12)), 6, rng=0, **o),
@@ -141,7 +198,9 @@ def test_per_class_keeps_by_quota(rule):
     ):
         rule(per_class="balanced")
     with pytest.raises(
-        ValueError, match=r'per_class must be None, "balanced" or "proportional"; got \'equal\''
+        ValueError,
+        match=r'per_class must be None, "balanced", "proportional", "difficulty" or the recall of '
+        "each class; got 'equal'",
     ):
         rule(labels=labels, per_class="equal")
     with pytest.raises(

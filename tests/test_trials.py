@@ -282,6 +282,21 @@ def test_random_pays_for_no_scoring_training(tmp_path):
     assert {stage for stage, _ in watched} == {"retrain"}
 
 
+def test_random_by_the_difficulty_of_classes_pays_for_the_recording_that_it_reads(finished):
+    from dpkit.experiments.tables import labelled
+
+    cache, own = finished
+    changes = {"method": "random", "options": {"per_class": "difficulty"}}
+    trial = replace(CELL, **changes, record_model="fast_cnn")
+    assert trial.record_model == "fast_cnn" and "dynamics" in trial.method_object.reads
+    watched = []
+    row = run(cache, watched, **changes)
+    assert {stage for stage, _ in watched} == {"retrain"}  # the recording is the other trial's
+    assert (row["record_epochs"], row["record_seconds"]) == (EPOCHS, own["record_seconds"])
+    assert row["selection"] != run(cache, method="random")["selection"]
+    assert [one["method"] for one in labelled([row])] == ["random, per_class=difficulty"]
+
+
 def test_nothing_unfinished_is_left_in_the_cache(finished):
     names = sorted(path.name.split("-")[0] for path in finished[0].iterdir())
     assert set(names) == {".locks", *STAGES} and not list(finished[0].glob("*partial*"))

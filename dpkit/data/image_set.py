@@ -35,7 +35,7 @@ class ImageSet:
     mean, std : (C,) in 0..1, of the original training images.
     shift, mirror : the set's own augmentation: pixels that it is moved by, and left-right
         mirroring.
-    paths : of the files, where there are some.
+    paths : of the files, where there are some, and folder, the absolute one where they begin.
     source, split : what load read; None for arrays.
     notes : what was left out, and how labels were numbered, in sentences.
     """
@@ -54,6 +54,7 @@ class ImageSet:
     source: str | None = None
     split: str = "train"
     notes: tuple = ()
+    folder: str | None = None
 
     def describe(self) -> str:
         """The set's name, classes with their counts, size, channels and notes, as text."""

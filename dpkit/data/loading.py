@@ -190,7 +190,13 @@ def _load_folder(name, split, size, labels, device, on_progress, like, classes):
         device=device,
         like=like,
     )
-    return replace(images, paths=listing.paths, source=str(name), notes=listing.notes)
+    return replace(
+        images,
+        paths=listing.paths,
+        source=str(name),
+        notes=listing.notes,
+        folder=os.path.abspath(listing.folder),
+    )
 
 
 def _own_shift(pixels):

@@ -60,7 +60,8 @@ def is_folder(name: str | Path, folder: str | Path | None = None) -> bool:
 class Labels:
     """What is known of a training set before a pixel is read.
 
-    labels (n,) int64, paths or None, class_names, notes.
+    labels (n,) int64, paths or None, class_names, notes; folder, the absolute one where paths
+    begin.
     """
 
     labels: np.ndarray
@@ -68,6 +69,7 @@ class Labels:
     class_names: list
     notes: tuple = ()
     numbers: np.ndarray | None = None
+    folder: str | None = None
 
     def describe(self, name: str | Path) -> str:
         return describe_set(set_name(name), self.labels, self.class_names, notes=self.notes)
@@ -77,7 +79,13 @@ def read_labels(name: str | Path, classes: Sequence[str] | None = None) -> Label
     """Labels and class names of a training set as `load` would give them, reading no pixel."""
     if is_folder(name):
         listing = list_folder(name, classes)
-        return Labels(listing.labels, listing.paths, listing.class_names, listing.notes)
+        return Labels(
+            listing.labels,
+            listing.paths,
+            listing.class_names,
+            listing.notes,
+            folder=os.path.abspath(listing.folder),
+        )
     if classes is not None:
         raise ValueError(
             f"classes names the class folders of a folder of images, and {name} is none: leave "

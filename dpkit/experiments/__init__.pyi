@@ -5,6 +5,7 @@ from . import rows as rows
 from . import stages as stages
 from . import sweeps as sweeps
 from . import trials as trials
+from .exporting import export as export
 from .pruning import prune as prune
 from .publishing import publish as publish
 from .results import results_table as results_table

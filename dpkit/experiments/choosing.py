@@ -67,7 +67,7 @@ def select(
 
     scored: what `score` returned for this method, where that is at hand.
     """
-    method = find_method(method)
+    method = find_method(method).with_options(options)
     scores, _, scored = scored or score(method, evidence, options=options, cache=cache)
     key = {
         "stage": SELECT.name,

@@ -298,7 +298,9 @@ def _recipes(cell, page, mistakes) -> dict:
 
 def _reads(variant):
     method = METHODS.get(variant.get("method"), variant.get("method"))
-    return not isinstance(method, Method) or method.reads
+    if not isinstance(method, Method):
+        return True
+    return method.with_options(variant.get("options", {})).reads
 
 
 def _recipe(name, model, parts, mistakes) -> Recipe | None:

@@ -3,6 +3,7 @@
 photos/cats/... photos/dogs/...  ──▶  out/
 
 kept.txt       a line per kept sample: id, and its path where there are files
+samples.csv    a line per sample: id, path, label, score, rank, and whether it is kept
 selection/     the same as a Selection
 scores/        the Scores of all samples
 moon.png       every sample, kept or pruned
@@ -108,6 +109,7 @@ def prune(
     pruning_source.check_data(data, size, classes)
     out, method = Path(os.path.abspath(out)), _method_for(method, dynamics, scores)
     options = method.of_set.get(set_name(data), {}) | dict(options or {})
+    method = method.with_options(options)
     keep_count(1, prune_ratio)
     say = say or _silence
     training = {
@@ -117,7 +119,7 @@ def prune(
         "exits": tuple(exits) if "exits" in method.reads else (),
     }
     choice = _Choice(method, options, prune_ratio, seed)
-    recorded = dynamics is None and scores is None and method.evidence is not None
+    recorded = dynamics is None and scores is None and bool(method.reads)
     choice.check_before(training if recorded else None)
     cache = Path(cache or storage.cache_folder())
     pruning_folder.check_free(out, data, overwrite)
@@ -147,7 +149,8 @@ def prune(
         assert run.selection is not None
         if note := method.note(source.in_the_set(None, run.selection)[1]):
             say(note)
-        manifest = pruning_folder.write(out, run, source, request, set_name(data))
+        location = pruning_source.location_of(data, source, size)
+        manifest = pruning_folder.write(out, run, source, request, set_name(data), location)
         _say_kept(manifest, source, out / "kept.txt", say)
         return manifest
 

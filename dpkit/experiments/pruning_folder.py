@@ -9,34 +9,24 @@ import numpy as np
 from dpkit import plots, storage
 from dpkit.data.image_set import ImageSet
 from dpkit.experiments.pipeline import Run
-from dpkit.records import kept_list
+from dpkit.records import Scores, Selection, kept_list, sample_table
+from dpkit.records.kept_list import KIND
+from dpkit.records.sample_table import NO_CHOICE, SampleTable
 from dpkit.storage.provenance import machine, versions
 
 if TYPE_CHECKING:
     from dpkit.experiments.pruning_source import Source
-
-KIND = "Pruning"
 
 
 def check_free(out: Path, data: Any, overwrite: bool) -> None:
     """OSError, before anything is computed, if `out` cannot be made, or is not free for it."""
     source = data.source if isinstance(data, ImageSet) else data
     if source is not None:
-        _check_apart(out, Path(source).resolve())
+        storage.check_apart(out, source)
     storage.check_folder(out, replaced=True)
     storage.check_replaceable(out, kind=KIND)
     if overwrite:
         storage.check_nothing_foreign(out)
-
-
-def _check_apart(out, source):
-    if source.is_dir() and (
-        out == source or source in out.resolve().parents or out.resolve() in source.parents
-    ):
-        raise FileExistsError(
-            f"{out} and the images in {source} must lie apart, or what is written would become "
-            "part of the set; name another folder"
-        )
 
 
 def is_finished(out: Path, request: dict, overwrite: bool) -> bool:
@@ -64,19 +54,22 @@ def is_finished(out: Path, request: dict, overwrite: bool) -> bool:
     return True
 
 
-def write(out: Path, run: Run, source: "Source", request: dict, name: str) -> dict:
+def write(out: Path, run: Run, source: "Source", request: dict, name: str, location: dict) -> dict:
     """Write the folder, whole or not at all; return its manifest.
 
-    run: with its stages done.   source: of pruning_source.   name: of the set.
+    run: with its stages done.   source: of pruning_source.   name: of the set.   location: where
+    that lies, as pruning_source.location_of tells.
     """
     assert run.selection is not None
     scores, selection = source.in_the_set(run.scores, run.selection)
     title = f"{name}: {run.method.name}, {100 * request['prune_ratio']:g} % pruned"
-    manifest = {"kind": KIND, "schema": 1, "request": request, "set": name}
+    manifest = {"kind": KIND, "schema": 1, "request": request, "set": name, "data": location}
     manifest |= _facts(run, source, selection)
     with storage.whole_folder(out, kind=KIND) as part:
         with storage.whole_file(part / kept_list.NAME) as file:
             kept_list.write_kept(file, selection.kept, source.paths)
+        with storage.whole_file(part / sample_table.NAME) as file:
+            sample_table.write_samples(file, _samples(source, scores, selection))
         selection.save(part / "selection")
         if scores is not None:
             scores.save(part / "scores")
@@ -91,6 +84,28 @@ def write(out: Path, run: Run, source: "Source", request: dict, name: str) -> di
     return manifest
 
 
+def _samples(source: "Source", scores: Scores | None, selection: Selection) -> SampleTable:
+    """What came of each sample.   scores, selection: over the original set."""
+    choices = np.full(source.total, NO_CHOICE, np.int8)
+    choices[source.ids[source.candidates]] = 0
+    choices[selection.kept] = 1
+    order = np.argsort(source.ids)
+    ids = source.ids[order]
+    kept = choices[ids]
+    values = np.full(len(ids), np.nan)
+    if scores is not None:
+        values = np.where(kept == NO_CHOICE, np.nan, scores.values[ids])
+    return SampleTable(
+        ids,
+        source.labels[order],
+        [str(name) for name in source.class_names],
+        kept,
+        values,
+        sample_table.ranks_of(values),
+        None if source.paths is None else [source.paths[i] for i in ids],
+    )
+
+
 def _facts(run, source, selection) -> dict:
     """What the manifest says besides what was requested."""
     candidates, evidence = source.candidates, run.evidence
@@ -101,6 +116,7 @@ def _facts(run, source, selection) -> dict:
         device = str(source.images.device)
         record = evidence.dynamics.params | {"folder": str(evidence.folder)}
     return {
+        "class_names": [str(name) for name in source.class_names],
         "num_samples": source.total,
         "keep": len(selection.kept),
         "no_record": source.total - len(candidates),

@@ -15,12 +15,12 @@ import torch
 from dpkit import storage
 from dpkit.data.image_set import ImageSet
 from dpkit.data.loading import auto_device, load
-from dpkit.data.named_sets import read_labels
+from dpkit.data.named_sets import DATASETS, is_folder, read_labels
 from dpkit.experiments.costs import Cost
-from dpkit.experiments.pruning_folder import KIND
 from dpkit.experiments.stages import Evidence
 from dpkit.methods.method import Method
 from dpkit.records import Scores, Selection, TrainingDynamics
+from dpkit.records.kept_list import KIND
 from dpkit.storage.long_work import duration
 
 
@@ -31,6 +31,7 @@ class Source:
     labels : (n,), and class_names, by which they are numbered.
     ids, total : (n,), the samples' numbers in the original set, and how many that has.
     paths : of the original set's files, by number, where there are files.
+    folder : where those paths begin, if that is known.
     images : if a training is recorded here; else
     evidence, origin : from elsewhere, of these n samples, and what the manifest says of it.
     """
@@ -43,6 +44,7 @@ class Source:
     images: ImageSet | None = None
     evidence: Evidence | None = None
     origin: dict | None = None
+    folder: str | None = None
 
     @property
     def candidates(self) -> np.ndarray:
@@ -137,11 +139,35 @@ def label_source(
         known = read_labels(data, classes)
         say(known.describe(data))
         n, numbers = len(known.labels), known.numbers
-        source = Source(known.labels, known.class_names, np.arange(n), n, known.paths)
+        source = Source(
+            known.labels, known.class_names, np.arange(n), n, known.paths, folder=known.folder
+        )
     if dynamics is None:
         return source
     evidence, origin = _recorded_elsewhere(dynamics, source, numbers, data_name(data), method)
     return replace(source, evidence=evidence, origin=origin)
+
+
+def location_of(data: Any, source: Source, size: int | None) -> dict:
+    """Where the set lies, for the manifest, so that what was chosen can be found again.
+
+    source: what was named, None for arrays; split: of that.   folder: where paths begin, None
+    where there are none or it is not known.   size: in pixels, that the images were resized to.
+    """
+    named: str | Path | None = data
+    split = "train"
+    if isinstance(data, ImageSet):
+        named, split = data.source, data.split
+        height, width = data.images.shape[2:]
+        size = height if height == width else None
+    if named is not None and named not in DATASETS and (is_folder(named) or Path(named).is_file()):
+        named = os.path.abspath(named)
+    return {
+        "source": None if named is None else str(named),
+        "split": split,
+        "folder": source.folder,
+        "size": size,
+    }
 
 
 def data_name(data: Any) -> str:
@@ -155,7 +181,7 @@ def _source_of(images) -> Source:
         by_id = dict(zip(images.ids.tolist(), paths, strict=True))
         paths = [by_id.get(i, "") for i in range(images.total)]
     labels = images.labels.cpu().numpy()
-    return Source(labels, images.class_names, images.ids, images.total, paths)
+    return Source(labels, images.class_names, images.ids, images.total, paths, folder=images.folder)
 
 
 def _reading(say):

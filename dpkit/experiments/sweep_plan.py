@@ -63,7 +63,7 @@ def _record_bytes(trial, facts, sizes) -> tuple[int, int] | None:
 
     sizes: those that are known already. Within a grid a name stands for one network.
     """
-    if trial.method_object.evidence is None:
+    if not trial.method_object.reads:
         return None
     model, exits = trial.recorded_model, len(exits_of(trial).get("exits", ()))
     alike = _set_of(trial), model_name(model), trial.record_epochs, exits
@@ -212,7 +212,7 @@ def _stored(trials, cache) -> dict:
 def cell_of(trial: Trial, facts: dict, sets: dict | None = None) -> Cell:
     """The trial with the name of its row. sets: what `store` returned for its image sets."""
     method = trial.method_object
-    watched = method.evidence is not None
+    watched = bool(method.reads)
     versions = stage_versions(recorded=watched)
     seen = {
         "images": facts["images"],

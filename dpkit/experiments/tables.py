@@ -73,7 +73,8 @@ def all_labelled(rows: Any) -> list[dict]:
     most: dict = {}
     for row in _as_dicts(rows):
         count, kind = row.get("record_epochs"), (row.get("dataset"), row.get("model"), label(row))
-        watched = row["method"] not in METHODS or METHODS[row["method"]].reads
+        method = METHODS.get(row["method"])
+        watched = not method or method.with_options(options_from(row["options"])).reads
         # NaN: the row does not tell
         count = int(count) if count and count == count and watched else 0
         most[kind] = max(count, most.get(kind, 0))

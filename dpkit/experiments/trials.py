@@ -151,7 +151,7 @@ class Trial:
             builders.find_builder(record_model)
         if not {"method", "model"} <= fine.keys():
             return record_model
-        method = find_method(fine["method"])
+        method = find_method(fine["method"]).with_options(fine.get("options", {}))
         if record_model == fine["model"] or not method.reads:
             record_model = ""
         if {"exits", "exit_weights"} <= fine.keys():
@@ -168,8 +168,8 @@ class Trial:
 
     @property
     def method_object(self) -> Method:
-        """The method itself."""
-        return find_method(self.method)
+        """The method itself, as it is with the trial's options."""
+        return find_method(self.method).with_options(self.options)
 
     @property
     def set_name(self) -> str:

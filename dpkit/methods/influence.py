@@ -52,7 +52,7 @@ def influence_selection(
     *,
     rng: int | np.random.Generator,
     labels: ArrayLike | None = None,
-    per_class: str | None = None,
+    per_class: str | ArrayLike | None = None,
     damping: float = 5e-4,
     of: str = "mean",
     route: str = "auto",

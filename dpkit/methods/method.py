@@ -4,7 +4,7 @@ known of it alone.
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from dpkit.records import (
     keep_count,
     require_kind,
 )
+from dpkit.records.class_recall import class_recall, recall_in_words
 from dpkit.storage.identity import identity, is_own
 
 KINDS = {
@@ -34,6 +35,7 @@ EXTRAS = {
     "mean_prob": ("dynamics", TrainingDynamics.mean_prob),
     "features": ("final", lambda snapshot: snapshot.features),
     "difficulty": ("dynamics", lambda dynamics: scorers.aum(dynamics, scale="probability")),
+    "recall": ("dynamics", class_recall),  # for per_class="difficulty"
 }
 _PART_OF_RECORD = {"exits": "final"}  # the exits are those of the final snapshot
 
@@ -107,6 +109,14 @@ class Method:
     def parts(self) -> frozenset[str]:
         """Which parts of a record it reads: "dynamics", "snapshot" and "final"."""
         return frozenset(_PART_OF_RECORD.get(kind, kind) for kind in self.reads)
+
+    def with_options(self, options: dict) -> "Method":
+        """The method as it is with these options: per_class="difficulty" reads the dynamics too."""
+        own = self.defaults | options
+        wanted = isinstance(own.get("per_class"), str) and own["per_class"] == "difficulty"
+        if not wanted or "recall" in self.extras or "per_class" not in self.option_names[1]:
+            return self
+        return replace(self, extras=(*self.extras, "recall"))
 
     # ---- its options ----
 
@@ -222,8 +232,21 @@ class Method:
         rng : an int seed or a numpy Generator.
         options : as of `score`, e.g. c_d=5.5 for "dual+beta"; the scorer's are passed over.
         """
+        if self.with_options(options) is not self:
+            return self.with_options(options).select(
+                scores,
+                keep,
+                evidence=evidence,
+                num_samples=num_samples,
+                labels=labels,
+                rng=rng,
+                **options,
+            )
         own = self.split_options(options)[1]
         extras = self._extras(evidence)
+        recall = extras.pop("recall", None)
+        if recall is not None:
+            own["per_class"] = recall
         if self.evidence is None and num_samples is None:
             raise ValueError(
                 f"{self.name} looks at nothing, so it needs num_samples=, the set's size; got none"
@@ -239,7 +262,11 @@ class Method:
             judgement = judgement.features if self.selector_input == "features" else judgement
         selection = self.selector(judgement, keep, rng=rng, **extras, **own)
         require_kind(selection, Selection, f"{self.name}'s selector must return a Selection, and")
-        return selection
+        if recall is None:
+            return selection
+        source = recall_in_words(_part(evidence, "dynamics"))
+        told = {"per_class": "difficulty", "recall": recall.tolist(), "recall_of": source}
+        return replace(selection, params=selection.params | told)
 
     def choose(
         self,
@@ -264,7 +291,8 @@ class Method:
 
     def note(self, selection: Selection) -> str | None:
         """What a user should be told of this selection, in a sentence; None: nothing."""
-        return self.remarks(selection) if self.remarks else None
+        told = [self.remarks(selection) if self.remarks else None, _recall_note(selection.params)]
+        return "; ".join(sentence for sentence in told if sentence) or None
 
     def _extras(self, evidence: Any) -> dict:
         parts = {name: _part(evidence, EXTRAS[name][0]) for name in self.extras}
@@ -289,6 +317,24 @@ class Method:
         if is_own(selector) or any(is_own(code) for _, code in extras.values()):
             selector = f"{selector} {storage.key_hash([extras, self.selector_input])}"
         return self.scorer and identify(self.scorer), selector
+
+
+def _recall_note(params) -> str | None:
+    """What class quotas by difficulty went by."""
+    if "recall_of" not in params:
+        return None
+    recall = np.array(params["recall"])
+    low, high = np.nanargmin(recall), np.nanargmax(recall)
+    told = (
+        f"class quotas go by 1 - recall in {params['recall_of']}: from {recall[low]:.2f} for class "
+        f"number {low} to {recall[high]:.2f} for class number {high}"
+    )
+    if recall[high] <= 0.99:
+        return told
+    return told + (
+        "; careful: a class of recall near 1 keeps next to nothing, so record fewer epochs, or "
+        "give recall on images that the network has not seen, as a list"
+    )
 
 
 def options_in_words(options: dict) -> str:

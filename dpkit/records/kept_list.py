@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 NAME = "kept.txt"
+KIND = "Pruning"  # of the manifest beside it
 BREAKS = {*map(chr, range(32)), "\x85", "\u2028", "\u2029"}
 
 

@@ -83,21 +83,32 @@ def gumbel_top(
 
 
 def class_quotas(
-    labels: np.ndarray, keep: int, per_class: str, rng: np.random.Generator
+    labels: np.ndarray, keep: int, per_class: str | ArrayLike, rng: np.random.Generator
 ) -> dict[int, int]:
     """How many samples each class keeps: {class: count}, of sum `keep`, none above its size.
 
     "proportional": shares of `keep` like the set's, by largest remainder.
     "balanced":     equal shares; what a small class cannot fill is spread over the others.
+    recall, (C,):   of class 0, 1, ...; shares of each class in proportion to 1 - recall (DRoP).
     Leftover single places go by rng, not by class number.
     """
     classes, sizes = np.unique(labels, return_counts=True)
-    if per_class == "proportional":
+    if not isinstance(per_class, str):
+        exact = _by_difficulty(sizes, keep, 1 - _recall_of(classes, per_class))
+    elif per_class == "proportional":
         exact = keep * sizes / sizes.sum()
     elif per_class == "balanced":
         exact = _water_level(sizes, keep)
+    elif per_class == "difficulty":
+        raise ValueError(
+            'per_class="difficulty" is for a Method, which reads the recall in the record; here '
+            "pass the recall itself: per_class=class_recall(dynamics)"
+        )
     else:
-        raise ValueError(f'per_class must be None, "balanced" or "proportional"; got {per_class!r}')
+        raise ValueError(
+            'per_class must be None, "balanced", "proportional", "difficulty" or the recall of each '
+            f"class; got {per_class!r}"
+        )
     counts = np.floor(exact + 1e-9).astype(np.int64)
     remainder = np.where(counts < sizes, exact - counts, -np.inf)
     counts[take_top(np.round(remainder, 9), keep - counts.sum(), rng)] += 1
@@ -116,11 +127,45 @@ def _water_level(sizes, keep):
     return sizes.astype(float)
 
 
+def _by_difficulty(sizes, keep, difficulty):
+    """DRoP (Vysogorets et al., ICLR 2025, Algorithm 1): every class keeps a share of its samples in
+    proportion to its difficulty 1 - recall, at most all of them; what is above that goes to the
+    others by the same rule.
+
+        kept_c = size_c * difficulty_c * keep / sum of size * difficulty
+    """
+    kept = np.zeros(len(sizes))
+    while keep - kept.sum() > 1e-9 * keep:
+        weight = np.where(kept < sizes, sizes * difficulty, 0)
+        if not weight.any():  # nothing is left but classes that are never wrong
+            weight = sizes - kept
+        kept = np.minimum(sizes, kept + (keep - kept.sum()) * weight / weight.sum())
+    return kept
+
+
+def _recall_of(classes, recall):
+    """The recall of these classes, or one clear sentence."""
+    recall = np.asarray(recall)
+    if recall.ndim != 1 or recall.dtype.kind not in "fiu" or len(recall) <= classes.max(initial=-1):
+        raise ValueError(
+            "per_class as recall must have a number for each class, in the order of their numbers "
+            f"0..{classes.max(initial=0)}; got {recall.dtype} of shape {recall.shape}"
+        )
+    found = recall[classes].astype(float)
+    wrong = np.flatnonzero(~((found >= 0) & (found <= 1)))  # also NaN
+    if len(wrong):
+        raise ValueError(
+            f"recall must be in [0, 1]; got {found[wrong[0]]:g} for class {classes[wrong[0]]}, "
+            "which has samples to choose from: record a training that sees this class"
+        )
+    return found
+
+
 def by_class(
     labels: ArrayLike | None,
     n: int,
     keep: int,
-    per_class: str | None,
+    per_class: str | ArrayLike | None,
     rng: np.random.Generator,
     choose: Callable[[np.ndarray, int], np.ndarray],
     *,
@@ -137,7 +182,7 @@ def class_parts(
     labels: ArrayLike | None,
     n: int,
     keep: int,
-    per_class: str | None,
+    per_class: str | ArrayLike | None,
     rng: np.random.Generator,
     *,
     left: np.ndarray | None = None,
@@ -173,13 +218,17 @@ def join_choices(choices: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _places(
-    labels: np.ndarray, rows: np.ndarray, keep: int, per_class: str, rng: np.random.Generator
+    labels: np.ndarray,
+    rows: np.ndarray,
+    keep: int,
+    per_class: str | ArrayLike,
+    rng: np.random.Generator,
 ) -> tuple[dict, dict]:
     """({class: places}, {class: places that others fill}) when only `rows` may be kept."""
     classes = np.unique(labels).tolist()
     present, counts = np.unique(labels[rows], return_counts=True)
     have = dict.fromkeys(classes, 0) | dict(zip(present.tolist(), counts.tolist(), strict=True))
-    if per_class == "balanced":
+    if isinstance(per_class, str) and per_class == "balanced":
         due = dict.fromkeys(classes, keep // max(len(classes), 1))
         quotas = dict.fromkeys(classes, 0) | class_quotas(labels[rows], keep, per_class, rng)
     else:
@@ -192,7 +241,7 @@ def _places(
     return quotas, {c: due[c] - have[c] for c in classes if have[c] < due[c]}
 
 
-def check_labels(labels: ArrayLike | None, n: int, per_class: str | None) -> np.ndarray:
+def check_labels(labels: ArrayLike | None, n: int, per_class: str | ArrayLike | None) -> np.ndarray:
     """labels as an (n,) array, or one clear sentence."""
     if labels is None:
         raise ValueError(

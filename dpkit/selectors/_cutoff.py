@@ -35,7 +35,7 @@ def cut(
     cutoff: float | str,
     keep: int,
     labels: ArrayLike | None,
-    per_class: str | None,
+    per_class: str | ArrayLike | None,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, dict]:
     """(rows left when the hardest go, ascending; what to record).

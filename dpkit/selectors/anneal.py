@@ -62,7 +62,7 @@ def anneal(
     *,
     rng: int | np.random.Generator,
     labels: ArrayLike | None = None,
-    per_class: str | None = None,
+    per_class: str | ArrayLike | None = None,
     steps: int | None = None,
     seconds: float | None = None,
     restarts: int = 1,
@@ -85,8 +85,8 @@ def anneal(
     keep : how many are KEPT, 0..n.
     rng : seed or numpy Generator.
     labels : (n,) whole numbers, with per_class.
-    per_class : None | "proportional" | "balanced": swaps then stay within a class. The paper's rule
-        knows no classes: None.
+    per_class : None | "proportional" | "balanced" | recall, as in keep_top: swaps then stay within
+        a class. The paper's rule knows no classes: None.
     steps : proposals in each restart; 50 n if nothing is said, 100,000 at least.
     seconds : of all restarts together; the temperature then falls with the clock, and the answer
         depends on the machine. With both, the first to be over ends it.
@@ -181,7 +181,7 @@ def annealing(
     *,
     rng: int | np.random.Generator,
     labels: ArrayLike | None = None,
-    per_class: str | None = None,
+    per_class: str | ArrayLike | None = None,
     steps: int | None = None,
     seconds: float | None = None,
     restarts: int = 1,

@@ -68,7 +68,7 @@ def keep_beta(
     rng: int | np.random.Generator,
     convention: str = "paper",
     labels: ArrayLike | None = None,
-    per_class: str | None = None,
+    per_class: str | ArrayLike | None = None,
 ) -> Selection:
     """Draw `keep` samples, weighted by score times a Beta density over easiness (DUAL+beta).
 
@@ -89,8 +89,8 @@ def keep_beta(
     rng : seed or numpy Generator.
     convention : mu_D and alpha differ between the "paper" (mean_prob of the highest-scoring sample;
         15 - beta) and its released "code" (mean over the ten highest; 16 - beta).
-    labels, per_class : (n,) and None | "balanced" | "proportional", as in keep_top: drawn class by
-        class under quotas, with the whole set's weights.
+    labels, per_class : (n,) and None | "balanced" | "proportional" | recall, as in keep_top: drawn
+        class by class under quotas, with the whole set's weights.
 
     Returns
     -------

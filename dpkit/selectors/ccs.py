@@ -15,7 +15,7 @@ def keep_ccs(
     difficulty: Scores | None = None,
     strata: int = 50,
     labels: ArrayLike | None = None,
-    per_class: str | None = None,
+    per_class: str | ArrayLike | None = None,
 ) -> Selection:
     """Drop the hardest, then cover the whole range of scores evenly (CCS).
 
@@ -39,9 +39,9 @@ def keep_ccs(
     rng : seed or numpy Generator; also draws among samples tied at the cutoff.
     difficulty : Scores (n,), higher = harder (default: `scores`).
     strata : how many, from 1; 50 in the paper.
-    labels, per_class : (n,) and None | "balanced" | "proportional": cutoff, strata and budgets
-        class by class. A class that is left with less than its quota keeps all it has, other
-        classes fill the rest, and a warning says so.
+    labels, per_class : (n,) and None | "balanced" | "proportional" | recall, as in keep_top:
+        cutoff, strata and budgets class by class. A class that is left with less than its quota
+        keeps all it has, other classes fill the rest, and a warning says so.
 
     Returns
     -------

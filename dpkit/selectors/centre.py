@@ -19,7 +19,7 @@ def keep_nearest_to_centre(
     *,
     labels: ArrayLike,
     rng: int | np.random.Generator,
-    per_class: str | None = "proportional",
+    per_class: str | ArrayLike | None = "proportional",
 ) -> Selection:
     """Keep the samples closest to the mean of their class: |x - mu_y|, Euclidean.
 
@@ -29,8 +29,8 @@ def keep_nearest_to_centre(
     keep : how many stay, 0..n.
     labels : (n,) whole numbers: whose mean each sample is measured from.
     rng : seed or numpy Generator; draws among samples tied at the edge.
-    per_class : "proportional" | "balanced" | None: the closest of the whole set, however many of
-        each class those are.
+    per_class : "proportional" | "balanced" | recall, as in keep_top | None: the closest of the
+        whole set, however many of each class those are.
 
     Returns
     -------

@@ -25,7 +25,7 @@ def keep_d2(
     cutoff: float | str = 0.0,
     difficulty: Scores | None = None,
     labels: ArrayLike | None = None,
-    per_class: str | None = None,
+    per_class: str | ArrayLike | None = None,
 ) -> Selection:
     """Pick the highest again and again, and lower what lies near: difficulty with diversity (D2).
 
@@ -57,9 +57,9 @@ def keep_d2(
         the released example), or a name, as in keep_ccs. The example has .4 at r = .9; a fraction
         above the prune ratio is refused.
     difficulty : Scores (n,), higher = harder (default: `scores`).
-    labels, per_class : (n,) and None | "balanced" | "proportional": cutoff, graph and picks class
-        by class (the example cuts off over the whole set first). A class left with less than its
-        quota: as in keep_ccs.
+    labels, per_class : (n,) and None | "balanced" | "proportional" | recall, as in keep_top:
+        cutoff, graph and picks class by class (the example cuts off over the whole set first). A
+        class left with less than its quota: as in keep_ccs.
 
     Returns
     -------

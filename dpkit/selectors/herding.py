@@ -17,7 +17,7 @@ def keep_herding(
     *,
     labels: ArrayLike,
     rng: int | np.random.Generator,
-    per_class: str | None = "proportional",
+    per_class: str | ArrayLike | None = "proportional",
 ) -> Selection:
     """Match the mean of each class: pick what brings the mean of the picks closest (herding).
 
@@ -34,7 +34,8 @@ def keep_herding(
     keep : how many stay, 0..n.
     labels : (n,) whole numbers; not needed if per_class is None.
     rng : seed or numpy Generator: ties are drawn; without ties nothing is.
-    per_class : "proportional" | "balanced" | None: one mean over the whole set.
+    per_class : "proportional" | "balanced" | recall, as in keep_top | None: one mean over the whole
+        set.
 
     Returns
     -------

@@ -17,7 +17,7 @@ def keep_kcenter(
     *,
     rng: int | np.random.Generator,
     labels: ArrayLike | None = None,
-    per_class: str | None = None,
+    per_class: str | ArrayLike | None = None,
 ) -> Selection:
     """Cover the set: from a random start, pick what is farthest from all picks (k-centre greedy).
 
@@ -31,8 +31,8 @@ def keep_kcenter(
     features : (n, d) finite numbers, snapshot.features.
     keep : how many stay, 0..n.
     rng : seed or numpy Generator: draws the first pick, and among samples equally far.
-    labels, per_class : (n,) and None | "balanced" | "proportional": every class covered by itself,
-        from a start of its own.
+    labels, per_class : (n,) and None | "balanced" | "proportional" | recall, as in keep_top: every
+        class covered by itself, from a start of its own.
 
     Returns
     -------

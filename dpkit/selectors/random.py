@@ -11,7 +11,7 @@ def keep_random(
     *,
     rng: int | np.random.Generator,
     labels: ArrayLike | None = None,
-    per_class: str | None = None,
+    per_class: str | ArrayLike | None = None,
 ) -> Selection:
     """Keep `keep` samples drawn uniformly: the baseline that every comparison needs.
 
@@ -20,7 +20,8 @@ def keep_random(
     num_samples : n, the set's size.
     keep : how many stay, 0..n.
     rng : seed or numpy Generator.
-    labels, per_class : (n,) and None | "balanced" | "proportional", as in keep_top.
+    labels, per_class : (n,) and None | "balanced" | "proportional" | recall, as in keep_top. With
+        recall it is DRoP.
 
     Returns
     -------

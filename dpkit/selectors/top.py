@@ -13,7 +13,7 @@ def keep_top(
     *,
     rng: int | np.random.Generator,
     labels: ArrayLike | None = None,
-    per_class: str | None = None,
+    per_class: str | ArrayLike | None = None,
     protect_inf: bool = False,
 ) -> Selection:
     """Keep the `keep` samples with the highest scores.
@@ -24,7 +24,10 @@ def keep_top(
     keep : how many stay, 0..n.
     rng : seed or numpy Generator; draws among samples tied at the edge.
     labels : (n,) whole numbers, needed with per_class.
-    per_class : None | "balanced" (equal counts) | "proportional" (the set's shares).
+    per_class : None | "balanced" (equal counts) | "proportional" (the set's shares) | recall (C,),
+        of class 0, 1, ... in [0, 1]: each class keeps a share of its samples in proportion to
+        1 - recall, at most all; what is above goes to the others (DRoP, Vysogorets et al., ICLR
+        2025, best on held-out recall; class_recall has that of a record).
     protect_inf : never prune a sample scored +inf, even if the selection grows beyond `keep`; it
         then warns and records both counts. Otherwise, if more than `keep` are +inf, rng draws among
         them.
@@ -44,6 +47,12 @@ def keep_top(
     array([1, 3])
     >>> dpkit.keep_top(scores, 2, rng=0, labels=[0, 1, 0, 1], per_class="balanced").kept
     array([1, 2])
+    >>> recall, labels = [0.9, 0.6, 0.5], np.repeat([0, 1, 2], 10)  # weights .1, .4 and .5
+    >>> chosen = dpkit.keep_top(
+    ...     dpkit.Scores(np.ones(30), "mine"), 20, rng=0, labels=labels, per_class=recall
+    ... )
+    >>> np.bincount(labels[chosen.kept])                     # 20 times each weight
+    array([ 2,  8, 10])
     """
     require_kind(scores, Scores, "keep_top")
     n = scores.num_samples

@@ -39,7 +39,7 @@ from dpkit.storage.hashes import (
     read_manifest,
     with_checksum,
 )
-from dpkit.storage.places import UnusablePlace, check_folder
+from dpkit.storage.places import UnusablePlace, check_apart, check_folder
 
 __all__ = [
     "IGNORED_FILES",
@@ -50,6 +50,7 @@ __all__ = [
     "UnusablePlace",
     "building_folder",
     "cache_folder",
+    "check_apart",
     "check_checksum",
     "check_folder",
     "check_nothing_foreign",

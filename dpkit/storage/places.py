@@ -20,6 +20,16 @@ def check_folder(path: str | Path, *, replaced: bool = False) -> None:
         raise UnusablePlace(f"{path} {why}")
 
 
+def check_apart(path: str | Path, source: str | Path) -> None:
+    """FileExistsError if `path` lies in the folder of images `source`, or that in `path`."""
+    place, source = Path(path).resolve(), Path(source).resolve()
+    if source.is_dir() and (place == source or source in place.parents or place in source.parents):
+        raise FileExistsError(
+            f"{path} and the images in {source} must lie apart, or what is written would become "
+            "part of the set; name another folder"
+        )
+
+
 def _too_long(path) -> str | None:
     # by so much are the names of unfinished work longer than a folder's own
     spare = len(new_mark(Path("x"), "replaced").name) - 1
