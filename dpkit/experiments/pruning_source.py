@@ -111,7 +111,7 @@ def image_source(
         images = data.to(auto_device(device))
     else:
         images = load(
-            data, size=size, device=device, on_progress=_reading(say), classes=classes, say=say
+            data, size=size, device=device, on_progress=reading(say), classes=classes, say=say
         )
     if len(images.labels.unique()) < 2:
         raise ValueError(
@@ -184,7 +184,7 @@ def _source_of(images) -> Source:
     return Source(labels, images.class_names, images.ids, images.total, paths, folder=images.folder)
 
 
-def _reading(say):
+def reading(say: Callable[[str], object]) -> Callable[[int, int], None]:
     """on_progress for load: a line every five seconds, and the last one."""
     begun = told = time.monotonic()
 
