@@ -87,6 +87,11 @@ def _report(place):
     return _dpkit("report", "soak.ipynb", "--out", place.out)
 
 
+def _study(place):
+    how = ["--preset", "smoke", "-p", "data", place.data, "-p", "device", "cpu"]
+    return _dpkit("report", "your_own_set", *how, "--out", place.out)
+
+
 def _pruned(place):
     files = (file for file in place.out.rglob("*") if file.is_file())
     return {
@@ -124,6 +129,7 @@ COMMANDS = [
     Command("sweep on a cluster", _cluster, _rows, 5.0, workers=False),
     Command("run_trial", _trial, _row, 5.0, speaks=False, workers=False),  # no promise
     Command("report", _report, _reported, 2.0),
+    Command("study", _study, _reported, 5.0),
 ]
 
 

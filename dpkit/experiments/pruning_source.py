@@ -115,7 +115,7 @@ def image_source(
         say(data.describe())
         images = data.to(auto_device(device))
     else:
-        images = load(data, device=device, on_progress=_reading(say), say=say, **loading)
+        images = load(data, device=device, on_progress=reading(say), say=say, **loading)
     if len(images.labels.unique()) < 2:
         raise ValueError(
             f"{data_name(data)} must hold at least two classes to tell apart; all {len(images)} "
@@ -136,7 +136,7 @@ def label_source(
     elsewhere, in the folder `dynamics`.
     """
     if loading.get("skip_broken"):  # which they are is known once they are read
-        data = load(data, device="cpu", on_progress=_reading(say), say=None, **loading)
+        data = load(data, device="cpu", on_progress=reading(say), say=None, **loading)
     if isinstance(data, ImageSet):
         say(data.describe())
         numbers, source = None, _source_of(data)
@@ -189,7 +189,7 @@ def _source_of(images) -> Source:
     return Source(labels, images.class_names, images.ids, images.total, paths, folder=images.folder)
 
 
-def _reading(say):
+def reading(say: Callable[[str], object]) -> Callable[[int, int], None]:
     """on_progress for load: a line every five seconds, and the last one. The time left is told by
     the rate of the last ten seconds: the first files come late, as all are looked at before.
     """

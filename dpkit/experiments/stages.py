@@ -205,7 +205,7 @@ def record_location(
     exit_weights: Sequence[float] = (),
 ) -> tuple[dict, Path]:
     """(all that `record` with these arguments depends on, the folder that it leaves behind)."""
-    key = _key(RECORD, images, model, recipe, seed) | {
+    key = training_key(RECORD, images, model, recipe, seed) | {
         "epochs": epochs,
         "snapshot_epoch": min(snapshot_epoch, epochs),
     }
@@ -237,7 +237,7 @@ def retrain(
     ValueError, before any training, for a test set of other classes or normalisation.
     """
     check_fits(images.facts, test.facts, "retrain")
-    key = _key(RETRAIN, images, model, recipe, seed) | {
+    key = training_key(RETRAIN, images, model, recipe, seed) | {
         "kept": hashlib.sha256(selection.kept.tobytes()).hexdigest(),
         "test": test.fingerprint,
     }
@@ -326,7 +326,10 @@ def derived_seed(seed: int, draw: int) -> int:
     return int(np.random.SeedSequence([seed, draw]).generate_state(1)[0])
 
 
-def _key(stage, images, model, recipe, seed):
+def training_key(
+    stage: Stage, images: ImageSet, model: str | Callable, recipe: Recipe, seed: int
+) -> dict:
+    """What a training depends on in any stage: the set, the network, how, and on which machine."""
     build = identity_or_new(builders.find_builder(model))
     return {
         "stage": stage.name,

@@ -18,6 +18,7 @@ from dpkit.plots.kept import beta_densities, kept_by_ease, plane, pruned_by_clas
 from dpkit.plots.moon import moon_evolution, moon_plot, trajectories
 from dpkit.plots.pictures import image_grid
 from dpkit.plots.theorem import crossings, two_points
+from dpkit.plots.tolerance import losses
 
 __all__ = [
     "HARDNESS",
@@ -33,6 +34,7 @@ __all__ = [
     "image_grid",
     "kept_by_ease",
     "lead_against_accuracy",
+    "losses",
     "method_style",
     "moon_evolution",
     "moon_plot",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 SCHEMA = 1
-RESULT, PUBLISHED = "result.json", "published"
+RESULT, PUBLISHED, PRUNED = "result.json", "published", "pruned"
 # set by the driver: JSON with the folder to write to and the names of the parameters
 ENVIRONMENT = "DPKIT_REPORT"
 FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -96,7 +96,7 @@ class Report:
     """The growing record of one run. Made by begin().
 
     folder: where it goes.
-    published: a folder in it for a table to publish.
+    published, pruned: folders in it, for a table to publish and for what `prune` writes.
     command: what to type to repeat the run.
     """
 
@@ -109,7 +109,7 @@ class Report:
             folder,
             command,
         )
-        self.published = folder / PUBLISHED
+        self.published, self.pruned = folder / PUBLISHED, folder / PRUNED
         self._driven, self._started = driven, time.monotonic()
         self._figures: dict[str, str] = {}
         self._tables: dict[str, list] = {}

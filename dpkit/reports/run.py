@@ -19,7 +19,16 @@ from pathlib import Path
 from dpkit.reports.kernel import Interrupted, Watch, cell_names, code_cells, execute, signals
 from dpkit.reports.notebooks import find
 from dpkit.reports.parameters import Refused, Text, parameters_for
-from dpkit.reports.result import PUBLISHED, RESULT, Report, begin, count, read_result, text_table
+from dpkit.reports.result import (
+    PRUNED,
+    PUBLISHED,
+    RESULT,
+    Report,
+    begin,
+    count,
+    read_result,
+    text_table,
+)
 
 __all__ = [
     "Interrupted",
@@ -98,14 +107,9 @@ def run_report(
     if not 0 < timeout < threading.TIMEOUT_MAX:
         raise Refused(f"timeout must be a positive number of seconds; got {timeout}")
     out = Path(out or Path("reports") / f"{notebook.stem}-{preset or 'default'}")
-    try:
-        storage.check_folder(out, replaced=True)
-    except storage.UnusablePlace as unusable:
-        raise Refused(str(unusable)) from None
+    before = check_out(out, notebook.stem)
     out = out.resolve()
-    failed = out.with_name(out.name + "-failed")
-    before = _check_ours(out, RESULT, notebook.stem)
-    _check_ours(failed, VERDICT, notebook.stem)
+    failed = _failed(out)
 
     watch = Watch(timeout, progress or (lambda line: print(line, file=sys.stderr, flush=True)))
     if before not in (None, every):
@@ -128,6 +132,26 @@ def run_report(
     if passed:
         shutil.rmtree(failed, ignore_errors=True)  # it told of an earlier run
     return Verdict(passed, tuple(reasons), out if passed else failed, result, seconds)
+
+
+def check_out(out: str | Path, stem: str) -> dict | None:
+    """Refuse, before anything is run, a place that is not free for the report of the notebook
+    `stem`. Returns the parameters of its earlier report there; None if there is none.
+    """
+    from dpkit import storage
+
+    try:
+        storage.check_folder(out, replaced=True)
+    except storage.UnusablePlace as unusable:
+        raise Refused(str(unusable)) from None
+    out = Path(out).resolve()
+    _check_ours(_failed(out), VERDICT, stem)
+    return _check_ours(out, RESULT, stem)
+
+
+def _failed(out) -> Path:
+    """Where a report that did not pass goes."""
+    return out.with_name(out.name + "-failed")
 
 
 def _check_installed():
@@ -191,6 +215,7 @@ def _check_ours(folder, mark, stem) -> dict | None:
         RESULT,
         VERDICT,
         PUBLISHED,
+        PRUNED,
         "figures",
         ".ipynb_checkpoints",
         ".DS_Store",

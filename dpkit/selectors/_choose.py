@@ -106,8 +106,8 @@ def class_quotas(
         )
     else:
         raise ValueError(
-            'per_class must be None, "balanced", "proportional", "difficulty" or the recall of each '
-            f"class; got {per_class!r}"
+            'per_class must be None, "balanced", "proportional", "difficulty" or the recall of '
+            f"each class; got {per_class!r}"
         )
     counts = np.floor(exact + 1e-9).astype(np.int64)
     remainder = np.where(counts < sizes, exact - counts, -np.inf)

@@ -1,0 +1,127 @@
+"""A study's two parts of a set: what is trained on, and what no training sees."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dpkit.data.image_set import ImageSet
+from dpkit.data.loading import load
+from dpkit.data.named_sets import arrays_of, is_folder
+from dpkit.data.splits import hold_out
+from dpkit.experiments.pruning_source import reading
+
+LEAST_HELD_OUT = 20  # images: of fewer an accuracy moves by more than 5 points with each
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What a study is made of.
+
+    whole : the set that is to be pruned; row i is image i.
+    train : what the sweep trains on: the set, or what is left of it.
+    held_out : what it is tested on.
+    own_test : whether that is a set of its own, so that train is the whole set.
+    """
+
+    whole: ImageSet
+    train: ImageSet
+    held_out: ImageSet
+    own_test: bool
+
+    def describe(self) -> str:
+        """The parts in a sentence."""
+        n, held_out = len(self.whole), len(self.held_out)
+        if self.own_test:
+            return f"trained on {n:,} images, tested on {held_out:,} of a test set of their own"
+        return (
+            f"held out: {held_out:,} of {n:,} images ({100 * held_out / n:.0f} %), drawn in every "
+            f"class; trained on the other {len(self.train):,}"
+        )
+
+
+def load_parts(
+    data: str | Path,
+    *,
+    test: str | Path = "",
+    fraction: float = 0.2,
+    size: int | None = None,
+    classes: Sequence[str] | None = None,
+    mirror: bool = False,
+    num_samples: int = 0,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    say: Callable[[str], object] | None = None,
+    on_progress: Callable[[int, int], object] | None = None,
+) -> Parts:
+    """The set, and what of it is held out.
+
+    Parameters
+    ----------
+    data, size, classes : as dpkit.load takes them.
+    test : a folder or file with test images of one's own, or the name of a split; "": the set's own
+        test split where its file has one, else a fraction is held out.
+    fraction : that is held out, in (0, 1).
+    mirror : mirror images left-right at random while training.
+    num_samples : only the first so many images (0: all).
+    seed : of the draw.
+    device : "auto" is a GPU if there is one, else the CPU.
+    say : called with what the set is.
+    on_progress : as dpkit.load takes it; default: lines to `say`.
+
+    Raises
+    ------
+    ValueError for a set that no study can be made of; and what dpkit.load raises.
+    """
+    if seed < 0:
+        raise ValueError(f"seed must be a whole number from 0; got {seed}")
+    on_progress = on_progress or (reading(say) if say else None)
+    read = partial(load, size=size, device=device)
+    whole = read(data, classes=classes, on_progress=on_progress, say=say)
+    whole = replace(whole, mirror=True) if mirror else whole
+    whole = whole.first(num_samples) if num_samples else whole
+    _check_whole(whole)
+    if test and Path(test).exists():
+        held_out = read(test, like=whole, on_progress=on_progress, say=None)
+    elif test or _has_test_split(data):
+        held_out = read(data, split=str(test) or "test", like=whole, say=None)
+    else:
+        return _held_out_of(whole, fraction, seed)
+    return Parts(whole, whole, _enough(held_out, "a larger test set"), own_test=True)
+
+
+def _has_test_split(data) -> bool:
+    """Whether the file of a named set, or an .npz, holds test images."""
+    return not is_folder(data) and bool(arrays_of(data, only=("test_labels",)))
+
+
+def _check_whole(whole):
+    if len(whole.labels.unique()) < 2:
+        raise ValueError(
+            f"{whole.name} must hold at least two classes to tell apart; all {len(whole):,} labels "
+            "are the same: nothing can be learned"
+        )
+
+
+def _held_out_of(whole, fraction, seed) -> Parts:
+    train, held_out = hold_out(whole, fraction, seed=seed)
+    if len(held_out) < LEAST_HELD_OUT:
+        raise ValueError(
+            f"{whole.name} is too small to hold images out: of {len(whole):,} they would be "
+            f"{len(held_out)}, and an accuracy on fewer than {LEAST_HELD_OUT} says nothing: bring "
+            f"at least {int(np.ceil(LEAST_HELD_OUT / fraction)):,} images, or test images of their "
+            "own (--test)"
+        )
+    return Parts(whole, train, held_out, own_test=False)
+
+
+def _enough(held_out, what) -> ImageSet:
+    if len(held_out) < LEAST_HELD_OUT:
+        raise ValueError(
+            f"accuracies on {len(held_out)} test images say nothing: bring {what}, of at least "
+            f"{LEAST_HELD_OUT}"
+        )
+    return held_out
