@@ -15,6 +15,9 @@ WORKERS  ?= 3
 OMP_WAIT_POLICY ?= PASSIVE
 export OMP_WAIT_POLICY
 
+# Hundreds of processes read the same files: each would compile them anew.
+check test: export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: help setup report assignments grade check test soak lint doors lab bench wheel clean
 
 DOORS = $(addprefix dpkit/,__init__.pyi scorers/__init__.py selectors/__init__.py nets/__init__.pyi teaching/checks/__init__.py)

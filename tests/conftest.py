@@ -2,6 +2,7 @@
 folder.
 """
 
+import gc
 import os
 import socket
 import subprocess
@@ -14,13 +15,34 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SHARE_A_CLUSTER = ("test_faults", "test_sweeps")
+# they take longest, or wait longest: begun first, they are not waited for in the end
+FIRST = (
+    *("test_faults", "test_sweeps", "test_notebooks", "test_grading", "test_distributed"),
+    *("test_soak", "test_pruning", "test_hostile_submissions", "test_grade_command"),
+)
 if "PYTEST_XDIST_WORKER" in os.environ:  # two processes on two cores: one thread each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+gc.disable()  # until all tests are collected: none of it is garbage, and all is looked through
+
+
+def pytest_collection_finish(session):
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_collection_modifyitems(items):
+    def place(item):
+        file = Path(item.nodeid.split("::")[0]).stem
+        return FIRST.index(file) if file in FIRST else len(FIRST)
+
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=place)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """What shares a cluster, or what a file made once, is run by one of pytest-xdist's processes.
+    """What shares a cluster, or what a file made once, is run by one of pytest-xdist's processes,
+    in the order of collection.
 
     By name, as the groups of `--dist loadgroup` are lost with pytest 9.2 (pytest-xdist 3.8).
     """
@@ -29,10 +51,9 @@ def pytest_xdist_make_scheduler(config, log):
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             file = Path(nodeid.split("::")[0]).stem
-            if file == "test_notebooks":
-                return nodeid
             return "cluster" if file in SHARE_A_CLUSTER else file
 
+    config.option.loadscopereorder = False  # by number of tests, whatever they take
     return ByFile(config, log)
 
 
@@ -121,22 +142,25 @@ def watched_cluster(tmp_path_factory):
     """
     distributed, dask = pytest.importorskip("distributed"), pytest.importorskip("dask")
     import stage_log
+    import warm_kernels
 
     from dpkit.experiments.clusters import PATIENT, local_cluster
 
     watch = stage_log.Watch(tmp_path_factory.mktemp("stages"))
+    warm_kernels.start_server()
     # two deaths will do to give a task up
     settings = {
         "distributed.worker.preload": [stage_log.__file__],
+        "distributed.worker.multiprocessing-method": "forkserver",
         "distributed.scheduler.allowed-failures": 1,
+        stage_log.FOLDER: str(watch.folder),
     }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(stage_log.FOLDER, str(watch.folder))
-        # no longer: workers in this very process would put the stand-ins here
-        with dask.config.set(settings):
-            cluster = local_cluster(workers=2)
-        with dask.config.set(PATIENT), cluster, distributed.Client(cluster) as client:
-            yield client, watch
+    # no longer: workers in this very process would put the stand-ins here
+    with dask.config.set(settings):
+        cluster = local_cluster(workers=2)
+    forked = {"distributed.worker.multiprocessing-method": "forkserver"}  # who comes for the dead
+    with dask.config.set(PATIENT | forked), cluster, distributed.Client(cluster) as client:
+        yield client, watch
 
 
 @pytest.fixture

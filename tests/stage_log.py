@@ -1,7 +1,8 @@
 """Sweeps under watch: their workers write down what every stage does, and a stage waits where a
 test wants to disturb it.
 
-The workers load this file (as dask's preload) and talk to the test by a folder, $DPKIT_TEST_STAGES:
+The workers load this file (as dask's preload) and talk to the test by a folder, which dask's
+configuration names:
     log              a line each, as it happens: "worker up <process>", "begin <stage's name>
                      <process>" and "epoch <stage's name> <number>", when it is safe on the disk
     hold-<kind>      the next stage of that kind waits in the middle of its work until this is gone,
@@ -15,7 +16,7 @@ import signal
 import time
 from pathlib import Path
 
-FOLDER = "DPKIT_TEST_STAGES"
+FOLDER = "dpkit-test-stages"  # $DASK_DPKIT_TEST_STAGES is the same to dask
 KINDS = ("record", "score", "select", "retrain")
 
 
@@ -24,7 +25,10 @@ class Watch:
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        self.environment = {FOLDER: str(folder), "DASK_DISTRIBUTED__WORKER__PRELOAD": __file__}
+        self.environment = {
+            "DASK_DPKIT_TEST_STAGES": str(folder),
+            "DASK_DISTRIBUTED__WORKER__PRELOAD": __file__,
+        }
 
     def forget(self):
         for file in self.folder.iterdir():
@@ -76,10 +80,12 @@ def unfinished(*folders):
 
 
 def dask_setup(worker):
+    import dask
+
     from dpkit.experiments import choosing, stages
     from dpkit.training import checkpoint
 
-    folder = Path(os.environ[FOLDER])
+    folder = Path(dask.config.get(FOLDER))
     done_once, train, keep = stages.done_once, stages.train, checkpoint.Checkpoint.keep
 
     def note(*words):

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -89,8 +88,6 @@ class Place:
 class Command:
     """`dpkit sweep` in a process of its own: killed, it is given again."""
 
-    kinds = ("record", "retrain")
-
     def __init__(self, place):
         self.place = place
         self.process = subprocess.Popen(
@@ -128,8 +125,6 @@ class Command:
 
 class Kernel:
     """A notebook's kernel that runs a sweep: killed, the notebook is run again in another."""
-
-    kinds = ("score", "select")  # its workers do the others as the command's do
 
     def __init__(self, place):
         from jupyter_client import KernelManager
@@ -205,16 +200,17 @@ class Workers:
 # ---- what happens then ---------------------------------------------------------------------------
 
 
-def disturbed(place, start, kinds, wait_until, kernels):
-    """Kill once well inside a stage of each of these kinds; what was found out, {} in parts, by the
-    kill.
+def disturbed(place, start, wait_until, kernels):
+    """Kill once well inside a stage of each kind; what was found out, {} in parts, by the kill.
+
+    start(kind) begins the sweep that is then killed in a stage of this kind, start(None) the last.
     """
-    watch, runs, found = place.watch, [], []
+    watch, kinds, runs, found = place.watch, stage_log.KINDS, [], []
     watch.hold(kinds[0])
     try:
         for kind, following in zip(kinds, [*kinds[1:], None], strict=True):
             if not runs or not hasattr(runs[-1], "goes_on"):
-                runs.append(start())
+                runs.append(start(kind))
             wait_until(lambda kind=kind: watch.inside(kind), seconds=300)
             worker, inside = watch.inside(kind)
             done, begun = stage_log.finished(place.cache), len(watch.begun())
@@ -227,7 +223,7 @@ def disturbed(place, start, kinds, wait_until, kernels):
                 watch.hold(following)
             watch.let_go(kind)
         if not hasattr(runs[-1], "goes_on"):
-            runs.append(start())
+            runs.append(start(None))
         runs[-1].finish()
     finally:
         for run in runs:
@@ -253,33 +249,20 @@ def check(place, kills, undisturbed, kernels):
     assert not kernels(place.mark)
 
 
-@pytest.fixture(scope="module")
-def restarted(tmp_path_factory, wait_until, kernels):
-    """(place, kills) of the command and of the kernel, killed in a stage of each kind in turn.
-    Both at once, to save time.
-    """
-    pytest.importorskip("ipykernel")
-
-    def whole(who):
-        folder = tmp_path_factory.mktemp(who.__name__)
-        (folder / "stages").mkdir()
-        place = Place(folder / "sweep", stage_log.Watch(folder / "stages"))
-        return place, disturbed(place, lambda: who(place), who.kinds, wait_until, kernels)
-
-    with ThreadPoolExecutor(2) as pool:
-        return {who: pool.submit(whole, who) for who in (Command, Kernel)}
-
-
-@pytest.mark.parametrize("who", [Command, Kernel])
 def test_a_sweep_that_is_killed_in_every_stage_is_given_again_and_goes_on(
-    restarted, undisturbed, kernels, who
+    tmp_path, undisturbed, wait_until, kernels
 ):
-    place, kills = restarted[who].result()
+    """Begun by a command, it goes on in notebooks, and again by the command."""
+    pytest.importorskip("ipykernel")
+    (tmp_path / "stages").mkdir()
+    place = Place(tmp_path / "sweep", stage_log.Watch(tmp_path / "stages"))
+    by = {"score": Kernel, "select": Kernel}
+    kills = disturbed(place, lambda kind: by.get(kind, Command)(place), wait_until, kernels)
     check(place, kills, undisturbed, kernels)
     # a stage is begun once, and again if it was killed
     once_more = Counter(kill["inside"] for kill in kills)
     assert Counter(place.watch.begun()) == Counter(set(place.watch.begun())) + once_more
-    assert [kill["inside"].partition("-")[0] for kill in kills] == list(who.kinds)
+    assert [kill["inside"].partition("-")[0] for kill in kills] == list(stage_log.KINDS)
 
 
 def test_a_sweep_whose_workers_are_killed_in_every_stage_goes_on_by_itself(
@@ -287,7 +270,7 @@ def test_a_sweep_whose_workers_are_killed_in_every_stage_goes_on_by_itself(
 ):
     client, watch = stages_watched
     place = Place(tmp_path, watch)
-    kills = disturbed(place, lambda: Workers(place, client), stage_log.KINDS, wait_until, kernels)
+    kills = disturbed(place, lambda kind: Workers(place, client), wait_until, kernels)
     check(place, kills, undisturbed, kernels)
     once_more = Counter(kill["inside"] for kill in kills)
     assert Counter(watch.begun()) == Counter(set(watch.begun())) + once_more

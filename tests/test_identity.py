@@ -301,8 +301,7 @@ def test_being_called_and_pickled_leaves_the_identity():
 
 
 def test_an_identity_is_the_same_in_another_process(python, tmp_path):
-    (tmp_path / "own.py").write_text(
-        SOURCE := textwrap.dedent("""
+    own = textwrap.dedent("""
         import functools, torch
         from own_helpers import scale
         import own_helpers
@@ -312,25 +311,31 @@ def test_an_identity_is_the_same_in_another_process(python, tmp_path):
         @torch.no_grad()
         def mine(d): return WORDS, C()(d), [x for x in d]
         """)
-    )
-    (tmp_path / "own_helpers.py").write_text("SHIFT = 1\ndef scale(d): return 2 * d\n")
-    code = (
-        "import os, sys; sys.path.insert(0, os.getcwd()); import own, dpkit.identity as d; "
-        "print(d.identity(own.mine))"
-    )
-    # hashes of texts differ in each
-    first, again = (python(code).stdout, python("import json, numpy, random\n" + code).stdout)
-    assert first == again and first.startswith("mine ")
-    for name, text in (
-        ("own_helpers.py", "SHIFT = 2\ndef scale(d): return 2 * d\n"),
-        ("own_helpers.py", "SHIFT = 1\ndef scale(d): return 3 * d\n"),
-        ("own.py", SOURCE.replace("bb", "b")),
-    ):
-        kept = (tmp_path / name).read_text()
-        (tmp_path / name).write_text(text)
-        assert python(code).stdout not in (first, "")
-        (tmp_path / name).write_text(kept)
-    assert python(code).stdout == first
+    helpers = "SHIFT = 1\ndef scale(d): return 2 * d\n"
+    changed = [
+        (own, helpers.replace("1", "2")),
+        (own, helpers.replace("2", "3")),
+        (own.replace("bb", "b"), helpers),
+    ]
+    folders = []
+    for k, (source, more) in enumerate([(own, helpers), *changed, (own, helpers)]):
+        folders.append(tmp_path / str(k))
+        folders[k].mkdir()
+        (folders[k] / "own.py").write_text(source)
+        (folders[k] / "own_helpers.py").write_text(more)
+    code = """import sys, dpkit.identity as d
+for folder in sys.argv[1:]:
+    sys.path.insert(0, folder)
+    import own
+    assert own.__file__.startswith(folder)
+    print(d.identity(own.mine))
+    del sys.modules["own"], sys.modules["own_helpers"]
+"""
+    # hashes of texts differ in each process
+    first, *others, moved = python(code, *folders).stdout.splitlines()
+    again = python("import json, numpy, random\n" + code, folders[0]).stdout.splitlines()
+    assert [first] == again == [moved] and first.startswith("mine ")
+    assert len({first, *others}) == 4
 
 
 def test_a_library_is_the_same_before_and_after_it_is_imported(python):

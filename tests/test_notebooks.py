@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import warm_kernels
 import yaml
 
 from dpkit import reports
@@ -53,6 +54,9 @@ def test_every_preset_fits_its_notebook(preset, stem):
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_lesson_passes_in_smoke(path, tmp_path, monkeypatch):
+    local_provisioner = pytest.importorskip("jupyter_client.provisioning.local_provisioner")
+    warm_kernels.start_server()
+    monkeypatch.setattr(local_provisioner, "launch_kernel", warm_kernels.Kernel)
     monkeypatch.setenv("DPKIT_CACHE", str(tmp_path / "cache"))
     verdict = reports.run_report(
         path, preset="smoke", out=tmp_path / "report", timeout=600, progress=lambda line: None

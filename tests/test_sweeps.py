@@ -229,7 +229,7 @@ def test_a_sweep_lies_in_the_cache_unless_it_is_told_where(client, tmp_path, mon
 
 
 def test_two_sweeps_at_once_do_every_stage_once_and_a_third_into_one_of_their_folders_is_refused(
-    tmp_path, wait_until
+    tmp_path, wait_until, monkeypatch, capsys
 ):
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(GRID))
     (tmp_path / "stages").mkdir()
@@ -242,10 +242,12 @@ def test_two_sweeps_at_once_do_every_stage_once_and_a_third_into_one_of_their_fo
         "OMP_NUM_THREADS": "1",
     }
 
+    def words(out):
+        return ["sweep", "grid.yaml", "--out", out, "--workers", "1", "--device", "cpu"]
+
     def start(out):
-        command = [sys.executable, "-m", "dpkit", "sweep", "grid.yaml", "--out", out]
         return subprocess.Popen(
-            [*command, "--workers", "1", "--device", "cpu"],
+            [sys.executable, "-m", "dpkit", *words(out)],
             env=environment,
             cwd=tmp_path,
             text=True,
@@ -255,11 +257,12 @@ def test_two_sweeps_at_once_do_every_stage_once_and_a_third_into_one_of_their_fo
 
     both = [start("out"), start("other")]
     wait_until(lambda: len(watch.log("worker")) == 2 and watch.inside("record"), seconds=240)
-    third = start("out")
-    refused = third.communicate(timeout=240)[1]
+    monkeypatch.chdir(tmp_path)
+    third = main(words("out"))
+    refused = capsys.readouterr().err
     watch.let_go()
     told = [process.communicate(timeout=240) for process in both]
-    assert third.returncode == 2 and len(refused.splitlines()) == 1
+    assert third == 2 and len(refused.splitlines()) == 1
     assert f"out is being written by another run (process {both[0].pid} on" in refused
     assert [process.returncode for process in both] == [0, 0], told
     assert sorted(watch.begun()) == sorted(set(watch.begun()))

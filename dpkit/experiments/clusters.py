@@ -56,9 +56,9 @@ def connected(
         try:
             with Client(cluster) as own:
                 yield own
-        except BaseException:
-            _end_workers(cluster.workers.values())  # else their trainings are waited for
-            raise
+        finally:
+            # else their trainings are waited for, and a second each for Python to tidy up
+            _end_workers(cluster.workers.values())
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import warnings
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from dpkit.influence.hessian import (
     blocks_of,
@@ -27,6 +26,9 @@ RIGHT_SIDES = 64  # right-hand sides that cg and lissa solve for together
 def exact(
     snapshot: Snapshot, damping: float, rows: np.ndarray, centre: np.ndarray | float, work: LongWork
 ) -> np.ndarray:
+    # a quarter of a second, for whoever lists the methods
+    from scipy.linalg import cho_factor, cho_solve
+
     n, classes, width = shape_of(snapshot)
     # a sample of the Hessian takes half the arithmetic of a row of the solution
     share = work.total / (n + 2 * len(rows))
@@ -37,7 +39,7 @@ def exact(
     try:
         hessian = lower_hessian(snapshot, damping, hear)
         factor = cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
-    except LinAlgError:
+    except np.linalg.LinAlgError:
         raise ValueError(
             f"the Hessian is singular to working precision with damping {damping:g}, as a softmax "
             "Hessian is without damping: take more, e.g. the weight decay of the training, 5e-4"

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import blas
 
 from dpkit.records import Snapshot
 from dpkit.records.vectors import OuterVectors
@@ -86,6 +85,8 @@ def lower_hessian(
 
     on_progress: called after each block of samples with how many they were.
     """
+    from scipy.linalg import blas  # a quarter of a second, for whoever lists the methods
+
     n, classes, width = shape_of(snapshot)
     total = np.zeros((classes * width, classes * width), order="F")
     own = np.zeros((classes, width, width))

@@ -1,0 +1,63 @@
+"""A process that has loaded what takes seconds to import; lessons' kernels and Dask's workers are
+forked from it.
+
+Their namespace, environment, folder and process group are their own, as in a fresh Python. That
+dpkit works in one is claimed by the tests that start `dpkit` and python themselves.
+"""
+
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+from multiprocessing import forkserver
+
+import pytest
+
+FORKED = multiprocessing.get_context("forkserver")
+LOADED = ["ipykernel.kernelapp", "distributed", "torch", "numba", "seaborn"]
+INLINE = "module://matplotlib_inline.backend_inline"
+
+
+def start_server():
+    """Start the process, if this one has none yet."""
+    FORKED.set_forkserver_preload(LOADED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MPLBACKEND", INLINE)  # matplotlib reads it as it is loaded
+        forkserver.ensure_running()
+
+
+class Kernel:
+    """Starts as jupyter_client starts a kernel, and is what it asks of a subprocess.Popen."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, command, *, env, cwd, **more):
+        ready, own_group = FORKED.Pipe(duplex=False)
+        self._process = FORKED.Process(target=_run, args=(command, env, cwd, own_group))
+        self._process.start()
+        self.pid = self._process.pid
+        ready.recv()
+
+    def poll(self):
+        return self._process.exitcode
+
+    def wait(self, timeout=None):
+        self._process.join(timeout)
+        if self.poll() is None:
+            raise subprocess.TimeoutExpired("a kernel", timeout)
+        return self.poll()
+
+    def send_signal(self, signum):
+        os.kill(self.pid, signum)
+
+
+def _run(command, env, cwd, own_group):
+    os.setsid()
+    own_group.send(None)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    module, *options = command[command.index("-m") + 1 :]
+    sys.argv = [module, *options]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
