@@ -17,7 +17,7 @@ from torchvision.datasets import ImageFolder
 
 import dpkit
 from dpkit import storage
-from dpkit.data import class_folders
+from dpkit.data import image_files
 from dpkit.data.class_folders import list_folder, read_pixels
 from dpkit.data.image_set import labels_of, load
 from dpkit.nets.builders import make_net
@@ -76,10 +76,13 @@ def mixed(tmp_path):
 @pytest.fixture
 def decoded(monkeypatch):
     """The names of the files that were decoded, as it happens."""
-    names, picture = [], class_folders._picture
-    monkeypatch.setattr(
-        class_folders, "_picture", lambda file, size: names.append(file.name) or picture(file, size)
-    )
+    names, read = [], image_files.read_picture
+
+    def noted(file, pixels, **settings):
+        names.append(os.path.basename(file))
+        return read(file, pixels, **settings)
+
+    monkeypatch.setattr(image_files, "read_picture", noted)
     return names
 
 
@@ -227,17 +230,17 @@ def test_a_load_that_breaks_off_leaves_nothing_that_would_be_taken_for_whole(tmp
 
 
 def test_a_load_that_was_stopped_decodes_only_what_it_had_not_saved(tmp_path, decoded, monkeypatch):
-    monkeypatch.setattr(class_folders, "_PART", 3)
+    monkeypatch.setattr(image_files, "PART", 3)
     folder = write_folder(tmp_path / "photos", cat=5, dog=5)
-    picture = class_folders._picture
+    read = image_files.read_picture
 
-    def stop(file, size):
-        if file == folder / "dog" / "2.png":  # row 7, in the third part
+    def stop(file, pixels, **settings):
+        if file == str(folder / "dog" / "2.png"):  # row 7, in the third part
             raise KeyboardInterrupt
-        return picture(file, size)
+        return read(file, pixels, **settings)
 
     with monkeypatch.context() as killed:
-        killed.setattr(class_folders, "_picture", stop)
+        killed.setattr(image_files, "read_picture", stop)
         with pytest.raises(KeyboardInterrupt):
             load(folder, device="cpu")
     decoded.clear()
@@ -281,7 +284,7 @@ def test_decoded_pixels_that_are_damaged_are_set_aside_and_decoded_again(tmp_pat
 @pytest.mark.parametrize("harm", [*DAMAGES, lambda place: put_a_file(place.parent)])
 def test_a_part_that_is_damaged_is_decoded_again(tmp_path, decoded, monkeypatch, harm):
     folder = write_folder(tmp_path / "photos", cat=2, dog=2)
-    save = class_folders.storage.save_arrays
+    save = image_files.storage.save_arrays
 
     def stop(place, **more):
         if "partial" not in str(place):  # all is decoded, and about to be put together
@@ -289,7 +292,7 @@ def test_a_part_that_is_damaged_is_decoded_again(tmp_path, decoded, monkeypatch,
         return save(place, **more)
 
     with monkeypatch.context() as killed:
-        killed.setattr(class_folders.storage, "save_arrays", stop)
+        killed.setattr(image_files.storage, "save_arrays", stop)
         with pytest.raises(KeyboardInterrupt):
             load(folder, device="cpu")
     decoded.clear()
@@ -395,8 +398,8 @@ def sixteen_bits(file):
     [
         (
             lambda f: rewrite(f / "cat" / "1.png", lambda whole: b"no image"),
-            r"1 of 6 images cannot be read: \S*cat/1\.png \(cannot identify .*\): replace or "
-            r"remove them",
+            r"1 of 6 images cannot be read: \S*cat/1\.png \(cannot identify .*\) \(all are listed in "
+            r"\S*broken\.txt\): replace or remove them, or leave them out with skip_broken=True",
         ),
         (
             lambda f: rewrite(f / "cat" / "1.png", lambda whole: whole[:90]),
@@ -411,7 +414,7 @@ def sixteen_bits(file):
                 rewrite(file, lambda whole: b"x")
                 for file in (*f.glob("cat/*"), *f.glob("dog/[12]*"))
             ],
-            r"5 of 6 .*cat/0\.png .*cat/1\.png .*cat/2\.png \([^;]*\) \(and 2 more\): replace",
+            r"5 of 6 .*cat/0\.png .*cat/1\.png .*cat/2\.png \([^;]*\) and 2 more \(all are",
         ),
         (
             lambda f: [rewrite(file, lambda whole: b"x") for file in f.glob("*/*")],
@@ -419,7 +422,7 @@ def sixteen_bits(file):
         ),
         (
             lambda f: sixteen_bits(f / "dog" / "2.png"),
-            r"dog/2\.png has more than 8 bits a pixel \(mode I;16\), convert it to 8",
+            r"dog/2\.png \(has more than 8 bits a pixel, mode I;16: convert it to 8\)",
         ),
         (
             lambda f: write_image(f / "dog" / "1.png", 9, 12),
@@ -472,7 +475,7 @@ def test_a_folder_that_cannot_be_used_is_told_why(tmp_path, spoil, message):
     spoil(folder)
     with pytest.raises(ValueError, match=message):
         load(folder, device="cpu")
-    assert not list(tmp_path.glob("cache/images-*"))
+    assert not list(tmp_path.glob("cache/images-*-partial"))
 
 
 def test_broken_and_sixteen_bit_files_are_found_when_resizing_too(tmp_path):
@@ -481,7 +484,7 @@ def test_broken_and_sixteen_bit_files_are_found_when_resizing_too(tmp_path):
     sixteen_bits(folder / "dog" / "0.png")
     with pytest.raises(
         ValueError,
-        match=r"2 of 6 images cannot be read: \S*cat/1\.png .*; \S*dog/0\.png has more than 8 bits",
+        match=r"2 of 6 images cannot be read: \S*cat/1\.png .*; \S*dog/0\.png \(has more than 8 bits",
     ):
         load(folder, size=4, device="cpu")
 
@@ -525,12 +528,18 @@ def test_more_pixels_than_memory_are_refused_before_any_is_decoded(tmp_path, dec
     assert decoded == []
 
 
-@pytest.mark.parametrize("asked", [{"split": "test"}, {"labels": "worst"}])
-def test_a_folder_is_one_split_with_the_labels_of_its_folders(tmp_path, asked):
-    message = (
-        r'the split "train" and the labels "given"; got .*load the folder of the other '
-        r"split .*, load\(path, like=train\)"
-    )
+@pytest.mark.parametrize(
+    "asked, message",
+    [
+        (
+            {"split": "test"},
+            r'photos holds no splits, so it is read as split="train"; got \'test\': load the folder '
+            r"of the other split .*, load\(path, like=train\)",
+        ),
+        ({"labels": "worst"}, r'a folder of images has the labels "given".*got \'worst\''),
+    ],
+)
+def test_a_folder_is_one_split_with_the_labels_of_its_folders(tmp_path, asked, message):
     with pytest.raises(ValueError, match=message):
         load(write_folder(tmp_path / "photos", cat=2, dog=2), device="cpu", **asked)
 

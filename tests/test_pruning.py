@@ -20,7 +20,7 @@ from torchvision.transforms.functional import to_tensor
 
 import dpkit
 from dpkit.cli import main
-from dpkit.data import class_folders
+from dpkit.data import image_files
 from dpkit.data.image_set import load
 from dpkit.data.toys import toy_images
 from dpkit.experiments import stages
@@ -128,7 +128,9 @@ def test_what_is_written_never_becomes_part_of_the_set(tmp_path, where, no_train
 def test_random_pruning_looks_at_no_pixel_and_no_training_setting(
     tmp_path, monkeypatch, no_training, capsys
 ):
-    monkeypatch.setattr(class_folders, "_picture", lambda *a: pytest.fail("a file was decoded"))
+    monkeypatch.setattr(
+        image_files, "read_picture", lambda *a, **k: pytest.fail("a file was decoded")
+    )
     data = write_photos(tmp_path / "photos", sizes=(8, 9))
     assert prune(data, tmp_path / "out", "--method", "random") == 0
     assert prune(data, tmp_path / "out", "--method", "random", "--epochs", "3") == 0
@@ -503,7 +505,9 @@ def test_a_saved_record_gives_the_same_selection_as_watching(tmp_path, finished,
 
 def test_a_record_needs_no_pixels(tmp_path, monkeypatch, no_training):
     photos = write_photos(tmp_path / "photos", sizes=(8, 12, 40))  # nobody asks for --size
-    monkeypatch.setattr(class_folders, "_picture", lambda *a: pytest.fail("an image was decoded"))
+    monkeypatch.setattr(
+        image_files, "read_picture", lambda *a, **k: pytest.fail("an image was decoded")
+    )
     record = made_up_record(np.array(ImageFolder(photos).targets))
     record.save(tmp_path / "record")
     assert (

@@ -32,7 +32,7 @@ def add_to(commands: Any) -> None:
         "data",
         metavar="DATA",
         help="digits, fashion-mnist, cifar10, cifar100; an .npz with images and labels; "
-        "or a folder with one folder of images per class",
+        "or a folder with one folder of images per class, or with splits of such (train/, val/)",
     )
     prune.add_argument(
         "--ratio", type=float, required=True, help="the fraction to REMOVE, from 0 up to 1"
@@ -53,6 +53,17 @@ def add_to(commands: Any) -> None:
         "tell, or where others lie beside them (default: all)",
     )
     prune.add_argument(
+        "--skip-broken",
+        action="store_true",
+        help="leave out image files that cannot be read, and say which; ids then count the others",
+    )
+    prune.add_argument(
+        "--max-pixels",
+        type=int,
+        metavar="N",
+        help="the most pixels that an image file may have (default: 178,956,970, Pillow's limit)",
+    )
+    prune.add_argument(
         "--mirror",
         action="store_true",
         help="mirror images left-right while training; not for text or digits",
@@ -61,7 +72,7 @@ def add_to(commands: Any) -> None:
         "--dynamics",
         metavar="FOLDER",
         help="prune from training dynamics recorded elsewhere; trains "
-        "nothing, so --size and the training's options play no part",
+        "nothing, so --size (but for --skip-broken) and the training's options play no part",
     )
     prune.add_argument(
         "--scores",
@@ -182,6 +193,8 @@ def run(arguments: Namespace) -> int:
                 device=arguments.device,
                 say=say,
                 classes=arguments.classes,
+                max_pixels=arguments.max_pixels,
+                skip_broken=arguments.skip_broken,
             )
     except (ValueError, FileNotFoundError, NotADirectoryError, FloatingPointError) as error:
         return tell(REFUSED, str(error))

@@ -5,24 +5,14 @@ Splits, years and sites, and copies of the whole set lie in folders as classes d
 themselves: by their names, or as their own folders repeat names that are found elsewhere.
 """
 
-import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from pathlib import Path
 
+from dpkit.data.folder_tree import Branch
 from dpkit.records.set_facts import shorten
 
-_SYSTEM = {
-    "__macosx",
-    "__pycache__",
-    "@eadir",
-    "#recycle",
-    "$recycle.bin",
-    "lost+found",
-    "system volume information",
-}
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -60,131 +50,6 @@ _QUALIFIERS = {
 }
 
 
-@dataclass
-class Branch:
-    """One folder: path from the set's folder, image files' names, folders by name, all in order."""
-
-    path: str
-    files: list = field(default_factory=list)
-    folders: dict = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        return os.path.basename(self.path)
-
-    @property
-    def inner(self) -> dict:
-        """The folders that hold an image, at any depth."""
-        return {
-            name: branch for name, branch in self.folders.items() if branch.files or branch.inner
-        }
-
-    def walk(self) -> "Iterator[Branch]":
-        yield self
-        for branch in self.folders.values():
-            yield from branch.walk()
-
-
-@dataclass
-class Walk:
-    """The tree of a folder and what was left out of it: paths of hidden folders, of links back, of
-    files that are no images.
-
-    dropped: whether an image was left out that torchvision's ImageFolder would take.
-    """
-
-    root: Branch
-    hidden: list = field(default_factory=list)
-    links: list = field(default_factory=list)
-    others: list = field(default_factory=list)
-    dropped: bool = False
-
-    def notes(self, loose: Sequence[str] = (), others: Sequence[str] = ()) -> tuple:
-        """A sentence for each kind of thing that was left out, images outside the class folders and
-        other folders too.
-        """
-        told = [
-            (loose, "images outside the class folders"),
-            (others, "folders that are not named as classes"),
-            (self.hidden, "hidden files and folders, or a system's own"),
-            (self.links, "links to what is in the set already"),
-            (self.others, "files that are no images"),
-        ]
-        found = [
-            f"left out: {len(paths):,} {what} ({shorten(paths, 3)})"
-            for paths, what in told
-            if paths
-        ]
-        if self.dropped or others:
-            found.append(
-                "so ids are not those of torchvision's ImageFolder, which takes them: go by the "
-                "paths"
-            )
-        return tuple(found)
-
-
-def read_tree(folder: str | Path, endings: tuple[str, ...]) -> Walk:
-    """Everything in the folder, links followed as ImageFolder does, but not those into itself."""
-    found = Walk(Branch(""))
-    root = os.path.realpath(folder)
-    _read(Path(folder), found.root, found, endings, root, {root})
-    return found
-
-
-def _read(folder, branch, found, endings, root, above):
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        path, is_image = os.path.join(branch.path, entry.name), entry.name.lower().endswith(endings)
-        real = os.path.realpath(entry.path) if entry.is_symlink() else None
-        if _hidden(entry.name):
-            if entry.is_dir() or is_image:
-                found.hidden.append(path)
-                found.dropped |= is_image or any(
-                    name.lower().endswith(endings)
-                    for _, _, names in os.walk(entry.path)
-                    for name in names
-                )
-        elif is_image and real and not os.path.exists(real):
-            raise ValueError(
-                f"{entry.path} is a link to a file that is not there: bring the file back, or "
-                "remove the link"
-            )
-        elif real and (_holds_any(real, above) or _read_anyway(real, root)):
-            if entry.is_dir() or is_image:
-                found.links.append(path)
-                found.dropped = True
-        elif entry.is_dir():
-            branch.folders[entry.name] = Branch(path)
-            _read(
-                Path(entry.path),
-                branch.folders[entry.name],
-                found,
-                endings,
-                root,
-                above | ({real} if real else set()),
-            )
-        elif is_image:
-            branch.files.append(entry.name)
-        else:
-            found.others.append(path)
-
-
-def _hidden(name):
-    return name.startswith(".") or name.lower() in _SYSTEM
-
-
-def _holds_any(real, above):
-    """Whether a folder on the way here lies at `real` or below: following the link never ends."""
-    return any(os.path.commonpath([real, folder]) == real for folder in above)
-
-
-def _read_anyway(real, root):
-    """Whether what lies at `real` is in the set by itself: not in a hidden folder, where some keep
-    what they link to.
-    """
-    inside = os.path.relpath(real, root).split(os.sep)
-    return inside[0] != os.pardir and not any(_hidden(part) for part in inside)
-
-
 # ---- are these the classes? ----------------------------------------------------------------------
 
 
@@ -204,34 +69,52 @@ def fault_of(folder: str | Path, branch: Branch) -> str | None:
     [only] = tops.values()
     if only.files or not only.inner:
         return None
-    deeper = fault_of(folder, only)
+    deeper = None if split_training(folder, only) else fault_of(folder, only)
     if deeper or len(only.inner) == 1:
         return deeper
+    what = "splits" if split_training(folder, only) else "classes seem to"
     return (
-        f"{Path(folder) / branch.path} holds one folder of images, {only.name}, and the classes "
-        f"seem to lie in that ({shorten(only.inner)}): give {Path(folder) / only.path}"
+        f"{Path(folder) / branch.path} holds one folder of images, {only.name}, and the {what} "
+        f"lie in that ({shorten(only.inner)}): give {Path(folder) / only.path}"
     )
+
+
+def split_training(folder: str | Path, branch: Branch) -> Branch | None:
+    """The folder of the training split, if the folders in this branch are nothing but splits, with
+    one to train on and one to test on; else None.
+    """
+    tops, kinds = branch.inner, split_kinds(branch.inner)
+    training = [tops[name] for name, kind in kinds.items() if kind == "train"]
+    if len(training) != 1 or None in kinds.values() or not {"val", "test"} & set(kinds.values()):
+        return None
+    [train] = training
+    return train if len(train.inner) > 1 and not fault_of(folder, train) else None
 
 
 def mixed_note(branch: Branch) -> tuple:
     """A sentence if the class folders hold splits, which are then read as one set; else none."""
-    inner = sorted({name for top in branch.inner.values() for name in top.inner if _split_of(name)})
+    inner = sorted(
+        {name for top in branch.inner.values() for name in top.inner if split_kind(name)}
+    )
     if not _several_splits(inner):
         return ()
     return (f"the class folders hold the splits {shorten(inner)}, which are read as one set",)
 
 
 def _splits(folder, branch, tops):
-    shared = set.intersection(*(_words(name) for name in tops)) if tops else set()
-    kinds = {name: _split_of(name, shared if len(tops) > 1 else set()) for name in tops}
+    kinds = split_kinds(tops)
     known = {kind for kind in kinds.values() if kind}
     if not known:
         return None
     if len(known) == 1 and None in kinds.values() and not _one_split(tops, kinds):
         return None
     order = sorted(tops, key=lambda name: (kinds[name] != "train", not kinds[name]))
+    splits = [name for name in tops if kinds[name] is not None]
+    beside = [name for name in tops if kinds[name] is None]
     return (
-        f"{Path(folder) / branch.path} holds the splits {shorten(tops)}, not classes: "
+        f"{Path(folder) / branch.path} holds the splits {shorten(splits)}"
+        + (f" and beside them {shorten(beside)}" if beside else "")
+        + ", not classes: "
         + (
             _give(folder, [tops[name] for name in order])
             or "sort the images of a split into one folder per class, and give that split's folder"
@@ -251,17 +134,27 @@ def _one_split(tops, kinds) -> bool:
     )
 
 
-def _split_of(name, shared=frozenset()):
+def split_kinds(names: Collection[str]) -> dict[str, str | None]:
+    """For folders that lie in one: "train", "val" or "test" for the name of a split, "" for what
+    lies beside one, else None.
+    """
+    shared = set.intersection(*(_words(name) for name in names)) if len(names) > 1 else set()
+    return {name: split_kind(name, shared) for name in names}
+
+
+def split_kind(name: str, shared: Collection[str] = frozenset()) -> str | None:
     """ "train", "val" or "test" for the name of a split, "" for what lies beside one, else None.
     shared: words of all names.
     """
-    rest = "".join(sorted(word for word in _words(name) - shared - _QUALIFIERS if len(word) > 1))
+    rest = "".join(
+        sorted(word for word in _words(name) - set(shared) - _QUALIFIERS if len(word) > 1)
+    )
     rest = re.sub("(data)?(sets?|splits?|data)$", "", rest)  # trainset, testdata
     return _SPLITS.get(rest, "" if rest in _BESIDE else None)
 
 
 def _several_splits(names):
-    return len({_split_of(name) for name in names} - {None, ""}) > 1
+    return len({split_kind(name) for name in names} - {None, ""}) > 1
 
 
 def _words(name):

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from dpkit.data.arrays import describe_set
 from dpkit.records import Selection
-from dpkit.records.set_facts import SetFacts
+from dpkit.records.set_facts import SetFacts, shorten
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -164,10 +164,10 @@ class ImageSet:
         part = self._rows(place[wanted])
         left = set(self.labels.unique().tolist()) - set(part.labels.unique().tolist())
         if left:
-            names = ", ".join(str(self.class_names[c]) for c in sorted(left))
+            names = shorten([self.class_names[c] for c in sorted(left)], 10)
             warnings.warn(
                 f"the subset of {self.name} has no sample of class {names}: a network trained on "
-                "it cannot learn them; keep more, or select with per_class",
+                'it cannot learn them; keep more, or select with per_class="balanced"',
                 stacklevel=2,
             )
         return part

@@ -31,7 +31,7 @@ from dpkit.data.arrays import (
     numbers_in,
     pixel_statistics,
 )
-from dpkit.data.class_folders import list_folder, read_pixels
+from dpkit.data.class_folders import list_folder, read_images
 from dpkit.data.devices import auto_device
 from dpkit.data.image_set import ImageSet
 from dpkit.data.named_sets import (
@@ -57,6 +57,8 @@ def load(
     on_progress: Callable[[int, int], object] | None = None,
     like: ImageSet | None = None,
     classes: Sequence[str] | None = None,
+    max_pixels: int | None = None,
+    skip_broken: bool = False,
     say: Callable[[str], object] | str | None = "once",
 ) -> ImageSet:
     """An image set, whole, on the device.
@@ -64,9 +66,10 @@ def load(
     Parameters
     ----------
     name : one of DATASETS; the <name> of an .npz of your own in the data folder (see this module's
-        docstring); the path of such an .npz; or the path of a folder of class folders, all of it
-        the training split.
-    split : "train" or "test".
+        docstring); the path of such an .npz; or the path of a folder of class folders, or of
+        splits that hold class folders (train/cats/..., val/cats/...).
+    split : "train" or "test"; of a folder of splits any of them, by its folder's name or its usual
+        one ("val" for dev/). It then has the classes and the normalisation of the training split.
     folder : the data folder; default $DPKIT_DATA, else the user's cache.
     size : resize to size x size pixels.
     labels : "given", or the <kind> of human_labels_<kind> in the file.
@@ -78,6 +81,9 @@ def load(
         says otherwise.
     classes : names of a folder's class folders, where not all of its folders are classes or load
         takes them for splits.
+    max_pixels : of a folder: the most pixels that an image may have; default: Pillow's limit.
+    skip_broken : of a folder: leave out files that cannot be read, and say so in the notes. Ids
+        then count the others.
     say : called with what describe() returns; None for silence. Unless given, a set of one's own is
         printed, once a process.
 
@@ -90,28 +96,43 @@ def load(
     ValueError for an unknown name or labels kind, for what is no set of classes, and for a class,
     channels or a shape that `like` has not.
     """
-    if split not in ("train", "test"):
+    own_folder = is_folder(name, folder)
+    if split not in ("train", "test") and not (own_folder and isinstance(split, str)):
         raise ValueError(f'split must be "train" or "test"; got {split!r}')
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
-        raise ValueError(f"size must be a whole number of pixels, at least 1; got {size!r}")
+    for word, value in (("size", size), ("max_pixels", max_pixels)):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int) or value < 1
+        ):
+            raise ValueError(f"{word} must be a whole number of pixels, at least 1; got {value!r}")
     if like is not None and not isinstance(like, ImageSet):
         raise TypeError(
             f"like needs the training set, an ImageSet; got {type(like).__name__}: load that first"
         )
-    if is_folder(name, folder):
-        images = _load_folder(name, split, size, labels, device, on_progress, like, classes)
-    elif classes is not None:
-        raise ValueError(
-            f"classes names the class folders of a folder of images, and {name} is none: leave "
-            "classes out"
-        )
+    files = {"max_pixels": max_pixels, "skip_broken": skip_broken}
+    if own_folder:
+        images = _load_folder(name, split, size, labels, device, on_progress, like, classes, files)
     else:
+        _refuse_of_folders(name, classes, files)
         images = _load_arrays(name, split, folder, size, labels, device, like)
     if say == "once":
         say = None if name in DATASETS else _print_once
     if callable(say):
         say(images.describe())
     return images
+
+
+def _refuse_of_folders(name, classes, files):
+    """ValueError for an option of folders of images, where there is none."""
+    if classes is not None:
+        raise ValueError(
+            f"classes names the class folders of a folder of images, and {name} is none: leave "
+            "classes out"
+        )
+    given = [word for word, value in files.items() if value]
+    if given:
+        raise ValueError(
+            f"{' and '.join(given)} must be left out, as {name} is no folder of image files"
+        )
 
 
 @cache
@@ -169,17 +190,17 @@ def labels_of(name: str | Path) -> tuple[np.ndarray, list | None]:
     return known.labels, known.paths
 
 
-def _load_folder(name, split, size, labels, device, on_progress, like, classes):
-    if (split != "train" and like is None) or labels != "given":
+def _load_folder(name, split, size, labels, device, on_progress, like, classes, files):
+    if labels != "given":
         raise ValueError(
-            f'a folder of images has the split "train" and the labels "given"; got {split!r} and '
-            f"{labels!r}: "
-            "load the folder of the other split like the training set, load(path, like=train)"
+            f'a folder of images has the labels "given", those of its folders; got {labels!r}'
         )
-    listing = list_folder(name, classes, like and like.class_names)
+    listing = list_folder(name, classes, like and like.class_names, split)
+    if listing.split != "train" and like is None:  # its classes, normalisation and size
+        like = _load_folder(name, "train", size, labels, device, on_progress, None, None, files)
     if like is not None:
         size = size or _side(like)
-    pixels = read_pixels(listing, size, on_progress=on_progress)
+    listing, pixels = read_images(listing, size, on_progress=on_progress, **files)
     images = from_arrays(
         pixels,
         listing.labels,
@@ -194,6 +215,7 @@ def _load_folder(name, split, size, labels, device, on_progress, like, classes):
         images,
         paths=listing.paths,
         source=str(name),
+        split=listing.split,
         notes=listing.notes,
         folder=os.path.abspath(listing.folder),
     )

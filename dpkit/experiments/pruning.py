@@ -34,6 +34,7 @@ from dpkit.methods.method import Method
 from dpkit.methods.rehearsal import rehearse
 from dpkit.nets import builders
 from dpkit.records import Scores, keep_count
+from dpkit.records.set_facts import shorten
 from dpkit.storage.long_work import duration, heard_by
 from dpkit.training.inference import resolve_precision
 from dpkit.training.recipe import Recipe, recipe_for
@@ -60,6 +61,8 @@ def prune(
     device: str | torch.device = "auto",
     say: Callable[[str], object] | None = print,
     classes: Sequence[str] | None = None,
+    max_pixels: int | None = None,
+    skip_broken: bool = False,
 ) -> dict:
     """Choose which samples of `data` to keep and write the folder `out`; return its manifest.
 
@@ -84,7 +87,8 @@ def prune(
         then, and the method is left out, or is one whose rule reads nothing but scores ("ccs").
     seed : of the watched training and the selection.
     epochs, recipe, model : of the watched training.
-    size, classes : as load takes them: pixels to resize to, and names of a folder's class folders.
+    size, classes, max_pixels, skip_broken : as load takes them: pixels to resize to, names of a
+        folder's class folders, and what to do with large and with broken image files.
     mirror : mirror images left-right at random while training, for sets where that changes no
         class.
     exits : stages of the network after which it has early exits, for a method that reads them
@@ -106,7 +110,9 @@ def prune(
     storage.UnusablePlace if `out` or the cache cannot be written to. Nothing is written then.
     storage.DiskFault if a disk becomes full, or fails: later, the same call goes on.
     """
-    pruning_source.check_data(data, size, classes)
+    loading = pruning_source.loading_options(
+        data, size=size, classes=classes, max_pixels=max_pixels, skip_broken=skip_broken
+    )
     out, method = Path(os.path.abspath(out)), _method_for(method, dynamics, scores)
     options = method.of_set.get(set_name(data), {}) | dict(options or {})
     method = method.with_options(options)
@@ -129,10 +135,10 @@ def prune(
             say(advice)
         if recorded:
             source = pruning_source.image_source(
-                data, size=size, mirror=mirror, classes=classes, device=device, say=say
+                data, mirror=mirror, device=device, say=say, loading=loading
             )
         else:
-            source = _judged_elsewhere(data, classes, dynamics, scores, method, say)
+            source = _judged_elsewhere(data, dynamics, scores, method, say, loading)
         choice.check_with(source, model)
         request = choice.request() | _request_of(source, training)
         code = own_code(method, model if recorded else None)
@@ -163,8 +169,8 @@ def _method_for(method, dynamics, scores):
     return by_given_scores(method)
 
 
-def _judged_elsewhere(data, classes, dynamics, scores, method, say):
-    source = pruning_source.label_source(data, classes, dynamics, method, say)
+def _judged_elsewhere(data, dynamics, scores, method, say, loading):
+    source = pruning_source.label_source(data, dynamics, method, say, loading)
     if scores is None:
         return source
     return with_scores(source, scores, pruning_source.data_name(data), say)
@@ -285,10 +291,16 @@ def _say_kept(manifest, source, file, say):
     lost = manifest["lost_classes"]
     if not lost:
         return
-    gone = ", ".join(str(source.class_names[c]) for c in lost)
+    gone = shorten([source.class_names[c] for c in lost], 10)
     recorded = np.isin(lost, source.labels[source.candidates]).all()
     unseen = "" if recorded else ", or record a training on samples of all classes"
-    say(f"careful: no sample of class {gone} is kept; prune less, or choose another method{unseen}")
+    even = " keep as many of each (--set per_class=balanced),"
+    even = even if recorded and not manifest["request"]["options"].get("per_class") else ""
+    count = f" ({len(lost):,} of {len(source.class_names):,} classes)" if len(lost) > 10 else ""
+    say(
+        f"careful: no sample of class {gone} is kept{count}; prune less,{even} or choose another "
+        f"method{unseen}"
+    )
 
 
 def _record(run, training, say) -> None:

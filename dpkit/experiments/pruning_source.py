@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,38 +82,40 @@ class Source:
         return scores, Selection(kept, self.total, selection.method, selection.params)
 
 
-def check_data(data: Any, size: int | None, classes: Sequence[str] | None) -> None:
-    """ValueError for data that is no set, and for settings of loading with a set that is loaded."""
+def loading_options(data: Any, **options: Any) -> dict:
+    """The settings of loading that are given; ValueError for data that is no set, and for such
+    settings with a set that is loaded.
+    """
     if not isinstance(data, (str, os.PathLike, ImageSet)):
         raise ValueError(
             f"data must be a name, a path or an ImageSet; got {type(data).__name__}: "
             "dpkit.data.from_arrays makes a set of arrays"
         )
-    given = [name for name, value in (("size", size), ("classes", classes)) if value is not None]
+    given = {
+        name: value for name, value in options.items() if value is not None and value is not False
+    }
     if given and isinstance(data, ImageSet):
         raise ValueError(
             f"{' and '.join(given)} must be left out, as the set {data.name} is loaded already: "
             "load it with that"
         )
+    return given
 
 
 def image_source(
     data: Any,
     *,
-    size: int | None,
     mirror: bool,
-    classes: Sequence[str] | None,
     device: str | torch.device,
     say: Callable[[str], object],
+    loading: dict,
 ) -> Source:
     """A set that a network is to be watched on here, loaded unless it is an ImageSet."""
     if isinstance(data, ImageSet):
         say(data.describe())
         images = data.to(auto_device(device))
     else:
-        images = load(
-            data, size=size, device=device, on_progress=_reading(say), classes=classes, say=say
-        )
+        images = load(data, device=device, on_progress=_reading(say), say=say, **loading)
     if len(images.labels.unique()) < 2:
         raise ValueError(
             f"{data_name(data)} must hold at least two classes to tell apart; all {len(images)} "
@@ -124,19 +127,21 @@ def image_source(
 
 def label_source(
     data: Any,
-    classes: Sequence[str] | None,
     dynamics: str | Path | None,
     method: Method,
     say: Callable[[str], object],
+    loading: dict,
 ) -> Source:
     """A set of which only the labels count: for a method that looks at nothing, or at a record from
     elsewhere, in the folder `dynamics`.
     """
+    if loading.get("skip_broken"):  # which they are is known once they are read
+        data = load(data, device="cpu", on_progress=_reading(say), say=None, **loading)
     if isinstance(data, ImageSet):
         say(data.describe())
         numbers, source = None, _source_of(data)
     else:
-        known = read_labels(data, classes)
+        known = read_labels(data, loading.get("classes"))
         say(known.describe(data))
         n, numbers = len(known.labels), known.numbers
         source = Source(
@@ -185,17 +190,24 @@ def _source_of(images) -> Source:
 
 
 def _reading(say):
-    """on_progress for load: a line every five seconds, and the last one."""
-    begun = told = time.monotonic()
+    """on_progress for load: a line every five seconds, and the last one. The time left is told by
+    the rate of the last ten seconds: the first files come late, as all are looked at before.
+    """
+    recent: deque = deque()
 
     def on_progress(done, total):
-        nonlocal told
         now = time.monotonic()
-        if done < total and now - told <= 5:
-            return
-        told = now
-        left = f", {duration((now - begun) / done * (total - done))} left" if done < total else ""
-        say(f"read {done:,} of {total:,} images{left}")
+        if not recent:
+            recent.append((now, done))
+        begun, done_then = recent[0]
+        if done == total:
+            say(f"read {done:,} of {total:,} images")
+        elif now - recent[-1][0] >= 5:
+            left = (now - begun) / max(done - done_then, 1) * (total - done)
+            say(f"read {done:,} of {total:,} images, {duration(left)} left")
+            recent.append((now, done))
+            if len(recent) > 2:
+                recent.popleft()
 
     return on_progress
 

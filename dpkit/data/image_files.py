@@ -1,0 +1,340 @@
+"""Image files as arrays: decoded by Pillow in several threads, once. The pixels are kept in the
+cache folder until a file, or the size asked for, changes.
+"""
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from dpkit import storage
+from dpkit.records.set_facts import shorten
+
+PART = 4096  # files between two savings
+_CHUNK = 64  # files that a thread takes at a time, and between two calls of on_progress
+_TURNED = (5, 6, 7, 8)  # values of EXIF's Orientation that swap height and width
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """Image files of a folder: relative paths (n,), labels (n,) int64, class_names in order.
+
+    notes: a sentence for each kind of thing that was left out.
+    split: "train", or what the folder calls another part of the set.
+    """
+
+    folder: Path
+    paths: list
+    labels: np.ndarray
+    class_names: list
+    notes: tuple = ()
+    split: str = "train"
+
+
+def image_endings() -> tuple[str, ...]:
+    """Endings of the files that are read: those of torchvision's ImageFolder, and more that Pillow
+    can open here.
+    """
+    from PIL import features
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    needs = {".webp": "webp", ".avif": "avif", ".jp2": "jpg_2000"}
+    endings = dict.fromkeys((*IMG_EXTENSIONS, ".gif", ".jfif", ".jpe", ".avif", ".jp2"))
+    return tuple(end for end in endings if end not in needs or features.check(needs[end]))
+
+
+def read_images(
+    listing: Listing,
+    size: int | None = None,
+    *,
+    on_progress: Callable[[int, int], object] | None = None,
+    max_pixels: int | None = None,
+    skip_broken: bool = False,
+) -> tuple[Listing, np.ndarray]:
+    """The images (n, H, W, 3) uint8, each squeezed to size x size, read-only; from the cache folder
+    if nothing has changed. And their listing, which lacks the broken files that were skipped.
+
+    Parameters
+    ----------
+    size : pixels, or None if all files already have the same size.
+    on_progress : called as on_progress(done, total) while files are decoded.
+    max_pixels : the most that an image may have; default: Pillow's limit, 178,956,970.
+    skip_broken : leave out files that cannot be read; else they are a ValueError.
+
+    Raises
+    ------
+    ValueError names files that cannot be read, and files of different sizes if no size is given.
+    """
+    kept = storage.cache_folder() / f"images-{_key(listing, size, max_pixels)}"
+    pixels, broken = _found_or_read(kept, listing, size, max_pixels, on_progress)
+    if not broken:
+        return listing, pixels
+    file = _list_broken(kept, listing, broken)
+    if skip_broken:
+        return _without(listing, broken, file), pixels
+    first = "; ".join(f"{listing.folder / listing.paths[row]} ({why})" for row, why in broken[:3])
+    raise ValueError(
+        f"{len(broken):,} of {len(listing.paths):,} images cannot be read: {first}"
+        + (f" and {len(broken) - 3:,} more" if len(broken) > 3 else "")
+        + f" (all are listed in {file}): replace or remove them, or leave them out with "
+        "skip_broken=True (--skip-broken)"
+    )
+
+
+def read_pixels(
+    listing: Listing,
+    size: int | None = None,
+    *,
+    on_progress: Callable[[int, int], object] | None = None,
+    max_pixels: int | None = None,
+) -> np.ndarray:
+    """The images of read_images alone, (n, H, W, 3) uint8: row i is file i."""
+    return read_images(listing, size, on_progress=on_progress, max_pixels=max_pixels)[1]
+
+
+def _key(listing, size, max_pixels):
+    """A file that changed has another size or time; where the folder lies does not matter."""
+    folder, stamps = str(listing.folder), []
+    for path in listing.paths:
+        info = os.stat(os.path.join(folder, path))
+        stamps.append([os.fsencode(path).hex(), info.st_size, info.st_mtime_ns])
+    # 2: EXIF's rotation is obeyed
+    seen = {"images": 2, "size": size, "files": stamps}
+    return storage.key_hash(seen | ({"max_pixels": max_pixels} if max_pixels else {}))
+
+
+def _without(listing, broken, file):
+    """The listing without its broken files, which a note tells."""
+    good = np.setdiff1d(np.arange(len(listing.paths)), [row for row, _ in broken])
+    labels = listing.labels[good]
+    empty = np.setdiff1d(listing.labels, labels)
+    if len(empty):
+        names = shorten([listing.class_names[label] for label in empty])
+        raise ValueError(
+            f"no image of class {names} can be read (all broken files are listed in {file}): "
+            "replace them, or remove the class"
+        )
+    some = shorten([listing.paths[row] for row, _ in broken], 3)
+    note = f"left out: {len(broken):,} images that cannot be read ({some}; all in {file})"
+    paths = [listing.paths[row] for row in good]
+    return replace(listing, paths=paths, labels=labels, notes=(*listing.notes, note))
+
+
+def _list_broken(kept, listing, broken):
+    """Write the file with a line for every broken image, its path and why, and return its place."""
+    file = kept / "broken.txt"
+    if not file.exists():
+        lines = [f"{listing.folder / listing.paths[row]}\t{why}\n" for row, why in broken]
+        file.write_bytes(os.fsencode("".join(lines)))
+    return file
+
+
+# ---- the cache -----------------------------------------------------------------------------------
+
+
+def _found_or_read(kept, listing, size, max_pixels, on_progress):
+    """(pixels of the readable images, [[row, why] of each other])."""
+    with suppress(storage.Damaged), storage.damage_named():  # or not there
+        return _read_part(kept)
+    with storage.locked(kept):  # who comes second waits, and finds it decoded
+        found = storage.read_or_set_aside(kept, partial(_read_part, kept))
+        if found is not None:
+            return found
+        parts = kept.with_name(kept.name + "-partial")
+        storage.expect_folder(parts)
+        folder = str(listing.folder)
+        files = [os.path.join(folder, path) for path in listing.paths]
+        with _pillow_limit(max_pixels) as limit:
+            pixels, broken = _decoded(
+                files, partial(read_picture, size=size, limit=limit), size, on_progress, parts
+            )
+        origin = {"folder": str(listing.folder.resolve()), "size": size, "split": listing.split}
+        _save_part(kept, pixels, broken, origin)
+        shutil.rmtree(parts, ignore_errors=True)
+        _remove_older(kept, origin)
+        return _read_part(kept)
+
+
+def _save_part(folder, pixels, broken, origin):
+    params = origin | {"broken": broken}
+    storage.save_arrays(folder, kind="Images", schema=1, arrays={"pixels": pixels}, params=params)
+
+
+def _read_part(folder):
+    arrays, params = storage.load_arrays(folder, kind="Images", schema=1)
+    return arrays["pixels"], params["broken"]
+
+
+def _remove_older(kept, origin):
+    """Remove the pixels of the same folder as it was before: they are large, and nobody will ask
+    for them again.
+    """
+    for file in kept.parent.glob("images-*/manifest.json"):
+        if file.parent == kept or storage.is_set_aside(file.parent):
+            continue
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            theirs = {"split": "train"} | json.loads(file.read_text())["params"]
+            if all(theirs[name] == value for name, value in origin.items()):
+                shutil.rmtree(file.parent)
+
+
+# ---- decoding ------------------------------------------------------------------------------------
+
+
+def _decoded(files, read, size, on_progress, parts):
+    """(all pictures that can be read, [[row, why] of the others]); finished parts of the work lie
+    in the folder `parts` until it is whole.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside Python's lock
+        shape = (size, size) if size else _common_shape(files, pool)
+        need, have = 3 * len(files) * shape[0] * shape[1], psutil.virtual_memory().total
+        if need > have / 3:  # read, then copied once into the set
+            raise ValueError(
+                f"{len(files)} images of {shape[1]}x{shape[0]} pixels are {need / 2**30:.1f} GiB, "
+                f"too much for the {have / 2**30:.1f} GiB of this machine: choose a smaller size "
+                "(--size 64)"
+            )
+        pixels, broken = np.empty((len(files), *shape, 3), np.uint8), []
+        filled = 0
+        for start in range(0, len(files), PART):
+            stop = min(start + PART, len(files))
+            part = parts / f"part-{start}"
+            found = storage.read_or_set_aside(part, partial(_read_part, part))
+            if found is None:
+                rows = pixels[filled : filled + stop - start]
+                lost = _decode_part(pool, files, start, rows, read, on_progress)
+                good = np.setdiff1d(np.arange(start, stop), [row for row, _ in lost]) - start
+                if lost:
+                    rows[: len(good)] = rows[good]
+                found = rows[: len(good)], lost
+                _save_part(part, *found, {})
+            else:
+                pixels[filled : filled + len(found[0])] = found[0]
+            filled += len(found[0])
+            broken += found[1]
+    return pixels[:filled], broken
+
+
+def _decode_part(pool, files, start, pixels, read, on_progress):
+    """Fill pixels (k, H, W, 3) with files start..start+k; return [[row, why]] of those that cannot
+    be read.
+    """
+    end = start + len(pixels)
+    firsts = range(start, end, _CHUNK)
+
+    def decode(first):
+        return [
+            [row, why]
+            for row in range(first, min(first + _CHUNK, end))
+            if (why := read(files[row], pixels[row - start]))
+        ]
+
+    broken = []
+    for first, lost in zip(firsts, pool.map(decode, firsts), strict=True):
+        broken += lost
+        if on_progress:
+            on_progress(min(first + _CHUNK, end), len(files))
+    return broken
+
+
+def _common_shape(files, pool):
+    """(H, W) of all images, from their headers; ValueError names two that differ."""
+    shapes = dict(zip(files, pool.map(_shape, files, chunksize=_CHUNK), strict=True))
+    # a broken file is told later, by its own name
+    known = [(file, shape) for file, shape in shapes.items() if shape]
+    other = next((file for file, shape in known if shape != known[0][1]), None)
+    if other is not None:
+        (h, w), (h2, w2) = known[0][1], shapes[other]
+        raise ValueError(
+            f"images must be of one size; {known[0][0]} is {w}x{h} and {other} is {w2}x{h2} "
+            f"({len(set(shape for _, shape in known))} sizes in all): have them resized with "
+            "size=64 (--size 64)"
+        )
+    return known[0][1] if known else (1, 1)
+
+
+def _shape(file):
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            # a PNG tells it at its end, so one that is turned is told when it is read
+            turned = image.format != "PNG" and _orientation(image) in _TURNED
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def _orientation(image):
+    """EXIF's Orientation, 1 for upright. Pillow turns a TIFF by itself."""
+    return 1 if image.format == "TIFF" else image.getexif().get(0x0112, 1)
+
+
+def read_picture(file: str, pixels: np.ndarray, *, size: int | None, limit: float) -> str | None:
+    """Read an image file into pixels (H, W, 3) uint8, upright; or return, as text, why not.
+
+    size: it is squeezed to, or None.   limit: the most pixels that it may have.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file) as image:
+            if image.mode.startswith(("I", "F")):
+                return f"has more than 8 bits a pixel, mode {image.mode}: convert it to 8"
+            count = image.width * image.height
+            if count > limit:
+                return (
+                    f"has {count:,} pixels, more than the limit of {limit:,}: max_pixels={count} "
+                    f"(--max-pixels {count}) reads it"
+                )
+            if size:
+                # large JPEGs are decoded at a fraction of their size
+                image.draft("RGB", (size, size))
+            if _orientation(image) != 1:
+                ImageOps.exif_transpose(image, in_place=True)
+            image = image.convert("RGB")
+            if size:
+                image = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3)
+            if (image.height, image.width) != pixels.shape[:2]:
+                return (
+                    f"is {image.width}x{image.height} once turned upright, and others are "
+                    f"{pixels.shape[1]}x{pixels.shape[0]}: give a size (--size 64)"
+                )
+            pixels[:] = np.asarray(image)
+    except Image.DecompressionBombError:
+        return f"has more pixels than the limit of {limit:,}: raise it with --max-pixels"
+    except (OSError, ValueError, SyntaxError) as error:
+        return " ".join(str(error).split()) or type(error).__name__
+    return None
+
+
+_LIMIT = threading.Lock()
+
+
+@contextmanager
+def _pillow_limit(max_pixels) -> Iterator[float]:
+    """The most pixels that an image may have. Pillow's own limit is a global of its module, and its
+    only door: it is lifted for a moment where another one is asked for.
+    """
+    from PIL import Image
+
+    if max_pixels is None:
+        most = Image.MAX_IMAGE_PIXELS
+        yield 2 * most if most else float("inf")
+        return
+    with _LIMIT:
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield max_pixels
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
