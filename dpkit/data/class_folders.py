@@ -181,14 +181,14 @@ def _check_alike(folder, names):
     for name in names:
         plain = unicodedata.normalize("NFKC", name)
         form = unicodedata.normalize("NFKC", plain.casefold())
-        other = seen.setdefault(form, plain)
-        letters = len(other) == len(plain) == 1 and other != plain
-        if other is not plain and not letters:
+        other = seen.get(form)
+        if other is not None and not (len(other) == len(plain) == 1 and other != plain):
             raise ValueError(
                 f"the class folders {other!r} and {name!r} in {folder} differ only in capital "
                 "letters or in their Unicode form, so they seem to be one class: put their images "
                 "into one; if they are two, name all classes, classes=[...] (--classes ...)"
             )
+        seen[form] = plain
 
 
 def _check_classes(folder, root, chosen, certain, few):

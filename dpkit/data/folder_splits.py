@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dpkit.data.folder_layout import split_kind, split_kinds, split_training
 from dpkit.data.folder_tree import Branch
-from dpkit.data.imagenet_layouts import flat_labels, is_imagenet, kaggle_branch
+from dpkit.data.imagenet_layouts import LABELS_OF_VAL, flat_labels, is_imagenet, kaggle_branch
 from dpkit.records.set_facts import shorten
 
 
@@ -66,6 +66,8 @@ class Splits:
             raise ValueError(
                 f"the split {split.branch.name} of {folder} {split.lacks}, so nothing can be "
                 "tested on it: sort its images into the folders of the training split's classes"
+                + f"; or {LABELS_OF_VAL}"
+                * is_imagenet(self.train.inner)
             )
         return split
 

@@ -18,6 +18,10 @@ from dpkit.data.folder_tree import Branch
 _WNID = re.compile(r"n\d{8}")
 _KAGGLE = Path("ILSVRC", "Data", "CLS-LOC")
 _DEVKIT = ("ILSVRC2012_devkit_t12/data", "devkit/data", "data", "")
+LABELS_OF_VAL = (
+    "of ImageNet's val put Kaggle's LOC_val_solution.csv, or the devkit's folder "
+    "ILSVRC2012_devkit_t12, beside the splits"
+)
 _IMAGENETTE = {
     "n01440764": "tench",
     "n02102040": "English springer",
@@ -64,7 +68,7 @@ def class_titles(folder: Path, names: Iterable[str], like: Collection[str] | Non
     if like is not None:
         titles = {folder_name(name): name for name in like}
         return [titles.get(name, name) for name in names]
-    words = _IMAGENETTE | _words(folder, set(names))
+    words = _words(folder, set(names)) or (_IMAGENETTE if set(names) <= set(_IMAGENETTE) else {})
     return [f"{name} {words[name]}" if name in words else name for name in names]
 
 
