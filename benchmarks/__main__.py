@@ -12,6 +12,7 @@ from dpkit.storage.provenance import machine, versions
 
 NAMES = (
     "data_path",
+    "reading",
     "recording",
     "fast_cnn",
     "dual",

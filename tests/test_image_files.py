@@ -219,8 +219,10 @@ def test_a_truncated_photograph_is_broken_at_a_fraction_of_its_size_too(broken):
         read(broken, size=4)
 
 
-def test_parts_of_the_work_know_their_broken_files(broken, monkeypatch):
+@pytest.mark.parametrize("seconds", [0, 20])
+def test_parts_of_the_work_know_their_broken_files(broken, monkeypatch, seconds):
     monkeypatch.setattr(image_files, "PART", 4)
+    monkeypatch.setattr(image_files, "SAVED_AFTER", seconds)
     images = read(broken, skip_broken=True)
     whole = [np.asarray(Image.open(broken / path)) for path in images.paths]
     assert np.array_equal(images.images.permute(0, 2, 3, 1), whole) and len(whole) == 19

@@ -231,6 +231,7 @@ def test_a_load_that_breaks_off_leaves_nothing_that_would_be_taken_for_whole(tmp
 
 def test_a_load_that_was_stopped_decodes_only_what_it_had_not_saved(tmp_path, decoded, monkeypatch):
     monkeypatch.setattr(image_files, "PART", 3)
+    monkeypatch.setattr(image_files, "SAVED_AFTER", 0)
     folder = write_folder(tmp_path / "photos", cat=5, dog=5)
     read = image_files.read_picture
 
@@ -283,6 +284,8 @@ def test_decoded_pixels_that_are_damaged_are_set_aside_and_decoded_again(tmp_pat
 
 @pytest.mark.parametrize("harm", [*DAMAGES, lambda place: put_a_file(place.parent)])
 def test_a_part_that_is_damaged_is_decoded_again(tmp_path, decoded, monkeypatch, harm):
+    monkeypatch.setattr(image_files, "PART", 2)
+    monkeypatch.setattr(image_files, "SAVED_AFTER", 0)
     folder = write_folder(tmp_path / "photos", cat=2, dog=2)
     save = image_files.storage.save_arrays
 

@@ -211,13 +211,16 @@ def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float
     """Mean and standard deviation per channel, in 0..1, exact, by counting the 256 values: no float
     copy of the set.
     """
+    import torch
+
     channels = images.reshape(len(images), -1, images.shape[3])
     mean, std = [], []
     values = np.arange(256) / 255
     for c in range(channels.shape[2]):
         counts = np.zeros(256, np.int64)
         for i in range(0, len(images), 4096):
-            counts += np.bincount(channels[i : i + 4096, :, c].ravel(), minlength=256)
+            some = torch.from_numpy(channels[i : i + 4096, :, c].ravel())
+            counts += torch.bincount(some, minlength=256).numpy()  # numpy's makes int64 of all
         m = float(counts @ values / counts.sum())
         mean.append(m)
         std.append(max(float(np.sqrt(counts @ (values - m) ** 2 / counts.sum())), 1e-3))

@@ -124,7 +124,11 @@ def read_tree(folder: str | Path, endings: tuple[str, ...]) -> Walk:
 
 def _read(folder, branch, found, endings, root, above):
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        path, is_image = os.path.join(branch.path, entry.name), entry.name.lower().endswith(endings)
+        is_image = entry.name.lower().endswith(endings)
+        if is_image and not _hidden(entry.name) and entry.is_file(follow_symlinks=False):
+            branch.files.append(entry.name)
+            continue
+        path = os.path.join(branch.path, entry.name)
         real = os.path.realpath(entry.path) if entry.is_symlink() else None
         if _hidden(entry.name):
             if entry.is_dir() or is_image:

@@ -2,10 +2,12 @@
 cache folder until a file, or the size asked for, changes.
 """
 
+import hashlib
 import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -19,8 +21,10 @@ import psutil
 from dpkit import storage
 from dpkit.records.set_facts import shorten
 
-PART = 4096  # files between two savings
+PART = 4096  # files between two looks at the clock
+SAVED_AFTER = 20  # seconds of work that are saved, to go on from there when it is stopped
 _CHUNK = 64  # files that a thread takes at a time, and between two calls of on_progress
+_EXIF = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}  # where Pillow finds it
 _TURNED = (5, 6, 7, 8)  # values of EXIF's Orientation that swap height and width
 
 
@@ -105,10 +109,10 @@ def _key(listing, size, max_pixels):
     """A file that changed has another size or time; where the folder lies does not matter."""
     folder, stamps = str(listing.folder), []
     for path in listing.paths:
-        info = os.stat(os.path.join(folder, path))
-        stamps.append([os.fsencode(path).hex(), info.st_size, info.st_mtime_ns])
-    # 2: EXIF's rotation is obeyed
-    seen = {"images": 2, "size": size, "files": stamps}
+        info = os.stat(f"{folder}/{path}")
+        stamps.append(f"{path}\0{info.st_size} {info.st_mtime_ns}")
+    files = hashlib.sha256(os.fsencode("\0".join(stamps))).hexdigest()
+    seen = {"images": 2, "size": size, "files": files}  # 2: EXIF's rotation is obeyed
     return storage.key_hash(seen | ({"max_pixels": max_pixels} if max_pixels else {}))
 
 
@@ -134,7 +138,8 @@ def _list_broken(kept, listing, broken):
     file = kept / "broken.txt"
     if not file.exists():
         lines = [f"{listing.folder / listing.paths[row]}\t{why}\n" for row, why in broken]
-        file.write_bytes(os.fsencode("".join(lines)))
+        with storage.whole_file(file) as whole:
+            whole.write(os.fsencode("".join(lines)))
     return file
 
 
@@ -161,7 +166,8 @@ def _found_or_read(kept, listing, size, max_pixels, on_progress):
         _save_part(kept, pixels, broken, origin)
         shutil.rmtree(parts, ignore_errors=True)
         _remove_older(kept, origin)
-        return _read_part(kept)
+        pixels.flags.writeable = False
+        return pixels, broken
 
 
 def _save_part(folder, pixels, broken, origin):
@@ -194,7 +200,7 @@ def _decoded(files, read, size, on_progress, parts):
     """(all pictures that can be read, [[row, why] of the others]); finished parts of the work lie
     in the folder `parts` until it is whole.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside Python's lock
+    with ThreadPoolExecutor(_cores()) as pool:  # Pillow decodes outside Python's lock
         shape = (size, size) if size else _common_shape(files, pool)
         need, have = 3 * len(files) * shape[0] * shape[1], psutil.virtual_memory().total
         if need > have / 3:  # read, then copied once into the set
@@ -204,27 +210,38 @@ def _decoded(files, read, size, on_progress, parts):
                 "(--size 64)"
             )
         pixels, broken = np.empty((len(files), *shape, 3), np.uint8), []
-        filled = 0
-        for start in range(0, len(files), PART):
-            stop = min(start + PART, len(files))
-            part = parts / f"part-{start}"
+        done = filled = 0
+        while done < len(files):
+            part = parts / f"part-{done}"
             found = storage.read_or_set_aside(part, partial(_read_part, part))
             if found is None:
-                rows = pixels[filled : filled + stop - start]
-                lost = _decode_part(pool, files, start, rows, read, on_progress)
-                good = np.setdiff1d(np.arange(start, stop), [row for row, _ in lost]) - start
-                if lost:
-                    rows[: len(good)] = rows[good]
-                found = rows[: len(good)], lost
-                _save_part(part, *found, {})
+                found = _decode_some(pool, files, done, pixels[filled:], read, on_progress)
+                if done + len(found[0]) + len(found[1]) < len(files):  # else the whole is saved
+                    _save_part(part, *found, {})
             else:
                 pixels[filled : filled + len(found[0])] = found[0]
-            filled += len(found[0])
+            done, filled = done + len(found[0]) + len(found[1]), filled + len(found[0])
             broken += found[1]
     return pixels[:filled], broken
 
 
-def _decode_part(pool, files, start, pixels, read, on_progress):
+def _decode_some(pool, files, start, pixels, read, on_progress):
+    """Fill pixels with the files from `start` on, for SAVED_AFTER seconds or to their end: (the
+    pixels of those that can be read, [[row, why] of the others]).
+    """
+    begun, filled, broken = time.monotonic(), 0, []
+    while start < len(files) and (not (filled or broken) or time.monotonic() < begun + SAVED_AFTER):
+        stop = min(start + PART, len(files))
+        rows = pixels[filled : filled + stop - start]
+        lost = _decode(pool, files, start, rows, read, on_progress)
+        if lost:  # the others move up
+            good = np.setdiff1d(np.arange(start, stop), [row for row, _ in lost]) - start
+            rows[: len(good)] = rows[good]
+        filled, broken, start = filled + len(rows) - len(lost), broken + lost, stop
+    return pixels[:filled], broken
+
+
+def _decode(pool, files, start, pixels, read, on_progress):
     """Fill pixels (k, H, W, 3) with files start..start+k; return [[row, why]] of those that cannot
     be read.
     """
@@ -244,6 +261,10 @@ def _decode_part(pool, files, start, pixels, read, on_progress):
         if on_progress:
             on_progress(min(first + _CHUNK, end), len(files))
     return broken
+
+
+def _cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _common_shape(files, pool):
@@ -276,7 +297,9 @@ def _shape(file):
 
 def _orientation(image):
     """EXIF's Orientation, 1 for upright. Pillow turns a TIFF by itself."""
-    return 1 if image.format == "TIFF" else image.getexif().get(0x0112, 1)
+    if image.format == "TIFF" or (image.format != "PNG" and _EXIF.isdisjoint(image.info)):
+        return 1
+    return image.getexif().get(0x0112, 1)
 
 
 def read_picture(file: str, pixels: np.ndarray, *, size: int | None, limit: float) -> str | None:
@@ -301,7 +324,8 @@ def read_picture(file: str, pixels: np.ndarray, *, size: int | None, limit: floa
                 image.draft("RGB", (size, size))
             if _orientation(image) != 1:
                 ImageOps.exif_transpose(image, in_place=True)
-            image = image.convert("RGB")
+            if image.mode != "RGB":
+                image = image.convert("RGB")
             if size:
                 image = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3)
             if (image.height, image.width) != pixels.shape[:2]:
@@ -311,7 +335,10 @@ def read_picture(file: str, pixels: np.ndarray, *, size: int | None, limit: floa
                 )
             pixels[:] = np.asarray(image)
     except Image.DecompressionBombError:
-        return f"has more pixels than the limit of {limit:,}: raise it with --max-pixels"
+        return (
+            f"has more pixels than the limit of {limit:,}: give a larger one, max_pixels=N "
+            "(--max-pixels N)"
+        )
     except (OSError, ValueError, SyntaxError) as error:
         return " ".join(str(error).split()) or type(error).__name__
     return None
