@@ -128,7 +128,10 @@ def _without(listing, broken, file):
             "replace them, or remove the class"
         )
     some = shorten([listing.paths[row] for row, _ in broken], 3)
-    note = f"left out: {len(broken):,} images that cannot be read ({some}; all in {file})"
+    note = (
+        f"left out: {len(broken):,} images that cannot be read ({some}; all in {file}), so "
+        "ids count the others"
+    )
     paths = [listing.paths[row] for row in good]
     return replace(listing, paths=paths, labels=labels, notes=(*listing.notes, note))
 
