@@ -97,6 +97,16 @@ def test_years_and_sites_are_not_classes_where_each_holds_the_same_folders(tmp_p
     assert len(load(folder / given, device="cpu").class_names) >= 2
 
 
+@pytest.mark.parametrize("beside", ["fold2/train/{cats,dogs}", "plots"])
+def test_a_set_of_splits_beside_others_is_refused_with_the_one_to_give(tmp_path, beside):
+    splits = ["fold1/train/{cats,dogs}", "fold1/val/{cats,dogs}"]
+    folder = write_tree(tmp_path / "set", *splits, beside, beside.replace("train", "val"))
+    said = refusal(folder)
+    assert f"splits (train, val), and one set is read at a time: give one of them, {folder}" in said
+    assert len(load(folder / "fold1", device="cpu")) == 4
+    assert load(folder, classes=[name.name for name in folder.iterdir()], device="cpu")
+
+
 @pytest.mark.parametrize(
     "places, given",
     [
@@ -169,6 +179,7 @@ def test_a_sane_set_is_read_as_image_folder_reads_it(tmp_path, places):
 
 @pytest.mark.parametrize("inside", ["{train,test}", "{train/x,test/x,test/y,masks}"])
 def test_splits_within_the_classes_are_read_as_one_set_and_told(tmp_path, inside):
+    assert list_folder(write_tree(tmp_path / "one", "cats/{train,val}", "dogs")).notes
     folder = write_tree(tmp_path / "set", f"cats/{inside}", f"dogs/{inside}")
     listing = list_folder(folder)
     assert listing.class_names == ["cats", "dogs"] and len(listing.paths) == 4 * (

@@ -63,6 +63,7 @@ def fault_of(folder: str | Path, branch: Branch) -> str | None:
     if len(tops) != 1:
         return (
             _splits(folder, branch, tops)
+            or _folds(folder, branch, tops)
             or _copy(folder, branch, tops)
             or _repeated(folder, branch, tops)
         )
@@ -120,6 +121,27 @@ def _splits(folder, branch, tops):
             or "sort the images of a split into one folder per class, and give that split's folder"
         )
         + _or_classes(branch, tops, "these")
+    )
+
+
+def _folds(folder, branch, tops):
+    """Folds or sites that each hold splits of the same classes, or such a set beside something
+    else. Classes whose own images lie in splits are none of it.
+    """
+    training = {name: split_training(folder, top) for name, top in tops.items()}
+    sets = [name for name in tops if training[name]]
+    counts = Counter(inner for name in sets for inner in training[name].inner)
+    alone = len(sets) == 1 and not any(
+        split_kind(inner) for name in tops if name not in sets for inner in tops[name].inner
+    )
+    if not sets or not (alone or max(counts.values()) > 1):
+        return None
+    places = [tops[name] for name in sets]
+    return (
+        f"{shorten([Path(folder) / place.path for place in places], 2)} "
+        f"{'hold' if len(places) > 1 else 'holds'} splits ({shorten(places[0].inner)}), and one "
+        f"set is read at a time: {_give(folder, places)}"
+        + _or_classes(branch, tops, f"{shorten(tops, 3)} themselves")
     )
 
 
@@ -214,7 +236,12 @@ def _parts_of_classes(inner, outer):
 
 def _give(folder, branches):
     """ "give one of them, photos/train": the first of the branches that can be given, or None."""
-    good = (branch for branch in branches if len(branch.inner) > 1 and not fault_of(folder, branch))
+    good = (
+        branch
+        for branch in branches
+        if split_training(folder, branch)
+        or (len(branch.inner) > 1 and not fault_of(folder, branch))
+    )
     return next((f"give one of them, {Path(folder) / branch.path}" for branch in good), None)
 
 

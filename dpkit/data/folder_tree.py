@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from dpkit.records.set_facts import shorten
@@ -118,18 +119,28 @@ def read_tree(folder: str | Path, endings: tuple[str, ...]) -> Walk:
     """Everything in the folder, links followed as ImageFolder does, but not those into itself."""
     found = Walk(Branch(""))
     root = os.path.realpath(folder)
-    _read(Path(folder), found.root, found, endings, root, {root})
+    # many links point into few folders
+    real_folder = cache(os.path.realpath)
+    _read(Path(folder), found.root, found, endings, root, {root}, real_folder)
     return found
 
 
-def _read(folder, branch, found, endings, root, above):
+def _real(entry, real_folder):
+    """Where a link leads to, in the end."""
+    place, name = os.path.split(os.path.join(os.path.dirname(entry.path), os.readlink(entry.path)))
+    target = os.path.join(real_folder(place), name)
+    last = name in ("", os.curdir, os.pardir) or os.path.islink(target)
+    return os.path.realpath(entry.path) if last else target
+
+
+def _read(folder, branch, found, endings, root, above, real_folder):
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         is_image = entry.name.lower().endswith(endings)
         if is_image and not _hidden(entry.name) and entry.is_file(follow_symlinks=False):
             branch.files.append(entry.name)
             continue
         path = os.path.join(branch.path, entry.name)
-        real = os.path.realpath(entry.path) if entry.is_symlink() else None
+        real = _real(entry, real_folder) if entry.is_symlink() else None
         if _hidden(entry.name):
             if entry.is_dir() or is_image:
                 found.hidden.append(path)
@@ -153,6 +164,7 @@ def _read(folder, branch, found, endings, root, above):
                 endings,
                 root,
                 above | ({real} if real else set()),
+                real_folder,
             )
         elif is_image:
             branch.files.append(entry.name)
@@ -170,12 +182,12 @@ def _hidden(name):
 
 def _holds_any(real, above):
     """Whether a folder on the way here lies at `real` or below: following the link never ends."""
-    return any(os.path.commonpath([real, folder]) == real for folder in above)
+    return any(folder == real or folder.startswith(os.path.join(real, "")) for folder in above)
 
 
 def _read_anyway(real, root):
     """Whether what lies at `real` is in the set by itself: not in a hidden folder, where some keep
     what they link to.
     """
-    inside = os.path.relpath(real, root).split(os.sep)
-    return inside[0] != os.pardir and not any(_hidden(part) for part in inside)
+    top = os.path.join(root, "")
+    return real.startswith(top) and not any(map(_hidden, real[len(top) :].split(os.sep)))

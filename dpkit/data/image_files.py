@@ -310,7 +310,7 @@ def read_picture(file: str, pixels: np.ndarray, *, size: int | None, limit: floa
 
     size: it is squeezed to, or None.   limit: the most pixels that it may have.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(file) as image:
@@ -342,6 +342,8 @@ def read_picture(file: str, pixels: np.ndarray, *, size: int | None, limit: floa
             f"has more pixels than the limit of {limit:,}: give a larger one, max_pixels=N "
             "(--max-pixels N)"
         )
+    except UnidentifiedImageError:
+        return "cannot be identified as an image"
     except (OSError, ValueError, SyntaxError) as error:
         return " ".join(str(error).split()) or type(error).__name__
     return None
