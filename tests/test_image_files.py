@@ -67,6 +67,12 @@ def test_what_pillow_can_read_here_is_read(tmp_path, kind):
     assert np.array_equal(pixels_of(read(folder), 3), np.asarray(Image.open(file).convert("RGB")))
 
 
+def test_the_endings_of_image_folder_are_torchvisions():
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    assert set(IMG_EXTENSIONS) == set(image_files.IMAGE_FOLDERS)
+
+
 def test_what_pillow_cannot_read_here_is_counted_among_the_unread(tmp_path, monkeypatch):
     folder = write_folder(tmp_path / "set")
     (folder / "cats" / "z.webp").write_bytes(b"")

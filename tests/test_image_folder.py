@@ -402,7 +402,7 @@ def sixteen_bits(file):
         (
             lambda f: rewrite(f / "cat" / "1.png", lambda whole: b"no image"),
             r"1 of 6 images cannot be read: \S*cat/1\.png \(cannot be identified as an image\) \("
-            r"all are listed in \S*broken\.txt\): replace or remove them, or leave them out with skip_",
+            r"all are listed in \S*broken\.txt\): replace or remove them, or leave them out with",
         ),
         (
             lambda f: rewrite(f / "cat" / "1.png", lambda whole: whole[:90]),

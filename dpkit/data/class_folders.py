@@ -15,7 +15,7 @@ import numpy as np
 from dpkit.data.folder_layout import fault_of, mixed_note
 from dpkit.data.folder_splits import find_splits
 from dpkit.data.folder_tree import ending, read_tree
-from dpkit.data.image_files import Listing, image_endings, read_images, read_pixels
+from dpkit.data.image_files import IMAGE_FOLDERS, Listing, image_endings, read_images, read_pixels
 from dpkit.data.imagenet_layouts import class_titles, folder_name
 from dpkit.records.kept_list import check_paths
 from dpkit.records.set_facts import shorten
@@ -129,9 +129,7 @@ def _files_of(branches):
 
 def _more_than_theirs(paths):
     """A sentence on files that are read and that ImageFolder does not take, or none."""
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
-    more = [path for path in paths if not path.lower().endswith(IMG_EXTENSIONS)]
+    more = [path for path in paths if not path.lower().endswith(IMAGE_FOLDERS)]
     if not more:
         return ()
     first = ", of a GIF its first frame," if any(ending(path) == ".gif" for path in more) else ""

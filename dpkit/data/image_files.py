@@ -23,6 +23,8 @@ from dpkit.records.set_facts import shorten
 
 PART = 4096  # files between two looks at the clock
 SAVED_AFTER = 20  # seconds of work that are saved, to go on from there when it is stopped
+# what torchvision's ImageFolder reads, which takes seconds to import
+IMAGE_FOLDERS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 _CHUNK = 64  # files that a thread takes at a time, and between two calls of on_progress
 _EXIF = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}  # where Pillow finds it
 _TURNED = (5, 6, 7, 8)  # values of EXIF's Orientation that swap height and width
@@ -49,10 +51,9 @@ def image_endings() -> tuple[str, ...]:
     can open here.
     """
     from PIL import features
-    from torchvision.datasets.folder import IMG_EXTENSIONS
 
     needs = {".webp": "webp", ".avif": "avif", ".jp2": "jpg_2000"}
-    endings = dict.fromkeys((*IMG_EXTENSIONS, ".gif", ".jfif", ".jpe", ".avif", ".jp2"))
+    endings = dict.fromkeys((*IMAGE_FOLDERS, ".gif", ".jfif", ".jpe", ".avif", ".jp2"))
     return tuple(end for end in endings if end not in needs or features.check(needs[end]))
 
 
