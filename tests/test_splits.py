@@ -134,6 +134,15 @@ def test_a_split_without_labels_is_not_offered(tmp_path, flat):
         read(folder, split="val")
 
 
+def test_a_split_may_be_wrapped_once_more_and_the_training_split_is_named_to_give(tmp_path):
+    folder = write_tree(tmp_path / "set", "train/{a,b}", "val/images/{a,b}")
+    assert read(folder, split="val").paths[0] == "val/images/a/0.png"
+    folder = write_tree(tmp_path / "other", "train/images/{a,b}", "val/images/{a,b}")
+    with pytest.raises(ValueError, match=r"give one of them, \S*other/train/images"):
+        read(folder)
+    assert len(read(folder / "train" / "images")) == 4
+
+
 @pytest.mark.parametrize("other", ["c", "A"])
 def test_a_split_of_other_classes_is_not_offered(tmp_path, other):
     folder = write_tree(tmp_path / "set", "train/{a,b}", f"test/{{a,{other}}}")

@@ -238,7 +238,7 @@ def _give(folder, branches):
     """ "give one of them, photos/train": the first of the branches that can be given, or None."""
     good = (
         branch
-        for branch in branches
+        for branch in map(_unwrapped, branches)
         if split_training(folder, branch)
         or (len(branch.inner) > 1 and not fault_of(folder, branch))
     )

@@ -106,9 +106,19 @@ def find_splits(folder: Path, root: Branch) -> Splits | None:
     return Splits(train, others)
 
 
+def _unwrapped(branch, known):
+    """The folder of the classes, where it lies in one more, as val/images/<class>."""
+    while len(branch.inner) == 1 and not branch.files and not branch.inner.keys() <= known.keys():
+        [only] = branch.inner.values()
+        if not only.inner:
+            break
+        branch = only
+    return branch
+
+
 def _labelled(folder, split, train):
     """({path: class} of the images in a split, what it lacks)."""
-    known, inner = train.inner, split.inner
+    known, inner = train.inner, _unwrapped(split, train.inner).inner
     if inner and inner.keys() <= known.keys():
         classes = {
             os.path.join(below.path, file): name
