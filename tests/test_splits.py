@@ -83,6 +83,13 @@ def test_a_split_is_as_large_as_the_training_split_and_another_set_can_be_its_me
     assert test.class_names == other.class_names and test.mean == other.mean
 
 
+def test_a_folder_of_splits_beside_a_training_set_needs_a_split(tmp_path):
+    folder = write_tree(tmp_path / "set", "train/{ash,birch}", "test/{ash,birch}")
+    with pytest.raises(ValueError, match=r"say which one is meant, split=.*; or give .*set/train"):
+        read(folder, like=read(folder))
+    assert len(read(folder / "train", like=read(folder))) == 4
+
+
 def test_evaluating_on_a_split_just_works(tmp_path):
     folder = write_tree(tmp_path / "set", "train/{ash,birch,cedar}", "test/{ash,cedar}")
     net = dpkit.make_net("small_cnn", read(folder), seed=0)

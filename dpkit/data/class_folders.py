@@ -87,6 +87,11 @@ def _of_classes(folder, tree, classes, like, certain):
 def _of_splits(folder, tree, splits, asked, like):
     """The listing of one split of a folder. Whichever it is, the classes are the training one's."""
     taken, train = splits.find(folder, asked), splits.train
+    if taken is None and like is not None:  # to test on what was trained on would be no test
+        raise ValueError(
+            f"{folder} holds splits, and goes with a training set: say which one is meant, "
+            f'split="test" or the like; or give the folder of one, {folder / train.path}'
+        )
     names = list(train.folders)
     _check_classes(folder, train, names, certain=True, few=False)
     _check_alike(folder / train.path, names)

@@ -25,7 +25,7 @@ PART = 4096  # files between two looks at the clock
 SAVED_AFTER = 20  # seconds of work that are saved, to go on from there when it is stopped
 # what torchvision's ImageFolder reads, which takes seconds to import
 IMAGE_FOLDERS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-_CHUNK = 64  # files that a thread takes at a time, and between two calls of on_progress
+_CHUNK = 16  # files that a thread takes at a time, and between two calls of on_progress
 _EXIF = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}  # where Pillow finds it
 _TURNED = (5, 6, 7, 8)  # values of EXIF's Orientation that swap height and width
 
@@ -250,20 +250,22 @@ def _decode(pool, files, start, pixels, read, on_progress):
     be read.
     """
     end = start + len(pixels)
-    firsts = range(start, end, _CHUNK)
+    firsts, stopped, broken = range(start, end, _CHUNK), threading.Event(), []
 
     def decode(first):
-        return [
-            [row, why]
-            for row in range(first, min(first + _CHUNK, end))
-            if (why := read(files[row], pixels[row - start]))
-        ]
+        lost = []
+        for row in range(first, min(first + _CHUNK, end)):
+            if not stopped.is_set() and (why := read(files[row], pixels[row - start])):
+                lost.append([row, why])
+        return lost
 
-    broken = []
-    for first, lost in zip(firsts, pool.map(decode, firsts), strict=True):
-        broken += lost
-        if on_progress:
-            on_progress(min(first + _CHUNK, end), len(files))
+    try:
+        for first, lost in zip(firsts, pool.map(decode, firsts), strict=True):
+            broken += lost
+            if on_progress:
+                on_progress(min(first + _CHUNK, end), len(files))
+    finally:
+        stopped.set()  # Ctrl-C does not wait for the rest of a chunk
     return broken
 
 
