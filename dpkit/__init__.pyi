@@ -13,6 +13,7 @@ from . import selectors as selectors
 from . import storage as storage
 from . import teaching as teaching
 from . import training as training
+from .data.dataset_objects import from_dataset as from_dataset
 from .data.image_set import ImageSet as ImageSet
 from .data.loading import DATASETS as DATASETS
 from .data.loading import load as load

@@ -177,7 +177,7 @@ def test_a_class_that_was_empty_before_is_not_warned_about(recwarn):
             np.array([True, False, True, False, False, False]),
             r"ids; got a mask of bool: pass np.flatnonzero\(mask\)",
         ),
-        ([0.5, 1.5], "whole numbers; got float64"),
+        ([0.5, 1.5], "whole numbers or names; got float64"),
     ],
 )
 def test_what_is_not_ids_of_this_set_is_refused(wanted, message):
@@ -318,7 +318,7 @@ def test_an_unknown_set_is_told_what_there_is_and_where_an_own_one_would_lie(tmp
         ),
         (
             {"train_labels": np.zeros(6)},
-            r"labels must be \(6,\) whole numbers; got float64 of shape \(6,\)",
+            r"labels must be \(6,\) whole numbers or names; got float64 of shape \(6,\)",
         ),
         (
             {"train_labels": np.zeros(5, int)},

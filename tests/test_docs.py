@@ -359,16 +359,18 @@ def test_a_command_that_is_wrong_fails(line, reason, capsys):
     assert reason in str(why_not(shlex.split(line)))
 
 
-def test_the_grid_that_is_shown_is_a_grid():
+def test_the_grids_that_are_shown_are_grids():
     import yaml
 
     from dpkit.experiments import grids
 
     page = read(ROOT / "docs" / "sweep.md")
-    (block,) = [block for block in blocks(page) if block.language == "yaml"]
-    trials = grids.trials_of(yaml.safe_load(block.code))
+    shown = [yaml.safe_load(one.code) for one in blocks(page) if one.language == "yaml"]
+    trials, of_photos = map(grids.trials_of, shown)
     assert len(trials) == (5 * 5 + 1) * 3  # five methods at five ratios, and the whole set once
     assert {trial.retrain.batch_size for trial in trials if trial.prune_ratio == 0.9} == {32}
+    assert len(of_photos) == (2 * 2 + 1) * 3
+    assert {(trial.dataset, trial.test, trial.size) for trial in of_photos} == {("photos", 0.2, 64)}
 
 
 # ---- links ---------------------------------------------------------------------------------------

@@ -237,7 +237,7 @@ def test_a_ratio_that_is_none_is_refused(ratio):
         ({"seed": [[0]]}, r"got \[0\]"),
         ({"seed": []}, "seed must have at least one value"),
         ({"num_samples": 1.5}, "num_samples must be a whole number"),
-        ({"dataset": 5}, "dataset must be a name or an ImageSet; got 5"),
+        ({"dataset": 5}, "dataset must be a name, a path, an ImageSet or a dataset object; got 5"),
         ({"dataset": []}, "dataset must have at least one value"),
         ({"model": ["vgg"]}, "unknown model 'vgg'; there are small_cnn"),
         ({"model": None}, "model must be a name or a builder function; got None"),

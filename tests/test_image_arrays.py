@@ -98,15 +98,80 @@ def test_many_channels_are_read_where_the_caller_says_so():
 @pytest.mark.parametrize(
     "given, advice",
     [
-        (np.array(["cat", "dog"] * 3), r"np\.unique\(labels, return_inverse=True\)"),
-        (np.eye(2, dtype=int)[labels()], r"labels\.argmax\(axis=1\)"),
+        (np.eye(2, dtype=int)[labels()], r"1 for the class pass labels\.argmax\(axis=1\)"),
+        (np.eye(2)[labels()], r"1 for the class pass labels\.argmax\(axis=1\)"),
+        (np.full((6, 3), 1 / 3), r"one class label per image; .* pass labels\.argmax\(axis=1\)"),
+        (np.ones((6, 3), int), "one class label per image; rows with several, or none"),
+        (labels() / 3, "one class label per image; numbers with fractions, or NaN, are none"),
+        ([1, np.nan, 1, 2, 1, 2], "one class label per image; numbers with fractions"),
+        ([{"boxes": [0]}] * 6, "one class label per image; there are tables with boxes, as for de"),
+        ([{"cat", "dog"}] * 6, "one class label per image; there are several for one image"),
+        (["cat", None, *"abcd"], "one class label per image; there is None"),
         (labels().astype(float), r"labels\.astype\(int\)"),
         (labels() > 0, r"labels\.astype\(int\)"),
     ],
 )
-def test_labels_that_are_no_numbers_are_refused_with_what_makes_them_so(given, advice):
-    with pytest.raises(ValueError, match=rf"labels must be \(6,\) whole numbers; got .*{advice}"):
+def test_labels_that_are_no_classes_are_refused_with_what_to_do(given, advice):
+    message = rf"labels must be \(6,\) whole numbers or names; got .*{advice}"
+    with pytest.raises(ValueError, match=message):
         from_arrays(pixels(6, 8, 8), given, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([["cat"], ["cat", "dog"]], "one class label per image; labels hold lists of several leng"),
+        (["cat", " "], r"1 of 2 labels are empty \(first: row 1\): name their class, or leave"),
+    ],
+)
+def test_lists_of_labels_and_empty_ones_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        from_arrays(pixels(2, 8, 8), given, device="cpu")
+
+
+# ---- names as labels -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["<U4", "S4", object])
+def test_names_are_numbered_in_their_order_and_told(tmp_path, kind):
+    given = np.array(["owl", "cat", "owl", "dog"]).astype(kind)
+    images = from_arrays(pixels(4, 8, 8), given, device="cpu")
+    assert images.class_names == ["cat", "dog", "owl"] and images.labels.tolist() == [2, 0, 2, 1]
+    note = "the labels are numbered by their names: cat is class 0, dog is class 1, owl is class 2"
+    assert images.notes == (note,)
+    if kind is object:
+        return
+    np.savez(tmp_path / "own.npz", images=pixels(4, 8, 8), labels=given[:, None])
+    file, known = load(tmp_path / "own.npz", device="cpu"), read_labels(tmp_path / "own.npz")
+    assert (file.class_names, file.notes) == (images.class_names, images.notes)
+    assert file.labels.tolist() == known.labels.tolist() == [2, 0, 2, 1]
+    assert (known.class_names, known.notes, known.numbers) == (file.class_names, file.notes, None)
+
+
+def test_names_that_are_given_in_an_order_keep_it():
+    images = from_arrays(pixels(2, 8, 8), ["cat", "dog"], class_names=["dog", "cat"], device="cpu")
+    assert images.labels.tolist() == [1, 0] and images.notes == ()
+    with pytest.raises(ValueError, match="labels hold owl, which no training label is .*dog, cat"):
+        from_arrays(pixels(2, 8, 8), ["cat", "owl"], class_names=["dog", "cat"], device="cpu")
+
+
+def test_names_of_a_second_set_are_those_of_the_first(tmp_path):
+    images = from_arrays(pixels(3, 8, 8), ["cat", "dog", "owl"], device="cpu")
+    assert from_arrays(pixels(1, 8, 8), ["owl"], like=images, device="cpu").labels.tolist() == [2]
+    with pytest.raises(ValueError, match="unnamed has the class ant, and the training set unnamed"):
+        from_arrays(pixels(1, 8, 8), ["ant"], like=images, device="cpu")
+    both = {"train_images": pixels(3, 8, 8), "train_labels": ["cat", "dog", "owl"]}
+    np.savez(tmp_path / "own.npz", **both, test_images=pixels(1, 8, 8), test_labels=["owl"])
+    assert load(tmp_path / "own.npz", split="test", device="cpu").labels.tolist() == [2]
+    np.savez(tmp_path / "own.npz", **both, test_images=pixels(1, 8, 8), test_labels=["ant"])
+    with pytest.raises(ValueError, match="test_labels of .* hold ant, which no training label is"):
+        load(tmp_path / "own.npz", split="test", device="cpu")
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int64"])
+def test_labels_in_a_column_are_read(kind):
+    images = from_arrays(pixels(2, 8, 8), np.array([[255], [0]], kind), device="cpu")
+    assert images.labels.tolist() == [1, 0] and images.class_names == ["0", "255"]
 
 
 # ---- labels with gaps ----------------------------------------------------------------------------
@@ -231,7 +296,8 @@ def test_other_peoples_labels_have_the_same_numbering(tmp_path):
     )
     assert load(tmp_path / "own.npz", labels="one", device="cpu").labels.tolist() == [1, 1, 0]
     with pytest.raises(
-        ValueError, match=r"human_labels_half: labels must be \(3,\) whole numbers; got float64"
+        ValueError,
+        match=r"human_labels_half: labels must be \(3,\) whole numbers or names; got float64",
     ):
         load(tmp_path / "own.npz", labels="half", device="cpu")
     with pytest.raises(

@@ -58,6 +58,9 @@ def test_every_stage_of_an_older_cache_is_found_and_its_row_is_the_same(old, k):
         "code": "",
         "record_model": "",
         "fingerprint": "",
+        "test": "",
+        "class_accuracy": "",
+        "worst_class_accuracy": None,
     }
 
 

@@ -85,6 +85,7 @@ def test_a_named_set_given_as_an_object_has_the_same_numbers_and_finds_the_same_
     rows = [run_trial(trial(some), cache=tmp_path, device="cpu") for some in (named, given)]
     told = [row.pop("fingerprint") for row in rows]
     assert rows[1]["from_cache"] and told == ["", images.fingerprint]
+    assert [row.pop("test") for row in rows] == ["", "digits"]
     assert numbers(rows[1]) == numbers(rows[0])
 
 
@@ -326,9 +327,20 @@ def test_a_named_trial_says_what_it_said_before(sets):
 WRONG = [
     ({"test": None}, "stripes is given as an ImageSet, and accuracy .* give one too, test="),
     ({"dataset": "digits"}, "the name 'digits' brings its own test set: leave test out"),
-    ({"dataset": np.zeros((4, 8, 8))}, "dataset must be a name or an ImageSet; got array"),
-    ({"dataset": [("a", 1)]}, "dataset must be a name or an ImageSet; got"),
-    ({"test": "digits"}, "test must be an ImageSet; got 'digits'"),
+    (
+        {"dataset": np.zeros((4, 8, 8))},
+        "dataset must be a name, a path, an ImageSet or a .*; got array",
+    ),
+    (
+        {"dataset": [("a", 1)]},
+        "dataset must be a name, a path, an ImageSet or a dataset object; got",
+    ),
+    ({"test": "nowhere"}, "got 'nowhere', and there is no such path, nor has stripes splits"),
+    ({"test": ["a", "b"]}, r"test must be an ImageSet, a path, .* as in 0.2; got \['a', 'b'\]"),
+    ({"test": 1.5}, "test must be an ImageSet, a path, .* as in 0.2; got 1.5"),
+    ({"test": True}, "test must be an ImageSet, a path, .* as in 0.2; got True"),
+    ({"size": 8}, "size must be left out, as the set stripes is loaded already"),
+    ({"size": [8, 9]}, "size must be one whole number; got a list"),
     (
         {"dataset": replace(made(4), images=torch.zeros(0, 1, 8, 8))},
         "dataset must hold at least one image; stripes holds none",

@@ -868,7 +868,7 @@ def refused(code, out, capsys, message):
         ),
         (
             {"images": "images", "labels": "table"},
-            r"labels must be \(90,\) whole numbers; got int64 of shape \(90, 2\)",
+            r"labels must be \(90,\) whole numbers or names; got int64 of shape \(90, 2\)",
         ),
         (
             {"images": "tiny", "labels": "labels"},

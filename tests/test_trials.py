@@ -135,6 +135,7 @@ def test_a_row_says_what_was_done_and_what_came_of_it(finished):
         "record_model",
         "code",
         "fingerprint",
+        "test",
         *(
             f"{stage}_{what}"
             for stage in STAGES

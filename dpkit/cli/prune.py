@@ -32,7 +32,8 @@ def add_to(commands: Any) -> None:
         "data",
         metavar="DATA",
         help="digits, fashion-mnist, cifar10, cifar100; an .npz with images and labels; "
-        "or a folder with one folder of images per class, or with splits of such (train/, val/)",
+        "a folder with one folder of images per class, or with splits of such (train/, val/); or a "
+        "table of labels beside its images, .csv, .tsv, .jsonl or .parquet",
     )
     prune.add_argument(
         "--ratio", type=float, required=True, help="the fraction to REMOVE, from 0 up to 1"
@@ -51,6 +52,16 @@ def add_to(commands: Any) -> None:
         metavar="NAME",
         help="folders of DATA that are its classes, where dpkit cannot "
         "tell, or where others lie beside them (default: all)",
+    )
+    for option, what in {
+        "--image-column": "of a table, the column with the files (default: guessed, and said)",
+        "--label-column": "of a table, the column with the classes",
+        "--split-column": "of a table, the column with the splits, of which the training split is "
+        "pruned",
+    }.items():
+        prune.add_argument(option, metavar="NAME", help=what)
+    prune.add_argument(
+        "--images", metavar="FOLDER", help="of a table, where its images lie (default: beside it)"
     )
     prune.add_argument(
         "--skip-broken",
@@ -195,6 +206,10 @@ def run(arguments: Namespace) -> int:
                 classes=arguments.classes,
                 max_pixels=arguments.max_pixels,
                 skip_broken=arguments.skip_broken,
+                image_column=arguments.image_column,
+                label_column=arguments.label_column,
+                split_column=arguments.split_column,
+                images=arguments.images,
             )
     except (ValueError, FileNotFoundError, NotADirectoryError, FloatingPointError) as error:
         return tell(REFUSED, str(error))

@@ -1,3 +1,4 @@
+from .dataset_objects import from_dataset as from_dataset
 from .image_set import ImageSet as ImageSet
 from .label_noise import flip_labels as flip_labels
 from .loading import DATASETS as DATASETS

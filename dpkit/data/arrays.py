@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dpkit.records.set_facts import SetFacts, shorten
+from dpkit.data.labels import as_array, plain_labels
 from dpkit.records.set_facts import channels as worded
 
 _MOST_CHANNELS = 4  # grey, grey and alpha, colour, colour and alpha
@@ -17,13 +17,13 @@ _LISTED = 12  # classes that are told one by one
 def check_arrays(
     images: ArrayLike, labels: ArrayLike, prefix: str = "", channels: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """images as (n, H, W, C) uint8 and labels as (n,) whole numbers, or a ValueError that calls
-    them by `prefix`.
+    """images as (n, H, W, C) uint8 and labels as (n,) whole numbers or texts, or a ValueError that
+    calls them by `prefix`.
 
     channels: how many there are for certain, for sets of more than four; None where the caller does
               not say.
     """
-    images, labels = np.asarray(images), np.asarray(labels)
+    images, labels = np.asarray(images), as_array(labels, prefix)
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
         raise ValueError(
             f"{prefix}images must be (n, H, W) or (n, H, W, C) uint8, 0..255; got {images.dtype} "
@@ -40,7 +40,7 @@ def check_arrays(
             f"{prefix}images must be (n, H, W) or (n, H, W, C) with 1 to {_MOST_CHANNELS} channels "
             f"C; got shape {images.shape}: {turned}"
         )
-    check_labels(labels, len(images), prefix)
+    labels = plain_labels(labels, len(images), prefix)
     return images if images.ndim == 4 else images[..., None], labels
 
 
@@ -70,95 +70,6 @@ def _turned(shape, num_labels, channels):
         "of volumes give one slice each, images[:, k] or images[..., k]; if the last axis holds "
         f"{last} channels, say so: from_arrays(..., mean=, std=) with {last} numbers each"
     )
-
-
-def check_labels(labels: np.ndarray, n: int, prefix: str) -> None:
-    """ValueError unless labels are (n,) whole numbers."""
-    if labels.shape == (n,) and labels.dtype.kind in "iu":
-        return
-    if labels.dtype.kind in "US":
-        advice = ": number them, class_names, labels = np.unique(labels, return_inverse=True)"
-    elif labels.ndim == 2 and len(labels) == n:
-        advice = ": give one number per image, of rows with a 1 for the class labels.argmax(axis=1)"
-    else:
-        advice = ": convert them, labels.astype(int)" if labels.shape == (n,) else ""
-    raise ValueError(
-        f"{prefix}labels must be ({n},) whole numbers; got {labels.dtype} of shape "
-        f"{labels.shape}{advice}"
-    )
-
-
-def check_range(labels: np.ndarray, class_names: Sequence[str]) -> None:
-    """ValueError unless labels are places in class_names."""
-    if labels.size and (labels.min() < 0 or labels.max() >= len(class_names)):
-        raise ValueError(
-            f"labels must be in 0..{len(class_names) - 1} (one of {len(class_names)} classes); got "
-            f"{labels.min()}..{labels.max()}: number the classes from 0, in the order of their "
-            "names"
-        )
-
-
-def numbers_in(labels: np.ndarray) -> np.ndarray:
-    """The classes of labels without names: the numbers present from 0 on, ascending."""
-    found = np.unique(labels)
-    return found if found.min(initial=0) >= 0 else np.arange(max(1 + int(found.max()), 1))
-
-
-def number_labels(labels: np.ndarray, numbers: np.ndarray, what: str) -> np.ndarray:
-    """labels (n,) as places in `numbers`; ValueError for a number that is not among them."""
-    unseen = np.setdiff1d(labels, numbers)
-    if len(unseen) and unseen.min() >= 0:
-        raise ValueError(
-            f"{what} hold {shorten(unseen)}, which no training label is (they are "
-            f"{shorten(numbers)}): leave those images out, or name all classes with class_names"
-        )
-    return labels if len(unseen) else np.searchsorted(numbers, labels)
-
-
-def numbering_note(numbers: np.ndarray) -> tuple:
-    """A sentence on how labels with gaps are numbered, or none if they have no gap."""
-    if np.array_equal(numbers, np.arange(len(numbers))):
-        return ()
-    return (
-        "the labels are numbered in order: "
-        f"{', '.join(f'{number} is class {k}' for k, number in enumerate(numbers[:3]))}"
-        + (f", ... {numbers[-1]} is class {len(numbers) - 1}" if len(numbers) > 3 else ""),
-    )
-
-
-def classes_like(
-    train: SetFacts, labels: np.ndarray, class_names: Sequence[str] | None, name: str
-) -> np.ndarray:
-    """labels (n,) as numbers of the training set's classes; ValueError for one that it has not.
-
-    train: SetFacts of the training set.
-    class_names: what the labels stand for; None: they are the training set's numbers.
-    """
-    theirs = {given: k for k, given in enumerate(train.class_names)}
-    numbers = np.unique(labels)
-    if class_names is None:  # where the training set's names are numbers, they are meant
-        as_they_are = all(given.isdigit() for given in theirs)
-        names = [
-            str(k) if as_they_are or not 0 <= k < len(theirs) else train.class_names[k]
-            for k in numbers
-        ]
-    else:
-        names = [str(class_names[k]) for k in numbers]
-    lacking = [given for given in names if given not in theirs]
-    if lacking:
-        unnamed = all(given.isdigit() for given in lacking) and not any(
-            given.isdigit() for given in theirs
-        )
-        raise ValueError(
-            f"{name} has the class{'es' * (len(lacking) > 1)} {shorten(lacking)}, and the "
-            f"training set {train.name} has only {shorten(train.class_names)}: "
-            + (
-                "its labels are numbers, so say with class_names what they stand for"
-                if unnamed
-                else "leave those images out, or train with images of all classes"
-            )
-        )
-    return np.array([theirs[given] for given in names])[np.searchsorted(numbers, labels)]
 
 
 def check_shape_like(

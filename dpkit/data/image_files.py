@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +46,7 @@ class Listing:
     split: str = "train"
 
 
+@cache
 def image_endings() -> tuple[str, ...]:
     """Endings of the files that are read: those of torchvision's ImageFolder, and more that Pillow
     can open here.

@@ -1,4 +1,4 @@
-"""Image sets are made here: by name, of an .npz, of a folder of class folders, of arrays.
+"""Image sets are made here: by name, of an .npz, a folder of class folders, a table, of arrays.
 
 A set of your own is one file <folder>/<name>.npz with uint8 arrays
     train_images (n, H, W) or (n, H, W, 3) · train_labels (n,) whole numbers (or called images and
@@ -20,23 +20,16 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
 
-from dpkit.data.arrays import (
-    check_arrays,
-    check_labels,
-    check_range,
-    check_shape_like,
-    classes_like,
-    number_labels,
-    numbering_note,
-    numbers_in,
-    pixel_statistics,
-)
+from dpkit.data.arrays import check_arrays, check_shape_like, pixel_statistics
 from dpkit.data.class_folders import list_folder, read_images
 from dpkit.data.devices import auto_device
 from dpkit.data.image_set import ImageSet
+from dpkit.data.label_tables import Columns, list_table
+from dpkit.data.labels import classes_like, numbered, plain_labels
 from dpkit.data.named_sets import (
     DATASETS,
     arrays_of,
+    check_table,
     images_and_labels,
     is_folder,
     named_classes,
@@ -59,6 +52,10 @@ def load(
     classes: Sequence[str] | None = None,
     max_pixels: int | None = None,
     skip_broken: bool = False,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    images: str | Path | None = None,
     say: Callable[[str], object] | str | None = "once",
 ) -> ImageSet:
     """An image set, whole, on the device.
@@ -66,10 +63,13 @@ def load(
     Parameters
     ----------
     name : one of DATASETS; the <name> of an .npz of your own in the data folder (see this module's
-        docstring); the path of such an .npz; or the path of a folder of class folders, or of
-        splits that hold class folders (train/cats/..., val/cats/...).
-    split : "train" or "test"; of a folder of splits any of them, by its folder's name or its usual
-        one ("val" for dev/). It then has the classes and the normalisation of the training split.
+        docstring); the path of such an .npz; the path of a folder of class folders, or of splits
+        that hold class folders (train/cats/..., val/cats/...); or the path of a table with a row
+        per image, .csv, .tsv, .jsonl or .parquet, beside its images (Hugging Face's metadata.csv
+        too, or its folder).
+    split : "train" or "test"; of a folder of splits, a table or an .npz any that it has, by its own
+        name or its usual one ("val" for dev/). It then has the classes and the normalisation of the
+        training split.
     folder : the data folder; default $DPKIT_DATA, else the user's cache.
     size : resize to size x size pixels.
     labels : "given", or the <kind> of human_labels_<kind> in the file.
@@ -81,9 +81,12 @@ def load(
         says otherwise.
     classes : names of a folder's class folders, where not all of its folders are classes or load
         takes them for splits.
-    max_pixels : of a folder: the most pixels that an image may have; default: Pillow's limit.
-    skip_broken : of a folder: leave out files that cannot be read, and say so in the notes. Ids
-        then count the others.
+    max_pixels : of image files: the most pixels that one may have; default: Pillow's limit.
+    skip_broken : leave out image files that cannot be read, and say so in the notes. Ids then count
+        the others.
+    image_column, label_column, split_column, images : of a table, the columns of the files, of the
+        classes and, if there are any, of the splits; and the folder of the images (default: the
+        table's). Columns that are not named are guessed, and the notes of the set say which.
     say : called with what describe() returns; None for silence. Unless given, a set of one's own is
         printed, once a process.
 
@@ -96,8 +99,7 @@ def load(
     ValueError for an unknown name or labels kind, for what is no set of classes, and for a class,
     channels or a shape that `like` has not.
     """
-    own_folder = is_folder(name, folder)
-    if split not in ("train", "test") and not (own_folder and isinstance(split, str)):
+    if split not in ("train", "test") and (name in DATASETS or not isinstance(split, str)):
         raise ValueError(f'split must be "train" or "test"; got {split!r}')
     for word, value in (("size", size), ("max_pixels", max_pixels)):
         if value is not None and (
@@ -109,16 +111,21 @@ def load(
             f"like needs the training set, an ImageSet; got {type(like).__name__}: load that first"
         )
     files = {"max_pixels": max_pixels, "skip_broken": skip_broken}
-    if own_folder:
-        images = _load_folder(name, split, size, labels, device, on_progress, like, classes, files)
+    columns = Columns(image_column, label_column, split_column, images)
+    if table := check_table(name, classes, columns):
+        found = _load_table(
+            name, table, split, size, labels, device, on_progress, like, columns, files
+        )
+    elif is_folder(name, folder):
+        found = _load_folder(name, split, size, labels, device, on_progress, like, classes, files)
     else:
         _refuse_of_folders(name, classes, files)
-        images = _load_arrays(name, split, folder, size, labels, device, like)
+        found = _load_arrays(name, split, folder, size, labels, device, like)
     if say == "once":
-        say = None if name in DATASETS else _print_once
+        say = None if name in DATASETS else print_once
     if callable(say):
-        say(images.describe())
-    return images
+        say(found.describe())
+    return found
 
 
 def _refuse_of_folders(name, classes, files):
@@ -136,7 +143,8 @@ def _refuse_of_folders(name, classes, files):
 
 
 @cache
-def _print_once(text):
+def print_once(text: str) -> None:
+    """Print it, unless it was printed before in this process."""
     if os.environ.get("RANK", "0") == "0":  # of a torchrun's processes the first one speaks
         print(text)
 
@@ -152,18 +160,14 @@ def _load_arrays(name, split, folder, size, labels, device, like):
     images, given = asked
     if labels != "given":
         given = other_labels(arrays, labels, name, split)
-        check_labels(given, len(images), f"human_labels_{labels}: ")
-    shift, mirror, _ = DATASETS.get(name, (_own_shift(size or min(images.shape[1:3])), False, None))
-    names, notes = named_classes(arrays, name), ()
-    if names is None:
-        numbers = numbers_in(train[1]) if like is None else np.unique(given)
-        given = number_labels(
-            given,
-            numbers,
-            f"{split}_labels of {name}" if labels == "given" else f"the {labels} labels of {name}",
-        )
-        names = [str(number) for number in numbers]
-        notes = numbering_note(numbers) if like is None else ()
+        given = plain_labels(given, len(images), f"human_labels_{labels}: ")
+    shift, mirror, _ = DATASETS.get(name, (own_shift(size or min(images.shape[1:3])), False, None))
+    given, names, notes = numbered(
+        given,
+        named_classes(arrays, name),
+        f"{split}_labels of {name}" if labels == "given" else f"the {labels} labels of {name}",
+        among=train[1] if like is None else None,
+    )
     mean, std = (None, None) if like is not None else pixel_statistics(train[0])
     found = from_arrays(
         images,
@@ -178,7 +182,18 @@ def _load_arrays(name, split, folder, size, labels, device, like):
         device=device,
         like=like,
     )
-    return replace(found, source=str(name), split=split, notes=notes)
+    return replace(found, source=str(name), split=split, notes=() if like else notes)
+
+
+def _load_table(name, table, split, size, labels, device, on_progress, like, columns, files):
+    if labels != "given":
+        raise ValueError(f'a table has the labels "given"; got {labels!r}: name a label_column')
+    if split != "train" and like is None:
+        like = _load_table(
+            name, table, "train", size, labels, device, on_progress, None, columns, files
+        )
+    listing = list_table(table, split, columns, numbering_told=like is None)
+    return _read_listing(listing, name, size, device, on_progress, like, files)
 
 
 def labels_of(name: str | Path) -> tuple[np.ndarray, list | None]:
@@ -198,8 +213,13 @@ def _load_folder(name, split, size, labels, device, on_progress, like, classes, 
     listing = list_folder(name, classes, like and like.class_names, split)
     if listing.split != "train" and like is None:  # its classes, normalisation and size
         like = _load_folder(name, "train", size, labels, device, on_progress, None, None, files)
+    return _read_listing(listing, name, size, device, on_progress, like, files)
+
+
+def _read_listing(listing, name, size, device, on_progress, like, files):
+    """The set of these image files."""
     if like is not None:
-        size = size or _side(like)
+        size = size or side_of(like)
     listing, pixels = read_images(listing, size, on_progress=on_progress, **files)
     images = from_arrays(
         pixels,
@@ -207,7 +227,7 @@ def _load_folder(name, split, size, labels, device, on_progress, like, classes, 
         class_names=listing.class_names,
         name=set_name(name),
         size=size,
-        shift=_own_shift(min(pixels.shape[1:3])),
+        shift=own_shift(min(pixels.shape[1:3])),
         device=device,
         like=like,
     )
@@ -221,7 +241,8 @@ def _load_folder(name, split, size, labels, device, on_progress, like, classes, 
     )
 
 
-def _own_shift(pixels):
+def own_shift(pixels: int) -> int:
+    """How far a set of one's own is moved in augmentation, by its side in pixels."""
     # CIFAR's share: 4 of 32. Mirroring is not for every set: digits and text would be spoilt
     return pixels // 8
 
@@ -245,9 +266,9 @@ def from_arrays(
     Parameters
     ----------
     images : (n, H, W) or (n, H, W, C) uint8.
-    labels : (n,) whole numbers.
-    class_names : in the order of the labels, from 0. Without them the classes are the numbers that
-        are there, in order.
+    labels : (n,) whole numbers, or names of classes.
+    class_names : in the order of the labels, from 0. Without them the classes are the numbers or
+        names that are there, in order.
     name : of the set, for messages.
     mean, std : (C,) in 0..1; default: of these pixels. Arrays of more than four channels need them,
         as volumes look alike.
@@ -270,17 +291,13 @@ def from_arrays(
     images, labels = check_arrays(images, labels, channels=None if known is None else len(known))
     notes = ()
     if like is None:
-        if class_names is None:
-            numbers = numbers_in(labels)
-            labels, notes = number_labels(labels, numbers, "labels"), numbering_note(numbers)
-            class_names = [str(number) for number in numbers]
-        check_range(labels, class_names)
+        labels, class_names, notes = numbered(labels, class_names, "labels")
     else:
-        if class_names is not None:
-            check_range(labels, class_names)
+        if class_names is not None or labels.dtype.kind == "U":
+            labels, class_names, _ = numbered(labels, class_names, "labels")
         labels, class_names = classes_like(like.facts, labels, class_names, name), like.class_names
         mean, std, shift, mirror = like.mean, like.std, like.shift, like.mirror
-        size = size or _side(like)
+        size = size or side_of(like)
         check_shape_like(like.name, like.images.shape, images.shape, size, name)
     if mean is None or std is None:
         mean, std = pixel_statistics(images)
@@ -307,7 +324,7 @@ def from_arrays(
     )
 
 
-def _side(like):
+def side_of(like: ImageSet) -> int | None:
     """The size that makes images as large as the training set's; None if those are not square."""
     height, width = like.images.shape[2:]
     return height if height == width else None

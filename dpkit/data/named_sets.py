@@ -18,15 +18,10 @@ from urllib.error import URLError
 import numpy as np
 
 from dpkit import storage
-from dpkit.data.arrays import (
-    check_labels,
-    check_range,
-    describe_set,
-    number_labels,
-    numbering_note,
-    numbers_in,
-)
+from dpkit.data.arrays import describe_set
 from dpkit.data.class_folders import list_folder
+from dpkit.data.label_tables import Columns, is_table_file, list_table, table_of
+from dpkit.data.labels import keys_in, numbered, plain_labels
 
 # name -> (augmentation: shift in pixels, mirror left-right?; class names where the download has
 # none)
@@ -40,11 +35,13 @@ _TORCHVISION = {"fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100
 
 
 def set_name(name: str | Path) -> str:
-    """What a set is called in rows and files: a path's last part, without .npz; an ImageSet's
-    name.
+    """What a set is called in rows and files: a path's last part, without .npz, and of a table also
+    its folder; an ImageSet's name, or the type of another object.
     """
     if not isinstance(name, (str, os.PathLike)):
-        return name.name
+        return getattr(name, "name", type(name).__name__)
+    if is_table_file(name):
+        return "/".join(Path(name).resolve().parts[-2:])
     return name if name in DATASETS else Path(name).resolve().name.removesuffix(".npz")
 
 
@@ -60,8 +57,8 @@ def is_folder(name: str | Path, folder: str | Path | None = None) -> bool:
 class Labels:
     """What is known of a training set before a pixel is read.
 
-    labels (n,) int64, paths or None, class_names, notes; folder, the absolute one where paths
-    begin.
+    labels (n,) int64, paths or None, class_names, notes; numbers: what the file calls the classes,
+    where it has other numbers; folder, the absolute one where paths begin.
     """
 
     labels: np.ndarray
@@ -75,35 +72,61 @@ class Labels:
         return describe_set(set_name(name), self.labels, self.class_names, notes=self.notes)
 
 
-def read_labels(name: str | Path, classes: Sequence[str] | None = None) -> Labels:
-    """Labels and class names of a training set as `load` would give them, reading no pixel."""
-    if is_folder(name):
-        listing = list_folder(name, classes)
-        return Labels(
-            listing.labels,
-            listing.paths,
-            listing.class_names,
-            listing.notes,
-            folder=os.path.abspath(listing.folder),
+def check_table(name: str | Path, classes: Sequence[str] | None, columns: Columns) -> Path | None:
+    """The table of labels that is meant, or None; ValueError for settings that belong to another
+    kind of set.
+    """
+    table = table_of(name) if classes is None or not Path(name).is_dir() else None
+    if table and name not in DATASETS:
+        if classes is not None:
+            raise ValueError(
+                f"classes names the class folders of a folder of images, and {name} is a table: "
+                "leave classes out"
+            )
+        return table
+    if given := columns.given():
+        raise ValueError(
+            f"{' and '.join(given)} must be left out: they go with a table of labels, and {name} "
+            "is none"
         )
+    return None
+
+
+def read_labels(
+    name: str | Path, classes: Sequence[str] | None = None, columns: Columns | None = None
+) -> Labels:
+    """Labels and class names of a training set as `load` would give them, reading no pixel."""
+    columns = columns or Columns()
+    if table := check_table(name, classes, columns):
+        return _labels_of(list_table(table, columns=columns))
+    if is_folder(name):
+        return _labels_of(list_folder(name, classes))
     if classes is not None:
         raise ValueError(
             f"classes names the class folders of a folder of images, and {name} is none: leave "
             "classes out"
         )
-    labels, names = training_labels(name)
-    labels = np.asarray(labels)
-    check_labels(labels, len(labels) if labels.ndim else 1, "train_")
-    numbers, note = None, ()
-    if names is None:
-        numbers = numbers_in(labels)
-        labels, names, note = (
-            number_labels(labels, numbers, "train_labels"),
-            [str(n) for n in numbers],
-            numbering_note(numbers),
-        )
-    check_range(labels, names)
-    return Labels(labels.astype(np.int64), None, names, note, numbers if note else None)
+    given, known = training_labels(name)
+    given = plain_labels(given, len(given) if np.ndim(given) else 1, "train_")
+    labels, names, notes = numbered(given, known, "train_labels")
+    keys = keys_in(given, known)
+    return Labels(
+        labels.astype(np.int64),
+        None,
+        names,
+        notes,
+        keys if notes and keys.dtype.kind in "iu" else None,
+    )
+
+
+def _labels_of(listing):
+    return Labels(
+        listing.labels,
+        listing.paths,
+        listing.class_names,
+        listing.notes,
+        folder=os.path.abspath(listing.folder),
+    )
 
 
 def arrays_of(
@@ -126,10 +149,7 @@ def arrays_of(
 def images_and_labels(
     arrays: dict[str, np.ndarray], split: str, source: str | Path
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(images, labels) of a split as they lie in the file; else ValueError lists its arrays.
-
-    Labels of shape (n, 1) become (n,): MedMNIST's files have them so.
-    """
+    """(images, labels) of a split as they lie in the file; else ValueError lists its arrays."""
     names = [f"{split}_images", f"{split}_labels"]
     if split == "train" and not any(name in arrays for name in names):
         names = ["images", "labels"] if "images" in arrays or "labels" in arrays else names
@@ -139,7 +159,7 @@ def images_and_labels(
             f"the {split} split of {source} needs the arrays {names[0]} and {names[1]}; it holds "
             f"{', '.join(sorted(arrays)) or 'none'}: write them with np.savez"
         )
-    return arrays[names[0]], _flat(arrays[names[1]])
+    return arrays[names[0]], arrays[names[1]]
 
 
 def training_labels(name: str | Path) -> tuple[np.ndarray, list | None]:
@@ -149,7 +169,8 @@ def training_labels(name: str | Path) -> tuple[np.ndarray, list | None]:
         raise ValueError(
             f"{name} must hold train_labels, or labels; it holds neither: write them with np.savez"
         )
-    return _flat(arrays.get("train_labels", arrays.get("labels"))), named_classes(arrays, name)
+    found = arrays["train_labels"] if "train_labels" in arrays else arrays["labels"]
+    return found, named_classes(arrays, name)
 
 
 def named_classes(arrays: dict[str, np.ndarray], name: str | Path) -> list | None:
@@ -159,10 +180,6 @@ def named_classes(arrays: dict[str, np.ndarray], name: str | Path) -> list | Non
     if "class_names" in arrays:
         return [str(given) for given in arrays["class_names"]]
     return DATASETS[name][2] if name in DATASETS else None
-
-
-def _flat(labels):
-    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
 def other_labels(

@@ -9,6 +9,7 @@ import torch
 
 from dpkit.data.image_set import ImageSet
 from dpkit.data.loading import auto_device, load
+from dpkit.experiments.given_sets import bring_sets, must_be_loaded
 from dpkit.methods.catalog import find_method
 from dpkit.methods.method import Method
 from dpkit.nets import builders
@@ -22,13 +23,16 @@ def load_sets(
     dataset: str | ImageSet,
     num_samples: int = 0,
     device: str | torch.device = "auto",
-    test: ImageSet | None = None,
+    test: ImageSet | str | float | None = None,
+    size: int | None = None,
 ) -> tuple[ImageSet, ImageSet]:
     """(training images, test images) of a named set, or of one that is given with its test set.
 
     A subset counts as a set of its own, numbered from 0. num_samples: the first so many (0: all).
-    The last two asked for are kept in memory.
+    test, size: as of a Trial. The last two asked for are kept in memory, but for sets of a path.
     """
+    if must_be_loaded(dataset, test, size):
+        dataset, test = bring_sets(dataset, test, size)
     folder = os.environ.get("DPKIT_DATA")
     return _load_sets(dataset, num_samples, auto_device(device), test, folder)
 

@@ -11,9 +11,10 @@
     retrain_at: {0.8: {batch_size: 64}, 0.9: {batch_size: 32}}  # what is different at some ratios
 
 Settings of a method stand under its name. A prune_ratio of 0 is the whole set. What a Recipe does
-not say is as suits the network. record_model, num_samples, snapshot_epoch, best_every, exits and
-exit_weights (one list each) are as in Trial. A list of such grids is all of their trials. In Python
-a dataset may be an ImageSet, {"dataset": images, "test": test_images, ...}.
+not say is as suits the network. record_model, num_samples, snapshot_epoch, best_every, test, size,
+exits and exit_weights (one list each) are as in Trial. A list of such grids is all of their trials.
+A dataset may be the path of a folder, an .npz or a table, with test: beside it; in Python also an
+ImageSet, {"dataset": images, "test": test_images, ...}, or a dataset object.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +26,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, field_validator
 
 from dpkit import storage
+from dpkit.experiments.given_sets import as_given, must_be_loaded
 from dpkit.experiments.trials import Trial
 from dpkit.methods.catalog import METHODS
 from dpkit.methods.method import Method
@@ -34,11 +36,16 @@ from dpkit.training.recipe import Recipe
 
 NEEDED = ("dataset", "method", "prune_ratio", "record", "retrain")
 AXES = "dataset model record_model num_samples seed retrain prune_ratio method".split()
-SINGLE = "record_epochs snapshot_epoch best_every exits exit_weights test".split()
+SINGLE = "record_epochs snapshot_epoch best_every exits exit_weights test size".split()
 
 
 def _listed(value) -> list:
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _given_once(value) -> list:
+    """Dataset objects are read here: every trial would do it again."""
+    return [as_given(each) for each in _listed(value)]
 
 
 def _one(value, info):
@@ -58,7 +65,7 @@ class Grid:
     Recipe say.
     """
 
-    dataset: Values = _NOT_GIVEN
+    dataset: Annotated[list, BeforeValidator(_given_once), Field(min_length=1)] = _NOT_GIVEN
     model: Values = _NOT_GIVEN
     record_model: Values = _NOT_GIVEN
     num_samples: Values = _NOT_GIVEN
@@ -73,10 +80,16 @@ class Grid:
     exits: Any = None
     exit_weights: Any = None
     test: Any = None
+    size: One = None
     retrain_at: Annotated[
         dict[Any, InstanceOf[Mapping]],
         Field(description="a table of settings for ratios, as in {0.9: {batch_size: 32}}"),
     ] = _NOT_GIVEN
+
+    @field_validator("test")
+    @classmethod
+    def _is_read_once(cls, test, info):
+        return as_given(test, like=next(iter(info.data.get("dataset", ())), None))
 
     @field_validator("retrain_at")
     @classmethod
@@ -126,7 +139,7 @@ def trials_of(grid: Any) -> list[Trial]:
     once = list(
         {(storage.key_hash(trial.plain()), *_own(trial)): trial for trial in trials}.values()
     )
-    mistakes += _names_twice(once)
+    mistakes += names_twice(once)
     if not once and not mistakes:
         mistakes.append(
             "expected at least one trial; the grid has none: give it a dataset, methods, ratios "
@@ -143,11 +156,11 @@ def _own(trial):
     return method.scorer, method.selector, trial.model, trial.record_model
 
 
-def _names_twice(trials):
+def names_twice(trials: Iterable[Trial]) -> list[str]:
     """Sentences for names that stand for two sets, methods or networks: their rows would be
     alike.
     """
-    found = {}
+    found: dict[tuple[str, str], set] = {}
     for trial in trials:
         images = trial.plain()
         found.setdefault(("sets", trial.set_name), set()).add(
@@ -156,7 +169,7 @@ def _names_twice(trials):
         found.setdefault(("methods", trial.method_object.name), set()).add(
             (trial.method_object.scorer, trial.method_object.selector)
         )
-        for model in filter(None, (trial.model, trial.record_model)):
+        for model in (trial.model, trial.record_model or trial.model):
             found.setdefault(("networks", model_name(model)), set()).add(find_builder(model))
     return [
         f"two {what} are named {name!r}: give each a name of its own"
@@ -193,7 +206,11 @@ def _trials(grid, mistakes):
             mistakes.append(str(error))
     if len(mistakes) == before:
         return trials
-    names = [name for name in page.get("dataset", []) if isinstance(name, str)]
+    names = [
+        name
+        for name in page.get("dataset", [])
+        if isinstance(name, str) and not must_be_loaded(name, None)
+    ]
     return [Trial(name, "random", largest, 0, Recipe(), 1, Recipe()) for name in names]
 
 

@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ from dpkit.training.recipe import Recipe, recipe_for
 
 
 def prune(
-    data: str | Path,
+    data: Any,
     out: str | Path,
     *,
     method: str | Method | None = None,
@@ -63,14 +64,19 @@ def prune(
     classes: Sequence[str] | None = None,
     max_pixels: int | None = None,
     skip_broken: bool = False,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    images: str | Path | None = None,
 ) -> dict:
     """Choose which samples of `data` to keep and write the folder `out`; return its manifest.
 
     Parameters
     ----------
-    data : what dpkit.load takes: a name, an .npz, or a folder of class folders (then perhaps with
-        size=64); or an ImageSet. Of a subset the numbers in kept.txt and the selection are those of
-        the whole set, and scores of the other samples are -inf.
+    data : what dpkit.load takes: a name, an .npz, a folder of class folders or a table of labels
+        (then perhaps with size=64); an ImageSet; or what from_dataset takes. Of a subset the
+        numbers in kept.txt and the selection are those of the whole set, and scores of the
+        other samples are -inf.
     out : the folder to write.
     method, options : of the catalog, and its settings, e.g. {"c_d": 4.0}. Default: "dual+beta";
         with scores, the highest are kept.
@@ -89,6 +95,7 @@ def prune(
     epochs, recipe, model : of the watched training.
     size, classes, max_pixels, skip_broken : as load takes them: pixels to resize to, names of a
         folder's class folders, and what to do with large and with broken image files.
+    image_column, label_column, split_column, images : as load takes them, of a table.
     mirror : mirror images left-right at random while training, for sets where that changes no
         class.
     exits : stages of the network after which it has early exits, for a method that reads them
@@ -111,7 +118,15 @@ def prune(
     storage.DiskFault if a disk becomes full, or fails: later, the same call goes on.
     """
     loading = pruning_source.loading_options(
-        data, size=size, classes=classes, max_pixels=max_pixels, skip_broken=skip_broken
+        data,
+        size=size,
+        classes=classes,
+        max_pixels=max_pixels,
+        skip_broken=skip_broken,
+        image_column=image_column,
+        label_column=label_column,
+        split_column=split_column,
+        images=images,
     )
     out, method = Path(os.path.abspath(out)), _method_for(method, dynamics, scores)
     options = method.of_set.get(set_name(data), {}) | dict(options or {})
@@ -133,6 +148,7 @@ def prune(
     with storage.claimed(out):
         if advice := method.advice and method.advice(options):
             say(advice)
+        data, loading = pruning_source.read_object(data, loading, say)
         if recorded:
             source = pruning_source.image_source(
                 data, mirror=mirror, device=device, say=say, loading=loading

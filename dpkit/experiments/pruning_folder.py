@@ -1,13 +1,13 @@
 """The folder that `prune` writes: free for it, this very run already, or written whole."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dpkit import plots, storage
-from dpkit.data.image_set import ImageSet
 from dpkit.experiments.pipeline import Run
 from dpkit.records import Scores, Selection, kept_list, sample_table
 from dpkit.records.kept_list import KIND
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def check_free(out: Path, data: Any, overwrite: bool) -> None:
     """OSError, before anything is computed, if `out` cannot be made, or is not free for it."""
-    source = data.source if isinstance(data, ImageSet) else data
+    source = data if isinstance(data, (str, os.PathLike)) else getattr(data, "source", None)
     if source is not None:
         storage.check_apart(out, source)
     storage.check_folder(out, replaced=True)

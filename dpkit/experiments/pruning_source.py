@@ -14,7 +14,9 @@ import numpy as np
 import torch
 
 from dpkit import storage
+from dpkit.data.dataset_objects import from_dataset, is_dataset
 from dpkit.data.image_set import ImageSet
+from dpkit.data.label_tables import Columns
 from dpkit.data.loading import auto_device, load
 from dpkit.data.named_sets import DATASETS, is_folder, read_labels
 from dpkit.experiments.costs import Cost
@@ -86,20 +88,34 @@ def loading_options(data: Any, **options: Any) -> dict:
     """The settings of loading that are given; ValueError for data that is no set, and for such
     settings with a set that is loaded.
     """
+    given = {
+        name: value for name, value in options.items() if value is not None and value is not False
+    }
+    if is_dataset(data):
+        known = ("size", "image_column", "label_column")
+        if other := [name for name in given if name not in known]:
+            raise ValueError(f"{' and '.join(other)} must be left out, as the set is an object")
+        return given
     if not isinstance(data, (str, os.PathLike, ImageSet)):
         raise ValueError(
             f"data must be a name, a path or an ImageSet; got {type(data).__name__}: "
             "dpkit.data.from_arrays makes a set of arrays"
         )
-    given = {
-        name: value for name, value in options.items() if value is not None and value is not False
-    }
     if given and isinstance(data, ImageSet):
         raise ValueError(
             f"{' and '.join(given)} must be left out, as the set {data.name} is loaded already: "
             "load it with that"
         )
     return given
+
+
+def read_object(data: Any, loading: dict, say: Callable[[str], object]) -> tuple[Any, dict]:
+    """(the data, the settings of loading that are left for it): a dataset object becomes the
+    ImageSet that it makes.
+    """
+    if not is_dataset(data):
+        return data, loading
+    return from_dataset(data, **loading, device="cpu", on_progress=_reading(say), say=None), {}
 
 
 def image_source(
@@ -110,7 +126,9 @@ def image_source(
     say: Callable[[str], object],
     loading: dict,
 ) -> Source:
-    """A set that a network is to be watched on here, loaded unless it is an ImageSet."""
+    """A set that a network is to be watched on here, loaded, as `loading` says, unless it is an
+    ImageSet.
+    """
     if isinstance(data, ImageSet):
         say(data.describe())
         images = data.to(auto_device(device))
@@ -141,7 +159,7 @@ def label_source(
         say(data.describe())
         numbers, source = None, _source_of(data)
     else:
-        known = read_labels(data, loading.get("classes"))
+        known = read_labels(data, loading.get("classes"), Columns.of(loading))
         say(known.describe(data))
         n, numbers = len(known.labels), known.numbers
         source = Source(

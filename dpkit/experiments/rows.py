@@ -48,6 +48,7 @@ class Row:
     record_model : the watched network, where another was retrained; else "".
     code : what in the method and the networks is not dpkit's own, and what it does; else "".
     fingerprint : of a set that was given as an ImageSet; else "".
+    test : what the test set is called, where it is not the set's own split; else "".
     best_accuracy : of the best epoch, chosen on the test set.
     test_loss : after the last step.
     class_accuracy : (C,), as accuracy, of the test images of each class; None for a class without.
@@ -83,6 +84,7 @@ class Row:
     record_model: str = ""
     code: str = ""
     fingerprint: str = ""
+    test: str = ""
     best_accuracy: Number = None
     test_loss: Number = None
     class_accuracy: _ByClass = None

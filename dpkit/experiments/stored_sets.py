@@ -14,38 +14,8 @@ import torch
 
 from dpkit import storage
 from dpkit.data.image_set import ImageSet
-from dpkit.records.set_facts import check_fits
 
 KIND, SCHEMA = "ImageSet", 1
-
-
-def check_sets(dataset: str | ImageSet, test: ImageSet | None) -> None:
-    """ValueError unless `test` is what `dataset` needs: none for a name, a fitting set for a
-    set.
-    """
-    if isinstance(dataset, str):
-        if test is not None:
-            raise ValueError(
-                f"test goes with a set given as an ImageSet, and the name {dataset!r} brings its "
-                f"own test set: leave test out, or give dataset=load({dataset!r})"
-            )
-        return
-    if test is None:
-        raise ValueError(
-            f"the set {dataset.name} is given as an ImageSet, and accuracy is measured on a test "
-            "set: give one too, test=from_arrays(images, labels, like=dataset) or test=load(path, "
-            "like=dataset)"
-        )
-    for what, images in (("dataset", dataset), ("test", test)):
-        if len(images) == 0:
-            raise ValueError(f"{what} must hold at least one image; {images.name} holds none")
-    check_fits(dataset.facts, test.facts, "test")
-    if dataset.images.shape[2:] != test.images.shape[2:]:
-        trained, tested = ("x".join(map(str, s.images.shape[:1:-1])) for s in (dataset, test))
-        raise ValueError(
-            f"test must have images as large as those of {dataset.name}, {trained} pixels; got "
-            f"{tested}: load it with like=dataset"
-        )
 
 
 def check_unchanged(images: ImageSet) -> None:

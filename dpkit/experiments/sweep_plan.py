@@ -10,13 +10,14 @@ from typing import Any
 from dpkit import storage
 from dpkit.experiments import grids
 from dpkit.experiments.attendance import ANSWER, Attendance
+from dpkit.experiments.given_sets import must_be_loaded
 from dpkit.experiments.parcels import own_sets, pack
 from dpkit.experiments.pipeline import stage_versions
 from dpkit.experiments.space import record_bytes
 from dpkit.experiments.stages import RECORD
 from dpkit.experiments.stored_sets import store
 from dpkit.experiments.sweep_worker import facts_of, functions_of, software
-from dpkit.experiments.trials import Trial, exits_of
+from dpkit.experiments.trials import Trial, exits_of, with_sets
 from dpkit.nets import builders
 from dpkit.nets.builders import model_name
 from dpkit.records import keep_count
@@ -86,12 +87,37 @@ def trials_of(
     with those that its sets show; on a cluster at once, as only a worker sees the sets.
     """
     try:
-        return grids.trials_of(grid)
+        return _with_sets(grids.trials_of(grid))
     except grids.InvalidGrid as refused:
         if attendance:
             raise
-        more = _facts_and_mistakes(refused.trials, None, device, cache)[1]
+        named = [
+            trial
+            for trial in refused.trials
+            if not must_be_loaded(trial.dataset, trial.test, trial.size)
+        ]
+        more = _facts_and_mistakes(named, None, device, cache)[1]
         raise grids.InvalidGrid(refused.mistakes + more) from None
+
+
+def _with_sets(trials) -> list[Trial]:
+    """The trials with their sets, each read once; InvalidGrid if one cannot be used."""
+    first = {(trial.dataset, trial.test, trial.size): trial for trial in trials}
+    found, mistakes = {}, []
+    for which, trial in first.items():
+        try:
+            found[which] = with_sets(trial)
+        except (OSError, ValueError) as error:
+            mistakes.append(f"the set {trial.set_name} cannot be used: {error}")
+    if mistakes:
+        raise grids.InvalidGrid(mistakes)
+    there = []
+    for trial in trials:
+        read = found[trial.dataset, trial.test, trial.size]
+        there.append(replace(trial, dataset=read.dataset, test=read.test, size=read.size))
+    if mistakes := grids.names_twice(there):
+        raise grids.InvalidGrid(mistakes)
+    return there
 
 
 def _facts_and_mistakes(trials, attendance, device, cache):

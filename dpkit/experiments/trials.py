@@ -2,21 +2,22 @@
 
 import json
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import Field, InstanceOf, field_validator
+from pydantic import BeforeValidator, Field, InstanceOf, field_validator
 
 from dpkit import storage
 from dpkit.data.image_set import ImageSet
 from dpkit.experiments import exit_checks, stages
 from dpkit.experiments.environment import load_sets
+from dpkit.experiments.given_sets import TEST, as_given, bring_sets, check_sets, must_be_loaded
 from dpkit.experiments.pipeline import Run, stage_versions
 from dpkit.experiments.rows import Row
-from dpkit.experiments.stored_sets import check_sets, check_unchanged
+from dpkit.experiments.stored_sets import check_unchanged
 from dpkit.methods.catalog import find_method
 from dpkit.methods.method import Method
 from dpkit.methods.rehearsal import rehearse
@@ -41,8 +42,16 @@ _FIRST = (
 ).split()
 
 
-Images = Annotated[str | InstanceOf[ImageSet], Field(description="a name or an ImageSet")]
-TestImages = Annotated[InstanceOf[ImageSet] | None, Field(description="an ImageSet")]
+Images = Annotated[
+    str | InstanceOf[ImageSet],
+    BeforeValidator(as_given),
+    Field(description="a name, a path, an ImageSet or a dataset object"),
+]
+TestImages = Annotated[
+    InstanceOf[ImageSet] | str | Number | None,
+    BeforeValidator(lambda test, info: as_given(test, like=info.data.get("dataset"))),
+    Field(description=TEST),
+]
 Named = Annotated[
     str | InstanceOf[Method], known_to(find_method), Field(description="a name or a Method")
 ]
@@ -62,8 +71,8 @@ class Trial:
 
     Parameters
     ----------
-    dataset : what load takes, or an ImageSet of your own, then with its test set. A subset counts
-        as a set of its own: sample i of the trial is its i-th image.
+    dataset : what load takes, or an ImageSet or dataset object of your own, then with its test set.
+        A subset counts as a set of its own: sample i of the trial is its i-th image.
     method : the name of a method in METHODS, or a Method of your own.
     prune_ratio : the fraction REMOVED, in [0, 1).
     seed : of recording, selection and retraining, all different draws.
@@ -85,7 +94,10 @@ class Trial:
         CIFAR-100.
     record_model : the network that is watched, where it is another than the one that is retrained
         ("": the same).
-    test : the test set of a dataset that is given as an ImageSet.
+    test : what is tested on, where it is not the set's own split "test": an ImageSet, a path, the
+        name of a split such as "val", or a fraction of each class that is held out of the training
+        set, the same in all trials. It has the training set's classes and normalisation.
+    size : as load takes it, where the dataset is a name or a path.
     """
 
     dataset: Images
@@ -104,6 +116,7 @@ class Trial:
     options: dict = field(default_factory=dict)
     record_model: Network = ""
     test: TestImages = None
+    size: Annotated[Positive | None, Field(description="a whole number of pixels from 1")] = None
 
     @field_validator("record")
     @classmethod
@@ -159,12 +172,12 @@ class Trial:
             exit_checks.check_exits(method, watched, fine["exits"], fine["exit_weights"])
         return record_model
 
-    @field_validator("test")
+    @field_validator("size")
     @classmethod
-    def _suits_dataset(cls, test, info):
-        if "dataset" in info.data:
-            check_sets(info.data["dataset"], test)
-        return test
+    def _suit_one_another(cls, size, info):
+        if {"dataset", "test"} <= info.data.keys():
+            check_sets(info.data["dataset"], info.data["test"], size)
+        return size
 
     @property
     def method_object(self) -> Method:
@@ -188,8 +201,10 @@ class Trial:
         they differ from the default, so that keys stay. Of an ImageSet its name and fingerprint.
         """
         found = {name: _plain(value) for name, value in non_defaults(self, always=_FIRST).items()}
-        if not isinstance(self.dataset, str) and self.test is not None:
-            found |= {"fingerprint": self.dataset.fingerprint, "test": self.test.fingerprint}
+        if isinstance(self.dataset, ImageSet):
+            found["fingerprint"] = self.dataset.fingerprint
+        if isinstance(self.test, ImageSet):
+            found["test"] = self.test.fingerprint
         return found
 
 
@@ -243,6 +258,14 @@ def run_trial(
     return outcome_of(trial, cache=cache, device=device, on_epoch=on_epoch).row.flat()
 
 
+def with_sets(trial: Trial) -> Trial:
+    """The trial with its sets, where they are paths or parts of others, as ImageSets."""
+    if not must_be_loaded(trial.dataset, trial.test, trial.size):
+        return trial
+    images, test = bring_sets(trial.dataset, trial.test, trial.size)
+    return replace(trial, dataset=images, test=test, size=None)
+
+
 def outcome_of(
     trial: Trial,
     *,
@@ -253,6 +276,7 @@ def outcome_of(
     """As run_trial, with the scores and the selection beside the row: what a published table
     needs.
     """
+    trial = with_sets(trial)
     for given in (trial.dataset, trial.test):
         if isinstance(given, ImageSet):
             check_unchanged(given)
@@ -341,6 +365,7 @@ def settings_in_row(trial: Trial, num_samples: int) -> dict:
         "best_every": trial.best_every,
         "record_model": model_name(trial.record_model),
         "code": own_code_of(trial),
+        "test": trial.test.name if isinstance(trial.test, ImageSet) else "",
     }
 
 
@@ -351,7 +376,7 @@ def identity_of(trial: Trial, num_samples: int) -> dict:
     """
     reads = trial.method_object.reads
     found = settings_in_row(trial, num_samples) | {"record_epochs": trial.record_epochs}
-    unread = {"options"}  # settings says them all
+    unread = {"options", "test"}  # settings says them all; the data are not the trial's to tell
     if not reads:
         unread |= {"record", "record_epochs", "record_model"}
     if "snapshot" not in reads:

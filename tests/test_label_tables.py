@@ -1,0 +1,298 @@
+"""A table of labels beside a folder of images: columns named or guessed, splits, and what is wrong
+with it in a sentence.
+"""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dpkit
+from dpkit.data.image_set import labels_of, load
+from dpkit.data.label_tables import Columns, list_table
+from dpkit.data.named_sets import read_labels, set_name
+
+CLASSES = ["wolf", "wolf spider"]
+PIXELS = np.random.default_rng(0).integers(0, 256, (10, 6, 6, 3), dtype=np.uint8)
+ROWS = [f"{i}.png,{CLASSES[i % 2]},{'val' if i % 3 == 2 else 'train'}" for i in range(8)]
+TRAIN = [0, 1, 3, 4, 6, 7]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Ten images, 0.png to 9.png, in a folder."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, pixels in enumerate(PIXELS):
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return folder
+
+
+def write(place, *rows, header="file_name,species,split"):
+    place.write_text("\n".join([header, *rows]) + "\n")
+    return place
+
+
+def own(path, **more):
+    return load(path, device="cpu", say=None, **more)
+
+
+def pixels_of(images):
+    return images.images.permute(0, 2, 3, 1).numpy()
+
+
+# ---- what it is ----------------------------------------------------------------------------------
+
+
+def test_a_table_beside_its_images_is_read_in_its_order_and_says_what_was_understood(photos):
+    lines = []
+    images = load(write(photos / "labels.csv", *ROWS), device="cpu", say=lines.append)
+    assert np.array_equal(pixels_of(images), PIXELS[TRAIN])
+    assert images.labels.tolist() == [i % 2 for i in TRAIN] and images.class_names == CLASSES
+    assert images.paths == [f"{i}.png" for i in TRAIN]
+    assert lines[0].splitlines() == [
+        "photos/labels.csv: 6 images of 6x6 pixels, 3 channels, 2 classes: wolf 3, wolf spider 3",
+        f"  labels.csv: images by the column file_name in {photos}, labels by the column species, "
+        "splits by split",
+        '  this is the split train; there are also split="val" (2 images)',
+        "  left out: 2 images that the table does not name (8.png, 9.png)",
+        "  the labels are numbered by their names: wolf is class 0, wolf spider is class 1",
+    ]
+
+
+@pytest.mark.parametrize("asked", ["val", "valid", "dev"])
+def test_another_split_has_the_training_sets_classes_and_normalisation(photos, asked):
+    # one class of the two, and the second one: by itself it would be class 0
+    rows = [*ROWS[:2], "2.png,wolf spider,val"]
+    table = write(photos / "labels.csv", *rows)
+    images, val = own(table), own(table, split=asked)
+    assert val.facts.class_names == images.facts.class_names and val.labels.tolist() == [1]
+    assert (val.mean, val.std) == (images.mean, images.std)
+    assert np.array_equal(pixels_of(val), PIXELS[2:3])
+    assert not any("numbered" in note for note in val.notes)
+
+
+def test_a_table_apart_from_its_images_names_their_folder(photos, tmp_path):
+    table = write(tmp_path / "labels.csv", *ROWS)
+    with pytest.raises(ValueError, match=rf"6 of the 6 .* seem to lie in {photos}, so name that"):
+        own(table)
+    images = own(table, images=photos)
+    assert np.array_equal(pixels_of(images), PIXELS[TRAIN]) and images.name.endswith("/labels.csv")
+    with pytest.raises(ValueError, match="there is no such folder"):
+        own(table, images=tmp_path / "nowhere")
+
+
+def test_the_forms_of_a_table_are_one(photos):
+    expected = own(write(photos / "labels.csv", *ROWS)).fingerprint
+    header = "file_name,species,split"
+    for name, between in {"l.tsv": "\t", "semi.csv": ";"}.items():
+        changed = [row.replace(",", between) for row in ROWS]
+        table = write(photos / name, *changed, header=header.replace(",", between))
+        assert own(table).fingerprint == expected
+    marked = photos / "marked.csv"  # as Excel writes it, with blanks after the commas
+    write(marked, *[row.replace(",", ", ") for row in ROWS], header="\ufeff" + header)
+    assert own(marked).fingerprint == expected
+    lines = [json.dumps(dict(zip(header.split(","), row.split(","), strict=True))) for row in ROWS]
+    (photos / "l.jsonl").write_text("\n".join(lines) + "\n\n")
+    assert own(photos / "l.jsonl").fingerprint == expected
+
+
+def test_a_parquet_file_is_read_or_names_the_package(photos):
+    file = photos / "l.parquet"
+    if importlib.util.find_spec("pyarrow") is None:
+        file.write_bytes(b"PAR1")
+        with pytest.raises(ValueError, match="takes the package pyarrow: pip install pyarrow, or"):
+            own(file)
+        return
+    import pandas
+
+    frame = pandas.DataFrame([row.split(",") for row in ROWS], columns=["file", "label", "split"])
+    frame.to_parquet(file)
+    assert own(file).fingerprint == own(write(photos / "labels.csv", *ROWS)).fingerprint
+
+
+def test_the_metadata_of_hugging_face_is_found_in_its_folder(photos):
+    write(photos / "metadata.csv", *ROWS)
+    images = own(photos)
+    assert images.name == "photos" and images.paths == [f"{i}.png" for i in TRAIN]
+    assert labels_of(photos)[1] == images.paths
+    assert any(note.startswith("metadata.csv: images by") for note in images.notes)
+    for name in ("a", "b"):  # class folders: the file is about something else
+        (photos / name).mkdir()
+        Image.fromarray(PIXELS[0]).save(photos / name / "0.png")
+    assert own(photos).class_names == ["a", "b"]
+
+
+def test_names_without_their_ending_are_found(photos):
+    images = own(write(photos / "l.csv", "3,cat", "5,dog", header="id,breed"))
+    assert images.paths == ["3.png", "5.png"]
+    assert "images by the column id, with .png added, in" in images.notes[0]
+
+
+def test_columns_may_be_named(photos):
+    table = write(photos / "l.csv", *ROWS, header="label,category,target")
+    images = own(table, image_column="label", label_column="category", split_column="target")
+    assert len(images) == 6
+    assert own(table, label_column="target").class_names == ["train", "val"]
+    with pytest.raises(ValueError, match="must be columns of their own"):
+        own(table, label_column="target", split_column="target")
+
+
+@pytest.mark.parametrize(
+    ("given", "names", "note"),
+    [
+        (["7", "1", "7"], ["1", "7"], "numbered in order: 1 is class 0, 7 is class 1"),
+        (["10", "9", "9"], ["9", "10"], "numbered in order: 9 is class 0, 10 is class 1"),
+        (["1.0", "0.0", "1.0"], ["0", "1"], None),
+        (["007", "7", "7"], ["007", "7"], "numbered by their names: 007 is class 0"),
+        (["NA", "null", "NA"], ["NA", "null"], "by their names: NA is class 0, null is class 1"),
+    ],
+)
+def test_numbers_are_classes_by_their_size_and_texts_stay_texts(photos, given, names, note):
+    rows = [f"{i}.png,{label}" for i, label in enumerate(given)]
+    images = own(write(photos / "l.csv", *rows, header="file,label"))
+    assert images.class_names == names
+    assert [images.class_names[k] for k in images.labels] == [
+        str(int(float(label))) if note is None else label for label in given
+    ]
+    assert any("numbered" in said for said in images.notes) == (note is not None)
+    assert note is None or any(note in said for said in images.notes)
+
+
+def test_what_is_said_twice_is_kept_once_and_what_differs_is_refused(photos):
+    images = own(write(photos / "l.csv", *ROWS, ROWS[0], "./1.png,wolf spider,train"))
+    assert len(images) == 6 and "left out, as they repeat another row: 2" in images.notes
+    for other in ("0.png,wolf spider,train", "0.png,wolf,val"):
+        with pytest.raises(ValueError, match=r"names 1 images twice .*\(first: 0.png, wolf, train"):
+            own(write(photos / "l.csv", *ROWS, other))
+
+
+def test_a_split_without_labels_is_not_offered(photos):
+    rows = [*ROWS, "8.png,,test", "9.png,,test"]
+    images = own(write(photos / "l.csv", *rows))
+    assert len(images) == 6
+    assert "left out: the splits test, which have no labels" in images.notes
+    with pytest.raises(ValueError, match="no splits that 'test' may mean; .* are train, val"):
+        own(photos / "l.csv", split="test")
+
+
+def test_labels_are_known_before_a_pixel_is_read(photos):
+    table = write(photos / "l.csv", *ROWS)
+    known, images = read_labels(table), own(table)
+    assert known.labels.tolist() == images.labels.tolist() and known.notes == images.notes
+    assert set_name(table) == images.name == "photos/l.csv"
+    assert list_table(table, columns=Columns(label_column="split")).class_names == ["train", "val"]
+
+
+def test_prune_takes_a_table_with_its_columns(photos, tmp_path):
+    table = write(tmp_path / "l.csv", *ROWS, header="a,b,c")
+    lines = []
+    done = dpkit.prune(
+        table,
+        tmp_path / "out",
+        method="random",
+        prune_ratio=0.5,
+        image_column="a",
+        label_column="b",
+        split_column="c",
+        images=photos,
+        say=lines.append,
+    )
+    kept, paths = dpkit.read_kept(tmp_path / "out")
+    assert (done["keep"], done["num_samples"]) == (3, 6)
+    assert paths == [f"{TRAIN[k]}.png" for k in kept] and "labels by the column b" in lines[0]
+
+
+# ---- what is wrong -------------------------------------------------------------------------------
+
+WRONG = {
+    "missing": (["0.png,a", "x.png,a", "y.png,b"], r"2 of the 3 .* not in \S*photos \(x.png, y.p"),
+    "no rows": ([], "must hold a row per image; it holds none"),
+    "no label": (["0.png,a", "1.png,", "2.png,b"], "1 of 3 rows of l.csv have no label in the"),
+    "no image": (["0.png,a", ",b"], "1 rows of l.csv have no name of an image in the column file"),
+    "fractions": (["0.png,0.5", "1.png,1"], "one class label per image; the column label of .* f"),
+    "several": (["0.png,a", "1.png,b", "2.png,a|b"], "one class label per image; .* several .*a|b"),
+    "uneven": (["0.png,a", "1.png,b,c"], "l.csv has 2 columns, and row 3 has 3 cells: put texts"),
+    "only case": (["0.png,Cat", "1.png,cat"], "classes 'Cat' and 'cat' of l.csv differ only in"),
+    "form": (["0.png,caf\u00e9", "1.png,cafe\u0301"], "differ only in case or Unicode form"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_table_with_bad_rows_is_refused(photos, name):
+    rows, message = WRONG[name]
+    table = write(photos / "l.csv", *rows, header="file,label")
+    with pytest.raises(ValueError, match=message) as refused:
+        own(table)
+    assert "\n" not in str(refused.value)
+
+
+HEADERS = {
+    "file,label,class": "labels of? ?l.csv|label, class may be it; name it, label_column=",
+    "file,width,breed": "labels cannot be told: width, breed may be it; name it, label_column=",
+    "a,b,": "which column of l.csv has the labels cannot be told|labels",
+    "0.png,cat,x": "the first line of .* must name its columns, as in file_name,label; it is",
+    "file,label,label": "two columns named label: rename one",
+}
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_columns_that_cannot_be_told_are_refused_with_their_names(photos, header):
+    rows = [f"{i}.png,{'ab'[i % 2]},{'ab'[i % 2]}" for i in range(4)]
+    table = write(photos / "l.csv", *rows, header=header)
+    if header == "a,b,":  # the last one has no name, as pandas writes an index
+        assert own(table).class_names == ["a", "b"]
+        return
+    with pytest.raises(ValueError, match=HEADERS[header]):
+        own(table)
+
+
+def test_more_that_is_refused(photos):
+    one_hot = write(photos / "l.csv", "0.png,1,0", "1.png,0,1", header="file,cat,dog")
+    with pytest.raises(ValueError, match=r"cat, dog\) make one, table\[columns\].idxmax\(axis=1\)"):
+        own(one_hot)
+    two = write(photos / "l.csv", "0.png,1.png,a", header="left,right,label")
+    with pytest.raises(ValueError, match="left, right may be it; name it, image_column="):
+        own(two)
+    with pytest.raises(ValueError, match="l.csv has no column 'breed'; it has left, right, label"):
+        own(two, label_column="breed")
+    with pytest.raises(ValueError, match='no column of splits, so all of it is the split "train"'):
+        own(two, split="val", image_column="left", label_column="label")
+    with pytest.raises(ValueError, match="there is no file .*none.csv: name a table"):
+        own(photos / "none.csv")
+    with pytest.raises(ValueError, match="classes names the class folders .* is a table: leave"):
+        own(two, classes=["a"])
+    with pytest.raises(ValueError, match="label_column and images must be left out: they go with"):
+        own("digits", label_column="a", images="b")
+    with pytest.raises(ValueError, match='a table has the labels "given"; got'):
+        own(two, labels="worst")
+    (photos / "l.csv").write_bytes("file,label\n0.png,Käse\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="is not UTF-8: save it as that"):
+        own(photos / "l.csv")
+    ids = [f"{i % 10}.png,{i}" for i in range(10)] + [f"./{i}.png,{i}" for i in range(10)]
+    for k in range(10, 20):
+        Image.fromarray(PIXELS[0]).save(photos / f"{k}.png")
+    ids += [f"{i}.png,{i}" for i in range(10, 20)]
+    with pytest.raises(ValueError, match="the column number of l.csv is different in every row"):
+        own(write(photos / "l.csv", *ids, header="file,number"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"file_name": "0.png", "objects": {"bbox": [1]}}', "tables, as for detection: {'bbox'"),
+        ('{"file_name": "0.png", "label": [1, 2]}', "has several for one image"),
+        (
+            '{"file_name": {"bytes": "x"}, "label": 1}',
+            "must hold a name of an image each; got dict",
+        ),
+        ("[1, 2]", "line 1, must be a table in braces; got"),
+        ("{", "line 1, is not JSON:"),
+    ],
+)
+def test_lines_of_json_that_are_no_labels_are_refused(photos, line, message):
+    (photos / "l.jsonl").write_text(line + "\n")
+    with pytest.raises(ValueError, match=message):
+        own(photos / "l.jsonl")
