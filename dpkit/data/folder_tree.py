@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from dpkit.records.set_facts import shorten
 
@@ -71,7 +72,7 @@ class Walk:
         """The same without what was left out in these branches."""
         tops = tuple(os.path.join(branch.path, "") for branch in branches)
         kinds = ("hidden", "links", "others", "dropped")
-        kept = {
+        kept: dict[str, Any] = {
             kind: [path for path in getattr(self, kind) if not path.startswith(tops)]
             for kind in kinds
         }

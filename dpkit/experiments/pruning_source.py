@@ -115,7 +115,7 @@ def read_object(data: Any, loading: dict, say: Callable[[str], object]) -> tuple
     """
     if not is_dataset(data):
         return data, loading
-    return from_dataset(data, **loading, device="cpu", on_progress=_reading(say), say=None), {}
+    return from_dataset(data, **loading, device="cpu", on_progress=reading(say), say=None), {}
 
 
 def image_source(

@@ -33,7 +33,8 @@ def class_recall(dynamics: TrainingDynamics, *, last: int = EPOCHS) -> np.ndarra
     seen = dynamics.trained()
     labels = dynamics.labels[seen]
     epochs = range(max(dynamics.num_epochs - last, 0), dynamics.num_epochs)
-    right = sum(np.bincount(labels, weights=dynamics.correct[seen, t]) for t in epochs)
+    correct = dynamics.require("correct", "class_recall")
+    right = np.sum([np.bincount(labels, weights=correct[seen, t]) for t in epochs], axis=0)
     with np.errstate(invalid="ignore"):
         return right / (len(epochs) * np.bincount(labels))
 

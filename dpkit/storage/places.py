@@ -20,7 +20,7 @@ def check_folder(path: str | Path, *, replaced: bool = False) -> None:
         raise UnusablePlace(f"{path} {why}")
 
 
-def check_apart(path: str | Path, source: str | Path) -> None:
+def check_apart(path: str | Path, source: str | os.PathLike) -> None:
     """FileExistsError if `path` lies in the folder of images `source`, or that in `path`."""
     place, source = Path(path).resolve(), Path(source).resolve()
     if source.is_dir() and (place == source or source in place.parents or place in source.parents):
