@@ -11,7 +11,7 @@ import types
 from pathlib import Path
 
 import pytest
-from local_workers import cluster_here
+from local_workers import in_this_process
 
 import dpkit
 from dpkit import cli
@@ -98,7 +98,7 @@ def as_a_reader(tmp_path, monkeypatch, shared_cache):
     """
     from dpkit.experiments import clusters
 
-    monkeypatch.setattr(clusters, "local_cluster", lambda **options: cluster_here())
+    monkeypatch.setattr(clusters, "connected", lambda *client, **options: in_this_process())
     monkeypatch.setenv("DPKIT_CACHE", str(shared_cache))  # the pages watch the same small training
     (tmp_path / "results").symlink_to(ROOT / "results")
     monkeypatch.chdir(tmp_path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dpkit.storage.processors import kind_text
 
@@ -68,7 +68,7 @@ def colourmap(name: str) -> Colormap:
     return matplotlib.colormaps[name]
 
 
-def check_rows(rows) -> None:
+def check_rows(rows: Any) -> None:
     """TypeError for a DataFrame: its methods are not yet told apart by their options."""
     if hasattr(rows, "columns"):
         raise TypeError(

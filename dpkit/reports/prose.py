@@ -45,7 +45,14 @@ ATTRIBUTES = (
 ).split()
 
 
-def markdown_html(source, folder, attachments, headings, *, plain=False) -> str:
+def markdown_html(
+    source: str,
+    folder: Path | None,
+    attachments: dict | None,
+    headings: list,
+    *,
+    plain: bool = False,
+) -> str:
     """Markdown as HTML, by nbconvert's parser, which knows where a dollar begins a formula and
     where it is code.
     """
@@ -123,7 +130,7 @@ def _picture(src, folder, attachments) -> str | None:
     return None
 
 
-def math_html(latex, *, block) -> str:
+def math_html(latex: str, *, block: bool) -> str:
     """A formula as MathML; what latex2mathml cannot read stays as LaTeX in <code>."""
     from latex2mathml.converter import convert
 
@@ -142,7 +149,7 @@ def math_html(latex, *, block) -> str:
     return html
 
 
-def clean_html(html) -> str:
+def clean_html(html: str) -> str:
     """HTML without what runs or loads. A picture on the network becomes a link."""
     import nh3
 
