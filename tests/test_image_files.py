@@ -159,6 +159,7 @@ def test_an_image_above_the_limit_is_read_with_another_limit(tmp_path, monkeypat
     command = ["prune", str(folder), "--size", "8", "--ratio", "0.5", "--out", str(out)]
     training = ["--method", "aum", "--epochs", "1", "--batch-size", "4"]
     assert main([*command, *training, "--max-pixels", "1600"]) == 0
+    assert main(["export", str(out), "npz", "--to", str(tmp_path / "pixels")]) == 0
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 2.5, True, "8"])
@@ -255,6 +256,7 @@ def test_prune_leaves_broken_files_out_whatever_the_method(broken, tmp_path, cap
         ids, paths = dpkit.read_kept(out)
         all_paths = read(broken, skip_broken=True).paths
         assert [all_paths[i] for i in ids] == paths and len(ids) == 10
+        assert main(["export", out, "npz", "--to", f"{out}-pixels"]) == 0
 
 
 def test_a_listing_of_any_kind_can_be_read(tmp_path):

@@ -5,10 +5,9 @@ opened.
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from dpkit.records.set_facts import shorten
 
@@ -71,12 +70,10 @@ class Walk:
     def outside(self, branches: Sequence[Branch]) -> "Walk":
         """The same without what was left out in these branches."""
         tops = tuple(os.path.join(branch.path, "") for branch in branches)
-        kinds = ("hidden", "links", "others", "dropped")
-        kept: dict[str, Any] = {
-            kind: [path for path in getattr(self, kind) if not path.startswith(tops)]
-            for kind in kinds
-        }
-        return replace(self, **kept)
+        kinds = (self.hidden, self.links, self.others, self.dropped)
+        return Walk(
+            self.root, *([path for path in kind if not path.startswith(tops)] for kind in kinds)
+        )
 
     def notes(self, loose: Sequence[str] = (), others: Sequence[str] = ()) -> tuple:
         """A sentence for each kind of thing that was left out, images outside the class folders and

@@ -119,7 +119,8 @@ def _pixels_of_files(samples, whole, manifest, data, size):
     else:
         read, rows = samples, np.arange(len(samples))
     listing = Listing(Path(folder), read.paths, read.labels, list(read.class_names))
-    return read_pixels(listing, size)[rows]
+    limit = manifest.get("data", {}).get("max_pixels")
+    return read_pixels(listing, size, max_pixels=limit)[rows]
 
 
 def _pixels_of_set(samples, manifest, data, size):

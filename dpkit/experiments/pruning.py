@@ -171,7 +171,7 @@ def prune(
         assert run.selection is not None
         if note := method.note(source.in_the_set(None, run.selection)[1]):
             say(note)
-        location = pruning_source.location_of(data, source, size)
+        location = pruning_source.location_of(data, source, loading)
         manifest = pruning_folder.write(out, run, source, request, set_name(data), location)
         _say_kept(manifest, source, out / "kept.txt", say)
         return manifest

@@ -171,14 +171,14 @@ def label_source(
     return replace(source, evidence=evidence, origin=origin)
 
 
-def location_of(data: Any, source: Source, size: int | None) -> dict:
+def location_of(data: Any, source: Source, loading: dict) -> dict:
     """Where the set lies, for the manifest, so that what was chosen can be found again.
 
     source: what was named, None for arrays; split: of that.   folder: where paths begin, None
-    where there are none or it is not known.   size: in pixels, that the images were resized to.
+    where there are none or it is not known.   size: in pixels, that the images were resized to.   max_pixels: if given.
     """
     named: str | Path | None = data
-    split = "train"
+    split, size = "train", loading.get("size")
     if isinstance(data, ImageSet):
         named, split = data.source, data.split
         height, width = data.images.shape[2:]
@@ -190,7 +190,7 @@ def location_of(data: Any, source: Source, size: int | None) -> dict:
         "split": split,
         "folder": source.folder,
         "size": size,
-    }
+    } | {name: loading[name] for name in ("max_pixels",) if name in loading}
 
 
 def data_name(data: Any) -> str:
