@@ -87,6 +87,11 @@ def test_an_epoch_that_was_broken_off_is_named_and_can_be_left_out(planned):
         recorder.dynamics()
 
 
+def test_a_moment_that_is_none_is_refused_before_the_training():
+    with pytest.raises(ValueError, match='moment must be "train" or "eval"; got "?\'?test'):
+        Recorder(N, moment="test")
+
+
 def test_nothing_recorded_is_no_record():
     with pytest.raises(ValueError, match=r"1 are missing \(first: epoch 0\): finish the training$"):
         Recorder(N).dynamics()

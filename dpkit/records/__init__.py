@@ -7,7 +7,7 @@ memory-maps them, and what reads them goes by `row_blocks`, so what was seen epo
 larger than memory.
 """
 
-from dpkit.records._checks import NO_LABEL, require_kind, whole_labels
+from dpkit.records._checks import NO_LABEL, check_moment, require_kind, whole_labels
 from dpkit.records.scores import Scores
 from dpkit.records.selection import Selection, keep_count
 from dpkit.records.snapshot import Snapshot
@@ -19,6 +19,7 @@ __all__ = [
     "Selection",
     "Snapshot",
     "TrainingDynamics",
+    "check_moment",
     "keep_count",
     "require_kind",
     "whole_labels",

@@ -24,6 +24,12 @@ def require_kind(value: Any, kind: type, what: str) -> None:
         raise TypeError(f"{what} needs {kind.__name__}; got {type(value).__name__}{hint}")
 
 
+def check_moment(moment: str) -> None:
+    """ValueError unless it is a moment at which dynamics are recorded."""
+    if moment not in ("train", "eval"):
+        raise ValueError(f'moment must be "train" or "eval"; got {moment!r}')
+
+
 def whole_labels(
     labels: ArrayLike, n: int, classes: int | None = None, least: int = 0
 ) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dpkit.records._checks import NO_LABEL, whole_labels
+from dpkit.records._checks import NO_LABEL, check_moment, whole_labels
 from dpkit.records._saved import Saved
 from dpkit.storage.blocks import give_back, mean_over_epochs, row_blocks
 
@@ -89,8 +89,7 @@ class TrainingDynamics(Saved):
                 f"labels must be in 0..; {len(lacking)} are not (first: -1 at row {lacking[0]}): "
                 "only a sample that was not trained on may have -1, no label"
             )
-        if self.moment not in ("train", "eval"):
-            raise ValueError(f'moment must be "train" or "eval"; got {self.moment!r}')
+        check_moment(self.moment)
         self._set(
             target_prob=prob,
             margin=margin,

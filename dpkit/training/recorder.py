@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from dpkit.records import NO_LABEL, TrainingDynamics, whole_labels
+from dpkit.records import NO_LABEL, TrainingDynamics, check_moment, whole_labels
 from dpkit.training.batches import (
     DeferredChecks,
     as_logits,
@@ -60,8 +60,8 @@ class Recorder:
 
     Raises
     ------
-    ValueError for no samples, no epochs or ids that are none; update raises it for a batch that is
-    wrong.
+    ValueError for no samples or epochs, and for an index, labels or a moment that are none; update
+    raises it for a batch that is wrong.
 
     Notes
     -----
@@ -95,6 +95,7 @@ class Recorder:
             raise ValueError(
                 f"Recorder needs at least one sample and one epoch; got n={n}, epochs={epochs}"
             )
+        check_moment(moment)
         self.n, self.epochs, self.moment, self.tdds = n, epochs, moment, tdds
         self.expected = np.arange(n) if index is None else expected_ids(index, n)
         self._finished = FinishedEpochs(n, epochs, tdds)
