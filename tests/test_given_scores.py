@@ -132,6 +132,8 @@ def test_quotas_and_the_rule_of_a_method_that_reads_scores_alone(arrays, tmp_pat
     given = ("--scores", tmp_path / "mine.npy", "--overwrite")
     assert prune(arrays, tmp_path, *given, "--set", "per_class=balanced") == 0
     assert np.bincount(np.array(kept(tmp_path)) % 4).tolist() == [5] * 4
+    assert prune(arrays, tmp_path, *given, "--set", "per_class=[0.5, 0.9, 0.9, 0.9]") == 0
+    assert np.bincount(np.array(kept(tmp_path)) % 4).argmax() == 0  # the one with least recall
     assert prune(arrays, tmp_path, *given, "--method", "ccs", "--set", "cutoff=0.25") == 0
     hardest = np.argsort(VALUES)[-10:]
     assert not set(hardest) & set(kept(tmp_path)) and len(kept(tmp_path)) == 20
@@ -259,6 +261,7 @@ def test_what_is_no_file_of_scores_is_refused(arrays, tmp_path, capsys):
         (("--method", "cccs"), "ccs"),
         (("--c-d", "4"), "top takes the settings per_class, protect_inf; got c_d"),
         (("--set", "per_class=evenly"), "per_class"),
+        (("--set", "per_class=difficulty"), "also reads dynamics, and only scores are given"),
         (("--method", "ccs", "--set", "cutoff=0.9"), "cutoff"),
         (("--method", "ccs", "--set", "scale=logit"), "takes the settings"),
         (("--seed", "-1"), "seed must be"),

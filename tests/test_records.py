@@ -678,10 +678,16 @@ def test_scores_that_need_no_more_are_those_of_the_whole_record(method):
 
 
 @pytest.mark.parametrize(
-    ("method", "lacks"),
-    [("aum", "margin"), ("forgetting", "correct"), ("ccs", "margin"), ("tdds", "divergence")],
+    ("method", "more", "lacks"),
+    [
+        ("aum", {}, "margin"),
+        ("forgetting", {}, "correct"),
+        ("ccs", {}, "margin"),
+        ("tdds", {}, "divergence"),
+        ("dual", {"per_class": "difficulty"}, "correct"),
+    ],
 )
-def test_scores_that_need_more_say_what_is_lacking(method, lacks):
+def test_what_needs_more_says_what_is_lacking(method, more, lacks):
     record = TrainingDynamics.from_probs(np.full((40, 12), 0.5), np.arange(40) % 4)
     with pytest.raises(ValueError, match=f"needs (a record with )?{lacks}, and this .* has none"):
-        METHODS[method].choose(record, 20, rng=0)
+        METHODS[method].choose(record, 20, rng=0, **more)

@@ -186,6 +186,13 @@ def _method_for(method, dynamics, scores):
 
 
 def _judged_elsewhere(data, dynamics, scores, method, say, loading):
+    more = method.reads - {"scores"}
+    if scores is not None and more:
+        raise ValueError(
+            f"with these settings the choice also reads {', '.join(sorted(more))}, and only scores "
+            "are given: leave them out, or for quotas by difficulty give each class's recall as a "
+            "list, per_class=[0.9, 0.7, ...]"
+        )
     source = pruning_source.label_source(data, dynamics, method, say, loading)
     if scores is None:
         return source

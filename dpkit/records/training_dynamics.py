@@ -190,7 +190,7 @@ class TrainingDynamics(Saved):
         if array is None:
             raise ValueError(
                 f"{what} needs {name}, and this record has none, as it was made of probabilities "
-                "alone: choose a method that reads target_prob only, or record with a Recorder"
+                "alone: choose what reads target_prob only, or record with a Recorder"
             )
         return array
 
