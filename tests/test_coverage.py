@@ -337,7 +337,7 @@ def test_labels_must_be_one_per_sample(rule):
     ):
         BY_CLASS[rule](labels=None, per_class="balanced", rng=0)
     with pytest.raises(
-        ValueError, match=r'per_class must be None, "balanced" or "proportional"; got \'equal\''
+        ValueError, match=r"per_class must be None, .* or the recall of each class; got \'equal\'"
     ):
         BY_CLASS[rule](labels=np.zeros(24, int), per_class="equal", rng=0)
 
