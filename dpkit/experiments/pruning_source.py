@@ -175,7 +175,8 @@ def location_of(data: Any, source: Source, loading: dict) -> dict:
     """Where the set lies, for the manifest, so that what was chosen can be found again.
 
     source: what was named, None for arrays; split: of that.   folder: where paths begin, None
-    where there are none or it is not known.   size: in pixels, that the images were resized to.   max_pixels: if given.
+    where there are none or it is not known.   size: in pixels, that the images were resized to.
+    max_pixels: if given.
     """
     named: str | Path | None = data
     split, size = "train", loading.get("size")
