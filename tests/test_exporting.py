@@ -314,6 +314,18 @@ def test_the_kept_part_of_an_npz_is_an_npz(tmp_path):
     assert dpkit.export(pruned, "csv").read_text().startswith("id,path,label")
 
 
+def test_classes_may_be_called_anything(tmp_path):
+    names = ["a,b", 'c"d', "line\nbreak", "return\rx", " blank", "NA"]
+    pixels, labels = np.zeros((12, 4, 4), np.uint8), np.arange(12) % 6
+    np.savez(tmp_path / "set.npz", images=pixels, labels=labels, class_names=names)
+    pruned = pruned_in(tmp_path, tmp_path / "set.npz", method="random")
+    with open(dpkit.export(pruned, "csv", which="all"), newline="") as file:
+        assert [row["class_name"] for row in csv.DictReader(file)] == names * 2
+    lines = dpkit.export(pruned, "jsonl", which="all").read_bytes().splitlines()
+    assert [json.loads(line)["class_name"] for line in lines] == names * 2
+    assert np.load(dpkit.export(pruned, "npz"))["class_names"].tolist() == names
+
+
 def test_arrays_that_were_in_no_file_are_given(tmp_path):
     images = dpkit.load("digits", device="cpu").first(20)
     pruned = pruned_in(tmp_path, replace(images, source=None), method="random")

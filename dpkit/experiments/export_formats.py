@@ -4,7 +4,6 @@ A function writes what a Part holds: `write(file, part)` into a file that is ope
 `write(folder, part)` into an empty folder. It knows nothing of where that will lie in the end.
 """
 
-import csv
 import errno
 import json
 import os
@@ -16,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dpkit.records.sample_table import COLUMNS, SampleTable, write_samples
+from dpkit.records.sample_table import COLUMNS, SampleTable, csv_writer, write_samples
 
 LINKS = ("links", "relative-links", "hard-links", "copies")
 _NO_LINKS = (errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.EMLINK)
@@ -130,7 +129,7 @@ def _write_huggingface(folder: Path, part: Part) -> None:
     _write_folder(folder, part)
     names = [part.samples.class_names[label] for label in part.samples.labels.tolist()]
     with open(folder / "metadata.csv", "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv_writer(file, part.samples.class_names)
         writer.writerow(("file_name", "label"))
         writer.writerows(zip(part.layout, names, strict=True))
 

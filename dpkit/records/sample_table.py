@@ -13,7 +13,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
@@ -86,10 +86,20 @@ def ranks_of(scores: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(scores), 0, 1 + np.searchsorted(ordered, -scores))
 
 
+def csv_writer(text: TextIO, class_names: Sequence[str]) -> Any:
+    """A csv.writer that readers of any kind understand, whatever classes are called: Python's own
+    quotes no carriage return.
+    """
+    odd = any("\r" in name for name in class_names)
+    if odd:
+        return csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    return csv.writer(text, lineterminator="\n")
+
+
 def write_samples(file: BinaryIO, table: SampleTable) -> None:
     """Write samples.csv into a file that is open for bytes."""
     text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="", write_through=False)
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv_writer(text, table.class_names)
     writer.writerow(COLUMNS)
     words = {True: "true", False: "false", None: ""}
     writer.writerows((*row, words[kept]) for *row, kept in table)
