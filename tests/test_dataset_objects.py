@@ -76,6 +76,16 @@ def test_an_image_folder_is_what_load_makes_of_it(tmp_path):
         read(folder)
 
 
+def test_items_in_one_buffer_are_all_kept():
+    for buffer in (np.zeros((6, 6, 3), np.uint8), torch.zeros(3, 6, 6)):
+
+        def item(i, buffer=buffer):
+            buffer[:] = i / 255 if isinstance(buffer, torch.Tensor) else i
+            return buffer, i % 2
+
+        assert read(Items(item)).images[:, 0, 0, 0].tolist() == list(range(20))
+
+
 def test_names_of_classes_are_the_datasets_own_unless_it_renumbers_them():
     told = ["zebra", "ant"]
     assert read(Items(ALIKE["pillow"], classes=told)).class_names == told

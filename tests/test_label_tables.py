@@ -147,6 +147,7 @@ def test_columns_may_be_named(photos):
         (["10", "9", "9"], ["9", "10"], "numbered in order: 9 is class 0, 10 is class 1"),
         (["1.0", "0.0", "1.0"], ["0", "1"], None),
         (["007", "7", "7"], ["007", "7"], "numbered by their names: 007 is class 0"),
+        (["3_1", "1_3", "3_1"], ["1_3", "3_1"], "numbered by their names: 1_3 is class 0"),
         (["NA", "null", "NA"], ["NA", "null"], "by their names: NA is class 0, null is class 1"),
     ],
 )
@@ -260,6 +261,11 @@ def test_more_that_is_refused(photos):
         own(two, label_column="breed")
     with pytest.raises(ValueError, match='no column of splits, so all of it is the split "train"'):
         own(two, split="val", image_column="left", label_column="label")
+    some = write(photos / "l.csv", "0.png,a,train", "1.png,b,", header="file,label,split")
+    with pytest.raises(ValueError, match="column split of l.csv has splits, and also '': name a"):
+        own(some)
+    with pytest.raises(ValueError, match="1 rows of l.csv have no split in the column split"):
+        own(some, split_column="split")
     with pytest.raises(ValueError, match="there is no file .*none.csv: name a table"):
         own(photos / "none.csv")
     with pytest.raises(ValueError, match="classes names the class folders .* is a table: leave"):

@@ -322,4 +322,4 @@ def _channels_last(picture, where):
         found = np.rint(found * 255).astype(np.uint8)
     if found.dtype != np.uint8:
         raise ValueError(f"{where} must be uint8, or floats in 0..1; got {found.dtype}: convert it")
-    return np.ascontiguousarray(found)
+    return np.array(found, order="C")  # a copy: some datasets give one buffer for all items

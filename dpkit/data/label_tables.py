@@ -11,6 +11,7 @@ training split is sample i.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -132,7 +133,7 @@ def _columns_of(table, columns, file) -> tuple[str, str, str | None]:
             raise ValueError(f"{file} has no column {name!r}; it has {shorten(table)}")
     image = columns.image_column or _image_column(table, file)
     rest = [name for name in table if name and name not in (image, *named)]
-    split = columns.split_column or next((n for n in rest if _is_split(n, table[n])), None)
+    split = columns.split_column or next((n for n in rest if _is_split(n, table[n], file)), None)
     rest = [name for name in rest if name != split]
     label = columns.label_column or _label_column(table, rest, file)
     if len({image, label, split}) < 3:
@@ -159,10 +160,20 @@ def _mostly_files(cells):
     return 2 * files > len(cells)
 
 
-def _is_split(name, cells):
-    """Whether a column of that name tells splits: all its cells are names of some."""
-    known = name.lower() in _SPLITS and all(isinstance(cell, str) for cell in cells)
-    return known and all(split_kind(cell) for cell in set(cells))
+def _is_split(name, cells, file):
+    """Whether a column of that name tells splits. ValueError if only some of its cells do: the
+    others may be for testing.
+    """
+    if name.lower() not in _SPLITS or not all(isinstance(cell, str) for cell in cells):
+        return False
+    values = sorted(set(cells))
+    others = [value for value in values if split_kind(value) is None]
+    if others and len(others) < len(values):
+        raise ValueError(
+            f"the column {name} of {file} has splits, and also {', '.join(map(repr, others[:3]))}: "
+            "name a split in every row, or rename the column"
+        )
+    return not others
 
 
 def _label_column(table, rest, file):
@@ -231,6 +242,8 @@ def _of_split(rows, table, label, column, split, file) -> tuple[list[int], list[
     parts: dict[str, list[int]] = {}
     for row in rows:
         parts.setdefault(table[column][row], []).append(row)
+    if "" in parts:
+        raise ValueError(f"{len(parts['']):,} rows of {file} have no split in the column {column}")
     unlabelled = {name for name, part in parts.items() if all(table[label][r] == "" for r in part)}
     known = [name for name in parts if name not in unlabelled]
     chosen = _named_split(known, split, file)
@@ -272,15 +285,14 @@ def _classes(cells, column, file) -> np.ndarray:
             f"{ONE_CLASS}; the column {column} of {file} is different in every row: name another, "
             "label_column= (--label-column)"
         )
-    try:
-        numbers = np.array(cells, float)
-    except ValueError:
+    if not all(re.fullmatch(r"-?\d{1,18}(\.0+)?", cell) for cell in cells):
+        if all(re.fullmatch(r"-?\d*\.?\d+(e[+-]?\d+)?", cell, re.IGNORECASE) for cell in cells):
+            raise ValueError(
+                f"{ONE_CLASS}; the column {column} of {file} has numbers with fractions"
+            )
         return np.array(cells)
-    whole = (np.abs(numbers) < 2**53).all() and (numbers == np.rint(numbers)).all()
-    if not whole:
-        raise ValueError(f"{ONE_CLASS}; the column {column} of {file} has numbers with fractions")
-    zeros = any(cell != "0" and cell.startswith("0") and cell.isdigit() for cell in cells)
-    return np.array(cells) if zeros else numbers.astype(np.int64)
+    zeros = any(re.match(r"-?0\d", cell) for cell in cells)
+    return np.array(cells) if zeros else np.array([int(cell.split(".")[0]) for cell in cells])
 
 
 def _several(cells):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dpkit import plots, storage
+from dpkit.data.image_set import ImageSet
 from dpkit.experiments.pipeline import Run
 from dpkit.records import Scores, Selection, kept_list, sample_table
 from dpkit.records.kept_list import KIND
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 def check_free(out: Path, data: Any, overwrite: bool) -> None:
     """OSError, before anything is computed, if `out` cannot be made, or is not free for it."""
-    source = data if isinstance(data, (str, os.PathLike)) else getattr(data, "source", None)
-    if source is not None:
-        storage.check_apart(out, source)
+    source = data.source if isinstance(data, ImageSet) else data
+    if isinstance(source, (str, os.PathLike)):  # and no dataset object
+        storage.check_apart(out, Path(source))
     storage.check_folder(out, replaced=True)
     storage.check_replaceable(out, kind=KIND)
     if overwrite:
