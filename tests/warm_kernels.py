@@ -5,6 +5,7 @@ Their namespace, environment, folder and process group are their own, as in a fr
 dpkit works in one is claimed by the tests that start `dpkit` and python themselves.
 """
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -15,7 +16,14 @@ from multiprocessing import forkserver
 import pytest
 
 FORKED = multiprocessing.get_context("forkserver")
-LOADED = ["ipykernel.kernelapp", "distributed", "torch", "numba", "seaborn"]
+LOADED = [
+    "ipykernel.kernelapp",
+    "distributed",
+    "torch",
+    "numba",
+    "seaborn",
+    "dpkit.experiments.sweeps",
+]
 INLINE = "module://matplotlib_inline.backend_inline"
 
 
@@ -53,6 +61,7 @@ class Kernel:
 
 
 def _run(command, env, cwd, own_group):
+    gc.freeze()  # what is loaded stays: nobody looks through it
     os.setsid()
     own_group.send(None)
     os.chdir(cwd)
