@@ -142,25 +142,22 @@ def watched_cluster(tmp_path_factory):
     """
     distributed, dask = pytest.importorskip("distributed"), pytest.importorskip("dask")
     import stage_log
-    import warm_kernels
 
     from dpkit.experiments.clusters import PATIENT, local_cluster
 
     watch = stage_log.Watch(tmp_path_factory.mktemp("stages"))
-    warm_kernels.start_server()
     # two deaths will do to give a task up
     settings = {
         "distributed.worker.preload": [stage_log.__file__],
-        "distributed.worker.multiprocessing-method": "forkserver",
         "distributed.scheduler.allowed-failures": 1,
-        stage_log.FOLDER: str(watch.folder),
     }
-    # no longer: workers in this very process would put the stand-ins here
-    with dask.config.set(settings):
-        cluster = local_cluster(workers=2)
-    forked = {"distributed.worker.multiprocessing-method": "forkserver"}  # who comes for the dead
-    with dask.config.set(PATIENT | forked), cluster, distributed.Client(cluster) as client:
-        yield client, watch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(stage_log.FOLDER, str(watch.folder))
+        # no longer: workers in this very process would put the stand-ins here
+        with dask.config.set(settings):
+            cluster = local_cluster(workers=2)
+        with dask.config.set(PATIENT), cluster, distributed.Client(cluster) as client:
+            yield client, watch
 
 
 @pytest.fixture

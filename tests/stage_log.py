@@ -1,8 +1,7 @@
 """Sweeps under watch: their workers write down what every stage does, and a stage waits where a
 test wants to disturb it.
 
-The workers load this file (as dask's preload) and talk to the test by a folder, which dask's
-configuration names:
+The workers load this file (as dask's preload) and talk to the test by a folder, $DPKIT_TEST_STAGES:
     log              a line each, as it happens: "worker up <process>", "begin <stage's name>
                      <process>" and "epoch <stage's name> <number>", when it is safe on the disk
     hold-<kind>      the next stage of that kind waits in the middle of its work until this is gone,
@@ -16,7 +15,7 @@ import signal
 import time
 from pathlib import Path
 
-FOLDER = "dpkit-test-stages"  # $DASK_DPKIT_TEST_STAGES is the same to dask
+FOLDER = "DPKIT_TEST_STAGES"
 KINDS = ("record", "score", "select", "retrain")
 
 
@@ -25,10 +24,7 @@ class Watch:
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        self.environment = {
-            "DASK_DPKIT_TEST_STAGES": str(folder),
-            "DASK_DISTRIBUTED__WORKER__PRELOAD": __file__,
-        }
+        self.environment = {FOLDER: str(folder), "DASK_DISTRIBUTED__WORKER__PRELOAD": __file__}
 
     def forget(self):
         for file in self.folder.iterdir():
@@ -80,12 +76,10 @@ def unfinished(*folders):
 
 
 def dask_setup(worker):
-    import dask
-
     from dpkit.experiments import choosing, stages
     from dpkit.training import checkpoint
 
-    folder = Path(dask.config.get(FOLDER))
+    folder = Path(os.environ[FOLDER])
     done_once, train, keep = stages.done_once, stages.train, checkpoint.Checkpoint.keep
 
     def note(*words):

@@ -1,5 +1,4 @@
-"""A process that has loaded what takes seconds to import; lessons' kernels and Dask's workers are
-forked from it.
+"""A process that has loaded what takes seconds to import; lessons' kernels are forked from it.
 
 Their namespace, environment, folder and process group are their own, as in a fresh Python. That
 dpkit works in one is claimed by the tests that start `dpkit` and python themselves.
