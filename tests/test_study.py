@@ -217,7 +217,7 @@ def test_what_the_means_alone_say_is_called_so_and_the_seeds_it_takes_are_said()
     table = losses(ROWS)
     assert best_choice(table, 1.0) == ("dual", 0.5, False)
     first, second, third = in_words(table, 1.0)
-    assert "50 % may go by dual" in first and "of means of 3 seeds" in first
+    assert "50 % may go by dual" in first and "the mean loss of 3 seeds is 0.5 points" in first
     need = seeds_needed(0.5, np.sqrt((1 + 1.5**2) / 2), 1.0)
     assert f"about {need} seeds would" in second and need > 3
     assert "70 % by dual is shown to lose more" in third

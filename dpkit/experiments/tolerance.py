@@ -218,11 +218,15 @@ def in_words(table: DataFrame, tolerance: float, *, confidence: float = 0.95) ->
         ]
     method, ratio, shown = choice
     line = table[(table.method == method) & (table.prune_ratio == ratio)].iloc[0]
-    found = [f"{100 * ratio:g} % can go by {method}: the loss is {_loss(line)}"]
+    percent, loss = f"{100 * ratio:g} %", _loss(line)
     if shown:
-        found[0] += f", and the whole interval lies below {tolerance:g}"
+        found = [
+            f"{percent} can go by {method}: the loss is {loss}, and the whole interval lies below "
+            f"{tolerance:g}"
+        ]
     else:
-        found[0] = found[0].replace("can go", "may go") + f", of means of {line.seeds} seeds"
+        seeds = f"{line.seeds} seed{'' if line.seeds == 1 else 's'}"
+        found = [f"{percent} may go by {method}: the mean loss of {seeds} is {loss}"]
         found.append(_not_shown(line, tolerance, confidence))
     (own,) = [one for one in largest_ratios(table, tolerance) if one.method == method]
     if own.too_much:
