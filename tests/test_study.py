@@ -211,6 +211,9 @@ def test_a_ratio_is_shown_only_where_its_interval_and_those_before_it_end_below_
     # a larger ratio that happens to do well does not make good for a smaller one that does not
     luck = cells(whole=(80, 81, 82), dual_30=(60, 61, 62), dual_50=(81, 81, 81.1))
     assert best_choice(losses(luck), 3.0) is None
+    luck = cells(whole=(80, 81, 82), dual_30=(75, 80, 85), dual_50=(81, 81, 81.1))
+    assert best_choice(losses(luck), 3.0) == ("dual", 0.5, False)
+    assert "that of a smaller ratio does not" in in_words(losses(luck), 3.0)[1]
 
 
 def test_what_the_means_alone_say_is_called_so_and_the_seeds_it_takes_are_said():

@@ -214,11 +214,12 @@ def in_words(table: DataFrame, tolerance: float, *, confidence: float = 0.95) ->
         line = table.loc[table[table.prune_ratio == table.prune_ratio.min()].loss.idxmin()]
         return [
             f"at a tolerance of {_points(tolerance)} nothing can go: the smallest ratio tried, "
-            f"{100 * line.prune_ratio:g} %, loses {_loss(line)} by {line.method}, which loses least"
+            f"{100 * line.prune_ratio:g} %, loses {loss_in_words(line)} by {line.method}, which "
+            "loses least"
         ]
     method, ratio, shown = choice
     line = table[(table.method == method) & (table.prune_ratio == ratio)].iloc[0]
-    percent, loss = f"{100 * ratio:g} %", _loss(line)
+    percent, loss = f"{100 * ratio:g} %", loss_in_words(line)
     if shown:
         found = [
             f"{percent} can go by {method}: the loss is {loss}, and the whole interval lies below "
@@ -238,7 +239,8 @@ def _points(number) -> str:
     return f"{number:g} point{'' if number == 1 else 's'}"
 
 
-def _loss(line) -> str:
+def loss_in_words(line: Any) -> str:
+    """The loss of a line of losses(rows) with its interval, if it has one."""
     interval = f" [{line.low:.1f}, {line.high:.1f}]" if line.low == line.low else ""
     return f"{line.loss:.1f} points{interval}"
 
@@ -247,11 +249,17 @@ def _not_shown(line, tolerance, confidence) -> str:
     """Why the means alone speak for a ratio, and what would show it."""
     if line.low != line.low:  # NaN
         return "it is not shown: one seed, or seeds without a spread, have no interval"
+    if line.high < tolerance:
+        return (
+            f"it is not shown: its own interval ends below {_points(tolerance)}, and that of a "
+            "smaller ratio does not"
+        )
     n = seeds_needed(line.loss, line.spread, tolerance, confidence=confidence)
-    if n is not None and n > line.seeds:
-        more = f"about {n:,} seeds would, if loss and spread stay what they are here"
-    elif n is not None:  # a smaller ratio is what is not shown
-        more = "a smaller ratio is not shown, whose seeds happened to lie further apart"
-    else:
+    if n is None:
         more = "no number of seeds up to 1,000 would: the loss is too near to the tolerance"
-    return f"it is not shown: the intervals reach beyond {_points(tolerance)}; {more}"
+    else:
+        more = (
+            f"about {max(n, line.seeds + 1):,} seeds would, if loss and spread stay what they are "
+            "here"
+        )
+    return f"it is not shown: the interval reaches beyond {_points(tolerance)}; {more}"
