@@ -1,6 +1,7 @@
 """Image files of every kind: read as a viewer shows them, or named; never lost without a word."""
 
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -157,6 +158,11 @@ def test_an_image_above_the_limit_is_read_with_another_limit(tmp_path, monkeypat
         ValueError, match=r"has 1,600 pixels, more than the limit of 1,599: max_pixels=1600"
     ):
         read(folder, size=8, max_pixels=1599)
+    with monkeypatch.context() as half:
+        half.setattr(Image, "MAX_IMAGE_PIXELS", 900)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert len(read(folder, size=8)) == 7  # below the limit: not a word
     assert len(read(folder, size=8, max_pixels=1600)) == 7 and Image.MAX_IMAGE_PIXELS == 500
     out = tmp_path / "out"
     command = ["prune", str(folder), "--size", "8", "--ratio", "0.5", "--out", str(out)]

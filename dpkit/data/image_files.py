@@ -8,6 +8,7 @@ import os
 import shutil
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -365,7 +366,9 @@ def _pillow_limit(max_pixels) -> Iterator[float]:
 
     if max_pixels is None:
         most = Image.MAX_IMAGE_PIXELS
-        yield 2 * most if most else float("inf")
+        with warnings.catch_warnings():  # it warns of what it reads, from half of its limit on
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield 2 * most if most else float("inf")
         return
     with _LIMIT:
         before = Image.MAX_IMAGE_PIXELS
