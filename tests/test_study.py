@@ -69,6 +69,17 @@ def test_test_images_of_ones_own_take_the_place_of_the_held_out_part(tmp_path):
     assert given.held_out.mean == given.whole.mean  # normalised as the training set is
 
 
+def test_a_path_leads_there_from_the_notebooks_folder_and_a_name_stays(tmp_path, monkeypatch):
+    file = saved(tmp_path)
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert study.from_anywhere("mine.npz") == str(file)
+    assert study.from_anywhere("photos") == str(tmp_path / "photos")
+    assert study.from_anywhere("digits") == "digits"  # the set of that name comes first
+    assert study.from_anywhere("val") == "val"
+
+
 @pytest.mark.parametrize(
     ("counts", "how", "sentence"),
     [

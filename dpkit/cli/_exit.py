@@ -34,6 +34,19 @@ def unwritten(error: OSError, where: Any, begin: str = "could not write ") -> in
     return tell(FAILED, f"{begin}{error.filename or where}: {error.strerror or error}")
 
 
+def out_of_memory(error: Exception) -> int:
+    """The exit code where the memory did not suffice; another error is raised again."""
+    from dpkit.training.faults import memory_ran_out
+
+    if not memory_ran_out(error):
+        raise error
+    return tell(
+        FAILED,
+        f"the memory did not suffice ({str(error).split('. ')[0]}): take smaller images (--size), "
+        "fewer at a time (--batch-size) or another device (--device cpu)",
+    )
+
+
 def say(line: object) -> None:
     """Print to stderr at once: what a command says on its way."""
     print(line, file=sys.stderr, flush=True)

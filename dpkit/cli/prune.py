@@ -4,7 +4,7 @@ import argparse
 from argparse import Namespace
 from typing import Any
 
-from dpkit.cli._exit import FAILED, PASSED, REFUSED, print_warnings, say, tell, unwritten
+from dpkit.cli._exit import PASSED, REFUSED, out_of_memory, print_warnings, say, tell, unwritten
 from dpkit.cli._stop import GOES_ON
 from dpkit.nets.catalog import NETWORKS
 
@@ -167,7 +167,6 @@ def _setting(text):
 
 def run(arguments: Namespace) -> int:
     from dpkit.experiments.pruning import prune
-    from dpkit.training.faults import memory_ran_out
     from dpkit.training.recipe import recipe_for
 
     named = [("c_d", arguments.c_d), ("window", arguments.window)]
@@ -216,12 +215,6 @@ def run(arguments: Namespace) -> int:
     except OSError as error:
         return unwritten(error, arguments.out, begin="")
     except (RuntimeError, MemoryError) as error:
-        if not memory_ran_out(error):
-            raise
-        return tell(
-            FAILED,
-            f"the memory did not suffice ({str(error).split('. ')[0]}): take smaller images "
-            "(--size), fewer at a time (--batch-size) or another device (--device cpu)",
-        )
+        return out_of_memory(error)
     print(f"{arguments.out}: {done['keep']:,} of {done['num_samples']:,} samples are kept")
     return PASSED

@@ -5,7 +5,17 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from dpkit.cli._exit import FAILED, PASSED, REFUSED, missing, print_warnings, say, tell, unwritten
+from dpkit.cli._exit import (
+    FAILED,
+    PASSED,
+    REFUSED,
+    missing,
+    out_of_memory,
+    print_warnings,
+    say,
+    tell,
+    unwritten,
+)
 from dpkit.cli._stop import GOES_ON
 
 NOTEBOOK = "your_own_set"
@@ -67,6 +77,7 @@ def add_to(commands: Any) -> None:
         help="fractions to REMOVE, the most wanted first (default: 0.3 0.5 0.1 0.7 0.2 0.9)",
     )
     study.add_argument("--model", metavar="NAME", help="as for dpkit prune (default: small_cnn)")
+    study.add_argument("--batch-size", type=int, metavar="N", help="as for dpkit prune")
     study.add_argument("--seed", type=int, metavar="N", help="the first of the seeds (default: 0)")
     study.add_argument(
         "--workers", type=int, metavar="N", help="processes (default: one per GPU or core)"
@@ -91,14 +102,14 @@ def run(arguments: Namespace) -> int:
     from dpkit.reports.run import check_out
 
     names = (
-        "minutes tolerance test held_out size classes mirror methods ratios model seed "
-        "workers device"
+        "minutes tolerance test held_out size classes mirror methods ratios model batch_size "
+        "seed workers device"
     ).split()
     given = {name: getattr(arguments, name) for name in names}
     given = {name: value for name, value in given.items() if value is not None}
-    given["data"] = _from_anywhere(arguments.data)
+    given["data"] = study.from_anywhere(arguments.data)
     if "test" in given:
-        given["test"] = _from_anywhere(arguments.test)
+        given["test"] = study.from_anywhere(arguments.test)
     out = Path(arguments.out or study.default_out(arguments.data))
     try:
         every, _ = parameters_for(notebooks.find(NOTEBOOK), parameters=given)
@@ -118,6 +129,8 @@ def run(arguments: Namespace) -> int:
         return tell(REFUSED, str(error))
     except OSError as error:
         return unwritten(error, out)
+    except (RuntimeError, MemoryError) as error:
+        return out_of_memory(error)
     if not verdict.passed or verdict.result is None:
         reasons = [f"  - {reason}" for reason in verdict.reasons]
         print(verdict.headline(), *reasons, f"see {verdict.folder / 'report.html'}", sep="\n")
@@ -128,11 +141,6 @@ def run(arguments: Namespace) -> int:
         print(f"{line['question']}: {line['answer']}")
     print(f"\n{tables['command'][0]['command']}\n\n{verdict.folder / 'report.html'}")
     return PASSED
-
-
-def _from_anywhere(name: str) -> str:
-    """A path that leads there from the notebook's folder too; the name of a set as it is."""
-    return str(Path(name).resolve()) if Path(name).exists() else name
 
 
 def _plan(every: dict) -> None:

@@ -17,7 +17,7 @@ from dpkit import storage
 from dpkit.data.named_sets import set_name
 from dpkit.experiments.environment import compute_environment
 from dpkit.experiments.pruning_source import reading
-from dpkit.experiments.study_parts import Parts, load_parts
+from dpkit.experiments.study_parts import Parts, from_anywhere, load_parts
 from dpkit.experiments.study_plan import Plan, Size, batch_size_for, measure_step, plan_study
 from dpkit.experiments.sweeps import sweep
 from dpkit.experiments.trials import Trial, run_trial
@@ -34,6 +34,7 @@ __all__ = [
     "check_wishes",
     "classes_kept",
     "default_out",
+    "from_anywhere",
     "load_parts",
     "plan_of",
     "prune_command",

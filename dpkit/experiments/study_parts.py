@@ -43,6 +43,11 @@ class Parts:
         )
 
 
+def from_anywhere(data: str) -> str:
+    """The name of a set as it is; a path such that it leads there from any folder."""
+    return str(Path(data).resolve()) if is_folder(data) or Path(data).is_file() else data
+
+
 def load_parts(
     data: str | Path,
     *,
