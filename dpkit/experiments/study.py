@@ -76,6 +76,8 @@ def plan_of(
     ValueError for methods or ratios that there are not, and for too few minutes.
     """
     check_wishes(minutes, methods, ratios)
+    if batch_size < 0:
+        raise ValueError(f"batch_size must be at least 1, or 0 for what suits; got {batch_size}")
     n, usual = len(parts.train), recipe_for(model).batch_size
     batch_size = batch_size or batch_size_for(n, usual)
     wishes = {"minutes": minutes, "methods": list(methods), "ratios": list(ratios)}
