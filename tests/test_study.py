@@ -69,6 +69,24 @@ def test_test_images_of_ones_own_take_the_place_of_the_held_out_part(tmp_path):
     assert given.held_out.mean == given.whole.mean  # normalised as the training set is
 
 
+def test_a_folder_of_splits_is_tested_on_its_test_split_or_on_the_one_that_is_named(tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 30), ("test", 11), ("val", 12)):
+        for name in ("ash", "birch"):
+            (tmp_path / "set" / split / name).mkdir(parents=True)
+            for k in range(n):
+                pixels = rng.integers(0, 255, (8, 8), np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "set" / split / name / f"{k}.png")
+    parts = study.load_parts(tmp_path / "set", device="cpu")
+    assert parts.own_test and (len(parts.train), len(parts.held_out)) == (60, 22)
+    named = study.load_parts(tmp_path / "set", test="val", device="cpu")
+    assert len(named.held_out) == 24 and named.held_out.mean == named.whole.mean
+    alone = study.load_parts(tmp_path / "set" / "train", fraction=0.5, device="cpu")
+    assert not alone.own_test and len(alone.held_out) == 30
+
+
 def test_a_path_leads_there_from_the_notebooks_folder_and_a_name_stays(tmp_path, monkeypatch):
     file = saved(tmp_path)
     (tmp_path / "digits").mkdir()
@@ -78,6 +96,10 @@ def test_a_path_leads_there_from_the_notebooks_folder_and_a_name_stays(tmp_path,
     assert study.from_anywhere("photos") == str(tmp_path / "photos")
     assert study.from_anywhere("digits") == "digits"  # the set of that name comes first
     assert study.from_anywhere("val") == "val"
+    (tmp_path / "photos" / "val").mkdir()
+    (tmp_path / "val").mkdir()
+    assert study.from_anywhere("val", beside="photos") == "val"  # which of the two is asked later
+    assert study.from_anywhere("val", beside="mine.npz") == str(tmp_path / "val")
 
 
 @pytest.mark.parametrize(
@@ -300,9 +322,8 @@ def test_the_command_at_the_end_is_one_that_dpkit_takes(monkeypatch):
         prune_ratio=0.3,
         plan=planned(0),
         seed=2,
-        size=32,
         mirror=True,
-        classes=["ash", "big birch"],
+        loading={"size": 32, "classes": ["ash", "big birch"], "skip_broken": True},
     )
     words = shlex.split(command)
     assert words[0] == "dpkit" and cli.main(words[1:]) == 0
@@ -313,7 +334,7 @@ def test_the_command_at_the_end_is_one_that_dpkit_takes(monkeypatch):
         32,
     )
     assert (seen["epochs"], seen["batch_size"], seen["seed"]) == (30, 32, 2)
-    assert seen["mirror"] and seen["classes"] == ["ash", "big birch"]
+    assert seen["mirror"] and seen["skip_broken"] and seen["classes"] == ["ash", "big birch"]
 
 
 @pytest.mark.parametrize(

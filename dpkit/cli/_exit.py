@@ -60,6 +60,49 @@ def print_warnings() -> Iterator[None]:
         yield
 
 
+def add_loading(parser: ArgumentParser) -> None:
+    """The options of the commands that read a set of images: how it is read."""
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help="resize images to PIXELS x PIXELS; for files of mixed sizes",
+    )
+    parser.add_argument(
+        "--classes",
+        nargs="+",
+        metavar="NAME",
+        help="folders of DATA that are its classes, where dpkit cannot "
+        "tell, or where others lie beside them (default: all)",
+    )
+    for option, what in {
+        "--image-column": "of a table, the column with the files (default: guessed, and said)",
+        "--label-column": "of a table, the column with the classes",
+        "--split-column": "of a table, the column with the splits, of which the training split is "
+        "pruned",
+    }.items():
+        parser.add_argument(option, metavar="NAME", help=what)
+    parser.add_argument(
+        "--images", metavar="FOLDER", help="of a table, where its images lie (default: beside it)"
+    )
+    parser.add_argument(
+        "--skip-broken",
+        action="store_true",
+        help="leave out image files that cannot be read, and say which; ids then count the others",
+    )
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        metavar="N",
+        help="the most pixels that an image file may have (default: 178,956,970, Pillow's limit)",
+    )
+    parser.add_argument(
+        "--mirror",
+        action="store_true",
+        help="mirror images left-right while training; not for text or digits",
+    )
+
+
 def add_source(parser: ArgumentParser) -> None:
     """The option --source of the commands for assignments."""
     parser.add_argument(

@@ -4,7 +4,16 @@ import argparse
 from argparse import Namespace
 from typing import Any
 
-from dpkit.cli._exit import PASSED, REFUSED, out_of_memory, print_warnings, say, tell, unwritten
+from dpkit.cli._exit import (
+    PASSED,
+    REFUSED,
+    add_loading,
+    out_of_memory,
+    print_warnings,
+    say,
+    tell,
+    unwritten,
+)
 from dpkit.cli._stop import GOES_ON
 from dpkit.nets.catalog import NETWORKS
 
@@ -40,45 +49,7 @@ def add_to(commands: Any) -> None:
     )
     prune.add_argument("--out", metavar="DIR", required=True, help="folder to write")
     prune.add_argument("--method", metavar="NAME", help=_MethodNames("%"))
-    prune.add_argument(
-        "--size",
-        type=int,
-        metavar="PIXELS",
-        help="resize images to PIXELS x PIXELS; for files of mixed sizes",
-    )
-    prune.add_argument(
-        "--classes",
-        nargs="+",
-        metavar="NAME",
-        help="folders of DATA that are its classes, where dpkit cannot "
-        "tell, or where others lie beside them (default: all)",
-    )
-    for option, what in {
-        "--image-column": "of a table, the column with the files (default: guessed, and said)",
-        "--label-column": "of a table, the column with the classes",
-        "--split-column": "of a table, the column with the splits, of which the training split is "
-        "pruned",
-    }.items():
-        prune.add_argument(option, metavar="NAME", help=what)
-    prune.add_argument(
-        "--images", metavar="FOLDER", help="of a table, where its images lie (default: beside it)"
-    )
-    prune.add_argument(
-        "--skip-broken",
-        action="store_true",
-        help="leave out image files that cannot be read, and say which; ids then count the others",
-    )
-    prune.add_argument(
-        "--max-pixels",
-        type=int,
-        metavar="N",
-        help="the most pixels that an image file may have (default: 178,956,970, Pillow's limit)",
-    )
-    prune.add_argument(
-        "--mirror",
-        action="store_true",
-        help="mirror images left-right while training; not for text or digits",
-    )
+    add_loading(prune)
     prune.add_argument(
         "--dynamics",
         metavar="FOLDER",

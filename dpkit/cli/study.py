@@ -9,6 +9,7 @@ from dpkit.cli._exit import (
     FAILED,
     PASSED,
     REFUSED,
+    add_loading,
     missing,
     out_of_memory,
     print_warnings,
@@ -58,11 +59,7 @@ def add_to(commands: Any) -> None:
         metavar="FRACTION",
         help="of each class that is held out (default: 0.2)",
     )
-    study.add_argument("--size", type=int, metavar="PIXELS", help="as for dpkit prune")
-    study.add_argument("--classes", nargs="+", metavar="NAME", help="as for dpkit prune")
-    study.add_argument(
-        "--mirror", action="store_true", default=None, help="as for dpkit prune; not for text"
-    )
+    add_loading(study)
     study.add_argument(
         "--methods",
         nargs="+",
@@ -102,14 +99,16 @@ def run(arguments: Namespace) -> int:
     from dpkit.reports.run import check_out
 
     names = (
-        "minutes tolerance test held_out size classes mirror methods ratios model batch_size "
-        "seed workers device"
+        "minutes tolerance test held_out size classes image_column label_column split_column "
+        "skip_broken max_pixels mirror methods ratios model batch_size seed workers device"
     ).split()
-    given = {name: getattr(arguments, name) for name in names}
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: getattr(arguments, name) for name in names} | {"image_folder": arguments.images}
+    given = {name: value for name, value in given.items() if value not in (None, False)}
     given["data"] = study.from_anywhere(arguments.data)
     if "test" in given:
-        given["test"] = study.from_anywhere(arguments.test)
+        given["test"] = study.from_anywhere(arguments.test, beside=arguments.data)
+    if "image_folder" in given:
+        given["image_folder"] = study.from_anywhere(arguments.images)
     out = Path(arguments.out or study.default_out(arguments.data))
     try:
         every, _ = parameters_for(notebooks.find(NOTEBOOK), parameters=given)
@@ -154,8 +153,7 @@ def _plan(every: dict) -> None:
         every["data"],
         test=every["test"],
         fraction=every["held_out"],
-        size=every["size"] or None,
-        classes=every["classes"] or None,
+        loading=study.loading_of(every),
         mirror=every["mirror"],
         seed=every["seed"],
         device=every["device"],

@@ -17,7 +17,7 @@ from dpkit import storage
 from dpkit.data.named_sets import set_name
 from dpkit.experiments.environment import compute_environment
 from dpkit.experiments.pruning_source import reading
-from dpkit.experiments.study_parts import Parts, from_anywhere, load_parts
+from dpkit.experiments.study_parts import Parts, from_anywhere, load_parts, loading_of
 from dpkit.experiments.study_plan import Plan, Size, batch_size_for, measure_step, plan_study
 from dpkit.experiments.sweeps import sweep
 from dpkit.experiments.trials import Trial, run_trial
@@ -36,6 +36,7 @@ __all__ = [
     "default_out",
     "from_anywhere",
     "load_parts",
+    "loading_of",
     "plan_of",
     "prune_command",
     "reading",
@@ -265,16 +266,16 @@ def prune_command(
     plan: Plan,
     model: str = "small_cnn",
     seed: int = 0,
-    size: int = 0,
-    classes: Sequence[str] = (),
+    loading: dict | None = None,
     mirror: bool = False,
     out: str = "pruned",
 ) -> str:
-    """The command that prunes as the study would, for a shell."""
+    """The command that prunes as the study would, for a shell. loading : as in load_parts."""
     words = ["dpkit", "prune", str(data), "--ratio", f"{prune_ratio:g}", "--method", method]
     words += ["--epochs", str(plan.record_epochs), "--batch-size", str(plan.batch_size)]
-    words += ["--size", str(size)] if size else []
-    words += ["--classes", *classes] if classes else []
+    for name, value in (loading or {}).items():
+        values = value if isinstance(value, (list, tuple)) else [value]
+        words += [f"--{name.replace('_', '-')}", *([] if value is True else map(str, values))]
     words += ["--mirror"] if mirror else []
     words += ["--model", model] if model != "small_cnn" else []
     words += ["--seed", str(seed)] if seed else []

@@ -1,8 +1,7 @@
 """A study's two parts of a set: what is trained on, and what no training sees."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,9 @@ import torch
 
 from dpkit.data.image_set import ImageSet
 from dpkit.data.loading import load
-from dpkit.data.named_sets import arrays_of, is_folder
+from dpkit.data.named_sets import is_folder
 from dpkit.data.splits import hold_out
+from dpkit.experiments.given_sets import bring_sets
 from dpkit.experiments.pruning_source import reading
 
 LEAST_HELD_OUT = 20  # images: of fewer an accuracy moves by more than 5 points with each
@@ -43,9 +43,26 @@ class Parts:
         )
 
 
-def from_anywhere(data: str) -> str:
-    """The name of a set as it is; a path such that it leads there from any folder."""
-    return str(Path(data).resolve()) if is_folder(data) or Path(data).is_file() else data
+def from_anywhere(name: str, *, beside: str | None = None) -> str:
+    """The name of a set, or of a split, as it is; a path such that it leads there from any folder.
+
+    beside : the set, whose split of that name it may be.
+    """
+    if beside is not None and (Path(beside) / name).exists():
+        return name
+    return str(Path(name).resolve()) if is_folder(name) or Path(name).is_file() else name
+
+
+# parameters of the notebook -> keywords of dpkit.load
+LOADING = {name: name for name in "size classes skip_broken max_pixels".split()}
+LOADING |= {name: name for name in "image_column label_column split_column".split()}
+LOADING |= {"image_folder": "images"}
+
+
+def loading_of(parameters: dict) -> dict:
+    """What of the notebook's parameters says how dpkit.load reads the set, as its keywords."""
+    given = {keyword: parameters[name] for name, keyword in LOADING.items()}
+    return {keyword: value for keyword, value in given.items() if value}
 
 
 def load_parts(
@@ -53,8 +70,7 @@ def load_parts(
     *,
     test: str | Path = "",
     fraction: float = 0.2,
-    size: int | None = None,
-    classes: Sequence[str] | None = None,
+    loading: dict | None = None,
     mirror: bool = False,
     num_samples: int = 0,
     seed: int = 0,
@@ -66,9 +82,9 @@ def load_parts(
 
     Parameters
     ----------
-    data, size, classes : as dpkit.load takes them.
+    data, loading : as dpkit.load takes it, and other keywords of that, such as {"size": 64}.
     test : a folder or file with test images of one's own, or the name of a split; "": the set's own
-        test split where its file has one, else a fraction is held out.
+        test split where it has one with labels, else a fraction is held out.
     fraction : that is held out, in (0, 1).
     mirror : mirror images left-right at random while training.
     num_samples : only the first so many images (0: all).
@@ -84,23 +100,29 @@ def load_parts(
     if seed < 0:
         raise ValueError(f"seed must be a whole number from 0; got {seed}")
     on_progress = on_progress or (reading(say) if say else None)
-    read = partial(load, size=size, device=device)
-    whole = read(data, classes=classes, on_progress=on_progress, say=say)
+    whole = load(data, **loading or {}, device=device, on_progress=on_progress, say=say)
     whole = replace(whole, mirror=True) if mirror else whole
     whole = whole.first(num_samples) if num_samples else whole
     _check_whole(whole)
-    if test and Path(test).exists():
-        held_out = read(test, like=whole, on_progress=on_progress, say=None)
-    elif test or _has_test_split(data):
-        held_out = read(data, split=str(test) or "test", like=whole, say=None)
-    else:
+    held_out = _own_test(whole, str(test))
+    if held_out is None:
         return _held_out_of(whole, fraction, seed)
-    return Parts(whole, whole, _enough(held_out, "a larger test set"), own_test=True)
+    if len(held_out) < LEAST_HELD_OUT:
+        raise ValueError(
+            f"accuracies on {len(held_out)} test images say nothing: bring at least "
+            f"{LEAST_HELD_OUT}, or leave them out, and images of the set are held out"
+        )
+    return Parts(whole, whole, held_out.to(whole.device), own_test=True)
 
 
-def _has_test_split(data) -> bool:
-    """Whether the file of a named set, or an .npz, holds test images."""
-    return not is_folder(data) and bool(arrays_of(data, only=("test_labels",)))
+def _own_test(whole, test) -> ImageSet | None:
+    """The test set that is meant, or the set's own; None if it has none of use."""
+    if test:
+        return bring_sets(whole, test)[1]
+    try:
+        return bring_sets(whole, "test")[1]
+    except ValueError:  # what a split lacks stands in the notes of the set
+        return None
 
 
 def _check_whole(whole):
@@ -121,12 +143,3 @@ def _held_out_of(whole, fraction, seed) -> Parts:
             "own (--test)"
         )
     return Parts(whole, train, held_out, own_test=False)
-
-
-def _enough(held_out, what) -> ImageSet:
-    if len(held_out) < LEAST_HELD_OUT:
-        raise ValueError(
-            f"accuracies on {len(held_out)} test images say nothing: bring {what}, of at least "
-            f"{LEAST_HELD_OUT}"
-        )
-    return held_out
