@@ -22,7 +22,7 @@ def check_folder(path: str | Path, *, replaced: bool = False) -> None:
 
 def check_apart(path: str | Path, source: str | os.PathLike) -> None:
     """FileExistsError if `path` lies in the folder of images `source`, or that in `path`."""
-    place, source = Path(path).resolve(), Path(source).resolve()
+    place, source = (Path(os.path.realpath(each)) for each in (path, source))
     if source.is_dir() and (place == source or source in place.parents or place in source.parents):
         raise FileExistsError(
             f"{path} and the images in {source} must lie apart, or what is written would become "
