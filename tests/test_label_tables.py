@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import dpkit
+from dpkit.data import image_files
 from dpkit.data.image_set import labels_of, load
 from dpkit.data.label_tables import Columns, list_table
 from dpkit.data.named_sets import read_labels, set_name
@@ -41,6 +42,17 @@ def own(path, **more):
 
 def pixels_of(images):
     return images.images.permute(0, 2, 3, 1).numpy()
+
+
+def test_two_tables_of_one_folder_keep_their_pixels_in_the_cache(photos, monkeypatch):
+    tables = [
+        write(photos / f"{name}.csv", *rows, header="file_name,species")
+        for name, rows in {"a": ["0.png,x", "1.png,y"], "b": ["2.png,x", "3.png,y"]}.items()
+    ]
+    before = [pixels_of(own(table, size=6)) for table in tables]
+    monkeypatch.setattr(image_files, "read_picture", lambda *a, **k: pytest.fail("decoded again"))
+    for table, pixels in zip(tables, before, strict=True):
+        assert np.array_equal(pixels_of(own(table, size=6)), pixels)
 
 
 # ---- what it is ----------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ class Listing:
 
     notes: a sentence for each kind of thing that was left out.
     split: "train", or what the folder calls another part of the set.
+    table: the table of labels that names the files; "" where their folders do.
     """
 
     folder: Path
@@ -45,6 +46,7 @@ class Listing:
     class_names: list
     notes: tuple = ()
     split: str = "train"
+    table: str = ""
 
 
 @cache
@@ -168,7 +170,12 @@ def _found_or_read(kept, listing, size, max_pixels, on_progress):
             pixels, broken = _decoded(
                 files, partial(read_picture, size=size, limit=limit), size, on_progress, parts
             )
-        origin = {"folder": str(listing.folder.resolve()), "size": size, "split": listing.split}
+        origin = {
+            "folder": str(listing.folder.resolve()),
+            "size": size,
+            "split": listing.split,
+            "table": listing.table,
+        }
         _save_part(kept, pixels, broken, origin)
         shutil.rmtree(parts, ignore_errors=True)
         _remove_older(kept, origin)
@@ -187,14 +194,14 @@ def _read_part(folder):
 
 
 def _remove_older(kept, origin):
-    """Remove the pixels of the same folder as it was before: they are large, and nobody will ask
-    for them again.
+    """Remove the pixels of the same folder, or table, as it was before: they are large, and nobody
+    will ask for them again.
     """
     for file in kept.parent.glob("images-*/manifest.json"):
         if file.parent == kept or storage.is_set_aside(file.parent):
             continue
         with suppress(OSError, ValueError, KeyError, TypeError):
-            theirs = {"split": "train"} | json.loads(file.read_text())["params"]
+            theirs = {"split": "train", "table": ""} | json.loads(file.read_text())["params"]
             if all(theirs[name] == value for name, value in origin.items()):
                 shutil.rmtree(file.parent)
 

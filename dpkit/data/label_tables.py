@@ -118,7 +118,13 @@ def list_table(
     labels, class_names, told = numbered(given, None, f"labels of {path.name}")
     check_distinct(class_names, path.name)
     return Listing(
-        folder, paths, labels, class_names, (*notes, *(told if numbering_told else ())), split
+        folder,
+        paths,
+        labels,
+        class_names,
+        (*notes, *(told if numbering_told else ())),
+        split,
+        os.path.realpath(path),
     )
 
 
