@@ -116,6 +116,11 @@ def test_a_table_as_spreadsheets_write_it_is_read(photos, tmp_path):
     assert kept(tmp_path) == BEST
 
 
+def test_a_table_with_semicolons_is_read(arrays, tmp_path):
+    table(tmp_path / "s.csv", "id;score", [(f"{i};{value}",) for i, value in enumerate(VALUES)])
+    assert prune(arrays, tmp_path, "--scores", tmp_path / "s.csv") == 0 and kept(tmp_path) == BEST
+
+
 def test_the_same_scores_again_do_nothing_and_other_ones_are_another_run(arrays, tmp_path, capsys):
     np.save(tmp_path / "mine.npy", VALUES)
     assert prune(arrays, tmp_path, "--scores", tmp_path / "mine.npy") == 0
@@ -203,9 +208,9 @@ IDS = [(i, v) for i, v in enumerate(VALUES)]
         ("id,score", [(i, "high") for i, _ in IDS], "score; line 2 has 'high'"),
         ("id,score", [(i, "") for i, _ in IDS], "score; line 2 has ''"),
         ("id,score", [(i, "nan") for i, _ in IDS], "40 of 40 scores are NaN (first: sample 0)"),
-        ("id,score", [(*row, 1) for row in IDS], "2 fields in every line, .* line 2 has 3"),
-        ("id;score", [(f"{i};{v}",) for i, v in IDS], "separated by commas; it has 'id;score'"),
-        ("id,dual", IDS, "the columns id, and score, each once, .* it has 'id', 'dual'"),
+        ("id,score", [(*row, 1) for row in IDS], "has 2 columns, and line 2 has 3 cells"),
+        ("id;score", [(f"{i};0,5",) for i, v in IDS], "score; line 2 has '0,5'"),
+        ("id,dual", IDS, "the columns id, and score, each once; it has 'id', 'dual'"),
         ("id,score,score", [(*row, 1) for row in IDS], "each once"),
         ("path,score", IDS, "must have the columns id, and score"),  # the set has no files
     ],

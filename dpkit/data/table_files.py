@@ -28,30 +28,43 @@ def read_table(path: Path) -> dict[str, list]:
     return table
 
 
-def _read_csv(path):
-    with open(path, newline="", encoding="utf-8-sig") as file:  # Excel begins files by a mark
+def read_lines(path: Path, errors: str = "strict") -> tuple[list[str], list[tuple[int, list]]]:
+    """(names of the columns, [(number of the line, its cells)]) of a .csv or .tsv, with commas,
+    semicolons or tabs between them. ValueError for a line that has not as many cells.
+
+    errors: of bytes that are no UTF-8, as open takes it.
+    """
+    with open(path, newline="", encoding="utf-8-sig", errors=errors) as file:  # Excel's mark
         first = file.readline()
         file.seek(0)
         between = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
         reader = csv.reader(file, delimiter=between, skipinitialspace=True)
         try:
-            header, *rows = [[cell.strip() for cell in row] for row in reader if row] or [[]]
+            lines = [(reader.line_num, row) for row in reader if row]
         except csv.Error as error:
             raise ValueError(
                 f"{path}, line {reader.line_num}, is no line of a table: {error}"
             ) from None
+    header = [name.strip() for name in lines[0][1]] if lines else []
+    for number, row in lines[1:]:
+        if len(row) != len(header):
+            raise ValueError(
+                f"{path} has {len(header)} columns, and line {number} has {len(row)} cells: put "
+                "texts that hold commas in quotes"
+            )
+    return header, lines[1:]
+
+
+def _read_csv(path):
+    header, lines = read_lines(path)
     if any(name.lower().endswith(image_endings()) for name in header):
         raise ValueError(
             f"the first line of {path} must name its columns, as in file_name,label; it is "
-            f"{between.join(header)!r:.80}"
+            f"{','.join(header)!r:.80}"
         )
-    uneven = next((number for number, row in enumerate(rows, 2) if len(row) != len(header)), None)
-    if uneven:
-        raise ValueError(
-            f"{path} has {len(header)} columns, and row {uneven} has {len(rows[uneven - 2])} "
-            "cells: put texts that hold commas in quotes"
-        )
-    return _as_table(header, ([row[k] for row in rows] for k in range(len(header))), path)
+    return _as_table(
+        header, ([row[k].strip() for _, row in lines] for k in range(len(header))), path
+    )
 
 
 def _as_table(header, columns, path):

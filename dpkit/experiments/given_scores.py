@@ -1,6 +1,5 @@
 """Scores made elsewhere, read from a file and brought into the order of the set."""
 
-import csv
 import hashlib
 import os
 import re
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dpkit import storage
+from dpkit.data.table_files import read_lines
 from dpkit.experiments.costs import Cost
 from dpkit.experiments.evidence import Evidence
 from dpkit.experiments.pruning_source import Source
@@ -102,39 +102,22 @@ def _array(file):
 
 
 def _table(file, source, name):
-    header, lines = _lines(file)
+    # bytes that are no UTF-8 stand in paths as os.fsdecode has them
+    header, lines = read_lines(file, errors="surrogateescape")
+    header = [column.lower() for column in header]
     by = "path" if source.paths is not None and "path" in header else "id"
     double = sorted({column for column in header if header.count(column) > 1} & {by, "score"})
     if double or not {by, "score"} <= set(header):
         known = "id or path" if source.paths is not None else "id"
         raise ValueError(
-            f"{file} must have the columns {known}, and score, each once, separated by commas; it "
-            f"has {', '.join(map(repr, header)) or 'none'}"
+            f"{file} must have the columns {known}, and score, each once; it has "
+            f"{', '.join(map(repr, header)) or 'none'}"
         )
     keys = [row[header.index(by)] for _, row in lines]
     scores = np.array([_score(file, line, row[header.index("score")]) for line, row in lines])
     rows = _rows_by_path if by == "path" else _rows_by_id
     rows = rows(file, keys, lines, source, name)
     return _numbers(scores[rows], source.ids, file), f", by {by}"
-
-
-def _lines(file):
-    """(names of the columns, [(number of the line, fields)])."""
-    try:
-        # bytes that are no UTF-8 stand in paths as os.fsdecode has them
-        with open(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as opened:
-            reader = csv.reader(opened)
-            lines = [(reader.line_num, row) for row in reader if row]
-    except csv.Error as error:
-        raise ValueError(f"{file} is not a table that can be read ({error})") from None
-    header = [column.strip().lower() for column in lines[0][1]] if lines else []
-    for number, row in lines[1:]:
-        if len(row) != len(header):
-            raise ValueError(
-                f"{file} must have {len(header)} fields in every line, as its first has; line "
-                f"{number} has {len(row)}"
-            )
-    return header, lines[1:]
 
 
 def _score(file, line, text):
