@@ -96,6 +96,8 @@ def test_names_of_classes_are_the_datasets_own_unless_it_renumbers_them():
     renumbered.classes = list("abcd")
     assert read(renumbered).class_names == ["0", "1"]
     assert read(Items(ALIKE["pillow"], classes=told), class_names=["x", "y"]).class_names[0] == "x"
+    with pytest.raises(ValueError, match="'Ant' and 'ant' in the names of Items differ only"):
+        read(Items(ALIKE["pillow"], classes=["Ant", "ant"]))
 
 
 def test_grey_images_have_one_channel_and_three_among_coloured_ones():

@@ -148,6 +148,14 @@ def test_names_are_numbered_in_their_order_and_told(tmp_path, kind):
     assert (known.class_names, known.notes, known.numbers) == (file.class_names, file.notes, None)
 
 
+def test_names_that_look_the_same_are_refused_unless_they_are_given():
+    images, labels = np.zeros((2, 4, 4), np.uint8), ["Cat", "cat"]
+    with pytest.raises(ValueError, match="'Cat' and 'cat' in labels differ only in capital"):
+        from_arrays(images, labels, device="cpu")
+    assert from_arrays(images, labels, class_names=labels, device="cpu").labels.tolist() == [0, 1]
+    assert from_arrays(images, ["A", "a"], device="cpu").class_names == ["A", "a"]
+
+
 def test_names_that_are_given_in_an_order_keep_it():
     images = from_arrays(pixels(2, 8, 8), ["cat", "dog"], class_names=["dog", "cat"], device="cpu")
     assert images.labels.tolist() == [1, 0] and images.notes == ()

@@ -227,9 +227,12 @@ WRONG = {
     "no image": (["0.png,a", ",b"], "1 rows of l.csv have no name of an image in the column file"),
     "fractions": (["0.png,0.5", "1.png,1"], "one class label per image; the column label of .* f"),
     "several": (["0.png,a", "1.png,b", "2.png,a|b"], "one class label per image; .* several .*a|b"),
-    "uneven": (["0.png,a", "1.png,b,c"], "l.csv has 2 columns, and row 3 has 3 cells: put texts"),
-    "only case": (["0.png,Cat", "1.png,cat"], "classes 'Cat' and 'cat' of l.csv differ only in"),
-    "form": (["0.png,caf\u00e9", "1.png,cafe\u0301"], "differ only in case or Unicode form"),
+    "uneven": (["0.png,a", "1.png,b,c"], "l.csv has 2 columns, and line 3 has 3 cells: put texts"),
+    "only case": (["0.png,Cat", "1.png,cat"], "'Cat' and 'cat' in labels of l.csv differ only in"),
+    "form": (
+        ["0.png,caf\u00e9", "1.png,cafe\u0301"],
+        "differ only in capital letters or in their Unicode form",
+    ),
 }
 
 

@@ -5,7 +5,6 @@ splits, of ImageFolder(folder/train).
 """
 
 import os
-import unicodedata
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from dpkit.data.folder_splits import find_splits
 from dpkit.data.folder_tree import ending, read_tree
 from dpkit.data.image_files import IMAGE_FOLDERS, Listing, image_endings, read_images, read_pixels
 from dpkit.data.imagenet_layouts import class_titles, folder_name
+from dpkit.data.labels import alike
 from dpkit.records.kept_list import check_paths
 from dpkit.records.set_facts import shorten
 
@@ -177,21 +177,13 @@ def _no_image(folder, tree, number):
 
 
 def _check_alike(folder, names):
-    """ValueError for class names that look the same: in other letters, or in another Unicode form.
-    Single letters may be meant so.
-    """
-    seen: dict[str, str] = {}
-    for name in names:
-        plain = unicodedata.normalize("NFKC", name)
-        form = unicodedata.normalize("NFKC", plain.casefold())
-        other = seen.get(form)
-        if other is not None and not (len(other) == len(plain) == 1 and other != plain):
-            raise ValueError(
-                f"the class folders {other!r} and {name!r} in {folder} differ only in capital "
-                "letters or in their Unicode form, so they seem to be one class: put their images "
-                "into one; if they are two, name all classes, classes=[...] (--classes ...)"
-            )
-        seen[form] = plain
+    """ValueError for class folders whose names look the same."""
+    if pair := alike(names):
+        raise ValueError(
+            f"the class folders {pair[0]!r} and {pair[1]!r} in {folder} differ only in capital "
+            "letters or in their Unicode form, so they seem to be one class: put their images "
+            "into one; if they are two, name all classes, classes=[...] (--classes ...)"
+        )
 
 
 def _check_classes(folder, root, chosen, certain, few):

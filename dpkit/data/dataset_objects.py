@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from dpkit.data.image_set import ImageSet
-from dpkit.data.labels import ONE_CLASS
+from dpkit.data.labels import ONE_CLASS, check_distinct
 from dpkit.data.loading import from_arrays, own_shift, print_once, side_of
 from dpkit.records.set_facts import shorten
 
@@ -89,11 +89,13 @@ def from_dataset(
             on_progress(i + 1, n)
     if len({isinstance(label, str) for label in labels}) > 1:
         raise ValueError(f"labels of {name} must be all numbers or all names; there are both")
+    if class_names is None and (class_names := items.class_names()) is not None:
+        check_distinct(class_names, f"the names of {name}")
     pixels = _stacked(pictures, name)
     found = from_arrays(
         pixels,
         labels,
-        class_names=items.class_names() if class_names is None else class_names,
+        class_names=class_names,
         name=name,
         shift=own_shift(min(pixels.shape[1:3])),
         device=device,

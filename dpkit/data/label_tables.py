@@ -20,7 +20,7 @@ import numpy as np
 
 from dpkit.data.folder_layout import split_kind
 from dpkit.data.image_files import Listing, image_endings
-from dpkit.data.labels import ONE_CLASS, check_distinct, numbered
+from dpkit.data.labels import ONE_CLASS, numbered
 from dpkit.data.table_files import READERS, read_table
 from dpkit.records.kept_list import check_paths
 from dpkit.records.set_facts import shorten
@@ -116,7 +116,6 @@ def list_table(
     notes += _unnamed_note(folder, names)
     given = _classes([table[label_at][row] for row in rows], label_at, path.name)
     labels, class_names, told = numbered(given, None, f"labels of {path.name}")
-    check_distinct(class_names, path.name)
     return Listing(
         folder,
         paths,

@@ -4,7 +4,7 @@ Texts are numbered by their order, numbers without names by theirs, and the numb
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,16 +81,29 @@ def _kind_of(label):
     return f"there is {label!r:.80}"
 
 
-def check_distinct(class_names: Sequence[str], name: str) -> None:
-    """ValueError for names of classes that differ only in case or in their Unicode form."""
-    seen: dict[str, str] = {}
-    for given in class_names:
-        other = seen.setdefault(unicodedata.normalize("NFKC", given).casefold(), given)
-        if other != given and not len(other) == len(given) == 1:  # letters may be the classes
-            raise ValueError(
-                f"the classes {other!r} and {given!r} of {name} differ only in case or Unicode "
-                "form: make them one"
-            )
+def alike(names: Iterable[str]) -> tuple[str, str] | None:
+    """The first two names that differ only in capital letters or in their Unicode form; None if no
+    two do. Single letters may be meant so.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for name in names:
+        plain = unicodedata.normalize("NFKC", name)
+        form = unicodedata.normalize("NFKC", plain.casefold())
+        other, theirs = seen.setdefault(form, (name, plain))
+        letters = len(theirs) == len(plain) == 1 and theirs != plain
+        if other != name and not letters:
+            return other, name
+    return None
+
+
+def check_distinct(class_names: Iterable[str], what: str) -> None:
+    """ValueError for names of classes that are alike. what: they are called in the message."""
+    if pair := alike(class_names):
+        raise ValueError(
+            f"the classes {pair[0]!r} and {pair[1]!r} in {what} differ only in capital letters or "
+            "in their Unicode form, so they seem to be one: make them one; if they are two, give "
+            "class_names, or whole numbers as labels"
+        )
 
 
 def check_range(labels: np.ndarray, class_names: Sequence[str]) -> None:
@@ -117,6 +130,7 @@ def numbered(
     keys = keys_in(labels if among is None else among, class_names)
     if class_names is None:
         names, notes = [str(key) for key in keys], numbering_note(keys)
+        check_distinct(names, what)
     else:
         names, notes = list(class_names), ()
         if labels.dtype.kind != "U":
