@@ -266,6 +266,8 @@ def test_prune_leaves_broken_files_out_whatever_the_method(broken, tmp_path, cap
         all_paths = read(broken, skip_broken=True).paths
         assert [all_paths[i] for i in ids] == paths and len(ids) == 10
         assert main(["export", out, "npz", "--to", f"{out}-pixels"]) == 0
+        assert main(["export", out, "ids"]) == 0
+        assert "careful: this was pruned with broken files left out" in capsys.readouterr().err
 
 
 def test_a_listing_of_any_kind_can_be_read(tmp_path):

@@ -103,6 +103,11 @@ def export(
             "careful: the folders of these images are not their classes, so the folder alone does "
             "not tell the labels; the formats huggingface and csv do"
         )
+    if format == "ids" and say and lies.get("skip_broken"):
+        say(
+            "careful: this was pruned with broken files left out, and ids count the others: a "
+            "dataset that has all files numbers them otherwise; go by the paths, as in csv"
+        )
     check_place(to, pruned, source, form, overwrite)
     with storage.claimed(to):
         write_whole(to, form, part)

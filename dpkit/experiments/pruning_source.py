@@ -176,7 +176,7 @@ def location_of(data: Any, source: Source, loading: dict) -> dict:
 
     source: what was named, None for arrays; split: of that.   folder: where paths begin, None
     where there are none or it is not known.   size: in pixels, that the images were resized to.
-    max_pixels: if given.
+    max_pixels, skip_broken: if given.
     """
     named: str | Path | None = data
     split, size = "train", loading.get("size")
@@ -191,7 +191,7 @@ def location_of(data: Any, source: Source, loading: dict) -> dict:
         "split": split,
         "folder": source.folder,
         "size": size,
-    } | {name: loading[name] for name in ("max_pixels",) if name in loading}
+    } | {name: loading[name] for name in ("max_pixels", "skip_broken") if name in loading}
 
 
 def data_name(data: Any) -> str:
