@@ -230,6 +230,18 @@ def test_broken_files_are_left_out_on_request_and_ids_are_of_the_others(broken, 
         read(broken)
 
 
+def test_a_set_with_the_names_sizes_and_times_of_another_has_its_own_pixels(tmp_path):
+    for k, name in enumerate(("one", "two")):
+        for place in ("cats", "dogs"):
+            write(tmp_path / name / place / "0.bmp", noise(k))
+            write(tmp_path / name / place / "1.bmp", noise(k + 9))
+        for file in (tmp_path / name).rglob("*.bmp"):
+            os.utime(file, (0, 0))
+    one, two = (read(tmp_path / name) for name in ("one", "two"))
+    assert np.array_equal(pixels_of(one, 0), np.asarray(noise(0)))
+    assert np.array_equal(pixels_of(two, 0), np.asarray(noise(1)))
+
+
 def test_a_truncated_photograph_is_broken_at_a_fraction_of_its_size_too(broken):
     for kind, more in (("jpg", {}), ("jpeg", {"progressive": True})):
         file = write(broken / "dogs" / f"large.{kind}", noise(0, 400, 400), **more)
