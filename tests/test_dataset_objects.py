@@ -86,6 +86,11 @@ def test_items_in_one_buffer_are_all_kept():
         assert read(Items(item)).images[:, 0, 0, 0].tolist() == list(range(20))
 
 
+def test_a_column_of_labels_is_known_by_the_names_that_tables_know():
+    found = read(Items(lambda i: {"Image": picture(i), "Category": i % 3, "source": "web"}))
+    assert found.labels.tolist() == [i % 3 for i in range(20)]
+
+
 def test_names_of_classes_are_the_datasets_own_unless_it_renumbers_them():
     told = ["zebra", "ant"]
     assert read(Items(ALIKE["pillow"], classes=told)).class_names == told

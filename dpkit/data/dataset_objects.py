@@ -12,12 +12,12 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from dpkit.data.image_set import ImageSet
+from dpkit.data.label_tables import LABELS
 from dpkit.data.labels import ONE_CLASS, check_distinct
 from dpkit.data.loading import from_arrays, own_shift, print_once, side_of
 from dpkit.records.set_facts import shorten
 
 _READ_TWICE = 16  # items, to see whether they are the same again
-_LABELS = {"label", "labels", "class", "target"}  # names of columns
 
 
 def is_dataset(data: Any) -> bool:
@@ -231,7 +231,9 @@ class _Items:
     def _label_column(self, item, image):
         rest = [name for name in item if name != image]
         found = [name for name in rest if hasattr(self.features.get(name), "names")]
-        return self._only(found or [n for n in rest if n in _LABELS] or rest, item, "label")
+        return self._only(
+            found or [n for n in rest if str(n).lower() in LABELS] or rest, item, "label"
+        )
 
     def _only(self, found, item, what):
         if len(found) == 1:

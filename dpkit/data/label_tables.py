@@ -30,7 +30,7 @@ _IMAGES = {
     *("file_name", "filename", "file", "filepath", "file_path", "path", "image", "image_name"),
     *("image_path", "image_id", "img", "img_path", "id"),
 }
-_LABELS = {"label", "labels", "class", "class_name", "category", "target", "y"}
+LABELS = {"label", "labels", "class", "class_name", "category", "target", "y"}
 _SPLITS = {"split", "set", "subset", "partition", "phase"}
 
 
@@ -182,7 +182,7 @@ def _is_split(name, cells, file):
 
 
 def _label_column(table, rest, file):
-    found = [name for name in rest if name.lower() in _LABELS] or rest
+    found = [name for name in rest if name.lower() in LABELS] or rest
     if len(found) == 1:
         return found[0]
     binary = [
