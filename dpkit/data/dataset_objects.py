@@ -89,8 +89,9 @@ def from_dataset(
             on_progress(i + 1, n)
     if len({isinstance(label, str) for label in labels}) > 1:
         raise ValueError(f"labels of {name} must be all numbers or all names; there are both")
-    if class_names is None and (class_names := items.class_names()) is not None:
-        check_distinct(class_names, f"the names of {name}")
+    if class_names is None:
+        class_names = items.class_names()
+        check_distinct(class_names or (), f"the names of {name}")
     pixels = _stacked(pictures, name)
     found = from_arrays(
         pixels,
