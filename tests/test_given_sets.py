@@ -15,6 +15,7 @@ from dpkit import Recipe, Trial, run_trial
 from dpkit.data import from_arrays, hold_out, load
 from dpkit.experiments import clusters, grids
 from dpkit.experiments.environment import load_sets
+from dpkit.experiments.given_sets import bring_sets
 from dpkit.experiments.grids import InvalidGrid
 
 SETTINGS = {
@@ -102,6 +103,19 @@ def test_a_split_of_a_file_is_named(here):
     loaded = load("set.npz", device="cpu")
     assert load_sets(loaded, 0, "cpu", "val")[1].fingerprint == test.fingerprint
     assert run(dataset="set.npz", test="val")["test"] == "val of set"
+
+
+def test_another_split_is_read_by_the_columns_that_the_training_set_was_read_by(here):
+    rows = [f"{i % 2}{i}.png,{'ab'[i % 2]},{'ba'[i % 2]}" for i in range(12)]
+    for k, image in enumerate(pixels(12, 9)):
+        Image.fromarray(image).save(f"{k % 2}{k}.png")
+    splits = ["train"] * 8 + ["test"] * 4
+    lines = [f"{row},{split}" for row, split in zip(rows, splits, strict=True)]
+    Path("t.csv").write_text("\n".join(["file_name,label,human,split", *lines]))
+    images = load("t.csv", label_column="human", device="cpu", say=None)
+    assert images.labels.tolist()[:4] == [1, 0, 1, 0]
+    for test in ("test", None):
+        assert bring_sets(images, test)[1].labels.tolist() == [1, 0, 1, 0]
 
 
 def test_a_part_of_a_named_set_may_be_held_out_and_it_may_be_resized(here):

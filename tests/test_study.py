@@ -7,6 +7,7 @@ import shlex
 import numpy as np
 import pytest
 from hand_rows import row
+from PIL import Image
 
 import dpkit
 from dpkit import cli, plots, reports
@@ -70,8 +71,6 @@ def test_test_images_of_ones_own_take_the_place_of_the_held_out_part(tmp_path):
 
 
 def test_a_folder_of_splits_is_tested_on_its_test_split_or_on_the_one_that_is_named(tmp_path):
-    from PIL import Image
-
     rng = np.random.default_rng(0)
     for split, n in (("train", 30), ("test", 11), ("val", 12)):
         for name in ("ash", "birch"):
@@ -100,6 +99,17 @@ def test_a_path_leads_there_from_the_notebooks_folder_and_a_name_stays(tmp_path,
     (tmp_path / "val").mkdir()
     assert study.from_anywhere("val", beside="photos") == "val"  # which of the two is asked later
     assert study.from_anywhere("val", beside="mine.npz") == str(tmp_path / "val")
+
+
+def test_a_folder_called_test_elsewhere_is_not_the_sets_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place, n in (("photos", 50), ("test", 20)):
+        for k in range(2 * n):
+            folder = tmp_path / place / ("ash", "birch")[k % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8), k + 100 * (place == "test")).save(folder / f"{k}.png")
+    assert not study.load_parts("photos", device="cpu").own_test
+    assert study.load_parts("photos", test="test", device="cpu").own_test
 
 
 @pytest.mark.parametrize(
@@ -349,8 +359,6 @@ def test_the_command_at_the_end_is_one_that_dpkit_takes(monkeypatch):
     ],
 )
 def test_the_command_refuses_before_a_kernel_starts(tmp_path, monkeypatch, capsys, words, sentence):
-    from PIL import Image
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(reports, "run_report", lambda *a, **k: pytest.fail("it started"))
     (tmp_path / "taken").mkdir()

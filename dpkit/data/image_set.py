@@ -4,7 +4,7 @@ gather. Sets are made in dpkit.data.loading.
 
 import hashlib
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +37,7 @@ class ImageSet:
         mirroring.
     paths : of the files, where there are some, and folder, the absolute one where they begin.
     source, split : what load read; None for arrays.
+    read_with : the settings of load that another split of the source is to be read with, too.
     notes : what was left out, and how labels were numbered, in sentences.
     """
 
@@ -55,6 +56,7 @@ class ImageSet:
     split: str = "train"
     notes: tuple = ()
     folder: str | None = None
+    read_with: dict = field(default_factory=dict)
 
     def describe(self) -> str:
         """The set's name, classes with their counts, size, channels and notes, as text."""

@@ -121,6 +121,8 @@ def load(
     else:
         _refuse_of_folders(name, classes, files)
         found = _load_arrays(name, split, folder, size, labels, device, like)
+    settings = {"folder": folder, **files, **vars(columns)}
+    found = replace(found, read_with={word: value for word, value in settings.items() if value})
     if say == "once":
         say = None if name in DATASETS else print_once
     if callable(say):

@@ -99,7 +99,7 @@ def bring_sets(
         found = _from_path_or_split(images, dataset, test)
     else:
         try:
-            found = _split(images, dataset, "test")
+            found = _split(images, _source_of(images, dataset), "test")
         except ValueError as error:
             raise ValueError(
                 f"{images.name} brings no test set of its own ({error}): give test, {TEST}"
@@ -109,7 +109,7 @@ def bring_sets(
 
 
 def _from_path_or_split(images, dataset, test) -> ImageSet:
-    source = dataset if isinstance(dataset, str) else images.source
+    source = _source_of(images, dataset)
     path = Path(test)
     inside = Path(source) / test if source is not None else path
     if path.exists() and not path.is_absolute() and inside.exists() and not inside.samefile(path):
@@ -128,8 +128,15 @@ def _from_path_or_split(images, dataset, test) -> ImageSet:
     return _split(images, source, test)
 
 
+def _source_of(images, dataset):
+    return dataset if isinstance(dataset, str) else images.source
+
+
 def _split(images, source, split) -> ImageSet:
-    found = load(source, split=split, like=images, device="cpu")
+    """Another split of what the training set was read from, read as that was."""
+    if source is None:
+        raise ValueError("it is of arrays")
+    found = load(source, split=split, like=images, device="cpu", **images.read_with)
     _check_apart(images, found)
     return replace(found, name=f"{split} of {images.name}")
 

@@ -181,7 +181,7 @@ def location_of(data: Any, source: Source, loading: dict) -> dict:
     named: str | Path | None = data
     split, size = "train", loading.get("size")
     if isinstance(data, ImageSet):
-        named, split = data.source, data.split
+        named, split, loading = data.source, data.split, data.read_with
         height, width = data.images.shape[2:]
         size = height if height == width else None
     if named is not None and named not in DATASETS and (is_folder(named) or Path(named).is_file()):

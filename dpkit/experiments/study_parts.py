@@ -120,7 +120,7 @@ def _own_test(whole, test) -> ImageSet | None:
     if test:
         return bring_sets(whole, test)[1]
     try:
-        return bring_sets(whole, "test")[1]
+        return bring_sets(whole)[1]
     except ValueError:  # what a split lacks stands in the notes of the set
         return None
 
