@@ -51,7 +51,8 @@ class Size:
 SIZES = [
     Size(seeds=3, ratios=1, methods=1, passes=6, record_epochs=10, folds=2),
     Size(seeds=3, ratios=2, methods=1, passes=8, record_epochs=12, folds=2),
-    Size(seeds=3, ratios=3, methods=1, passes=10, record_epochs=15, folds=3),
+    Size(seeds=3, ratios=2, methods=1, passes=12, record_epochs=15, folds=2),
+    Size(seeds=3, ratios=3, methods=1, passes=12, record_epochs=15, folds=3),
     Size(seeds=4, ratios=3, methods=1, passes=12, record_epochs=20, folds=3),
     Size(seeds=4, ratios=4, methods=1, passes=15, record_epochs=20, folds=3),
     Size(seeds=5, ratios=4, methods=1, passes=15, record_epochs=30, folds=3),
