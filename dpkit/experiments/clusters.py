@@ -224,11 +224,20 @@ def _abandon(cluster, nannies):
         for server in filter(None, (cluster.scheduler, *nannies)):
             for listening in filter(None, (server, getattr(server, "http_server", None))):
                 cluster.loop.add_callback(listening.stop)
+            cluster.loop.add_callback(_hang_up, server)
         runner.stop()
     until = time.monotonic() + 5  # a thread of dask's may be starting one just now
     while time.monotonic() < until and any(_is_starting(nanny) for nanny in nannies):
         time.sleep(0.02)
     _end_workers(nannies)
+
+
+def _hang_up(server):
+    """Close its connections, which would stay half open for as long as anyone holds the cluster."""
+    pool, accepted = server.rpc, getattr(server, "_comms", {})
+    for comms in (*pool.available.values(), *pool.occupied.values(), accepted):
+        for comm in list(comms):
+            comm.abort()
 
 
 def _is_starting(nanny):
