@@ -224,7 +224,7 @@ def _abandon(cluster, nannies):
         for server in filter(None, (cluster.scheduler, *nannies)):
             for listening in filter(None, (server, getattr(server, "http_server", None))):
                 cluster.loop.add_callback(listening.stop)
-            cluster.loop.add_callback(_hang_up, server)
+        cluster.loop.add_callback(_hang_up, cluster.loop)
         runner.stop()
     until = time.monotonic() + 5  # a thread of dask's may be starting one just now
     while time.monotonic() < until and any(_is_starting(nanny) for nanny in nannies):
@@ -232,12 +232,11 @@ def _abandon(cluster, nannies):
     _end_workers(nannies)
 
 
-def _hang_up(server):
-    """Close its connections, which would stay half open for as long as anyone holds the cluster."""
-    pool, accepted = server.rpc, getattr(server, "_comms", {})
-    for comms in (*pool.available.values(), *pool.occupied.values(), accepted):
-        for comm in list(comms):
-            comm.abort()
+def _hang_up(loop):
+    """Close its sockets, which would stay half open for as long as anyone holds the cluster."""
+    for descriptor, (socket, _) in list(loop.handlers.items()):
+        loop.remove_handler(descriptor)
+        loop.close_fd(socket)
 
 
 def _is_starting(nanny):
