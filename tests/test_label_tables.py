@@ -96,6 +96,21 @@ def test_a_table_apart_from_its_images_names_their_folder(photos, tmp_path):
         own(table, images=tmp_path / "nowhere")
 
 
+def test_a_table_may_name_its_images_by_absolute_paths(photos, tmp_path):
+    rows = [f"{photos}/0.png,wolf", f"{photos}/1.png,owl", "../photos/1.png,owl", "2.png,owl"]
+    table = write(tmp_path / "labels.csv", *rows, header="file_name,species")
+    listing = list_table(table, columns=Columns(images=photos))
+    images = own(table, images=photos)
+    assert np.array_equal(pixels_of(images), PIXELS[:3])
+    assert images.labels.tolist() == [1, 0, 0]
+    assert "left out, as they repeat another row: 1" in listing.notes
+    assert any("7 images that the table does not name (3.png" in note for note in listing.notes)
+
+    write(table, *rows[:2], f"{photos}/../photos/0.png,owl", header="file_name,species")
+    with pytest.raises(ValueError, match="names 1 images twice with different labels"):
+        own(table)
+
+
 def test_the_forms_of_a_table_are_one(photos):
     expected = own(write(photos / "labels.csv", *ROWS)).fingerprint
     header = "file_name,species,split"

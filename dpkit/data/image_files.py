@@ -117,11 +117,11 @@ def _key(listing, size, max_pixels):
     """
     folder, stamps = str(listing.folder), []
     for path in listing.paths:
-        info = os.stat(f"{folder}/{path}")
+        info = os.stat(os.path.join(folder, path))
         stamps.append(f"{path}\0{info.st_size} {info.st_mtime_ns}")
     seen_files = hashlib.sha256(os.fsencode("\0".join(stamps)))
     for row in np.unique(np.linspace(0, len(listing.paths) - 1, _LOOKED_INTO).astype(int)):
-        with suppress(OSError), open(f"{folder}/{listing.paths[row]}", "rb") as file:
+        with suppress(OSError), open(os.path.join(folder, listing.paths[row]), "rb") as file:
             seen_files.update(file.read(65536))
     files = seen_files.hexdigest()
     seen = {"images": 2, "size": size, "files": files}  # 2: EXIF's rotation is obeyed

@@ -98,7 +98,8 @@ def list_table(
         )
     names, ending = _with_endings(folder, _cells(table, at, "name of an image", path.name))
     check_paths(names)
-    rows = _unique(names, table[label_at], table[split_at] if split_at else None, path.name)
+    files = [os.path.abspath(folder / name) for name in names]
+    rows = _unique(files, names, table[label_at], table[split_at] if split_at else None, path.name)
     repeated = len(names) - len(rows)
     notes = [
         f"{path.name}: images by the column {at}{f', with {ending} added,' * bool(ending)} in "
@@ -113,7 +114,7 @@ def list_table(
         notes.append(f"left out, as they repeat another row: {repeated:,}")
     paths = [names[row] for row in rows]
     _check_files(folder, paths, path)
-    notes += _unnamed_note(folder, names)
+    notes += _unnamed_note(folder, files)
     given = _classes([table[label_at][row] for row in rows], label_at, path.name)
     labels, class_names, told = numbered(given, None, f"labels of {path.name}")
     return Listing(
@@ -217,19 +218,22 @@ def _cells(table, column, what, file) -> list[str]:
 # ---- rows ----------------------------------------------------------------------------------------
 
 
-def _unique(names, labels, splits, file) -> list[int]:
-    """Rows without those that say the same again; ValueError where they say something else."""
+def _unique(files, names, labels, splits, table) -> list[int]:
+    """Rows without those that say the same again; ValueError where they say something else.
+
+    files: the absolute paths of what the rows call `names`.
+    """
     first: dict[str, int] = {}
     differ = []
-    for row, name in enumerate(names):
-        before = first.setdefault(os.path.normpath(name), row)
+    for row, (file, name) in enumerate(zip(files, names, strict=True)):
+        before = first.setdefault(file, row)
         told = [[cells[k] for cells in (labels, splits) if cells] for k in (before, row)]
         if told[0] != told[1]:
             differ.append((name, *told))
     if differ:
         name, one, other = differ[0]
         raise ValueError(
-            f"{file} names {len(differ):,} images twice with different labels or splits (first: "
+            f"{table} names {len(differ):,} images twice with different labels or splits (first: "
             f"{name}, {', '.join(map(str, one))} and {', '.join(map(str, other))}): keep one row"
         )
     return list(first.values())
@@ -343,16 +347,16 @@ def _check_files(folder, paths, table) -> None:
     )
 
 
-def _unnamed_note(folder, names) -> list[str]:
-    """A sentence on images that lie beside those of the table and have no row."""
-    known = {os.path.normpath(name) for name in names}
+def _unnamed_note(folder, files) -> list[str]:
+    """A sentence on images that lie beside those of the table, `files`, and have no row."""
+    known = set(files)
     found = [
-        os.path.normpath(os.path.join(place, file))
-        for place in sorted({os.path.dirname(name) for name in known})
-        for file in sorted(os.listdir(folder / place))
+        os.path.join(place, file)
+        for place in sorted({os.path.dirname(file) for file in known})
+        for file in sorted(os.listdir(place))
         if file.lower().endswith(image_endings()) and not file.startswith(".")
     ]
-    unnamed = [path for path in found if path not in known]
+    unnamed = [os.path.relpath(path, folder) for path in found if path not in known]
     if not unnamed:
         return []
     return [
