@@ -486,3 +486,19 @@ def test_the_command_prints_where_it_wrote_and_its_help_names_every_format(prune
         main(["export", "--help"])
     told = capsys.readouterr().out
     assert all(f"\n  {name} " in told and form.about in told for name, form in FORMATS.items())
+
+
+def test_of_a_table_with_absolute_paths_moved_images_are_not_asked_for_by_data(tmp_path):
+    photos = write_photos(tmp_path / "photos")
+    table = tmp_path / "labels.csv"
+    with table.open("w", newline="") as file:
+        rows = ((photos / path, path.split("/")[0]) for path in PATHS)
+        csv.writer(file).writerows([("file_name", "species"), *rows])
+    pruned = pruned_in(tmp_path, table, method="random")
+    listed = dpkit.export(pruned, "paths").read_text().splitlines()
+    assert listed == kept_of(pruned)[1]  # it may lie beside the table, but not in its place
+    with pytest.raises(FileExistsError, match="is what was pruned"):
+        dpkit.export(pruned, "csv", table, overwrite=True)
+    photos.rename(tmp_path / "moved")
+    with pytest.raises(ValueError, match="correct the table and prune again"):
+        dpkit.export(pruned, "folder", data=tmp_path / "moved")

@@ -106,7 +106,9 @@ def test_two_splits_of_one_kind_are_called_by_their_folders(tmp_path):
 
 def test_a_split_that_is_not_there_is_refused_by_the_names_of_the_others(tmp_path):
     folder = write_tree(tmp_path / "set", "train/{a,b}", "val/{a,b}")
-    with pytest.raises(ValueError, match=r"split must be one of \S*set, train, val; got 'test'"):
+    with pytest.raises(
+        ValueError, match=r"split must be one of those of \S*set, train, val; got 'test'"
+    ):
         read(folder, split="test")
     with pytest.raises(ValueError, match="split must be .*; got 3"):
         read(folder, split=3)

@@ -59,7 +59,7 @@ class Splits:
             names = [self.train.name, *(split.branch.name for split in self.others)]
             several = f", and {shorten([s.branch.name for s in alike])} could be it" * bool(alike)
             raise ValueError(
-                f"split must be one of {folder}, {shorten(names)}; got {asked!r}{several}"
+                f"split must be one of those of {folder}, {shorten(names)}; got {asked!r}{several}"
             )
         [split] = named
         if not split.classes:
@@ -67,7 +67,7 @@ class Splits:
                 f"the split {split.branch.name} of {folder} {split.lacks}, so nothing can be "
                 "tested on it: sort its images into the folders of the training split's classes"
                 + f"; or {LABELS_OF_VAL}"
-                * is_imagenet(self.train.inner)
+                * (split.kind == "val" and is_imagenet(self.train.inner))
             )
         return split
 

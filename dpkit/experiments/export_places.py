@@ -31,8 +31,10 @@ def check_place(
 ) -> None:
     """OSError, before anything is written, if `place` cannot be written, or is not free for it.
 
-    source: the images, which must lie apart.
+    source: the folder of the images, which must lie apart, or the table that tells them.
     """
+    if source is not None and os.path.realpath(place) == os.path.realpath(source):
+        raise FileExistsError(f"{place} is what was pruned; name another place")
     if source is not None:
         storage.check_apart(place, source)
     if pruned in (place, *place.parents) or place in pruned.parents:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from dpkit import storage
+from dpkit.data.label_tables import is_table_file
 from dpkit.experiments.export_formats import FORMATS, LINKS, Part
 from dpkit.experiments.export_places import check_place, place_of, write_whole
 from dpkit.experiments.pruned_sets import folder_of, pixels_of, read_pruning
@@ -108,7 +109,9 @@ def export(
             "careful: this was pruned with broken files left out, and ids count the others: a "
             "dataset that has all files numbers them otherwise; go by the paths, as in csv"
         )
-    check_place(to, pruned, source, form, overwrite)
+    # what is written beside the images of a table does not become part of that set
+    table = lies.get("source") or ""
+    check_place(to, pruned, table if is_table_file(table) else source, form, overwrite)
     with storage.claimed(to):
         write_whole(to, form, part)
     return to

@@ -88,6 +88,11 @@ def folder_of(manifest: dict, paths: Sequence[str], data: Any = None) -> str:
         lacking = [path for path in paths if not os.path.isfile(os.path.join(folder, path))]
         if not lacking:
             return os.path.normpath(folder)
+    if os.path.isabs(lacking[0]):  # no --data helps
+        raise ValueError(
+            f"{len(lacking):,} of {len(paths):,} images are not where the set's table says (first: "
+            f"{lacking[0]}): bring them back, or correct the table and prune again"
+        )
     raise ValueError(
         f"{len(lacking):,} of {len(paths):,} images are not in {folders[0]} (first: {lacking[0]}): "
         "name the folder where they lie now by --data; if they are gone, prune again"
