@@ -103,7 +103,9 @@ def test_hugging_faces_trainer_records_and_goes_on_from_a_checkpoint(names):
     run("With Hugging Face's Trainer", names, lambda code: code.replace('"training",', arguments))
     assert_recorded(names)
     # from the middle of the second epoch, of four batches each
-    names["recorder"].load_state_dict(torch.load("training/checkpoint-6/recorder.pt"))
+    names["recorder"].load_state_dict(
+        torch.load("training/checkpoint-6/recorder.pt", weights_only=True)
+    )
     names["trainer"].train(resume_from_checkpoint="training/checkpoint-6")
     names["dynamics"] = names["recorder"].dynamics()
     assert_recorded(names)
