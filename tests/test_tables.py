@@ -86,6 +86,28 @@ def test_recordings_of_several_lengths_are_kept_apart():
         )
 
 
+def test_recordings_of_several_schedules_are_kept_apart():
+    watched = [(10, "10 epochs"), (30, "30 epochs"), (30, "200 epochs"), (200, "200 epochs")]
+    rows = [
+        row("dual", 0.5, seed, (50 + k) / 100) | {"record_epochs": count, "record": record}
+        for k, (count, record) in enumerate(watched)
+        for seed in (0, 1)
+    ]
+    (half,) = results.accuracy_table(rows)
+    assert {name: half[name] for name in half if "dual" in name} == {
+        "dual, T=10": "50.0 ± 0.0",
+        "dual, T=30 of 30 epochs": "51.0 ± 0.0",
+        "dual, T=30 of 200 epochs": "52.0 ± 0.0",
+        "dual": "53.0 ± 0.0",
+    }
+    # two schedules of one length say it too; a single one needs no name
+    assert [one["method"] for one in results.labelled(rows[2:6:2])] == [
+        "dual, T=30 of 30 epochs",
+        "dual, T=30 of 200 epochs",
+    ]
+    assert results.labelled(rows[4:6])[0]["method"] == "dual"
+
+
 def test_a_cell_that_could_not_prune_what_was_asked_says_what_it_did():
     rows = [row("random", 0.5, seed, 0.5) for seed in (0, 1)]
     # 6 and 9 of 11 are kept

@@ -41,7 +41,8 @@ def labelled(rows: Any) -> list[dict]:
     """The rows that did not fail, with label(row) as their method: tables keep variants apart.
 
     Where a method chose from recordings of several lengths, the shorter ones are named too:
-    "eeprune, T=5".
+    "eeprune, T=5"; and where so many epochs are a part of several schedules, those: "dual, T=30 of
+    200 epochs".
     """
     return [row for row in all_labelled(rows) if not row.get("failed")]
 
@@ -70,19 +71,28 @@ def _with_fingerprint(row) -> dict:
 def all_labelled(rows: Any) -> list[dict]:
     """labelled, with the rows that failed."""
     found: list = []
-    most: dict = {}
+    recipes: dict = {}  # of a kind of rows: number of epochs -> the recipes they are a part of
     for row in _as_dicts(rows):
         count, kind = row.get("record_epochs"), (row.get("dataset"), row.get("model"), label(row))
         method = METHODS.get(row["method"])
         watched = not method or method.with_options(options_from(row["options"])).reads
         # NaN: the row does not tell
         count = int(count) if count and count == count and watched else 0
-        most[kind] = max(count, most.get(kind, 0))
+        recipes.setdefault(kind, {}).setdefault(count, set()).add(str(row.get("record")))
         found.append((row, count, kind))
     return [
-        dict(row) | {"method": f"{kind[-1]}, T={count}" if 0 < count < most[kind] else kind[-1]}
+        dict(row) | {"method": kind[-1] + _recording(row, count, recipes[kind])}
         for row, count, kind in found
     ]
+
+
+def _recording(row, count, recipes) -> str:
+    """ ", T=5" where others of the kind were recorded for longer, ", T=30 of 200 epochs" where so
+    many epochs are a part of several recipes.
+    """
+    if count and len(recipes[count]) > 1:
+        return f", T={count} of {row['record']}"
+    return f", T={count}" if 0 < count < max(recipes) else ""
 
 
 def accuracy_table(rows: Any, *, seeds: int | None = None) -> list[dict]:
