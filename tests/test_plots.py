@@ -640,6 +640,16 @@ def test_accuracy_against_epochs_marks_where_less_went_than_was_asked(ax):
     assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "5"]
 
 
+def test_accuracy_against_epochs_shows_variants_open(ax):
+    same = {"prune_ratio": 0.5, "num_samples": 10, "keep": 5, "accuracy": 0.5}
+    names = ["dual", "dual, start of a longer schedule"]
+    plots.accuracy_against_epochs(
+        [same | {"method": name, "record_epochs": 30} for name in names], ax=ax
+    )
+    faces = [container.lines[0].get_markerfacecolor() for container in ax.containers]
+    assert faces == [plots.method_style("dual")["color"], "white"]
+
+
 def test_the_share_of_each_class_that_goes_is_counted_by_hand(ax):
     labels = np.array([0, 0, 0, 0, 1, 1])
     one, other = (

@@ -142,8 +142,7 @@ def accuracy_against_epochs(rows: Sequence[Mapping], *, ax: Axes) -> Axes:
                 np.std(found, ddof=1) if len(found) > 1 else np.nan,
                 capsize=3,
                 markersize=7,
-                markerfacecolor="white" if short else style["color"],
-                **style,
+                **(style | ({"markerfacecolor": "white"} if short else {})),
             )
     ax.set(xscale="log", xlabel="epochs watched", ylabel="test accuracy (%)")
     ax.set_xticks(lengths, [str(epochs) for epochs in lengths])
