@@ -224,7 +224,7 @@ def tables(session: Session) -> Iterator[dict]:
     yield {"tables": preset, "exit": ended.returncode, "report": out.name}
 
 
-def main() -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_session", description=__doc__)
     parser.add_argument("minutes", type=float, nargs="?", default=13.0)
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "gpu-session")
@@ -235,6 +235,11 @@ def main() -> int:
     )
     parser.add_argument("--set", type=Path, help="the .npz to pack")
     parser.add_argument("--parts", type=Path, help="read the set from the parts in this folder")
+    return parser
+
+
+def main() -> int:
+    parser = make_parser()
     asked = parser.parse_args()
     if asked.pack:
         if not asked.set or not asked.set.is_file():

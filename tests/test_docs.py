@@ -294,6 +294,14 @@ def why_not(words) -> str | None:
 
         unknown = set(words[3:]) - {*NAMES, "--save"}
         return f"no benchmark {', '.join(sorted(unknown))}" if unknown else None
+    if words[:3] == ["python", "-m", "benchmarks.gpu_session"]:
+        from benchmarks.gpu_session import make_parser
+
+        try:
+            make_parser().parse_args(words[3:])
+        except SystemExit:
+            return "the session's parser refuses it"
+        return None
     if head == "torchrun":
         return None if words[-1] in shown_files() else f"no page shows {words[-1]}"
     if words[:4] == ["conda", "env", "create", "-f"] or head.startswith(".ci/"):
@@ -350,6 +358,7 @@ def test_commands_in_the_text_exist(page):
         ("make report PRESET=smok", "no preset smok"),
         ("export DASK_DISTRIBUTED__COMM__TLS__CA=ca.pem", "no setting distributed.comm.tls.ca"),
         ("python -m benchmarks sweep", "no benchmark sweep"),
+        ("python -m benchmarks.gpu_session soon", "the session's parser refuses it"),
         ("torchrun --nproc-per-node 2 trains.py", "no page shows trains.py"),
         ("conda env create -f env.yml", "no env.yml"),
         ("pip install everything", "does not know"),

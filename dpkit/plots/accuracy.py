@@ -114,7 +114,7 @@ def accuracy_against_epochs(rows: Sequence[Mapping], *, ax: Axes) -> Axes:
         values = {
             epochs: [100 * row["accuracy"] for row in some] for epochs, some in sorted(at.items())
         }
-        name = f"{method}, {100 * ratio:g} %{marked[kind]}"
+        name = method + f", {100 * ratio:g} %" * (len(ratios) > 1) + marked[kind]
         if 0 in values:
             ax.axhline(
                 np.mean(values.pop(0)),
@@ -144,7 +144,8 @@ def accuracy_against_epochs(rows: Sequence[Mapping], *, ax: Axes) -> Axes:
                 markersize=7,
                 **(style | ({"markerfacecolor": "white"} if short else {})),
             )
-    ax.set(xscale="log", xlabel="epochs watched", ylabel="test accuracy (%)")
+    only = f", {100 * ratios[0]:g} % pruned" if len(ratios) == 1 else ""  # else the lines say it
+    ax.set(xscale="log", xlabel="epochs watched", ylabel=f"test accuracy (%){only}")
     ax.set_xticks(lengths, [str(epochs) for epochs in lengths])
     ax.minorticks_off()
     ax.legend(frameon=False, title=meaning_of_marks(marked))
