@@ -26,7 +26,9 @@ from .experiments import stages as stages
 from .experiments import sweeps as sweeps
 from .experiments import trials as trials
 from .experiments.exporting import export as export
+from .experiments.fetching import fetch as fetch
 from .experiments.pruning import prune as prune
+from .experiments.published_table import PublishedTable as PublishedTable
 from .experiments.results import results_table as results_table
 from .experiments.results import summary as summary
 from .experiments.sweeps import sweep as sweep

@@ -11,6 +11,7 @@ from hand_rows import row as hand_row
 
 from dpkit import storage
 from dpkit.experiments import publishing, results
+from dpkit.experiments.data_card import card_text
 from dpkit.experiments.page import page_text
 from dpkit.records import Scores
 from dpkit.storage.processors import kind_of
@@ -78,6 +79,44 @@ def test_different_scores_of_one_name_and_seed_do_not_overwrite_each_other(tmp_p
         "scores/dual-seed0-2.npy",
     ]
     assert np.load(folder / "scores" / "dual-seed0-2.npy").tolist() == list(range(N))
+
+
+def test_the_manifest_says_of_each_file_of_scores_what_made_it_and_no_name_is_read(published):
+    said = json.loads((published / "manifest.json").read_text())
+    assert said["scores"]["scores/dual-seed1.npy"] == {
+        "score": "dual",
+        "seed": 1,
+        "settings": {},  # these rows do not tell theirs
+        "unit": "in probability squared, 0..0.39",
+        "methods": ["dual"],
+        "network": "small_cnn",
+        "record": {"epochs": 3},
+        "record_epochs": None,
+        "processor": [],
+        "rows": [5],
+    }
+    assert said["scores"]["scores/dual-seed0.npy"]["methods"] == ["dual", "dual+beta"]
+    (published / "scores" / "dual-seed1.npy").rename(published / "scores" / "7.npy")
+    table = (published / "rows.csv").read_text().replace("dual-seed1", "7")
+    (published / "rows.csv").write_text(table)
+    for part in ("scores", "sha256"):
+        said[part]["scores/7.npy"] = said[part].pop("scores/dual-seed1.npy")
+    said["sha256"]["rows.csv"] = storage.file_hash(published / "rows.csv")
+    storage.write_json(published / "manifest.json", said)
+    scores = results.scores_of(published, 5)
+    assert (scores.name, scores.params) == ("dual", {"seed": 1})
+
+
+def test_scores_of_a_table_from_before_0_9_are_read_and_it_is_brought_up_to_date(published):
+    said = json.loads((published / "manifest.json").read_text())
+    as_new = said["scores"]
+    del said["scores"], said["checksum"], said["sha256"]["DATA_CARD.md"]
+    (published / "DATA_CARD.md").unlink()
+    storage.write_json(published / "manifest.json", said)
+    assert results.scores_of(published, 5).params == {"seed": 1}
+    publishing.rewrite(published)
+    assert json.loads((published / "manifest.json").read_text())["scores"] == as_new
+    assert (published / "DATA_CARD.md").is_file()
 
 
 def test_a_cost_that_is_not_known_is_no_text(tmp_path):
@@ -196,12 +235,13 @@ def test_a_table_of_an_older_dpkit_is_written_anew_from_its_rows_and_tells_the_s
     storage.write_json(published / "manifest.json", manifest)
     publishing.rewrite(published)
     for path, data in as_new.items():
-        assert path.read_bytes() == data or path.name == "manifest.json"
+        assert path.read_bytes() == data or path.name in ("manifest.json", "DATA_CARD.md")
     again = json.loads((published / "manifest.json").read_text())
     assert again["versions"]["dpkit"] == "0.1.0" and again["sha256"][
         "table.md"
     ] == storage.file_hash(published / "table.md")
-    assert again | {"sha256": None} == manifest | {"sha256": None}
+    moved = {"sha256": None, "checksum": None}
+    assert again | moved == manifest | moved
 
 
 def test_a_table_whose_rows_were_changed_is_not_written_anew(published, tmp_path):
@@ -279,6 +319,9 @@ def test_a_committed_table_is_whole_and_follows_from_its_rows(folder):
         rows, manifest["title"], manifest["command"], manifest["notes"], manifest.get("tables", {})
     )
     assert (folder / "table.md").read_text() == page
+    one_by_one = [one.row for one in results.load_outcomes(folder)]
+    assert (folder / "DATA_CARD.md").read_text() == card_text(manifest, one_by_one)
+    storage.check_checksum(manifest, folder / "manifest.json")
     assert manifest["seeds"] == sorted({row["seed"] for row in rows})
     for k, row in enumerate(rows):
         asked = round(row["num_samples"] * (1 - row["prune_ratio"]))

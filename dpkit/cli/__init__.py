@@ -5,6 +5,7 @@ dpkit prune DATA --ratio 0.9 --out DIR
 dpkit export PRUNED FORMAT [--to PLACE]
 dpkit study DATA [--minutes M] [--out DIR]
 dpkit sweep GRID.yaml [--scheduler ADDRESS] [--out DIR]
+dpkit fetch [NAME] [--from PLACE] [--to DIR]
 dpkit report NOTEBOOK [--preset NAME] [-p NAME VALUE] ...
 dpkit assignments [--out DIR]
 dpkit grade SUBMISSIONS [--out DIR] [--student NAME] [--trust]
@@ -48,14 +49,14 @@ def _run(argv, stop) -> int:
     import argparse
 
     import dpkit
-    from dpkit.cli import assignments, export, grade, lessons, prune, report, study, sweep
+    from dpkit.cli import assignments, export, fetch, grade, lessons, prune, report, study, sweep
 
     parser = argparse.ArgumentParser(
         prog="dpkit", description="Teaching and doing dataset pruning."
     )
     parser.add_argument("--version", action="version", version=f"dpkit {dpkit.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (lessons, prune, study, export, sweep, report, assignments, grade):
+    for command in (lessons, prune, study, export, sweep, fetch, report, assignments, grade):
         command.add_to(commands)
     arguments = parser.parse_args(argv)
     stop.rest = arguments.if_stopped

@@ -6,7 +6,9 @@ from . import stages as stages
 from . import sweeps as sweeps
 from . import trials as trials
 from .exporting import export as export
+from .fetching import fetch as fetch
 from .pruning import prune as prune
+from .published_table import PublishedTable as PublishedTable
 from .publishing import publish as publish
 from .results import results_table as results_table
 from .results import summary as summary

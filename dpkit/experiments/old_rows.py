@@ -4,8 +4,9 @@ window=10".
 
 import ast
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
+from pathlib import PurePosixPath
 from typing import Any
 
 from dpkit.experiments.rows import COST_NAMES, Count, Number, Row
@@ -51,6 +52,18 @@ def from_words(found: dict, said: dict) -> Row:
         for stage in _FIRST_VERSIONS
     }
     return Row(**row)
+
+
+def scores_in_names(files: Iterable[str]) -> dict[str, dict]:
+    """{file: {"score", "seed"}} of "scores/aum-seed0-2.npy": tables from before 0.9 say it there
+    alone.
+    """
+    parts = {name: PurePosixPath(name).stem.partition("-seed") for name in files}
+    return {
+        name: {"score": score, "seed": int(seed.partition("-")[0])}
+        for name, (score, mark, seed) in parts.items()
+        if mark
+    }
 
 
 def _cost_from(name, number):

@@ -35,7 +35,7 @@ def page_text(
     ]
     for name, some in (parts := configurations(rows)).items():
         cells += [f"Trained: {name}"] * (len(parts) > 1) + [
-            _markdown(accuracy_table(some, seeds=len(seeds)))
+            markdown(accuracy_table(some, seeds=len(seeds)))
         ]
     lines = summary(rows)
     if len(parts) > 1:
@@ -44,7 +44,7 @@ def page_text(
     for name, table in tables.items():
         cells += [
             f"{name[:1].upper()}{name[1:]}:",
-            _markdown(
+            markdown(
                 [
                     {
                         key: f"{value:.3g}" if isinstance(value, float) else value
@@ -106,7 +106,7 @@ def _differences(lines) -> list[str]:
             "difference that an interval of such spreads tells from 0, before the correction."
         ]
     if len(given):
-        cells.append(_markdown([_difference(line) for line in given.itertuples()]))
+        cells.append(markdown([_difference(line) for line in given.itertuples()]))
     for kind, some in rest.groupby("processor", sort=False):
         methods = [
             f"{method} at {join_words(f'{100 * ratio:g}' for ratio in here['prune_ratio'])} %"
@@ -135,7 +135,8 @@ def _difference(line) -> dict:
     }
 
 
-def _markdown(table) -> str:
+def markdown(table: Sequence[Mapping]) -> str:
+    """Lines as a table in Markdown, with every column that one of them has."""
     columns = list(dict.fromkeys(name for line in table for name in line))
     lines = [
         columns,

@@ -7,7 +7,12 @@ scores/        <name>-seed<k>.npy, (n,) float32, higher = more worth keeping
 table.md       accuracy in percent, mean ± standard deviation over the seeds, and differences
                to random
 accuracy.png   the same as a picture
-manifest.json  command, seeds, machine, versions, notes, and the SHA-256 of every file
+DATA_CARD.md   what the files are, how they were made, their licence, how to use them
+manifest.json  command, seeds, machine, versions, notes; of each file of scores by what it was
+               made (score_files); and the SHA-256 of every file
+
+Kept sets are committed as bits: 2 MB for the six tables of results/, which as texts and arrays of
+ids would be 47 MB. dpkit.fetch adds those to the copy that it makes.
 """
 
 import json
@@ -20,12 +25,13 @@ import numpy as np
 
 from dpkit import storage
 from dpkit.data.image_set import ImageSet
-from dpkit.experiments import stages
+from dpkit.experiments import data_card, stages
 from dpkit.experiments.page import configurations, write_page
 from dpkit.experiments.pipeline import has_current_numbers
-from dpkit.experiments.results import KIND, load_outcomes
+from dpkit.experiments.results import KIND, load_outcomes, scores_in_manifest
 from dpkit.experiments.row_files import SCHEMA, write_table
 from dpkit.experiments.rows import Row
+from dpkit.experiments.score_files import describe_scores
 from dpkit.experiments.trials import Outcome, Trial, identity_of, settings_in_row
 from dpkit.storage.processors import kind_of
 from dpkit.storage.provenance import machine, versions
@@ -83,43 +89,47 @@ def publish(
     with storage.whole_folder(folder, kind=KIND) as part:
         rows, masks = [], []
         known: dict[str, str] = {}
+        names: dict[str, str] = {}  # of scores, by file
         (part / "scores").mkdir()
         for outcome in outcomes:
             masks.append(np.packbits(outcome.selection.mask()))
             scores = _write_scores(part, outcome, known)
+            if outcome.scores:
+                names[scores] = outcome.scores.name
             rows.append(replace(outcome.row, scores=scores, from_cache=None))
         np.save(part / "kept.npy", np.stack(masks), allow_pickle=False)
         write_table(part / "rows.csv", rows)
         # numpy's numbers become Python's
         tables = json.loads(json.dumps(tables or {}, default=storage.plain))
         write_page(part, [row.flat() for row in rows], title, command, list(notes), tables)
+        manifest = {
+            "kind": KIND,
+            "schema": SCHEMA,
+            "title": title,
+            "command": command,
+            "settings": settings or {},
+            "seeds": sorted({row.seed for row in rows}),
+            "notes": list(notes),
+            "tables": tables,
+            "machine": machine(device),
+            "versions": versions(),
+            "scores": describe_scores(rows, names),
+        }
+        _write_card(part, manifest, rows)
         files = sorted(path for path in part.rglob("*") if path.is_file())
-        storage.write_json(
-            part / "manifest.json",
-            {
-                "kind": KIND,
-                "schema": SCHEMA,
-                "title": title,
-                "command": command,
-                "settings": settings or {},
-                "seeds": sorted({row.seed for row in rows}),
-                "notes": list(notes),
-                "tables": tables,
-                "machine": machine(device),
-                "versions": versions(),
-                "sha256": {
-                    path.relative_to(part).as_posix(): storage.file_hash(path) for path in files
-                },
-            },
-        )
+        manifest["sha256"] = {
+            path.relative_to(part).as_posix(): storage.file_hash(path) for path in files
+        }
+        storage.write_json(part / "manifest.json", storage.with_checksum(manifest))
     return folder
 
 
 def rewrite(folder: str | Path) -> Path:
-    """Write rows.csv, table.md and accuracy.png of a published table again, as this dpkit does.
+    """Write rows.csv, table.md, accuracy.png and DATA_CARD.md of a published table again, as this
+    dpkit does, and say in the manifest of each file of scores by what it was made.
 
-    For a table that an older one wrote. What the rows, scores, kept sets and the manifest say
-    stays; only the hashes of the three files change.
+    For a table that an older one wrote. What the rows, scores, kept sets and the rest of the
+    manifest say stays, and so do their files.
 
     Raises
     ------
@@ -127,17 +137,19 @@ def rewrite(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     rows, manifest = [one.row for one in load_outcomes(folder)], storage.read_manifest(folder)
+    names = {file: one["score"] for file, one in scores_in_manifest(manifest).items()}
+    manifest["schema"], manifest["scores"] = SCHEMA, describe_scores(rows, names)
     about = [manifest.get(name, {}) for name in ("title", "command", "notes", "tables")]
     with storage.whole_folder(folder, kind=KIND) as part:
         shutil.copytree(folder, part, dirs_exist_ok=True)
         write_table(part / "rows.csv", rows)
         write_page(part, [row.flat() for row in rows], *about)
-        manifest["schema"] = SCHEMA
+        _write_card(part, manifest, rows)
         manifest["sha256"] |= {
             name: storage.file_hash(part / name)
-            for name in ("rows.csv", "table.md", "accuracy.png")
+            for name in ("rows.csv", "table.md", "accuracy.png", data_card.NAME)
         }
-        storage.write_json(part / "manifest.json", manifest)
+        storage.write_json(part / "manifest.json", storage.with_checksum(manifest))
     return folder
 
 
@@ -225,6 +237,10 @@ def _completed(row: Row, trial: Trial) -> Row:
 
 
 # ---- the folder ----------------------------------------------------------------------------------
+
+
+def _write_card(part, manifest, rows) -> None:
+    (part / data_card.NAME).write_text(data_card.card_text(manifest, rows), encoding="utf-8")
 
 
 def _write_scores(part, outcome, known) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 from dpkit import storage
 from dpkit.experiments.comparisons import summary
+from dpkit.experiments.old_rows import scores_in_names
 from dpkit.experiments.pipeline import stage_versions
 from dpkit.experiments.row_files import read_answer, read_table
 from dpkit.experiments.rows import Failure, Row
@@ -44,6 +45,7 @@ __all__ = [
     "read_sweep",
     "results_table",
     "row_file",
+    "scores_in_manifest",
     "scores_of",
     "summary",
 ]
@@ -120,6 +122,13 @@ def scores_of(folder: str | Path, k: int) -> Scores | None:
     """The Scores behind row k of results_table(folder); None for a method without a score."""
     row, (_, read_scores) = _row(folder, k), _readers(folder)
     return read_scores(row.scores) if row.scores else None
+
+
+def scores_in_manifest(manifest: dict) -> dict[str, dict]:
+    """{file: what it holds} of a published table's scores, as score_files.describe_scores says it;
+    of a table from before 0.9 only "score" and "seed".
+    """
+    return manifest.get("scores") or scores_in_names(manifest.get("sha256", {}))
 
 
 def row_file(folder: str | Path, name: str, transient: bool = False) -> Path:
@@ -287,8 +296,11 @@ def _unpack_selection(masks, k: int, row: Row) -> Selection:
 
 def _published_scores(folder, name: str) -> Scores:
     file = _published_file(folder, name)
-    stem, _, seed = file.stem.partition("-seed")
-    return Scores(np.load(file, allow_pickle=False), stem, {"seed": int(seed.partition("-")[0])})
+    said = scores_in_manifest(storage.read_manifest(folder)).get(name)
+    if said is None:
+        raise ValueError(f"manifest.json of {folder} does not say what {name} is; fetch it again")
+    params = said.get("settings", {}) | {"seed": said["seed"]}
+    return Scores(np.load(file, allow_pickle=False), said["score"], params)
 
 
 def _published_file(folder, name) -> Path:

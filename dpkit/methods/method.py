@@ -118,6 +118,16 @@ class Method:
             return self
         return replace(self, extras=(*self.extras, "recall"))
 
+    @property
+    def unit(self) -> str:
+        """Unit and range of its scores, "in nats, >= 0", as the scorer's docstring says: what
+        follows "Scores (n,)," in its Returns. Empty if it does not say it so.
+        """
+        _, _, returns = (inspect.getdoc(self.scorer) or "").partition("Returns\n-------\n")
+        sentence = " ".join(returns.partition("\n\n")[0].split())
+        start, _, told = sentence.partition("Scores (n,), ")
+        return "" if start else told.partition(";")[0].rstrip(".")
+
     # ---- its options ----
 
     @property

@@ -20,7 +20,8 @@ def aum(dynamics: TrainingDynamics, *, scale: str = "logit") -> Scores:
 
     Returns
     -------
-    Scores (n,), in logits, or in probability, -1..1; higher is more worth keeping.
+    Scores (n,), in logits, or by scale="probability" in probability, -1..1; higher is more worth
+    keeping.
 
     Raises
     ------
