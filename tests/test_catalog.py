@@ -29,6 +29,16 @@ def dynamics(n=4, epochs=12):
     return TrainingDynamics(prob, prob, prob > 0.5, np.arange(n))
 
 
+def test_every_score_has_a_unit_as_its_docstring_says():
+    units = {name: method.unit for name, method in catalog.METHODS.items()}
+    assert {name for name, unit in units.items() if not unit} == {
+        name for name, method in catalog.METHODS.items() if not method.scorer
+    }
+    assert units["dual+beta"] == "in probability squared, 0..0.39"
+    assert units["ccs"] == 'in logits, or by scale="probability" in probability, -1..1'
+    assert Method("dynamics", lambda dynamics: None, dpkit.keep_top, name="mine").unit == ""
+
+
 def test_every_scorer_and_selector_of_a_method_is_public():
     for name, method in catalog.METHODS.items():
         assert method.evidence in (None, "dynamics", "snapshot", "final", "exits") and (

@@ -40,6 +40,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
             "import runpy; sys.argv = ['dpkit', 'export', '--help']; runpy.run_module('dpkit', "
             "run_name='__main__')"
         ),
+        "import runpy; sys.argv = ['dpkit', 'fetch', '--help']; runpy.run_module('dpkit', "
+        "run_name='__main__')",
         (
             "import runpy; sys.argv = ['dpkit', 'sweep', '--help']; runpy.run_module('dpkit', "
             "run_name='__main__')"

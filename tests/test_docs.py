@@ -15,7 +15,7 @@ from local_workers import in_this_process
 
 import dpkit
 from dpkit import cli
-from dpkit.cli import assignments, export, grade, lessons, prune, report, study, sweep
+from dpkit.cli import assignments, export, fetch, grade, lessons, prune, report, study, sweep
 from dpkit.experiments.export_formats import FORMATS
 from dpkit.methods.catalog import METHODS
 
@@ -210,7 +210,7 @@ def shown_files() -> set[str]:
 def parsed(words):
     """The arguments of a dpkit command, read by its own parser; nothing is run."""
     seen, kept = [], {}
-    for command in (lessons, prune, study, export, sweep, report, assignments, grade):
+    for command in (lessons, prune, study, export, sweep, fetch, report, assignments, grade):
         kept[command] = command.run
         command.run = lambda arguments: seen.append(arguments) or 0
     try:

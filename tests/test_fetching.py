@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -81,7 +82,7 @@ def address(place):
     """The same at an address; .faults and .requests are those of Handler."""
     handler = type("Own", (Handler,), {"faults": {}, "requests": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(place)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
 
     class Address(str):
         faults, requests = handler.faults, handler.requests
@@ -287,17 +288,23 @@ def test_a_killed_fetch_leaves_nothing_that_is_believed_and_the_next_one_starts_
     os.mkfifo(place / "mine" / "kept.npy")
     code = f"import dpkit; dpkit.fetch('mine', {str(place)!r})"
     process = subprocess.Popen([sys.executable, "-c", code])
-    with open(place / "mine" / "kept.npy", "wb") as pipe:  # when it is opened for reading
-        pipe.write(kept[:20])
-        pipe.flush()
-        process.send_signal(signal.SIGKILL)
-        process.wait(30)
+    pipe = None
+    while pipe is None and process.poll() is None:
+        try:
+            pipe = os.open(place / "mine" / "kept.npy", os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads it yet
+            time.sleep(0.02)
+    os.write(pipe, kept[:20])
+    process.send_signal(signal.SIGKILL)
+    process.wait(30)
+    os.close(pipe)
     assert copies.is_dir() and not (copies / "mine").exists()
     (place / "mine" / "kept.npy").unlink()
     (place / "mine" / "kept.npy").write_bytes(kept)
     with pytest.raises(ValueError, match="there is no public address"):
         dpkit.fetch("mine")
     check_copy(dpkit.fetch("mine", place).folder)
+    assert list(copies.iterdir()) == [copies / "mine"]  # what it left is cleared
 
 
 # ---- what it kept --------------------------------------------------------------------------------
@@ -411,4 +418,4 @@ def test_the_command_refuses_with_2_and_fails_with_1(place, capsys, tmp_path):
 def test_the_list_of_the_committed_tables_is_current(tmp_path):
     told = json.loads((RESULTS / "index.json").read_text())
     storage.check_checksum(told, RESULTS / "index.json")
-    assert told["tables"] == table_places.tables_in(RESULTS)
+    assert told["tables"] == table_places.tables_in(RESULTS), "table_places.write_index('results')"

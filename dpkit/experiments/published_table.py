@@ -100,7 +100,8 @@ class PublishedTable:
     def _fitting(self, wanted) -> list[int]:
         """The numbers of the rows that fit; ValueError where there is none."""
         self._check_names(wanted)
-        rows, told = list(range(len(self._lines))), {}
+        rows = list(range(len(self._lines)))
+        told: dict[str, Any] = {}
         for name, value in wanted.items():
             fitting = [k for k in rows if self._fits(k, name, value)]
             if not fitting:
