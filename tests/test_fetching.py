@@ -35,6 +35,7 @@ def copies(tmp_path, monkeypatch):
     """Where copies lie."""
     monkeypatch.setenv("DPKIT_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("DPKIT_TABLES", raising=False)
+    monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(table_places, "PAUSE", 0)
     return tmp_path / "data" / "tables"
 
@@ -314,6 +315,7 @@ def test_kept_sets_and_scores_are_found_by_method_ratio_and_seed(place):
     table = dpkit.fetch("mine", place)
     kept = table.kept(method="dual", prune_ratio=0.5, seed=1)
     assert isinstance(kept, Selection) and kept.kept.tolist() == OUTCOMES[5].selection.kept.tolist()
+    assert kept.params == {"seed": 1, "row": 5}  # and the settings, where the rows tell them
     scores = table.scores(method="dual+beta", seed=0)
     assert np.array_equal(scores.values, OUTCOMES[4].scores.values.astype(np.float32))
     assert scores.name == "dual"
@@ -333,6 +335,7 @@ def test_a_method_named_alone_is_the_one_with_its_usual_settings(tmp_path):
     table = dpkit.PublishedTable(table)
     usual = {"method": "dual+beta", "prune_ratio": 0.5, "seed": 0}
     assert table.kept(**usual).kept[0] == table.kept(**usual, c_d=4).kept[0] == 1
+    assert table.kept(**usual).params == {"c_d": 4.0, "window": 10, "seed": 0, "row": 1}
     assert table.kept(**usual, c_d=np.float32(5.5)).kept[0] == 0
     assert table.kept(**usual | {"method": "dual+beta, c_d=5.5"}).kept[0] == 0
     with pytest.raises(ValueError, match=r"no row of .*c_d=3; of .*seed=0 it has c_d 5.5, 4.0$"):

@@ -1,5 +1,6 @@
 """What is published is not run again: which rows are known as which trials'."""
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hand_rows import N, as_before_0_9
 
 import dpkit
+from dpkit import storage
 from dpkit.data.image_set import load
 from dpkit.experiments import publishing, stages
 from dpkit.experiments.pipeline import stage_versions
@@ -271,6 +273,17 @@ def test_a_method_object_of_ones_own_is_known_by_what_it_does(few, held_out, tmp
     assert len(publishing.published([trial], [table], few, held_out)[0]) == 1
     edited = replace(trial, method=Method("dynamics", other, dpkit.keep_top, name="own"))
     assert publishing.published([edited], [table], few, held_out) == ([], [edited])
+
+
+def test_a_table_tells_the_order_of_its_set_by_a_hash_of_the_labels(done, few):
+    digest = hashlib.sha256(few.labels.numpy().astype("<i8").tobytes()).hexdigest()
+    assert digest not in (done / "DATA_CARD.md").read_text()
+    for images in (few, None):  # it stays when it is written again without them
+        publishing.rewrite(done, images)
+        assert storage.read_manifest(done)["labels_sha256"] == digest
+        assert f"is `{digest}`" in (done / "DATA_CARD.md").read_text()
+    with pytest.raises(ValueError, match="digits is not the set that .*done was measured on"):
+        publishing.rewrite(done, load("digits", device="cpu").first(N + 1))
 
 
 def test_a_table_without_outcomes_is_refused(tmp_path):

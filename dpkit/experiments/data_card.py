@@ -2,6 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from dpkit.data.named_sets import DATASETS
 from dpkit.experiments.page import markdown
@@ -14,6 +18,13 @@ NAME = "DATA_CARD.md"
 def kept_file(row: int, ending: str) -> str:
     """Where a fetched table holds the kept ids of a row of rows.csv."""
     return f"kept/{row:03}.{ending}"
+
+
+def hash_of_labels(labels: ArrayLike) -> str:
+    """SHA-256 of labels in their order, as int64: two copies of a set that have the same order have
+    the same.
+    """
+    return sha256(np.asarray(labels, "<i8").tobytes()).hexdigest()
 
 
 def card_text(manifest: dict, rows: Sequence[Row]) -> str:
@@ -97,14 +108,20 @@ images = {images}.subset(kept)  # row i is still sample i
 
 
 def _fingerprint(manifest) -> list[str]:
-    """What tells the measured copy of the set from others."""
-    known = manifest.get("settings", {}).get("data")
-    if not known:
-        return []
-    return [
-        f"Measured on the copy whose `fingerprint` is `{known}`: of its pixels, labels and "
-        "normalisation, so that a single other pixel makes another."
-    ]
+    """What tells the measured set, and its order, from others."""
+    cells = []
+    if known := manifest.get("labels_sha256"):
+        cells.append(
+            "Whether a copy has this order its labels tell: "
+            '`hashlib.sha256(numpy.asarray(labels, "<i8").tobytes()).hexdigest()` of the whole '
+            f"split's is `{known}`."
+        )
+    if known := manifest.get("settings", {}).get("data"):
+        cells.append(
+            f"Measured on the copy whose `fingerprint` is `{known}`: of its pixels, labels and "
+            "normalisation, so that a single other pixel makes another."
+        )
+    return cells
 
 
 def _row_lines(rows, names) -> list[dict]:

@@ -49,7 +49,7 @@ class PublishedTable:
         return self._rows.copy()
 
     def kept(self, *, method: str, prune_ratio: float, seed: int, **settings: Any) -> Selection:
-        """The samples that a row was trained on.
+        """The samples that a row was trained on. Its params say the settings and the row's number.
 
         Parameters
         ----------
@@ -92,8 +92,8 @@ class PublishedTable:
         if found is None:
             having = _distinct(line["label"] for line in self._lines if line["scores"])
             raise ValueError(
-                f"{self.folder} has no scores of {_words(wanted)}; it has those of "
-                f"{', '.join(having) or 'no method'}"
+                f"{self.folder} has no scores of {_words(wanted)}; it has "
+                + (f"those of {', '.join(having)}" if having else "none")
             )
         return found
 

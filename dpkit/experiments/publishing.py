@@ -124,21 +124,32 @@ def publish(
     return folder
 
 
-def rewrite(folder: str | Path) -> Path:
+def rewrite(folder: str | Path, images: ImageSet | None = None) -> Path:
     """Write rows.csv, table.md, accuracy.png and DATA_CARD.md of a published table again, as this
     dpkit does, and say in the manifest of each file of scores by what it was made.
 
     For a table that an older one wrote. What the rows, scores, kept sets and the rest of the
     manifest say stays, and so do their files.
 
+    Parameters
+    ----------
+    folder : of publish.
+    images : the set of the table. With it manifest and card tell the hash of its labels, by which
+        others see whether their copy has the same order.
+
     Raises
     ------
-    ValueError if the folder is no published table, or its rows are not the published ones.
+    ValueError if the folder is no published table, its rows are not the published ones, or the
+    images are not those of the table.
     """
     folder = Path(folder)
     rows, manifest = [one.row for one in load_outcomes(folder)], storage.read_manifest(folder)
     names = {file: one["score"] for file, one in scores_in_manifest(manifest).items()}
     manifest["schema"], manifest["scores"] = SCHEMA, describe_scores(rows, names)
+    if images is not None:
+        if images.fingerprint != manifest.get("settings", {}).get("data"):
+            raise ValueError(f"{images.name} is not the set that {folder} was measured on")
+        manifest["labels_sha256"] = data_card.hash_of_labels(images.labels.cpu())
     about = [manifest.get(name, {}) for name in ("title", "command", "notes", "tables")]
     with storage.whole_folder(folder, kind=KIND) as part:
         shutil.copytree(folder, part, dirs_exist_ok=True)

@@ -291,7 +291,8 @@ def _masks(folder) -> np.ndarray:
 
 def _unpack_selection(masks, k: int, row: Row) -> Selection:
     mask = np.unpackbits(masks()[k], count=row.num_samples)
-    return Selection(np.flatnonzero(mask), row.num_samples, row.method, {"seed": row.seed})
+    params = row.settings | {"seed": row.seed, "row": k}
+    return Selection(np.flatnonzero(mask), row.num_samples, row.method, params)
 
 
 def _published_scores(folder, name: str) -> Scores:
