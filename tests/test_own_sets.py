@@ -2,6 +2,7 @@
 prune.
 """
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -124,6 +125,8 @@ def test_a_sweep_on_workers_has_the_rows_of_single_trials(tmp_path, sets, cluste
         assert str(numbers(row)) == str(numbers(alone))
         assert row["dataset"] == "stripes"
         assert row["fingerprint"] == sets["dataset"].fingerprint
+    # to train, a process needs no compiler, which takes longer to load than all else but torch
+    assert list(cluster.run(lambda: "torch._dynamo" in sys.modules).values()) == [False]
 
 
 def test_a_failed_row_of_a_sweep_tells_the_fingerprint_of_its_set(tmp_path, sets):

@@ -25,6 +25,7 @@ from dpkit.nets.models import StagedNet
 from dpkit.records import TrainingDynamics
 from dpkit.training import loop
 from dpkit.training.loop import Recipe, cross_entropy, train
+from dpkit.training.sgd import SGD
 
 
 def net_for(images, *, dropout=0.0, seed=0):
@@ -217,6 +218,31 @@ def test_one_step_is_torchs_own_sgd(digits):
     next(train(ours, digits, recipe, seed=1))
     for name, value in theirs.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_many_steps_and_what_is_kept_of_them_are_those_of_torchs_own_sgd():
+    torch.manual_seed(0)
+    start, x = nn.Linear(5, 3), torch.randn(16, 5)
+    settings = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "fused": True}
+
+    def steps(net, *classes):
+        state = None
+        for kind in classes:
+            optimizer = kind(net.parameters(), **settings)
+            if state:
+                optimizer.load_state_dict(state)
+            for _ in range(3):
+                optimizer.zero_grad()
+                net(x).square().sum().backward()
+                optimizer.step()
+            state = optimizer.state_dict()
+        return weights(net) | {
+            f"state {k}": one["momentum_buffer"] for k, one in state["state"].items()
+        }
+
+    theirs = steps(copy.deepcopy(start), torch.optim.SGD, torch.optim.SGD)
+    for kinds in [(SGD, SGD), (torch.optim.SGD, SGD), (SGD, torch.optim.SGD)]:
+        assert same_weights(steps(copy.deepcopy(start), *kinds), theirs)
 
 
 def test_batches_are_nearly_equal_so_that_none_is_tiny():

@@ -24,6 +24,7 @@ from dpkit.training.processes import processes
 from dpkit.training.recipe import Recipe
 from dpkit.training.recorder import Recorder
 from dpkit.training.seeds import epoch_draws, epoch_seed, seeded
+from dpkit.training.sgd import SGD
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,7 +266,7 @@ def _parameter_groups(net, recipe):
 
 def _optimizer(groups, recipe, device):
     """SGD; weight decay, which torch multiplies by the rate, is the same for both groups."""
-    return torch.optim.SGD(
+    return SGD(
         [{"params": some, "weight_decay": recipe.weight_decay / factor} for some, factor in groups],
         lr=recipe.lr,
         momentum=recipe.momentum,
