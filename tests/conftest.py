@@ -51,6 +51,8 @@ def pytest_xdist_make_scheduler(config, log):
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             file = Path(nodeid.split("::")[0]).stem
+            if "test_lesson_passes_in_smoke[0" in nodeid:  # half of the longest file: 00 to 08
+                return "numbered lessons"
             return "cluster" if file in SHARE_A_CLUSTER else file
 
     config.option.loadscopereorder = False  # by number of tests, whatever they take
@@ -142,6 +144,7 @@ def watched_cluster(tmp_path_factory):
     """
     distributed, dask = pytest.importorskip("distributed"), pytest.importorskip("dask")
     import stage_log
+    import warm_kernels
 
     from dpkit.experiments.clusters import PATIENT, local_cluster
 
@@ -151,8 +154,7 @@ def watched_cluster(tmp_path_factory):
         "distributed.worker.preload": [stage_log.__file__],
         "distributed.scheduler.allowed-failures": 1,
     }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(stage_log.FOLDER, str(watch.folder))
+    with warm_kernels.workers(**{stage_log.FOLDER: str(watch.folder)}):
         # no longer: workers in this very process would put the stand-ins here
         with dask.config.set(settings):
             cluster = local_cluster(workers=2)

@@ -36,6 +36,7 @@ from dpkit.records import Scores
 from dpkit.training.loop import Recipe
 
 pytest.importorskip("distributed")
+import dask
 import stage_log
 from distributed import Client
 
@@ -966,8 +967,9 @@ def test_workers_manage_memory_as_any_process_does_and_as_the_environment_says(m
         monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", own)
     else:
         monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    started = dask.config.set({"distributed.worker.multiprocessing-method": "spawn"})
     # dask's 65536 would have every training step fetch its memory anew
-    with clusters.connected(workers=1) as client:
+    with started, clusters.connected(workers=1) as client:
         assert list(client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()) == [own]
 
 

@@ -1,4 +1,5 @@
-"""A process that has loaded what takes seconds to import; lessons' kernels are forked from it.
+"""A process that has loaded what takes seconds to import; lessons' kernels are forked from it, and
+so are Dask's workers, of these kernels too.
 
 Their namespace, environment, folder and process group are their own, as in a fresh Python. That
 dpkit works in one is claimed by the tests that start `dpkit` and python themselves.
@@ -10,6 +11,7 @@ import os
 import runpy
 import subprocess
 import sys
+from contextlib import contextmanager
 from multiprocessing import forkserver
 
 import pytest
@@ -34,6 +36,23 @@ def start_server():
         forkserver.ensure_running()
 
 
+@contextmanager
+def workers(**environment):
+    """Dask's workers, while this holds, are forked from the process, with this environment."""
+    import dask
+
+    start_server()
+    with dask.config.set(_forked(environment)):
+        yield
+
+
+def _forked(environment):
+    return {
+        "distributed.worker.multiprocessing-method": "forkserver",
+        "distributed.nanny.environ": environment,
+    }
+
+
 class Kernel:
     """Starts as jupyter_client starts a kernel, and is what it asks of a subprocess.Popen."""
 
@@ -41,7 +60,10 @@ class Kernel:
 
     def __init__(self, command, *, env, cwd, **more):
         ready, own_group = FORKED.Pipe(duplex=False)
-        self._process = FORKED.Process(target=_run, args=(command, env, cwd, own_group))
+        self._process = FORKED.Process(
+            target=_run,
+            args=(command, env, cwd, own_group, forkserver._forkserver._forkserver_address),
+        )
         self._process.start()
         self.pid = self._process.pid
         ready.recv()
@@ -59,13 +81,19 @@ class Kernel:
         os.kill(self.pid, signum)
 
 
-def _run(command, env, cwd, own_group):
+def _run(command, env, cwd, own_group, address):
+    import dask
+
     gc.freeze()  # what is loaded stays: nobody looks through it
     os.setsid()
     own_group.send(None)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
+    # its own workers are forked from the same process, and not from another one of each kernel's
+    forkserver._forkserver._forkserver_address = address
+    forkserver._forkserver.ensure_running = lambda: None
+    dask.config.set(_forked(env))
     module, *options = command[command.index("-m") + 1 :]
     sys.argv = [module, *options]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
