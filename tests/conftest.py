@@ -22,6 +22,8 @@ FIRST = (
 )
 if "PYTEST_XDIST_WORKER" in os.environ:  # two processes on two cores: one thread each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# nbformat would load it, in 1.4 s, to check addresses of a kind that no notebook has
+sys.modules.setdefault("rfc3987_syntax", None)
 gc.disable()  # until all tests are collected: none of it is garbage, and all is looked through
 
 
