@@ -32,7 +32,7 @@ def rows_of(folder: str) -> list[dict]:
 
 
 def cell(folder: str, words: str, ratio=None, network=None) -> list[dict]:
-    """The rows that `METHOD at 50 % with NETWORK` names; the rest is said where the words do not."""
+    """The rows of `METHOD at 50 % with NETWORK`; ratio and network are for words without them."""
     method, in_words, with_words = re.fullmatch(
         r"(.+?)(?: at ([\d.]+) %)?(?: with (\w+))?", words
     ).groups()
@@ -70,6 +70,11 @@ def difference(folder: str, left: str, right: str) -> tuple[list[float], str | N
     interval = stats.ttest_ind(one, other, equal_var=False).confidence_interval()
     verdict = verdict_of(folder, here[0], there[0])
     return [np.mean(one) - np.mean(other), *interval], verdict
+
+
+def detectable(folder: str, left: str, right: str) -> list[float]:
+    (_, low, high), _ = difference(folder, left, right)
+    return [(high - low) / 2]
 
 
 def verdict_of(folder: str, one: dict, other: dict) -> str | None:
@@ -135,7 +140,9 @@ def correlation_over_seeds(folders: str) -> list[float]:
             at = (row["model"], row["retrain"], kind_of(row), row["prune_ratio"])
             cells.setdefault(at, {}).setdefault(row["method"], {})[row["seed"]] = row["accuracy"]
     found = [
-        np.corrcoef([seeds[seed] for seed in sorted(seeds)], [drawn[seed] for seed in sorted(seeds)])
+        np.corrcoef(
+            [seeds[seed] for seed in sorted(seeds)], [drawn[seed] for seed in sorted(seeds)]
+        )
         for methods in cells.values()
         if (drawn := methods.pop("random", None))
         for seeds in methods.values()
@@ -145,21 +152,18 @@ def correlation_over_seeds(folders: str) -> list[float]:
 
 
 def margin_kept(folder: str, words: str) -> list[float]:
-    """The mean margin, over the recording, of what a method keeps; the mean over the seeds."""
-    aum = {row["seed"]: row["scores"] for row in rows_of(folder) if row["method"] == "aum"}
-    found = [
-        -np.load(RESULTS / folder / aum[row["seed"]])[
-            results.kept_set(RESULTS / folder, row["kept"]).kept
-        ].mean()
+    """The mean margin of probabilities, over the recording, of what a method keeps; the mean over
+    the seeds. CCS reads it, with the hard ones high."""
+    margins = {row["seed"]: row["scores"] for row in rows_of(folder) if row["method"] == "ccs"}
+    kept = [
+        (margins[row["seed"]], results.kept_set(RESULTS / folder, row["kept"]).kept)
         for row in cell(folder, words)
     ]
-    return [np.mean(found)]
+    return [-np.mean([np.load(RESULTS / folder / name)[ids].mean() for name, ids in kept])]
 
 
 def pruned(folder: str, words: str) -> list[float]:
-    return [
-        100 * (1 - np.mean([row["keep"] / row["num_samples"] for row in cell(folder, words)]))
-    ]
+    return [100 * (1 - np.mean([row["keep"] / row["num_samples"] for row in cell(folder, words)]))]
 
 
 def kept(folder: str, words: str) -> list[float]:
@@ -175,6 +179,7 @@ WHAT = (  # in this order: the first that fits
     (r"rank correlation of one seed across kinds", lambda at: rank_correlation(at, same_seed=True)),
     (r"rank correlation of two seeds", lambda at: rank_correlation(at, same_seed=False)),
     (r"correlation over the seeds with random", correlation_over_seeds),
+    (r"detectable between (.+?) minus (.+)", detectable),
     (r"mean margin kept by (.+)", margin_kept),
     (r"pruned by (.+)", pruned),
     (r"kept by (.+)", kept),

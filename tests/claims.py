@@ -22,9 +22,9 @@ and the rest of claimed_rows.WHAT. A table repeats its header in these terms, in
 
     <!-- from FOLDER: | pruned | kept | random | dual minus random | -->
 
-A number that looks like a result and is in no such comment fails, unless another comment there says
-why it has no row: `<!-- published by SOURCE -->`, `<!-- printed by PRESET -->` (in a notebook, whose
-cells print it), `<!-- not a result: REASON -->`.
+A number that looks like a result and is in no such comment fails, unless another comment there
+says why it has no row: `<!-- published by SOURCE -->`, `<!-- printed by PRESET -->` (in a notebook,
+whose cells print it), `<!-- not a result: REASON -->`.
 """
 
 import re
@@ -35,7 +35,9 @@ COMMENT = re.compile(r"<!--\s*(from|published by|printed by|not a result:)\s+(.+
 NO_TEXT = re.compile(r"<!--.*?-->|`[^`\n]*`|\$[^$]+\$|\]\([^)]*\)|<[^>\n]+>", re.S)
 NUMBER = r"[+−-]?\d*\.?\d+"
 IN_LESSONS = rf"({NUMBER}) ± ({NUMBER})|\[({NUMBER}\.\d+), ({NUMBER}\.\d+)\]"
-LOOKS = IN_LESSONS + r"|(?<![\d.,])([+−-]?\d+\.\d+)(?= ?%| points)|(?<![\d.,])([+−]?\d\d\.\d)(?![\d.])"
+LOOKS = (
+    IN_LESSONS + r"|(?<![\d.,])([+−-]?\d+\.\d+)(?= ?%| points)|(?<![\d.,])([+−]?\d\d\.\d)(?![\d.])"
+)
 
 
 def numbers(text: str) -> list[str]:
@@ -67,7 +69,7 @@ def compare(folder: str, values: str, what: str, *, whole=False):
     near = [abs(float(n) - scale * m) <= half for n, m, half in zip(found, given, halves)]
     said = re.search(r"ahead|behind|not told", values)
     if not (found or said) or len(found) > len(given) or not all(near):
-        rows = ", ".join(f"{scale * one:.4g}" for one in given)
+        rows = ", ".join(f"{scale * one:.5g}" for one in given)
         raise NoRow(f"the rows of results/{folder} give {rows}, not {values}")
     if (said or whole) and (said[0] if said else "not told") != (verdict or "not told"):
         raise NoRow(f"after Holm's correction it is {verdict or 'not told'}, not {values!r}")
@@ -121,7 +123,8 @@ def problems(page: str, text: str, looks: str = LOOKS) -> list[str]:
                     found.append(f"{at}: {error}")
         plain = NO_TEXT.sub(" ", block)
         seen = [n for match in re.findall(looks, plain) for one in match for n in numbers(one)]
-        bare = [one for one in dict.fromkeys(seen) if one not in covered]
+        signless = {one.lstrip("-") for one in covered}
+        bare = [one for one in dict.fromkeys(seen) if one.lstrip("-") not in signless]
         if bare and not any(kind != "from" for kind, _ in comments):
             found.append(
                 f"{page}, line {line}: no comment says from which rows {', '.join(bare)} come; add "

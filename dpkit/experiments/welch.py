@@ -6,7 +6,7 @@ for a table of them.
     interval = difference ± t(nu) error
 
 The means are not paired by seed: accuracies of two methods with the same seed are uncorrelated here
-(64 cells: -0.04 ± 0.09), so a pairing takes no luck out, and with three seeds its t is 4.30 where
+(results/README.md), so a pairing takes no luck out, and with three seeds its t is 4.30 where
 Welch's is 2.78 for equal spreads.
 """
 
