@@ -864,15 +864,79 @@ def test_panels_of_several_ratios_share_their_lines(ax):
     assert [line.get_ydata()[0] for line in ax.lines if len(line.get_xdata()) == 1] == [1]
 
 
-def test_many_methods_stay_beside_their_ratio(ax):
+def drawn_at(ax) -> np.ndarray:
+    """Where the marks of the methods stand on the printed x axis, in points from their ratios."""
+    found = []
+    for line in [container.lines[0] for container in ax.containers]:
+        assert list(line.get_xdata()) == [0.5, 0.9]  # the ratios themselves
+        points = np.column_stack([line.get_xdata(), [0.5, 0.5]])
+        beside = line.get_transform().transform(points) - ax.transData.transform(points)
+        found.append(beside[:, 0] * 72 / ax.figure.dpi)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("count", [1, 2, 18])
+def test_many_methods_stay_beside_their_ratio(ax, count):
     rows = [
         {"method": f"m{k}", "prune_ratio": r, "accuracy": 0.5}
-        for k in range(18)
+        for k in range(count)
         for r in (0.5, 0.9)
     ]
     plots.accuracy_against_ratio(rows, ax=ax)
-    xs = [x for line in ax.lines if len(line.get_xdata()) == 2 for x in line.get_xdata()[:1]]
-    assert max(xs) < 0.5 and min(xs) > -0.5
+    beside = drawn_at(ax)
+    assert len(beside) == count and abs(beside).max() <= 5 and np.allclose(beside.sum(0), 0)
+    assert len(np.unique(beside[:, 0].round(3))) == count  # none over another
+
+
+def losses_of(*methods, ratios=(0.5, 0.9)):
+    lines = [
+        {"method": method, "prune_ratio": ratio, "loss": 1.0, "low": 0.5, "high": 1.5}
+        for method in methods
+        for ratio in ratios
+    ]
+    return pandas.DataFrame(lines)
+
+
+def test_losses_stand_at_their_ratios_and_a_variant_of_a_method_is_drawn_too(ax):
+    plots.losses(losses_of("random", "dual+beta", "dual+beta, c_d=5.5"), 2.0, ax=ax)
+    assert abs(drawn_at(ax)).max() <= 5
+
+
+@pytest.mark.parametrize("draw", ["accuracy", "losses", "the axis alone"])
+def test_the_axis_of_ratios_is_to_scale(ax, draw):
+    ratios = [0.3, 0.5, 0.9, 0.95]
+    if draw == "accuracy":
+        rows = [{"method": "dual", "prune_ratio": r, "accuracy": r, "seed": 0} for r in ratios]
+        plots.accuracy_against_ratio(rows, ax=ax)
+    elif draw == "losses":
+        plots.losses(losses_of("random", ratios=ratios), 2.0, ax=ax)
+    else:
+        plots.ratio_axis(ratios, ax=ax)
+    assert ax.get_xscale() == "linear" and ax.get_xticks().tolist() == ratios
+    low, high = ax.get_xlim()
+    assert low < 0.3 and high > 0.95
+    # the last two lie close, and would print over each other
+    names = [label.get_text() for label in ax.get_xticklabels()]
+    assert names == ["30 %", "50 %", "90 %", "\n95 %"]
+
+
+def apart(one, other) -> float:
+    """How far two colours are for the eye: their distance in CIELAB, near enough."""
+
+    def lab(colour):
+        rgb = np.array(to_rgb(colour))
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        matrix = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+        x, y, z = np.cbrt(np.array(matrix) @ linear / [0.9505, 1, 1.089])
+        return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+    return float(np.linalg.norm(lab(one) - lab(other)))
+
+
+def test_kept_has_the_colour_of_no_method():
+    assert apart("white", "black") > 99 and apart(plots.KEPT, plots.KEPT) == 0
+    for method in [*catalog.METHODS, "a method of my own"]:
+        assert apart(plots.KEPT, plots.method_style(method)["color"]) > 25, method
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ One colour means one thing everywhere: blue is kept, pale orange is pruned, dark
 stay apart for colour-blind readers (Okabe and Ito's palette, and viridis).
 """
 
-from dpkit.plots._style import HARDNESS, KEPT, PRUNED, method_style
+from dpkit.plots._style import HARDNESS, KEPT, PRUNED, method_style, ratio_axis
 from dpkit.plots.accuracy import accuracy_against_epochs, accuracy_against_ratio
 from dpkit.plots.cost import accuracy_against_cost
 from dpkit.plots.exits import pruned_in_plane, rule_by_threshold
@@ -43,6 +43,7 @@ __all__ = [
     "predicted_against_measured",
     "pruned_by_class",
     "pruned_in_plane",
+    "ratio_axis",
     "rule_by_threshold",
     "trajectories",
     "two_points",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dpkit.storage.processors import kind_text
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
+    from matplotlib.transforms import Transform
 
 
-KEPT, PRUNED = "#0072B2", "#F0C48A"
+KEPT, PRUNED = "#0066FF", "#F0C48A"  # no method has these
 HARDNESS = "viridis"  # low mean probability, that is hard, is its dark end
 _METHODS = {
     "random": ("#7F7F7F", "o"),
@@ -75,6 +78,28 @@ def check_rows(rows: Any) -> None:
             "a figure needs rows as dicts; got a table: pass dpkit.results.labelled(table), which "
             "leaves out the failed rows and names the variants of a method"
         )
+
+
+def ratio_axis(ratios: Sequence[float], *, ax: Axes) -> None:
+    """The x axis of prune ratios, to scale; ratios that lie close have their names on two lines."""
+    wide = max(ratios) - min(ratios) or 0.1
+    names, lower = [], False
+    for ratio, before in zip(ratios, [-1.0, *ratios], strict=False):
+        lower = ratio - before < 0.1 * wide and not lower
+        names.append(lower * "\n" + f"{100 * ratio:g} %")
+    ax.set_xticks(ratios, names)
+    ax.set(xlabel="pruned", xlim=(min(ratios) - 0.06 * wide, max(ratios) + 0.06 * wide))
+
+
+def aside(place: int, count: int, *, ax: Axes) -> Transform:
+    """Draws series `place` of `count` a few points of print beside its data, so that bars stay
+    readable: all within 5 points, and every x is the ratio itself.
+    """
+    from matplotlib.transforms import offset_copy
+
+    step = min(4.0, 10 / count)
+    points = step * (place - (count - 1) / 2)
+    return offset_copy(ax.transData, ax.figure, x=points, units="points")
 
 
 def style_of(method: str, mark: str) -> dict:

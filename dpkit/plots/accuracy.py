@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dpkit.plots._style import check_rows, meaning_of_marks, style_of
+from dpkit.plots._style import aside, check_rows, meaning_of_marks, ratio_axis, style_of
 from dpkit.records import keep_count
 from dpkit.storage.processors import kind_of, marks
 
@@ -22,7 +22,7 @@ def accuracy_against_ratio(
     rows: Sequence[Mapping], *, ax: Axes, whole: Sequence | None = None
 ) -> Axes:
     """Mean test accuracy of each method at each prune ratio, with one dot a seed and the standard
-    deviation as a bar.
+    deviation as a bar. The axis of ratios is to scale; methods stand a few points of print apart.
 
     rows: dicts with method, prune_ratio, accuracy (as run_trial returns).
     whole: accuracies on the whole set, or its rows.
@@ -35,29 +35,26 @@ def accuracy_against_ratio(
     )
     series = list(dict.fromkeys((row["method"], kind_of(row)) for row in rows))
     ratios = sorted({row["prune_ratio"] for row in rows})
-    beside = min(0.12, 0.5 / len(series)) if series else 0  # so that bars stay readable
     if whole is not None:
         for label, found in _whole(whole, marked).items():
             ax.axhline(100 * np.mean(found), color="0.6", linestyle=":", label=label)
     for k, (method, kind) in enumerate(series):
-        style = style_of(method, marked[kind])
+        style = style_of(method, marked[kind]) | {"transform": aside(k, len(series), ax=ax)}
         at: list[float] = []
         mean: list[float] = []
         spread: list[float] = []
-        for place, ratio in enumerate(ratios):
+        for ratio in ratios:
             found = [
                 100 * row["accuracy"]
                 for row in rows
                 if (row["method"], kind_of(row), row["prune_ratio"]) == (method, kind, ratio)
             ]
-            x = place + beside * (k - (len(series) - 1) / 2)
             if found:
-                ax.scatter(
-                    [x] * len(found), found, s=12, color=style["color"], alpha=0.45, linewidths=0
-                )
+                dots = {"color": style["color"], "transform": style["transform"]}
+                ax.scatter([ratio] * len(found), found, s=12, alpha=0.45, linewidths=0, **dots)
                 # one seed has no spread, which is not a spread of 0
                 bar = np.std(found, ddof=1) if len(found) > 1 else np.nan
-                at, mean, spread = [*at, x], [*mean, np.mean(found)], [*spread, bar]
+                at, mean, spread = [*at, ratio], [*mean, np.mean(found)], [*spread, bar]
         ax.errorbar(
             at,
             mean,
@@ -68,8 +65,9 @@ def accuracy_against_ratio(
             linewidth=1.5,
             **style,
         )
-    ax.set_xticks(range(len(ratios)), [f"{100 * ratio:g} %" for ratio in ratios])
-    ax.set(xlabel="pruned", ylabel="test accuracy (%)")
+    if ratios:
+        ratio_axis(ratios, ax=ax)
+    ax.set(ylabel="test accuracy (%)")
     # or it would cover the points
     beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(series) > MANY else {}
     ax.legend(frameon=False, title=meaning_of_marks(marked), **beside)
