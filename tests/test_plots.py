@@ -435,6 +435,8 @@ def test_accuracy_against_ratio_shows_numpys_mean_and_deviation(ax):
         )
     assert [label.get_text() for label in ax.get_xticklabels()] == ["50 %", "90 %"]
     assert len(dots(ax)) >= len(ROWS)
+    ends = [line.get_ydata() for line in ax.lines]  # of the bars, too
+    assert ax.get_ylim()[0] < np.min(np.hstack(ends)) < np.max(np.hstack(ends)) < ax.get_ylim()[1]
 
 
 def test_one_seed_has_a_mean_and_no_bar(ax, recwarn):

@@ -55,6 +55,9 @@ def accuracy_against_ratio(
                 # one seed has no spread, which is not a spread of 0
                 bar = np.std(found, ddof=1) if len(found) > 1 else np.nan
                 at, mean, spread = [*at, ratio], [*mean, np.mean(found)], [*spread, bar]
+        # what is drawn beside its data does not count for the limits
+        for ends in (np.nan_to_num(spread), -np.nan_to_num(spread)):
+            ax.update_datalim(np.column_stack([at, mean + ends]))
         ax.errorbar(
             at,
             mean,
@@ -67,6 +70,7 @@ def accuracy_against_ratio(
         )
     if ratios:
         ratio_axis(ratios, ax=ax)
+    ax.autoscale_view(scalex=False)
     ax.set(ylabel="test accuracy (%)")
     # or it would cover the points
     beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(series) > MANY else {}

@@ -33,7 +33,7 @@ def losses(table: Any, tolerance: float, *, ax: Axes) -> Axes:
         ax.errorbar(at, some.loss, bars, **(marks | style | beside), capsize=3)
         shown = (some.high < tolerance).to_numpy()
         ax.plot(at[shown], some.loss[shown], linestyle="none", **marks, **beside)
-        ax.plot([], [], **marks, label=method)
+        ax.plot([], [], **marks, linestyle=style.get("linestyle", "-"), label=method)
     low, high = table[["loss", "low"]].min(axis=None), table[["loss", "high"]].max(axis=None)
     low, high = min(low, 0), max(high, tolerance)
     ax.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
