@@ -7,6 +7,7 @@ from hand_rows import ROWS, row
 from scipy.stats import ttest_ind
 
 from dpkit.experiments import results
+from dpkit.experiments.tolerance import losses
 
 
 def test_accuracies_are_mean_and_standard_deviation_over_the_seeds_in_percent():
@@ -60,6 +61,65 @@ def test_accuracies_of_several_recipes_are_not_averaged_as_if_they_were_seeds():
             table(rows)
     # the same row twice is one
     assert len(results.summary([*ROWS, ROWS[4]])) == len(results.summary(ROWS))
+
+
+def of(method, ratio, **more) -> list[dict]:
+    """Three seeds of a method, as rows tell them, with other columns."""
+    told = {"record": "3 epochs", "retrain": "3 steps", "budget": "3 steps", "test": ""}
+    return [row(method, ratio, seed, 0.5 + seed / 100) | told | more for seed in range(3)]
+
+
+OTHERS = {
+    "dataset": "theirs",
+    "num_samples": 20,
+    "test": "their test images",
+    "model": "resnet18",
+    "budget": "9 steps",
+    "retrain": "3 steps lr=0.5",
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_trainings_of_several_protocols_are_not_compared(name):
+    other = {name: OTHERS[name]}
+    for rows in (  # between two methods, and between the seeds of one
+        [*of("random", 0.5), *of("dual", 0.5, **other)],
+        [*of("random", 0.5), *of("dual", 0.5)[:1], *of("dual", 0.5, **other)[1:]],
+    ):
+        with pytest.raises(ValueError, match=f"accuracy_table compares .*{OTHERS[name]}.*pick one"):
+            results.accuracy_table(rows)
+        with pytest.raises(ValueError, match=f"losses compares .*{OTHERS[name]}.*pick one"):
+            losses([*of("random", 0.0), *rows])
+        lines = results.summary(rows)
+        # a difference is of the trainings that are alike, and only of them
+        assert lines[lines.method == "dual"].pairs.max() <= 1
+        assert set(lines[(lines.method == "dual") & (lines.pairs == 0)].reason) == {
+            "no row of random"
+        }
+
+
+def test_seeds_that_chose_from_recordings_of_several_recipes_are_not_averaged():
+    faster = {"record": "3 epochs lr=0.5"}
+    mixed = [*of("dual", 0.5)[:1], *of("dual", 0.5, **faster)[1:]]
+    for table in (results.accuracy_table, results.summary):
+        with pytest.raises(ValueError, match="seeds of dual at prune_ratio 0.5 share a set, a net"):
+            table([*of("random", 0.5), *mixed])
+    # a method may have a recording of its own; random pruning reads none
+    drawn = [*of("random", 0.5)[:1], *of("random", 0.5, **faster)[1:]]
+    assert results.summary([*drawn, *of("dual", 0.5, **faster)]).pairs.tolist() == [0, 3]
+
+
+def test_losses_are_within_one_kind_of_processor():
+    here = {"device": "cpu", "processor": "AMD EPYC, avx2"}
+    rows = [*of("random", 0.0, **here), *of("dual", 0.5, **here | {"processor": "Apple M2"})]
+    with pytest.raises(ValueError, match="losses are within one kind of processor. The rows are"):
+        losses(rows)
+    assert losses([*rows[:3], *of("dual", 0.5, **here)]).loss.tolist() == [0]
+
+
+def test_recipes_may_differ_between_ratios():
+    rows = [*of("random", 0.0), *of("random", 0.9, retrain="3 steps batch_size=32")]
+    assert [line["pruned"] for line in results.accuracy_table(rows)] == ["nothing", "90 %"]
 
 
 def test_recordings_of_several_lengths_are_kept_apart():

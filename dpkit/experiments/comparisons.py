@@ -49,7 +49,11 @@ def summary(rows: Any, *, to: str = "random", confidence: float = 0.95) -> DataF
     import pandas
 
     every = all_labelled(rows)
-    names = ("dataset", "num_samples", "model", "budget", "retrain", "prune_ratio")
+    if len({row.get("test") or "" for row in every if not row.get("failed")}) > 1:
+        every = [row | {"test": row.get("test") or ""} for row in every]  # each is a set of its own
+        names = ("dataset", "num_samples", "test", "model", "budget", "retrain", "prune_ratio")
+    else:
+        names = ("dataset", "num_samples", "model", "budget", "retrain", "prune_ratio")
     shared = [name for name in names if every and name in every[0]]
     cells: dict[tuple, list] = {}
     for row in every:

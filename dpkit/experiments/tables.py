@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dpkit.experiments.old_rows import options_from
+from dpkit.experiments.protocols import check_one_cell, check_one_protocol
 from dpkit.experiments.rows import Row
 from dpkit.methods.catalog import METHODS
 from dpkit.methods.method import option_words
@@ -113,8 +114,14 @@ def accuracy_table(rows: Any, *, seeds: int | None = None) -> list[dict]:
     Returns
     -------
     A list of dicts.
+
+    Raises
+    ------
+    ValueError for rows of several sets, test sets, networks or lengths, or of several recipes at
+    one ratio.
     """
     rows = labelled(rows)
+    check_one_protocol(rows, "accuracy_table")
     pruned = [row["method"] for row in rows if row["prune_ratio"] > 0]
     methods, marked, table = list(dict.fromkeys(pruned)) or ["random"], marks(rows), []
     wanted, least = seeds or len({row["seed"] for row in rows}), 1 if seeds else 2
@@ -192,16 +199,7 @@ def cost_table(rows: Any) -> list[dict]:
     where the whole set was not trained on that kind.
     """
     rows = labelled(rows)
-    protocols = {
-        tuple(row.get(name) for name in ("dataset", "num_samples", "model", "budget"))
-        for row in rows
-    }
-    if len(protocols) > 1:
-        raise ValueError(
-            "cost_table compares trainings of one set, network and budget; got rows of "
-            f"{' and '.join(', '.join(map(str, one)) for one in sorted(protocols, key=str))}: pick "
-            "one of them"
-        )
+    check_one_protocol(rows, "cost_table")
     whole, marked, table = [row for row in rows if not row["prune_ratio"]], marks(rows), []
     for ratio in sorted({row["prune_ratio"] for row in rows} - {0}):
         some = [row for row in rows if row["prune_ratio"] == ratio]
@@ -235,15 +233,14 @@ def _costs(rows, whole, unit) -> dict:
 
 
 def accuracy_by_seed(rows: Iterable[dict]) -> dict:
-    """Accuracy in percent by seed, of the rows that did not fail. ValueError for two of a seed:
-    whatever else they differ in, their spread is not that of the seeds.
+    """Accuracy in percent by seed, of the rows of one cell that did not fail. ValueError for two of
+    a seed, or for several protocols or recordings: their spread is not that of the seeds.
     """
     found: dict[int, float] = {}
+    rows = [row for row in rows if not row.get("failed")]
+    check_one_cell(rows)
     for row in rows:
-        if (
-            not row.get("failed")
-            and found.setdefault(row["seed"], 100 * row["accuracy"]) != 100 * row["accuracy"]
-        ):
+        if found.setdefault(row["seed"], 100 * row["accuracy"]) != 100 * row["accuracy"]:
             raise ValueError(
                 f"{row['method']} at prune_ratio {row['prune_ratio']:g} has more than one accuracy "
                 f"of seed {row['seed']}: give rows of one set, network and recipe at a time"

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dpkit.experiments.tables import accuracy_by_seed, labelled, mean_of, spread_of
+from dpkit.experiments.protocols import check_one_protocol
+from dpkit.experiments.tables import accuracy_by_seed, kinds_of, labelled, mean_of, spread_of
 from dpkit.experiments.welch import welch
+from dpkit.storage.processors import kind_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -43,12 +45,17 @@ def losses(rows: Any, *, confidence: float = 0.95) -> DataFrame:
 
     Raises
     ------
-    ValueError without rows of prune_ratio 0.
+    ValueError without rows of prune_ratio 0, and for rows of several sets, test sets, networks,
+    recipes at a ratio or kinds of processor.
     """
     import pandas
 
     cells: dict[tuple, list] = {}
-    for row in labelled(rows):
+    rows = labelled(rows)
+    check_one_protocol(rows, "losses")
+    if len({kind_of(row) for row in rows}) > 1:
+        raise ValueError(f"losses are within one kind of processor. {kinds_of(rows)}")
+    for row in rows:
         method = row["method"] if row["prune_ratio"] else ""
         cells.setdefault((method, row["prune_ratio"]), []).append(row)
     if ("", 0) not in cells:
