@@ -7,11 +7,12 @@ from dpkit.methods.catalog import METHODS
 PROTOCOL = ("dataset", "num_samples", "test", "model", "budget")
 
 
-def check_one_protocol(rows: Sequence[Mapping], what: str) -> None:
+def check_one_protocol(rows: Sequence[Mapping], what: str, *, but: Sequence[str] = ()) -> None:
     """ValueError where rows are of several sets, test sets, networks or lengths of training, or of
-    several recipes at one ratio: `what` would compare what is not comparable.
+    several recipes at one ratio: `what` would compare what is not comparable. but: not looked at.
     """
-    _check_same(rows, PROTOCOL, f"{what} compares trainings of one set, network and budget")
+    names = [name for name in PROTOCOL if name not in but]
+    _check_same(rows, names, f"{what} compares trainings of one set, network and budget")
     for ratio in {row["prune_ratio"] for row in rows}:
         here = [row for row in rows if row["prune_ratio"] == ratio]
         _check_same(here, ("retrain",), f"{what} compares trainings of one recipe at a ratio")
