@@ -125,7 +125,8 @@ def problems(page: str, text: str, looks: str = LOOKS) -> list[str]:
         seen = [n for match in re.findall(looks, plain) for one in match for n in numbers(one)]
         signless = {one.lstrip("-") for one in covered}
         bare = [one for one in dict.fromkeys(seen) if one.lstrip("-") not in signless]
-        if bare and not any(kind != "from" for kind, _ in comments):
+        reasons = ["published by", "not a result:", *["printed by"] * (".ipynb" in page)]
+        if bare and not any(kind in reasons for kind, _ in comments):
             found.append(
                 f"{page}, line {line}: no comment says from which rows {', '.join(bare)} come; add "
                 "<!-- from FOLDER: NUMBER = METHOD at RATIO % --> (see tests/claims.py)"

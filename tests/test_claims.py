@@ -131,4 +131,5 @@ def test_in_a_lesson_only_spreads_and_intervals_ask_for_a_row():
     assert claims.problems("lesson", "97.4 % of them", claims.IN_LESSONS) == []
     assert claims.problems("lesson", "6.7 points [3.7, 9.7]", claims.IN_LESSONS) != []
     printed = "6.7 points [3.7, 9.7] <!-- printed by preset classroom -->"
-    assert claims.problems("lesson", printed, claims.IN_LESSONS) == []
+    assert claims.problems("lesson.ipynb", printed, claims.IN_LESSONS) == []
+    assert claims.problems("page.md", printed) != []  # a page prints nothing
