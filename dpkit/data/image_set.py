@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from dpkit.data.arrays import describe_set
 from dpkit.records import Selection
-from dpkit.records.set_facts import SetFacts, shorten
+from dpkit.records.set_facts import SetFacts, class_numbers, shorten
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -173,6 +173,33 @@ class ImageSet:
                 stacklevel=2,
             )
         return part
+
+    def aligned(self, known: SetFacts | None, what: str) -> "ImageSet":
+        """This set as a network saw its own: with its class numbers, by name, and its mean and std.
+
+        The pixels are shared, not copied.
+
+        Parameters
+        ----------
+        known : `facts` of the set that the network was made for; None: this set is returned as is.
+        what : the function that asks, for the message.
+
+        Raises
+        ------
+        ValueError for a class that the network does not know, and for other channels.
+        """
+        facts = self.facts
+        looks = ("class_names", "mean", "std")
+        if known is None or all(getattr(facts, a) == getattr(known, a) for a in looks):
+            return self
+        numbers = class_numbers(known, facts, what, self.labels.unique().tolist())
+        return replace(
+            self,
+            labels=torch.tensor(numbers, device=self.device)[self.labels],
+            class_names=list(known.class_names),
+            mean=known.mean,
+            std=known.std,
+        )
 
     def first(self, n: int) -> "ImageSet":
         """The first n rows as a set of its own (its total is n): a small set for a quick lesson."""

@@ -13,7 +13,6 @@ from dpkit.data.label_tables import is_table_file
 from dpkit.data.loading import load, print_once
 from dpkit.data.named_sets import is_folder
 from dpkit.data.splits import hold_out
-from dpkit.records.set_facts import check_fits
 
 TEST = "an ImageSet, a path, the name of a split, or a fraction to hold out as in 0.2"
 
@@ -61,7 +60,7 @@ def check_sets(dataset: Any, test: Any, size: int | None = None) -> None:
 
 
 def _check_alike(dataset, test):
-    check_fits(dataset.facts, test.facts, "test")
+    test.aligned(dataset.facts, "test")
     if dataset.images.shape[2:] != test.images.shape[2:]:
         trained, tested = ("x".join(map(str, s.images.shape[:1:-1])) for s in (dataset, test))
         raise ValueError(

@@ -31,7 +31,6 @@ from dpkit.experiments.evidence import Evidence
 from dpkit.nets import builders
 from dpkit.nets.early_exits import exit_loss
 from dpkit.records import Selection, Snapshot, TrainingDynamics
-from dpkit.records.set_facts import check_fits
 from dpkit.records.training_dynamics import MOST_PROBS
 from dpkit.storage.identity import identity_or_new
 from dpkit.storage.provenance import processor
@@ -234,9 +233,10 @@ def retrain(
     best_every: also test every so many epochs (0: never), for best_accuracy, the highest of all.
                 Choosing the best epoch is choosing on the test set: it stands beside the accuracy,
                 to compare with papers that do.
-    ValueError, before any training, for a test set of other classes or normalisation.
+    The test set is taken with the classes, by name, and the normalisation of the training set;
+    ValueError, before any training, for a class that this has not.
     """
-    check_fits(images.facts, test.facts, "retrain")
+    test = test.aligned(images.facts, "retrain")
     key = training_key(RETRAIN, images, model, recipe, seed) | {
         "kept": hashlib.sha256(selection.kept.tobytes()).hexdigest(),
         "test": test.fingerprint,

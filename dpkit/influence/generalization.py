@@ -112,7 +112,7 @@ def bound(
     vectors, selection, of : as for predicted_shift.
     test : Snapshot of the same network on the test set, with features.
     train : the Snapshot that the vectors were made of. Of a network that make_net made,
-        take_snapshot has checked that both sets fit.
+        take_snapshot has aligned both sets.
 
     Returns
     -------

@@ -44,7 +44,7 @@ def make_net(
     """A fresh network for these images, its weights decided by seed alone.
 
     Global random state is left alone. The network knows the set's classes and normalisation
-    (net.made_for): evaluate and others refuse a set that does not fit.
+    (net.made_for): evaluate and others take other sets with these.
 
     Parameters
     ----------

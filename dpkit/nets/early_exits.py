@@ -1,5 +1,6 @@
 """Networks with early exits: a classifier after some stages, so that easy images can stop there."""
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import torch
@@ -10,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dpkit.data.image_set import ImageSet
 from dpkit.nets.early_leaving import check_threshold
 from dpkit.nets.models import StagedNet, eval_mode, logits_in_float32
-from dpkit.records.set_facts import channels, check_fits, set_facts_of
+from dpkit.records.set_facts import channels, set_facts_of
 
 _BATCH = 1024  # images of a set at a time
 
@@ -145,8 +146,8 @@ def leave_early(
     Parameters
     ----------
     net : an EarlyExitNet in eval mode.
-    x : (B, channels, H, W), normalised as for net(x); or a whole ImageSet, which is refused if it
-        does not fit the network.
+    x : (B, channels, H, W), normalised as for net(x); or a whole ImageSet, which is taken with the
+        normalisation of the training set.
     threshold : of the largest softmax probability, in [0, 1).
 
     Returns
@@ -171,7 +172,7 @@ def leave_early(
             "net.eval() first"
         )
     if isinstance(x, ImageSet):
-        check_fits(set_facts_of(net), x.facts, "leave_early")
+        x = _aligned(x, net)
         parts = [
             leave_early(net, x.clean(slice(start, start + _BATCH)), threshold=threshold)
             for start in range(0, len(x), _BATCH)
@@ -202,6 +203,19 @@ def leave_early(
                 return logits, where
         logits[rows] = logits_in_float32(net.head, x.mean(dim=(2, 3)))
     return logits, where
+
+
+def _aligned(images, net):
+    """The set as the network saw its own; warns where labels and logits have other numbers."""
+    aligned = images.aligned(set_facts_of(net), "leave_early")
+    if not torch.equal(aligned.labels, images.labels):
+        warnings.warn(
+            "the logits of leave_early are numbered by the network's classes, and the labels of "
+            f"{images.name} by its own: compare them with those of images.aligned(net.made_for, "
+            '"leave_early")',
+            stacklevel=3,
+        )
+    return aligned
 
 
 def _rows(x, stay):

@@ -1,8 +1,9 @@
-"""What a network was made for, so that a set that does not fit is refused, not measured wrongly.
+"""What a network was made for, so that a second set is measured by the training set's classes.
 
 A network knows its classes by number and its pixels normalised. A second folder numbers the classes
 that it happens to hold and is normalised by its own pixels: the same images then come in as others.
-`load(path, like=train)` gives it both from the training set.
+`ImageSet.aligned` gives it both from the training set, as `load(path, like=train)` does; a class
+that the network does not know is refused.
 """
 
 import warnings
@@ -68,10 +69,10 @@ def set_facts_of(net: Any) -> SetFacts | None:
 
 
 def check_fits(expected: SetFacts | None, actual: SetFacts | None, what: str) -> None:
-    """ValueError if the set has other classes, channels or another normalisation than the network
-    knows.
+    """ValueError if a set that was looked at already has other classes, channels or another
+    normalisation than the training set: it can no longer be aligned.
 
-    expected, actual: of the network and of the set; None where nothing is known, and nothing
+    expected, actual: of the training set and of the set; None where nothing is known, and nothing
                       refused.
     what:             the function that checks, for the message.
     Plain arrays are refused for other class names only; a normalisation far from the network's is
@@ -101,6 +102,25 @@ def check_fits(expected: SetFacts | None, actual: SetFacts | None, what: str) ->
 
 def check_classes(expected: SetFacts, actual: SetFacts, what: str) -> None:
     """ValueError if class k of the set is not the network's, or the channels are not."""
+    for k, number in enumerate(class_numbers(expected, actual, what)):
+        if number != k:
+            raise ValueError(
+                f"{what} got {actual.name}, whose class {k} is {actual.class_names[k]!r} where "
+                f"the network's is {expected.class_names[k]!r}: {_advice(actual)}"
+            )
+
+
+def class_numbers(
+    expected: SetFacts, actual: SetFacts, what: str, present: Collection[int] | None = None
+) -> list[int]:
+    """The network's number of each of the set's classes, by name.
+
+    expected, actual: of the network and of the set.
+    what:             the function that asks, for the message.
+    present:          the classes with images; None: all. The others may be unknown, and are 0 then.
+    ValueError for a class that the network does not know, and for other channels. Arrays without
+    class names have the network's numbers.
+    """
     if len(actual.mean) != len(expected.mean):
         raise ValueError(
             f"{what} got {actual.name} with images of {channels(len(actual.mean))}, and the "
@@ -111,29 +131,24 @@ def check_classes(expected: SetFacts, actual: SetFacts, what: str) -> None:
         and actual.class_names == _numbers(actual)
         and not all(name.isdigit() for name in expected.class_names)
     )
-    if unnamed and len(actual.class_names) <= len(expected.class_names):
-        return
-    lacking = [name for name in actual.class_names if name not in expected.class_names]
+    names, known = actual.class_names, {name: k for k, name in enumerate(expected.class_names)}
+    same_start = names == expected.class_names[: len(names)]
+    if same_start or (unnamed and len(names) <= len(known)):
+        return list(range(len(names)))
+    present = range(len(names)) if present is None else sorted(present)
+    lacking = [names[k] for k in present if names[k] not in known]
     if lacking:
-        rest, several = (
-            len(lacking) < len(actual.class_names),
-            "class" if len(lacking) == 1 else "classes",
-        )
+        rest, several = len(lacking) < len(present), "class" if len(lacking) == 1 else "classes"
         raise ValueError(
             f"{what} got {actual.name}, which has the {several} {shorten(lacking)} that the "
             f"network was not made for (it knows {shorten(expected.class_names)}): "
             + (
-                f"leave those images out; then {_advice(actual)}"
+                "leave those images out"
                 if rest
                 else "make a network for this set, make_net(model, images, seed=0), and train that"
             )
         )
-    for k, (theirs, ours) in enumerate(zip(actual.class_names, expected.class_names, strict=False)):
-        if theirs != ours:
-            raise ValueError(
-                f"{what} got {actual.name}, whose class {k} is {theirs!r} where the network's is "
-                f"{ours!r}: {_advice(actual)}"
-            )
+    return [known.get(name, 0) for name in names]
 
 
 def shorten(names: Collection, most: int = 8) -> str:

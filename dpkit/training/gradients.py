@@ -12,7 +12,7 @@ from torch.func import functional_call, grad, vmap
 
 from dpkit.data.image_set import ImageSet
 from dpkit.records import Scores
-from dpkit.records.set_facts import check_fits, set_facts_of
+from dpkit.records.set_facts import set_facts_of
 from dpkit.training.inference import autocast, eval_mode, full_float32
 
 # what a chunk may hold: activations and gradients of its samples, roughly
@@ -48,7 +48,7 @@ def gradient_norms(
 
     Raises
     ------
-    ValueError for a part of a set.
+    ValueError for a part of a set, and for a class that the network does not know.
 
     Notes
     -----
@@ -66,7 +66,7 @@ def gradient_norms(
             f"gradient_norms needs the whole set, so that row i is sample i; got {len(images)} of "
             f"{images.total} samples: pass the set before .subset"
         )
-    check_fits(set_facts_of(net), images.facts, "gradient_norms")
+    images = images.aligned(set_facts_of(net), "gradient_norms")
     found = []
     # also for the comparison of an image's gradient by two ways
     with eval_mode(net), torch.enable_grad(), full_float32():

@@ -12,7 +12,7 @@ from torch import nn
 from dpkit.data.image_set import ImageSet
 from dpkit.nets.models import eval_mode
 from dpkit.records import Snapshot
-from dpkit.records.set_facts import check_fits, set_facts_of
+from dpkit.records.set_facts import set_facts_of
 from dpkit.storage.provenance import processor
 
 
@@ -24,12 +24,14 @@ class Evaluation:
     loss:           mean cross-entropy of the final exit, in nats.
     num_samples:    how many images.
     class_accuracy: (C,), the accuracy on each class's images; None for a class without any.
+    class_names:    (C,), of these classes, in the network's order.
     """
 
     accuracy: float
     loss: float
     num_samples: int
     class_accuracy: tuple[float | None, ...] = ()
+    class_names: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -40,7 +42,8 @@ def evaluate(
     Parameters
     ----------
     net : net(x) -> logits (B, C).
-    images : the set, whole or a part.
+    images : the set, whole or a part. For a network of make_net it is taken with the classes, by
+        name, and the normalisation of the training set.
     batch_size : images at a time.
     precision : "auto" | "fp32" | "bf16".
 
@@ -50,9 +53,9 @@ def evaluate(
 
     Raises
     ------
-    ValueError for a set that does not fit the network: other classes, or normalised otherwise.
+    ValueError for a set with a class that the network does not know, or other channels.
     """
-    check_fits(set_facts_of(net), images.facts, "evaluate")
+    images = images.aligned(set_facts_of(net), "evaluate")
     loss = 0.0
     right = torch.zeros(images.num_classes, dtype=torch.int64, device=images.device)
     for rows, logits in _passes(net, net, images, batch_size, precision):
@@ -63,7 +66,8 @@ def evaluate(
         loss += torch.nn.functional.cross_entropy(logits.float(), labels, reduction="sum").item()
     n, counts = len(images), torch.bincount(images.labels, minlength=len(right)).tolist()
     by_class = (hits / count if count else None for hits, count in zip(right.tolist(), counts))
-    return Evaluation(int(right.sum()) / n, loss / n, n, tuple(by_class))
+    names = images.facts.class_names
+    return Evaluation(int(right.sum()) / n, loss / n, n, tuple(by_class), names)
 
 
 def take_snapshot(
@@ -74,18 +78,20 @@ def take_snapshot(
     Parameters
     ----------
     net : a staged network (it has features_and_exits(x)).
-    images : row i of the snapshot is images.ids[i], so take snapshots of whole sets.
+    images : row i of the snapshot is images.ids[i], so take snapshots of whole sets. For a network
+        of make_net it is taken with the classes, by name, and the normalisation of the training
+        set.
     batch_size : images at a time.
     precision : "auto" | "fp32" | "bf16".
 
     Returns
     -------
-    Snapshot with probs (exits, n, C), features (n, d), labels (n,), and params["set_facts"]: the
-    set's classes and normalisation.
+    Snapshot with probs (exits, n, C), features (n, d), labels (n,), the network's class numbers,
+    and params["set_facts"]: the classes and normalisation that were used.
 
     Raises
     ------
-    ValueError for a part of a set, and for a set that does not fit the network, as for evaluate.
+    ValueError for a part of a set, and for a set that cannot go with the network, as for evaluate.
     """
     if len(images) != images.total:
         raise ValueError(
@@ -98,7 +104,7 @@ def take_snapshot(
             "exits); got "
             f"{type(net).__name__}: list its stages in a dpkit.models.StagedNet"
         )
-    check_fits(set_facts_of(net), images.facts, "take_snapshot")
+    images = images.aligned(set_facts_of(net), "take_snapshot")
     probs, features = [], []
     for _, (h, exits) in _passes(net, net.features_and_exits, images, batch_size, precision):
         probs.append(torch.stack(exits).float().softmax(-1).cpu().numpy())
