@@ -271,7 +271,7 @@ HEADERS = {
 
 @pytest.mark.parametrize("header", HEADERS)
 def test_columns_that_cannot_be_told_are_refused_with_their_names(photos, header):
-    rows = [f"{i}.png,{'ab'[i % 2]},{'ab'[i % 2]}" for i in range(4)]
+    rows = [f"{i}.png,{'ab'[i % 2]},{'ab'[i // 2]}" for i in range(4)]
     table = write(photos / "l.csv", *rows, header=header)
     if header == "a,b,":  # the last one has no name, as pandas writes an index
         assert own(table).class_names == ["a", "b"]
@@ -332,3 +332,125 @@ def test_lines_of_json_that_are_no_labels_are_refused(photos, line, message):
     (photos / "l.jsonl").write_text(line + "\n")
     with pytest.raises(ValueError, match=message):
         own(photos / "l.jsonl")
+
+
+# ---- what is no set of one class per image -------------------------------------------------------
+
+ONE_CLASS = "dpkit prunes sets with one class label per image; "
+
+
+@pytest.mark.parametrize(
+    "header, rows",
+    [
+        (
+            "file,class,xmin,ymin,xmax,ymax",
+            ["0.png,a,0,0,2,2", "0.png,b,1,1,3,3", "1.png,a,0,0,2,2"],
+        ),
+        ("image_id,label,bbox", ['0.png,a,"[0, 0, 2, 2]"', '0.png,a,"[1, 1, 2, 2]"', "1.png,b,[]"]),
+        ("file,x_min,y_min,label", ["0.png,0,1,a", "1.png,2,1,b", "1.png,2,2,b"]),
+    ],
+)
+def test_a_table_of_boxes_is_refused(photos, header, rows):
+    with pytest.raises(
+        ValueError, match=f"{ONE_CLASS}labels.csv has boxes .*1 more rows than imag"
+    ):
+        own(write(photos / "labels.csv", *rows, header=header))
+
+
+def test_one_box_for_each_image_is_a_column_like_others(photos):
+    rows = ["0.png,a,0,0", "1.png,b,1,1"]
+    images = own(write(photos / "labels.csv", *rows, header="file,class,Roi.X1,Roi.Y1"))
+    assert images.class_names == ["a", "b"]
+
+
+def test_columns_of_several_ones_are_refused_and_of_one_made_a_column(photos):
+    header = "file,cat,dog,bird"
+    for rows in (
+        ["0.png,1,1,0", "1.png,0,1,1"],
+        ["0.png,True,False,True", "1.png,False,True,False"],
+    ):
+        with pytest.raises(ValueError, match=f"{ONE_CLASS}.* columns cat, dog, bird with 0 or 1"):
+            own(write(photos / "labels.csv", *rows, header=header))
+    with pytest.raises(ValueError, match="make one, table"):
+        own(write(photos / "labels.csv", "0.png,1,0,0", "1.png,0,0,1", header="file,cat,dog,bird"))
+    beside = write(
+        photos / "labels.csv", "0.png,1,1,a", "1.png,0,1,b", header="file,night,wet,label"
+    )
+    assert own(beside).class_names == ["a", "b"]
+    assert own(beside, label_column="night").class_names == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    "labels", [("cat;dog", "dog"), ("cat|dog", "dog"), ("cat|dog", "dog|owl"), ("a,b", "a", "b")]
+)
+def test_labels_that_join_others_are_refused(photos, labels):
+    rows = [f'{k}.png,"{label}"' for k, label in enumerate(labels)]
+    with pytest.raises(ValueError, match=f"{ONE_CLASS}.*several for one image: "):
+        own(write(photos / "labels.csv", *rows, header="file,label"))
+    with pytest.raises(ValueError, match=f"{ONE_CLASS}labels have several for one image: "):
+        dpkit.data.from_arrays(PIXELS[: len(labels)], list(labels), device="cpu")
+
+
+def test_a_name_with_a_comma_or_a_bar_is_one_class(photos):
+    rows = ['0.png,"maillot, tank suit"', "1.png,maillot", "2.png,a;b"]
+    assert len(own(write(photos / "labels.csv", *rows, header="file,label")).class_names) == 3
+
+
+@pytest.mark.parametrize(
+    "numbers", [("0.5", "1.25"), ("3.", "1.7"), ('"0,5"', '"1,5"'), ("1e-3", "2")]
+)
+def test_numbers_to_be_predicted_are_no_classes(photos, numbers):
+    rows = [f"{k}.png,{number}" for k, number in enumerate(numbers)]
+    with pytest.raises(ValueError, match=f"{ONE_CLASS}.* numbers with fractions"):
+        own(write(photos / "labels.csv", *rows, header="file,target"))
+
+
+# ---- splits that are told by true and false ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "header, flags, train",
+    [
+        ("is_train", ["True", "False", "1", "0"], [0, 2]),
+        ("is_test", ["0", "1", "0", "1"], [0, 2]),
+        ("is_valid", ["False", "True", "False", "True"], [0, 2]),
+        ("is_train,is_test", ["1,0", "0,1", "1,0", "0,1"], [0, 2]),
+        ("is_valid,is_test", ["0,0", "0,1", "0,0", "1,0"], [0, 2]),
+    ],
+)
+def test_columns_of_true_and_false_tell_splits(photos, header, flags, train):
+    rows = [f"{k}.png,{'ab'[k // 2]},{flag}" for k, flag in enumerate(flags)]
+    table = write(photos / "labels.csv", *rows, header=f"file,species,{header}")
+    images = own(table)
+    assert np.array_equal(pixels_of(images), PIXELS[train])
+    other = "val" if header == "is_valid" else "test"
+    assert pixels_of(own(table, split=other))[0].tolist() == PIXELS[1].tolist()
+    assert f"splits by {header.replace(',', ' and ')}" in images.describe()
+
+
+def test_a_row_of_two_splits_is_refused_and_a_flag_without_training_rows_is_no_split(photos):
+    header = "file,label,is_train,is_test"
+    table = write(photos / "labels.csv", "0.png,a,1,0", "1.png,b,1,1", header=header)
+    with pytest.raises(ValueError, match="row 1 .* is of several splits by .*is_train, is_test"):
+        own(table)
+    assert len(own(table, split_column="is_train")) == 2
+    table = write(photos / "labels.csv", "0.png,a,1", "1.png,b,1", header="file,label,is_valid")
+    assert len(own(table)) == 2
+
+
+def test_a_split_with_unknown_classes_is_offered_with_that_said(photos):
+    rows = ["0.png,a,train", "1.png,b,train", "2.png,c,test", "3.png,a,val"]
+    told = own(write(photos / "labels.csv", *rows, header="file,label,split")).describe()
+    assert 'split="test" (1 images, of classes that this split has not: c)' in told
+    assert 'split="val" (1 images)' in told
+
+
+def test_the_number_and_the_name_of_a_class_are_one_label(photos):
+    """As in samples.csv, which `prune` writes and `dpkit export` takes out."""
+    header = "id,path,label,class_name,score,rank,kept"
+    rows = ["4,0.png,1,cat,0.5,2,true", "7,1.png,3,dog,0.75,1,true", "9,2.png,1,cat,0.1,3,true"]
+    images = own(write(photos / "part.csv", *rows, header=header))
+    assert images.class_names == ["cat", "dog"] and images.labels.tolist() == [0, 1, 0]
+    rows[2] = "9,2.png,1,dog,0.1,3,true"  # they differ: which one is meant?
+    with pytest.raises(ValueError, match="label, class_name may be it"):
+        own(write(photos / "part.csv", *rows, header=header))

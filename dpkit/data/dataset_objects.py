@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from dpkit.data.image_set import ImageSet
-from dpkit.data.label_tables import LABELS
+from dpkit.data.label_columns import LABELS
 from dpkit.data.labels import ONE_CLASS, check_distinct
 from dpkit.data.loading import from_arrays, own_shift, print_once, side_of
 from dpkit.records.set_facts import shorten

@@ -13,45 +13,20 @@ training split is sample i.
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from dpkit.data.folder_layout import split_kind
 from dpkit.data.image_files import Listing, image_endings
-from dpkit.data.labels import ONE_CLASS, numbered
+from dpkit.data.label_columns import Columns, check_no_boxes, columns_of, with_split
+from dpkit.data.labels import ONE_CLASS, joined_label, numbered
 from dpkit.data.table_files import READERS, read_table
 from dpkit.records.kept_list import check_paths
 from dpkit.records.set_facts import shorten
 
-# names of columns, in small letters
-_IMAGES = {
-    *("file_name", "filename", "file", "filepath", "file_path", "path", "image", "image_name"),
-    *("image_path", "image_id", "img", "img_path", "id"),
-}
-LABELS = {"label", "labels", "class", "class_name", "category", "target", "y"}
-_SPLITS = {"split", "set", "subset", "partition", "phase"}
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns of a table hold what, and the folder of its images. None: to be guessed."""
-
-    image_column: str | None = None
-    label_column: str | None = None
-    split_column: str | None = None
-    images: str | Path | None = None
-
-    @classmethod
-    def of(cls, settings: dict) -> "Columns":
-        """Those among the settings of load."""
-        known = {each.name for each in fields(cls)}
-        return cls(**{name: value for name, value in settings.items() if name in known})
-
-    def given(self) -> list[str]:
-        """Names of the settings that are not left to be guessed."""
-        return [each.name for each in fields(self) if getattr(self, each.name) is not None]
+# with a fraction, or an exponent; the decimal comma is one
+_NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?|[+-]?(nan|inf)", re.IGNORECASE)
 
 
 def is_table_file(name: str | Path) -> bool:
@@ -89,8 +64,8 @@ def list_table(
     numbering_told: in the notes; not where another set's numbers are taken.
     """
     path, columns = Path(path), columns or Columns()
-    table = read_table(path)
-    at, label_at, split_at = _columns_of(table, columns, path.name)
+    table, columns = with_split(read_table(path), columns, path.name)
+    at, label_at, split_at = columns_of(table, columns, path.name)
     folder = Path(columns.images) if columns.images is not None else path.parent
     if not folder.is_dir():
         raise ValueError(
@@ -99,6 +74,7 @@ def list_table(
     names, ending = _with_endings(folder, _cells(table, at, "name of an image", path.name))
     check_paths(names)
     files = [os.path.abspath(folder / name) for name in names]
+    check_no_boxes(table, files, path.name)
     rows = _unique(files, names, table[label_at], table[split_at] if split_at else None, path.name)
     repeated = len(names) - len(rows)
     notes = [
@@ -125,80 +101,6 @@ def list_table(
         (*notes, *(told if numbering_told else ())),
         split,
         os.path.realpath(path),
-    )
-
-
-# ---- columns -------------------------------------------------------------------------------------
-
-
-def _columns_of(table, columns, file) -> tuple[str, str, str | None]:
-    """Names of the columns with the images, the labels and, if there is one, the splits."""
-    named = [columns.image_column, columns.label_column, columns.split_column]
-    for name in filter(None, named):
-        if name not in table:
-            raise ValueError(f"{file} has no column {name!r}; it has {shorten(table)}")
-    image = columns.image_column or _image_column(table, file)
-    rest = [name for name in table if name and name not in (image, *named)]
-    split = columns.split_column or next((n for n in rest if _is_split(n, table[n], file)), None)
-    rest = [name for name in rest if name != split]
-    label = columns.label_column or _label_column(table, rest, file)
-    if len({image, label, split}) < 3:
-        raise ValueError(f"images, labels and splits of {file} must be columns of their own")
-    return image, label, split
-
-
-def _image_column(table, file):
-    files = [name for name in table if _mostly_files(table[name])]
-    if "file_name" in files:  # Hugging Face's
-        return "file_name"
-    found = files or [name for name in table if name.lower() in _IMAGES]
-    if len(found) == 1:
-        return found[0]
-    raise ValueError(
-        f"which column of {file} has the image files cannot be told: "
-        + (f"{shorten(found)} may be it" if found else f"its columns are {shorten(table)}")
-        + "; name it, image_column= (--image-column)"
-    )
-
-
-def _mostly_files(cells):
-    files = sum(isinstance(cell, str) and cell.lower().endswith(image_endings()) for cell in cells)
-    return 2 * files > len(cells)
-
-
-def _is_split(name, cells, file):
-    """Whether a column of that name tells splits. ValueError if only some of its cells do: the
-    others may be for testing.
-    """
-    if name.lower() not in _SPLITS or not all(isinstance(cell, str) for cell in cells):
-        return False
-    values = sorted(set(cells))
-    others = [value for value in values if split_kind(value) is None]
-    if others and len(others) < len(values):
-        raise ValueError(
-            f"the column {name} of {file} has splits, and also {', '.join(map(repr, others[:3]))}: "
-            "name a split in every row, or rename the column"
-        )
-    return not others
-
-
-def _label_column(table, rest, file):
-    found = [name for name in rest if name.lower() in LABELS] or rest
-    if len(found) == 1:
-        return found[0]
-    binary = [
-        name for name in rest if {"0", "1"} == {str(c).removesuffix(".0") for c in table[name]}
-    ]
-    raise ValueError(
-        f"which column of {file} has the labels cannot be told: "
-        + (f"{shorten(found)} may be it" if found else "there is none besides the images")
-        + "; name it, label_column= (--label-column)"
-        + (
-            f". Of columns with a 1 for the class ({shorten(binary, 3)}) make one, "
-            "table[columns].idxmax(axis=1)"
-            if len(binary) > 1
-            else ""
-        )
     )
 
 
@@ -256,11 +158,25 @@ def _of_split(rows, table, label, column, split, file) -> tuple[list[int], list[
     unlabelled = {name for name, part in parts.items() if all(table[label][r] == "" for r in part)}
     known = [name for name in parts if name not in unlabelled]
     chosen = _named_split(known, split, file)
-    others = [f'split="{name}" ({len(parts[name]):,} images)' for name in known if name != chosen]
+    own = {_class(table[label][r]) for r in parts[chosen]}
+    others = []
+    for name in known:
+        lacking = sorted({_class(table[label][r]) for r in parts[name]} - own - {""})
+        unknown = (
+            f", of classes that this split has not: {shorten(lacking, 3)}"
+            if lacking and split == "train"
+            else ""
+        )
+        if name != chosen:
+            others.append(f'split="{name}" ({len(parts[name]):,} images{unknown})')
     notes = [f"this is the split {chosen}" + f"; there are also {', '.join(others)}" * bool(others)]
     if unlabelled:
         notes.append(f"left out: the splits {shorten(sorted(unlabelled))}, which have no labels")
     return parts[chosen], notes
+
+
+def _class(cell):
+    return cell.removesuffix(".0") if isinstance(cell, str) else str(cell)
 
 
 def _named_split(known: Sequence[str], split: str, file: str) -> str:
@@ -278,7 +194,7 @@ def _named_split(known: Sequence[str], split: str, file: str) -> str:
 def _classes(cells, column, file) -> np.ndarray:
     """The labels as whole numbers, if all are, else as texts."""
     odd = next((cell for cell in cells if not isinstance(cell, str)), None)
-    several = _several(cells) if odd is None else None
+    several = joined_label(cells) if odd is None else None
     if odd is not None or several:
         what = "tables, as for detection" if isinstance(odd, dict) else "several for one image"
         raise ValueError(
@@ -295,24 +211,13 @@ def _classes(cells, column, file) -> np.ndarray:
             "label_column= (--label-column)"
         )
     if not all(re.fullmatch(r"-?\d{1,18}(\.0+)?", cell) for cell in cells):
-        if all(re.fullmatch(r"-?\d*\.?\d+(e[+-]?\d+)?", cell, re.IGNORECASE) for cell in cells):
+        if all(re.fullmatch(_NUMBER, cell) for cell in cells):
             raise ValueError(
                 f"{ONE_CLASS}; the column {column} of {file} has numbers with fractions"
             )
         return np.array(cells)
     zeros = any(re.match(r"-?0\d", cell) for cell in cells)
     return np.array(cells) if zeros else np.array([int(cell.split(".")[0]) for cell in cells])
-
-
-def _several(cells):
-    """A label that joins others of the column, as "cat|dog"; None if there is none."""
-    known = set(cells)
-    for label in known:
-        for between in "|;,":
-            parts = [part.strip() for part in label.split(between)]
-            if len(parts) > 1 and all(part in known for part in parts):
-                return label
-    return None
 
 
 # ---- files ---------------------------------------------------------------------------------------

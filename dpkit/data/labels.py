@@ -4,6 +4,7 @@ Texts are numbered by their order, numbers without names by theirs, and the numb
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -36,7 +37,29 @@ def plain_labels(labels: Any, n: int, prefix: str = "") -> np.ndarray:
             f"{len(empty):,} of {n:,} {prefix}labels are empty (first: row {empty[0]}): name their "
             "class, or leave those images out"
         )
+    if labels.dtype.kind == "U" and (joined := joined_label(np.unique(labels).tolist())):
+        raise ValueError(f"{ONE_CLASS}; {prefix}labels have several for one image: {joined:.80}")
     return labels
+
+
+def joined_label(labels: Iterable[str]) -> str | None:
+    """A label that joins others of the set, as "cat|dog"; None if there is none.
+
+    With | or ; it is enough that one part stands in another label too; with commas, which names
+    have as well, all parts must be labels of their own.
+    """
+    known = sorted(set(labels))
+    for between in "|;":
+        parts = {label: {part.strip() for part in label.split(between)} for label in known}
+        counts = Counter(part for found in parts.values() for part in found if part)
+        for label in known:
+            if between in label and any(counts[part] > 1 for part in parts[label]):
+                return label
+    for label in known:
+        parts_of = [part.strip() for part in label.split(",")]
+        if len(parts_of) > 1 and set(parts_of) <= set(known):
+            return label
+    return None
 
 
 def as_array(labels: Any, prefix: str = "") -> np.ndarray:
