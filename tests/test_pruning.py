@@ -137,6 +137,27 @@ def test_random_pruning_looks_at_no_pixel_and_no_training_setting(
     assert "this very run" in capsys.readouterr().err
 
 
+def test_random_pruning_refuses_what_the_headers_tell(tmp_path, no_training, capsys):
+    data = write_photos(tmp_path / "photos", sizes=(8, 9))
+    first = min(data.rglob("*.*g"))
+    first.write_text("no image")
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(first.with_name("deep.png"))
+    assert prune(data, tmp_path / "out", "--method", "random") == 2
+    told = capsys.readouterr().err
+    assert f"2 of {len(list(data.rglob('*.*g')))} images cannot be read: " in told
+    assert f"{first} (cannot be identified as an image)" in told and "more than 8 bits" in told
+    assert not (tmp_path / "out" / "kept.txt").exists()
+    labels = np.arange(40) % 3
+    for images, why in (
+        (np.zeros((40, 3, 8, 8), np.uint8), "the channels come first"),
+        (np.zeros((40, 8, 8), np.float32), "must be .* uint8"),
+        (np.zeros((39, 8, 8), np.uint8), r"must be \(39,\) whole numbers"),
+    ):
+        file = write_npz(tmp_path / "set.npz", images=images, labels=labels)
+        with pytest.raises(ValueError, match=why):
+            dpkit.prune(file, tmp_path / "out", method="random", prune_ratio=0.5)
+
+
 def test_a_record_needs_only_the_labels_of_the_set(tmp_path, no_training):
     labels = np.arange(40) % 3
     made_up_record(labels).save(tmp_path / "record")

@@ -24,24 +24,35 @@ def check_arrays(
               not say.
     """
     images, labels = np.asarray(images), as_array(labels, prefix)
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
+    check_shape(images.shape, images.dtype, labels.size, prefix, channels)
+    labels = plain_labels(labels, len(images), prefix)
+    return images if images.ndim == 4 else images[..., None], labels
+
+
+def check_shape(
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    num_labels: int,
+    prefix: str = "",
+    channels: int | None = None,
+) -> None:
+    """ValueError for images of another shape or type than check_arrays takes."""
+    if dtype != np.uint8 or len(shape) not in (3, 4) or 0 in shape:
         raise ValueError(
-            f"{prefix}images must be (n, H, W) or (n, H, W, C) uint8, 0..255; got {images.dtype} "
-            f"of shape {images.shape}: "
+            f"{prefix}images must be (n, H, W) or (n, H, W, C) uint8, 0..255; got {dtype} "
+            f"of shape {shape}: "
             + (
                 "flat rows are reshaped first, images.reshape(n, H, W, C)"
-                if images.ndim == 2
+                if len(shape) == 2
                 else "scale them to 0..255 and convert"
             )
         )
-    turned = _turned(images.shape, labels.size, channels)
+    turned = _turned(shape, num_labels, channels)
     if turned:
         raise ValueError(
             f"{prefix}images must be (n, H, W) or (n, H, W, C) with 1 to {_MOST_CHANNELS} channels "
-            f"C; got shape {images.shape}: {turned}"
+            f"C; got shape {shape}: {turned}"
         )
-    labels = plain_labels(labels, len(images), prefix)
-    return images if images.ndim == 4 else images[..., None], labels
 
 
 def _turned(shape, num_labels, channels):

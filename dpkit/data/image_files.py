@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -91,12 +91,44 @@ def read_images(
     file = _list_broken(kept, listing, broken)
     if skip_broken:
         return _without(listing, broken, file), pixels
-    first = "; ".join(f"{listing.folder / listing.paths[row]} ({why})" for row, why in broken[:3])
-    raise ValueError(
-        f"{len(broken):,} of {len(listing.paths):,} images cannot be read: {first}"
+    raise _unreadable(listing.folder, listing.paths, broken, f" (all are listed in {file})")
+
+
+def check_headers(
+    folder: str | Path,
+    paths: Sequence[str],
+    *,
+    max_pixels: int | None = None,
+    on_progress: Callable[[int, int], object] | None = None,
+) -> None:
+    """ValueError for files that read_images would refuse, as far as their headers tell it: what is
+    no image, has more than 8 bits a pixel, or too many pixels. A file that was cut off is not seen.
+
+    folder, paths: of the files.   The others: as for read_images.
+    """
+    with ThreadPoolExecutor(_cores()) as pool, _pillow_limit(max_pixels) as limit:
+        firsts, broken = range(0, len(paths), _CHUNK), []
+
+        def faults(first):
+            files = enumerate(paths[first : first + _CHUNK], first)
+            told = ((row, _header_fault(os.path.join(folder, path), limit)) for row, path in files)
+            return [[row, why] for row, why in told if why]
+
+        for first, found in zip(firsts, pool.map(faults, firsts), strict=True):
+            broken += found
+            if on_progress:
+                on_progress(min(first + _CHUNK, len(paths)), len(paths))
+    if broken:
+        raise _unreadable(Path(folder), paths, broken)
+
+
+def _unreadable(folder, paths, broken, listed=""):
+    first = "; ".join(f"{folder / paths[row]} ({why})" for row, why in broken[:3])
+    return ValueError(
+        f"{len(broken):,} of {len(paths):,} images cannot be read: {first}"
         + (f" and {len(broken) - 3:,} more" if len(broken) > 3 else "")
-        + f" (all are listed in {file}): replace or remove them, or leave them out with "
-        "skip_broken=True (--skip-broken)"
+        + f"{listed}: replace or remove them, or leave them out with skip_broken=True "
+        "(--skip-broken)"
     )
 
 
@@ -329,18 +361,12 @@ def read_picture(file: str, pixels: np.ndarray, *, size: int | None, limit: floa
 
     size: it is squeezed to, or None.   limit: the most pixels that it may have.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(file) as image:
-            if image.mode.startswith(("I", "F")):
-                return f"has more than 8 bits a pixel, mode {image.mode}: convert it to 8"
-            count = image.width * image.height
-            if count > limit:
-                return (
-                    f"has {count:,} pixels, more than the limit of {limit:,}: max_pixels={count} "
-                    f"(--max-pixels {count}) reads it"
-                )
+            if why := _refused(image, limit):
+                return why
             if size:
                 # large JPEGs are decoded at a fraction of their size
                 image.draft("RGB", (size, size))
@@ -356,16 +382,46 @@ def read_picture(file: str, pixels: np.ndarray, *, size: int | None, limit: floa
                     f"{pixels.shape[1]}x{pixels.shape[0]}: give a size (--size 64)"
                 )
             pixels[:] = np.asarray(image)
-    except Image.DecompressionBombError:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return _why(error, limit)
+    return None
+
+
+def _header_fault(file, limit):
+    """Why a file cannot be read, as far as its header tells it, or None."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            return _refused(image, limit)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return _why(error, limit)
+
+
+def _refused(image, limit):
+    if image.mode.startswith(("I", "F")):
+        return f"has more than 8 bits a pixel, mode {image.mode}: convert it to 8"
+    count = image.width * image.height
+    if count > limit:
+        return (
+            f"has {count:,} pixels, more than the limit of {limit:,}: max_pixels={count} "
+            f"(--max-pixels {count}) reads it"
+        )
+    return None
+
+
+def _why(error, limit):
+    """An error of Pillow in words."""
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, Image.DecompressionBombError):
         return (
             f"has more pixels than the limit of {limit:,}: give a larger one, max_pixels=N "
             "(--max-pixels N)"
         )
-    except UnidentifiedImageError:
+    if isinstance(error, UnidentifiedImageError):
         return "cannot be identified as an image"
-    except (OSError, ValueError, SyntaxError) as error:
-        return " ".join(str(error).split()) or type(error).__name__
-    return None
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 _LIMIT = threading.Lock()

@@ -9,17 +9,19 @@ import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
+from numpy.lib import format as formats
 
 from dpkit import storage
-from dpkit.data.arrays import describe_set
+from dpkit.data.arrays import check_shape, describe_set
 from dpkit.data.class_folders import list_folder
+from dpkit.data.image_files import check_headers
 from dpkit.data.label_tables import Columns, is_table_file, list_table, table_of
 from dpkit.data.labels import keys_in, numbered, plain_labels
 
@@ -127,6 +129,44 @@ def _labels_of(listing):
         listing.notes,
         folder=os.path.abspath(listing.folder),
     )
+
+
+def check_readable(
+    name: str | Path,
+    known: Labels,
+    *,
+    max_pixels: int | None = None,
+    on_progress: Callable[[int, int], object] | None = None,
+) -> None:
+    """ValueError for images that `load` would refuse, as far as the headers of the files, or of the
+    arrays in an .npz, tell it. No pixel is read.
+
+    name, known: of a training set, and what read_labels returned of it.   max_pixels, on_progress:
+    as for load.
+    """
+    if known.folder is not None:
+        paths = known.paths or []
+        check_headers(known.folder, paths, max_pixels=max_pixels, on_progress=on_progress)
+    elif name != "digits":
+        path = Path(name) if str(name).endswith(".npz") else _find(name, None)
+        n = len(known.labels)
+        for shape, dtype in _training_images(path):
+            check_shape(shape, dtype, n, "train_")
+            plain_labels(known.labels, shape[0], "train_")
+
+
+def _training_images(path):
+    """[(shape, dtype)] of the training images in an .npz, without reading them; [] for none."""
+    with zipfile.ZipFile(path) as file:
+        there = [f"{name}.npy" for name in ("train_images", "images")]
+        there = [name for name in there if name in file.namelist()]
+        if not there:
+            return []
+        with file.open(there[0]) as array:
+            first = formats.read_magic(array) == (1, 0)
+            header = formats.read_array_header_1_0 if first else formats.read_array_header_2_0
+            shape, _, dtype = header(array)
+    return [(shape, dtype)]
 
 
 def arrays_of(

@@ -18,7 +18,7 @@ from dpkit.data.dataset_objects import from_dataset, is_dataset
 from dpkit.data.image_set import ImageSet
 from dpkit.data.label_tables import Columns
 from dpkit.data.loading import auto_device, load
-from dpkit.data.named_sets import DATASETS, is_folder, read_labels
+from dpkit.data.named_sets import DATASETS, check_readable, is_folder, read_labels
 from dpkit.experiments.costs import Cost
 from dpkit.experiments.stages import Evidence
 from dpkit.methods.method import Method
@@ -161,6 +161,13 @@ def label_source(
     else:
         known = read_labels(data, loading.get("classes"), Columns.of(loading))
         say(known.describe(data))
+        if dynamics is None and not method.reads:  # else a network has read them
+            check_readable(
+                data,
+                known,
+                max_pixels=loading.get("max_pixels"),
+                on_progress=reading(say, "looked at the headers of"),
+            )
         n, numbers = len(known.labels), known.numbers
         source = Source(
             known.labels, known.class_names, np.arange(n), n, known.paths, folder=known.folder
@@ -208,7 +215,7 @@ def _source_of(images) -> Source:
     return Source(labels, images.class_names, images.ids, images.total, paths, folder=images.folder)
 
 
-def reading(say: Callable[[str], object]) -> Callable[[int, int], None]:
+def reading(say: Callable[[str], object], done_is: str = "read") -> Callable[[int, int], None]:
     """on_progress for load: a line every five seconds, and the last one. The time left is told by
     the rate of the last ten seconds: the first files come late, as all are looked at before.
     """
@@ -220,10 +227,10 @@ def reading(say: Callable[[str], object]) -> Callable[[int, int], None]:
             recent.append((now, done))
         begun, done_then = recent[0]
         if done == total:
-            say(f"read {done:,} of {total:,} images")
+            say(f"{done_is} {done:,} of {total:,} images")
         elif now - recent[-1][0] >= 5:
             left = (now - begun) / max(done - done_then, 1) * (total - done)
-            say(f"read {done:,} of {total:,} images, {duration(left)} left")
+            say(f"{done_is} {done:,} of {total:,} images, {duration(left)} left")
             recent.append((now, done))
             if len(recent) > 2:
                 recent.popleft()
