@@ -259,3 +259,38 @@ def test_what_has_no_items_by_number_is_refused(dataset, message, tmp_path):
         read(dataset)
     with pytest.raises(ValueError, match=message):
         dpkit.prune(dataset, tmp_path / "out", prune_ratio=0.5)
+
+
+# ---- files behind the items ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i in range(20):
+        place = tmp_path / "photos" / "ab"[i % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        picture(i).save(place / f"{i:02}.png")
+    return tmp_path / "photos"
+
+
+def test_the_files_of_an_image_folder_are_named_among_the_kept(folder, tmp_path):
+    dataset = ImageFolder(str(folder))
+    some = Subset(Subset(dataset, [15, 3, 8, 12, 1, 10]), torch.tensor([0, 1, 2, 3]))
+    for name, given, items in (("all", dataset, range(20)), ("some", some, (15, 3, 8, 12))):
+        manifest = dpkit.prune(given, tmp_path / name, method="random", prune_ratio=0.5)
+        kept, paths = dpkit.read_kept(tmp_path / name)
+        files = [dataset.samples[items[k]][0] for k in kept]
+        assert [str(folder / path) for path in paths] == files and len(files) == len(items) // 2
+        assert manifest["data"]["folder"] == str(folder)
+
+
+def test_paths_that_are_not_those_of_the_items_are_left_out(folder, tmp_path):
+    class Turned(ImageFolder):
+        def __getitem__(self, i):
+            return super().__getitem__(len(self) - 1 - i)
+
+    assert read(Turned(str(folder))).paths is None
+    assert read(Subset(ImageFolder(str(folder)), [0, 0, 15])).paths is None  # one file twice
+    assert read(Items(lambda i: (picture(i), i % 2), samples=PIXELS)).paths is None
+    renumbered = ImageFolder(str(folder), target_transform=lambda label: 1 - label)
+    assert read(renumbered).paths[0] == "a/00.png"

@@ -2,7 +2,9 @@
 (image, label), and Hugging Face's. Each item is read once, in order: row i is item i.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,7 +66,8 @@ def from_dataset(
 
     Returns
     -------
-    ImageSet. Its own augmentation is a folder's: moved by an eighth of the side, not mirrored.
+    ImageSet. Its own augmentation is a folder's: moved by an eighth of the side, not mirrored. Of
+    torchvision's ImageFolder, or a Subset of one, it has the paths of the files.
 
     Raises
     ------
@@ -102,6 +105,8 @@ def from_dataset(
         device=device,
         like=like,
     )
+    root, paths = _files_of(dataset, labels)
+    found = replace(found, paths=paths, folder=root)
     say = print_once if say == "once" else say
     if callable(say):
         say(found.describe())
@@ -130,6 +135,36 @@ def _name_of(dataset):
         dataset = dataset.dataset
     told = getattr(getattr(dataset, "info", None), "dataset_name", None)  # Hugging Face's
     return told if isinstance(told, str) and told else type(dataset).__name__
+
+
+def _files_of(dataset, labels) -> tuple[str | None, list[str] | None]:
+    """(the folder, the files' paths from there on) of torchvision's ImageFolder, or of a Subset of
+    one, whose `samples` (or `imgs`) are (path, label) of each item; (None, None) for others.
+
+    labels: of the items, which those of `samples` must be, unless a target_transform made others.
+    """
+    chosen = np.arange(len(dataset))
+    while isinstance(dataset, Subset):
+        chosen = np.asarray(dataset.indices)[chosen]
+        dataset = dataset.dataset
+    samples = getattr(dataset, "samples", getattr(dataset, "imgs", None))
+    if not isinstance(samples, list) or len(samples) != len(dataset):
+        return None, None
+    picked = [samples[i] for i in chosen]
+    pairs = all(isinstance(one, (tuple, list)) and len(one) == 2 for one in picked)
+    if not pairs or not all(isinstance(path, (str, os.PathLike)) for path, _ in picked):
+        return None, None
+    as_they_are = getattr(dataset, "target_transform", None) is None
+    if as_they_are and [label for _, label in picked] != labels:
+        return None, None  # its items are others than its samples
+    files = [os.path.abspath(path) for path, _ in picked]
+    if len(set(files)) < len(files) or not all(map(os.path.isfile, files)):
+        return None, None
+    root = getattr(dataset, "root", None)
+    root = os.path.abspath(root) if isinstance(root, (str, os.PathLike)) else ""
+    if not root or os.path.commonpath([root, *files]) != root:
+        root = os.path.commonpath([os.path.dirname(file) for file in files])
+    return root, [os.path.relpath(file, root) for file in files]
 
 
 def _check_memory(n, picture, name):
