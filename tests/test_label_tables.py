@@ -454,3 +454,29 @@ def test_the_number_and_the_name_of_a_class_are_one_label(photos):
     rows[2] = "9,2.png,1,dog,0.1,3,true"  # they differ: which one is meant?
     with pytest.raises(ValueError, match="label, class_name may be it"):
         own(write(photos / "part.csv", *rows, header=header))
+
+
+# ---- blanks --------------------------------------------------------------------------------------
+
+
+def test_blanks_around_the_name_of_a_file_stay_where_it_has_them(photos):
+    (photos / " in").mkdir()
+    names = [" 0.png", "1 .png", " in/2.png", "3.png"]
+    for k, name in enumerate(names):
+        (photos / f"{k}.png").rename(photos / name)
+    rows = [f'"{name}",{"ab"[k % 2]}' for k, name in enumerate(names)]
+    for table in (
+        write(photos / "labels.csv", *rows, header="file,label"),
+        write(photos / "labels.csv", *rows[:3], " 3.png ,b", header="file,label"),
+    ):
+        images = own(table)
+        assert images.paths == names and np.array_equal(pixels_of(images), PIXELS[:4])
+    lines = [json.dumps({"file_name": name, "label": "a"}) for name in names[:2]]
+    (photos / "l.jsonl").write_text("\n".join(lines))
+    assert own(photos / "l.jsonl").paths == names[:2]
+
+
+def test_a_file_that_is_there_with_and_without_blanks_is_meant_without(photos):
+    (photos / " 0.png").write_bytes((photos / "1.png").read_bytes())
+    images = own(write(photos / "labels.csv", "0.png,a", "1.png,b", header="file,label"))
+    assert images.paths == ["0.png", "1.png"]

@@ -72,6 +72,7 @@ def list_table(
             f"the images of {path} should lie in {folder}, and there is no such folder"
         )
     names, ending = _with_endings(folder, _cells(table, at, "name of an image", path.name))
+    names = _with_blanks(folder, names)
     check_paths(names)
     files = [os.path.abspath(folder / name) for name in names]
     check_no_boxes(table, files, path.name)
@@ -230,6 +231,34 @@ def _with_endings(folder, names) -> tuple[list[str], str]:
         if any(os.path.isfile(folder / f"{name}{ending}") for name in names[:100]):
             return [f"{name}{ending}" for name in names], ending
     return names, ""
+
+
+def _with_blanks(folder, names) -> list[str]:
+    """The names with the blanks around them, which a table's cells lose, where a file is there only
+    by such a name.
+    """
+    by_name: dict[str, dict[str, list[str]]] = {}
+
+    def entries(place, name):
+        if place not in by_name:
+            found = by_name[place] = {}
+            for entry in os.listdir(place) if os.path.isdir(place) else ():
+                found.setdefault(entry.strip(), []).append(entry)
+        return by_name[place].get(name.strip(), [])
+
+    def spelled(name):
+        place, last = os.path.split(name)
+        top, _, below = place.partition("/")
+        places = [os.path.join(entry, below) for entry in entries(str(folder), top)] if top else []
+        alike = {
+            os.path.join(start, entry)
+            for start in (place, *places)
+            for entry in entries(os.path.join(folder, start), last)
+        }
+        files = sorted(one for one in alike if os.path.isfile(folder / one))
+        return files[0] if len(files) == 1 else name
+
+    return [name if os.path.isfile(folder / name) else spelled(name) for name in names]
 
 
 def _spellings():
