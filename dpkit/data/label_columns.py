@@ -55,7 +55,7 @@ class Columns:
         return [each.name for each in fields(self) if getattr(self, each.name) is not None]
 
 
-def columns_of(table, columns, file) -> tuple[str, str, str | None]:
+def columns_of(table: dict, columns: Columns, file: str) -> tuple[str, str, str | None]:
     """Names of the columns with the images, the labels and, if there is one, the splits."""
     named = [columns.image_column, columns.label_column, columns.split_column]
     for name in filter(None, named):
