@@ -5,7 +5,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import psutil
@@ -137,7 +137,7 @@ def _name_of(dataset):
     return told if isinstance(told, str) and told else type(dataset).__name__
 
 
-def _files_of(dataset, labels) -> tuple[str | None, list[str] | None]:
+def _files_of(dataset: Any, labels: list) -> tuple[str | None, list[str] | None]:
     """(the folder, the files' paths from there on) of torchvision's ImageFolder, or of a Subset of
     one, whose `samples` (or `imgs`) are (path, label) of each item; (None, None) for others.
 
@@ -146,7 +146,7 @@ def _files_of(dataset, labels) -> tuple[str | None, list[str] | None]:
     chosen = np.arange(len(dataset))
     while isinstance(dataset, Subset):
         chosen = np.asarray(dataset.indices)[chosen]
-        dataset = dataset.dataset
+        dataset = cast(Any, dataset.dataset)
     samples = getattr(dataset, "samples", getattr(dataset, "imgs", None))
     if not isinstance(samples, list) or len(samples) != len(dataset):
         return None, None

@@ -125,7 +125,7 @@ def with_split(table: dict, columns: Columns, file: str) -> tuple[dict, Columns]
         return table, columns
     rest = next((kind for kind in ("train", "test") if kind not in flags.values()), None)
     told = [[_BOOL[cell.lower()] for cell in table[name]] for name in flags]
-    splits = []
+    splits: list[str] = []
     for row, values in enumerate(zip(*told, strict=True)):
         kinds = {kind for kind, true in zip(flags.values(), values, strict=True) if true}
         kinds = kinds or ({rest} if rest else kinds)
