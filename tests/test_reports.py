@@ -16,7 +16,8 @@ import pytest
 from dpkit import reports
 from dpkit.reports.kernel import Watch
 from dpkit.reports.parameters import parameters_for, read_defaults, read_preset
-from dpkit.reports.result import ENVIRONMENT, read_result
+from dpkit.reports.result import ENVIRONMENT
+from dpkit.reports.result_checks import read_result
 from dpkit.storage import claims
 
 nbformat = pytest.importorskip("nbformat")

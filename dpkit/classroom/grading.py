@@ -7,23 +7,16 @@ written before any page, and each page is made in a process that may take a minu
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import dpkit
 from dpkit import storage
 from dpkit.classroom import sandbox, tables
+from dpkit.classroom.marker_process import Running, Stopped, run_marker
 from dpkit.classroom.merging import Unusable, merge, read_submission
 from dpkit.classroom.pages import summary_page, write_feedback
 from dpkit.classroom.sandbox import Limits
@@ -31,9 +24,7 @@ from dpkit.classroom.source import find_sources, read_source, source_folder
 from dpkit.classroom.submissions import DONE, find_submissions, loose_notebooks
 from dpkit.reports import notebooks
 from dpkit.reports.parameters import Refused
-from dpkit.storage.temporary import temporary_folder
 
-GRACE = 30  # seconds beyond the limit, after which a marker itself is ended
 VERSION = 2  # of the marking; raised by hand when the same file would get other points
 
 
@@ -179,40 +170,6 @@ def _check_ours(out, found, folder):
 # ---- one submission ------------------------------------------------------------------------------
 
 
-class Stopped(Exception):
-    """The command is over: what is still at work stops."""
-
-
-class Running:
-    """The markers at work, so that none outlives the command."""
-
-    def __init__(self) -> None:
-        self.processes: set[subprocess.Popen] = set()
-        self.over, self._lock = False, threading.Lock()
-
-    def __enter__(self) -> "Running":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self.over = True
-            for process in self.processes:
-                _kill(process)
-
-    def start(self, *words: Any, **options: Any) -> subprocess.Popen:
-        with self._lock:
-            if self.over:
-                raise Stopped
-            process = subprocess.Popen(*words, **options)
-            self.processes.add(process)
-            return process
-
-
-def _kill(process):
-    with suppress(OSError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
 def _place(out, one) -> Path:
     return out / DONE / one.student / f"{one.assignment}.json"
 
@@ -278,66 +235,6 @@ def _key(*parts) -> str:
         for part in [*parts, f"{VERSION} {dpkit.__version__}".encode()]
     ]
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
-
-
-def run_marker(steps: Sequence[dict], job: dict, running: Running) -> tuple[dict, str, bool]:
-    """Mark in a process of its own.
-
-    steps:   as merging.merge returns them.
-    job:     {"limits", "trust", "hidden"}, for the marker.
-    running: Running, which ends the process with the command.
-    Returns (step -> what the marker said, a remark or "", whether that will stay so).
-    """
-    environment = {
-        **os.environ,
-        "MPLBACKEND": "Agg",
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "PYTHONPATH": os.pathsep.join(
-            [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
-        ),
-    }
-    total = job["limits"]["total"]
-    with temporary_folder("dpkit-marking-") as folder, tempfile.TemporaryFile() as told:
-        process = running.start(
-            [sys.executable, "-m", "dpkit.classroom.marker"],
-            cwd=folder,
-            env=environment,
-            encoding="utf-8",
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=told,
-            start_new_session=True,
-        )
-        try:
-            said, _ = process.communicate(
-                json.dumps({**job, "steps": steps}), timeout=total + GRACE
-            )
-            late = False
-        except subprocess.TimeoutExpired:
-            _kill(process)
-            said, _ = process.communicate()
-            late = True
-        finally:
-            _kill(process)
-            running.processes.discard(process)
-        told.seek(0)
-        last = (
-            told.read().decode(errors="replace").strip().splitlines()
-            or [f"exit code {process.returncode}"]
-        )[-1]
-    results = {}
-    for line in said.split("\n"):  # and not at what else may end a line, within a message
-        with suppress(ValueError):  # the last line may be half a line
-            done = json.loads(line)
-            results[str(done["step"])] = done
-    broken = next((done["broken"] for done in results.values() if done["broken"]), None)
-    if broken:
-        return results, f"the assignment itself is at fault: {broken}", False
-    if late:
-        return results, f"the grading was ended after {total:g} seconds", True
-    if process.returncode:
-        return results, f"the grading of this notebook ended early: {last}", False
-    return results, "", True
 
 
 # ---- rows and pages ------------------------------------------------------------------------------

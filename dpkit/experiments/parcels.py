@@ -12,7 +12,7 @@ from dpkit.data.image_set import ImageSet
 from dpkit.experiments.stored_sets import StoredSet
 from dpkit.methods.catalog import METHODS
 from dpkit.nets.builders import MODELS
-from dpkit.storage.identity import is_library
+from dpkit.storage.module_owner import is_library
 
 if TYPE_CHECKING:
     from dpkit.experiments.trials import Trial

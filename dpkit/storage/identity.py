@@ -23,19 +23,17 @@ import importlib.util
 import pickle
 import struct
 import sys
-import sysconfig
 import uuid
 import warnings
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from dpkit.storage._bytecode import imports_in, names_read
+from dpkit.storage.module_owner import full_names, is_library, is_ours, top, version
 
-_STDLIB = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented))
 # functions of dpkit under the names by which older caches and tables know them
 _CALLED_BEFORE = {
@@ -61,7 +59,7 @@ def identity(function: Callable) -> str:
     """The function's name, and if it is not dpkit's own, a hash of everything that it does; Unknown
     if that cannot be known.
     """
-    ours = type(function) is FunctionType and _ours(
+    ours = type(function) is FunctionType and is_ours(
         function.__globals__.get("__name__"), function.__globals__
     )
     if ours and not function.__closure__:
@@ -73,7 +71,7 @@ def identity(function: Callable) -> str:
         else:
             inner = getattr(inner, "__func__", None) or getattr(inner, "__wrapped__", None)
     name = getattr(inner, "__name__", type(inner).__name__)
-    walk = _Walk(_top(getattr(inner, "__module__", None) or type(inner).__module__))
+    walk = _Walk(top(getattr(inner, "__module__", None) or type(inner).__module__))
     try:
         if isinstance(inner, BuiltinFunctionType) or (
             not isinstance(inner, (FunctionType, type)) and isinstance(_parts(inner), str)
@@ -115,7 +113,7 @@ def own_classes(net: Any) -> list[str]:
     return sorted(
         identity(kind)
         for kind in kinds
-        if not (_top(kind.__module__) == "dpkit" or is_library(kind.__module__))
+        if not (top(kind.__module__) == "dpkit" or is_library(kind.__module__))
     )
 
 
@@ -166,9 +164,9 @@ class _Walk:
             return
         space = function.__globals__
         module = space.get("__name__")
-        if _ours(module, space) or (self.foreign(module) and vars(sys.modules[module]) is space):
-            self.say("function of", module, function.__qualname__, _version(module))
-            if _ours(module, space):
+        if is_ours(module, space) or (self.foreign(module) and vars(sys.modules[module]) is space):
+            self.say("function of", module, function.__qualname__, version(module))
+            if is_ours(module, space):
                 self.see([function.__defaults__, function.__kwdefaults__])
         else:
             self.say("function")
@@ -216,7 +214,7 @@ class _Walk:
             {
                 full
                 for level, base, some in imports_in(code)
-                for full in _full_names(level, base, some, space)
+                for full in full_names(level, base, some, space)
             }
         ):
             try:
@@ -228,8 +226,8 @@ class _Walk:
         """A value; of a module what code may read of it."""
         if not isinstance(value, ModuleType):
             return self.see(value)
-        self.say("module", value.__name__, _version(value.__name__))
-        if _top(value.__name__) == "dpkit" or not self.foreign(value.__name__):
+        self.say("module", value.__name__, version(value.__name__))
+        if top(value.__name__) == "dpkit" or not self.foreign(value.__name__):
             for name in sorted(attributes):
                 if (value, name) not in self.reachable and hasattr(value, name):
                     self.reachable.add((value, name))
@@ -237,7 +235,7 @@ class _Walk:
                     self.reached(getattr(value, name), attributes)
 
     def foreign(self, module: str | None) -> bool:
-        return is_library(module) and _top(module) != self.home
+        return is_library(module) and top(module) != self.home
 
     def built_in(self, function):
         owner = function.__self__
@@ -248,7 +246,7 @@ class _Walk:
                     f"it calls {function.__qualname__} of {module}, which is compiled: its code "
                     "cannot be read"
                 )
-            return self.say("built in", module, function.__qualname__, _version(module))
+            return self.say("built in", module, function.__qualname__, version(module))
         self.say("method", function.__name__)
         self.see(owner)
 
@@ -279,9 +277,9 @@ class _Walk:
             lambda space, part: getattr(space, part, None), name.split("."), sys.modules.get(module)
         )
         if (
-            found is kind and (_top(module) == "dpkit" or self.foreign(module))
+            found is kind and (top(module) == "dpkit" or self.foreign(module))
         ) or not kind.__flags__ & _HEAP_TYPE:
-            return self.say("class of", module, name, _version(module))
+            return self.say("class of", module, name, version(module))
         self.say("class", kind.__name__)
         self.see([*kind.__bases__, type(kind)])
         for name, value in sorted(vars(kind).items()):
@@ -369,7 +367,7 @@ class _Walk:
                 raise Unknown(
                     f"it reads the {type(value).__name__} {parts}, which cannot be compared"
                 )
-            self.say("named", module, parts, _version(module))
+            self.say("named", module, parts, version(module))
         else:
             self.say("object")
             self.see([list(part) if hasattr(part, "__next__") else part for part in parts])
@@ -401,46 +399,3 @@ def _parts(value):
 
 def _is_tensor(value: Any) -> bool:
     return "torch" in sys.modules and isinstance(value, sys.modules["torch"].Tensor)
-
-
-# ---- whose a module is ---------------------------------------------------------------------------
-
-
-def _full_names(level: int, base: str, names: Iterable[str], space: dict) -> list[str]:
-    """Names of modules that an import statement may load, without a library's own parts."""
-    if level:
-        base = importlib.util.resolve_name("." * level + base, space.get("__package__"))
-    try:
-        importlib.import_module(base)  # before that nobody knows whose it is
-    except ImportError:
-        return [base]
-    if is_library(base):
-        return [base]
-    return [base, *(f"{base}.{name}" for name in names if name != "*")]
-
-
-def _top(module: str | None) -> str:
-    return (module or "").partition(".")[0]
-
-
-def _ours(module: str | None, space: dict) -> bool:
-    """Whether these are the globals of one of dpkit's modules: a name alone can be copied."""
-    return _top(module) == "dpkit" and vars(sys.modules.get(module or "", builtins)) is space
-
-
-def is_library(module: str | None) -> bool:
-    """Whether a module came with Python or was installed, and so changes with its version alone."""
-    found = sys.modules.get(module or "")
-    spec = getattr(found, "__spec__", None)
-    file = getattr(found, "__file__", None) or (spec.origin if spec and spec.has_location else None)
-    if file is None:
-        return found is builtins or (spec is not None and spec.origin in ("built-in", "frozen"))
-    path = Path(file).resolve()
-    return not {"site-packages", "dist-packages"}.isdisjoint(path.parts) or any(
-        path.is_relative_to(at) for at in _STDLIB
-    )
-
-
-def _version(module: str | None) -> str:
-    top = sys.modules.get(_top(module))
-    return "" if _top(module) == "dpkit" else str(getattr(top, "__version__", ""))

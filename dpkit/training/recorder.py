@@ -11,24 +11,12 @@ import torch
 from numpy.typing import ArrayLike
 
 from dpkit.records import NO_LABEL, TrainingDynamics, check_moment, whole_labels
-from dpkit.training.batches import (
-    DeferredChecks,
-    as_logits,
-    epoch_number,
-    expected_ids,
-    look_like_probabilities,
-    whole_numbers,
-)
+from dpkit.training.batches import epoch_number, expected_ids
 from dpkit.training.finished_epochs import FinishedEpochs
 from dpkit.training.processes import processes
+from dpkit.training.recorder_checks import BatchChecks
 from dpkit.training.recorder_state import KIND, check_state
 from dpkit.training.shards import Shard
-
-_NO_LOGITS = (
-    "logits must be what comes before the softmax; these are from 0 and every row sums to 1, as "
-    "probabilities do: pass the network's output without softmax, or of probabilities p the "
-    "logarithms, p.clamp_min(1e-12).log()"
-)
 
 
 class Recorder:
@@ -101,16 +89,11 @@ class Recorder:
         self._finished = FinishedEpochs(n, epochs, tdds)
         # (n, classes): as last seen; NaN before that. `train` hands them on from epoch to epoch
         self.log_probs = log_probs
-        self._told = None
+        told = None
         if labels is not None:
             labels = labels.cpu() if isinstance(labels, torch.Tensor) else labels
-            self._told = whole_labels(labels, n, least=NO_LABEL)
-        # (n,): the label of every sample as far as it was told or seen
-        self._given = torch.full((n,), NO_LABEL)
-        if self._told is not None:
-            self._given = torch.from_numpy(self._told.copy())
-        self._classes, self._rows_checked = None, 0
-        self._deferred = DeferredChecks()
+            told = whole_labels(labels, n, least=NO_LABEL)
+        self._checks = BatchChecks(n, told)
         self._shard: Shard | None = None
 
     def update(self, epoch: int, index: Any, logits: torch.Tensor, labels: torch.Tensor) -> None:
@@ -126,16 +109,16 @@ class Recorder:
         index and labels may be tensors, arrays or lists.
         """
         epoch = epoch_number(epoch, planned=self.epochs, finished=self._finished.count)
-        fault, batch, device = None, None, self._given.device
+        fault, batch, device = None, None, self._checks.given.device
         try:
-            batch = self._checked(index, logits, labels)
+            batch = self._checks.read(index, logits, labels)
             device = batch[1].device
         except ValueError as error:
             fault = processes(device).hold(error)
         if self._shard is None or epoch != self._shard.epoch:
             self._open(epoch, device)
         assert self._shard is not None
-        if self._given.device != device:
+        if self._checks.given.device != device:
             self._move_to(device)
         try:
             if batch is not None:
@@ -161,20 +144,20 @@ class Recorder:
 
     def _move_to(self, device):
         """A record goes on where the logits are, also one that was saved elsewhere."""
-        self._given = self._given.to(device)
+        self._checks.given = self._checks.given.to(device)
         if self.log_probs is not None:
             self.log_probs = self.log_probs.to(device)
         if self._shard is not None:
             self._shard.move_to(device)
 
     def _put(self, index, logits, labels):
-        index, labels = self._judged(index, logits, labels)
+        index, labels = self._checks.judge(index, logits, labels)
         with torch.no_grad():
             values = per_sample_metrics(logits, labels)
             if self.tdds:
                 values += (self._moved(index, logits),)
             self._shard.put(index, values)
-            self._given[index] = labels
+            self._checks.given[index] = labels
 
     def _moved(self, index, logits):
         """(B,): how far the probabilities are from the same samples' last ones; replaces them."""
@@ -184,81 +167,6 @@ class Recorder:
             self.log_probs = torch.full((self.n, logits.shape[1]), torch.nan, device=logits.device)
         before, self.log_probs[index] = self.log_probs[index], now
         return (now.exp() * (now - before).abs()).sum(1)
-
-    def _checked(self, index, logits, labels):
-        """The three as tensors on the logits' device, or a ValueError about their kinds, shapes
-        and, on a CPU, ids.
-        """
-        logits = as_logits(logits)
-        index, labels = (
-            whole_numbers(index, logits, "index"),
-            whole_numbers(labels, logits, "labels"),
-        )
-        if (
-            index.device.type == "cpu"
-            and len(index)
-            and not (0 <= int(index.min()) and int(index.max()) < self.n)
-        ):
-            raise ValueError(
-                f"index must be original ids in 0..{self.n - 1}; got "
-                f"{int(index.min())}..{int(index.max())}"
-            )
-        if self._classes not in (None, logits.shape[1]):
-            raise ValueError(
-                f"logits must have the same classes in every batch; got {logits.shape[1]}, and "
-                f"{self._classes} before: record one training with one Recorder"
-            )
-        return (
-            index.to(logits.device, non_blocking=True),
-            logits,
-            labels.to(logits.device, non_blocking=True),
-        )
-
-    def _judged(self, index, logits, labels):
-        """(index, labels) within their ranges; refuses what is not the sample's, where it may be
-        while a GPU goes on.
-        """
-        self._classes = logits.shape[1]
-        with torch.no_grad():
-            at, valid = index.clamp(0, self.n - 1), labels.clamp(0, self._classes - 1)
-            known = self._given[at]
-            wrong = (at != index) | (valid != labels) | ((known != labels) & (known != NO_LABEL))
-            self._deferred.refuse_if(
-                wrong.any(),
-                lambda: self._why(*(value.cpu().numpy() for value in (index, labels, known))),
-            )
-            # so many rows will do: fewer may look like probabilities by chance
-            if self._rows_checked < 8:
-                alike = look_like_probabilities(logits)
-                self._alike = self._alike & alike if self._rows_checked else alike
-                self._rows_checked += len(logits)
-                if self._rows_checked >= 8:
-                    self._deferred.refuse_if(self._alike, lambda: _NO_LOGITS)
-        self._deferred.settle()
-        return at, valid
-
-    def _why(self, index, labels, known):
-        """What is wrong with a batch, in a sentence."""
-        if len(out := index[(index < 0) | (index >= self.n)]):
-            return f"index must be original ids in 0..{self.n - 1}; got {out.min()}..{out.max()}"
-        if labels.min() < 0 or labels.max() >= self._classes:
-            return (
-                f"labels must be in 0..{self._classes - 1} (the logits have {self._classes} "
-                f"classes); got {labels.min()}..{labels.max()}"
-            )
-        [rows] = np.nonzero((known != labels) & (known != NO_LABEL))
-        i = index[rows[0]]
-        where = (
-            "in an earlier epoch"
-            if self._told is None or self._told[i] == NO_LABEL
-            else "in labels="
-        )
-        return (
-            f"a sample's label must stay what it is: {len(rows)} of {len(labels)} in this batch "
-            f"differ (first: id {i} is {known[rows[0]]} {where}, and {labels[rows[0]]} now): ids "
-            "must be the dataset's own, not places in a shuffled order (use "
-            "dpkit.indexed(dataset)), and labels the given ones, not mixed or changed on the way"
-        )
 
     def dynamics(self, epochs: int | None = None) -> TrainingDynamics:
         """The record of all epochs.
@@ -294,7 +202,7 @@ class Recorder:
             target_prob,
             margin,
             correct,
-            self._given.cpu().numpy(),
+            self._checks.given.cpu().numpy(),
             self.moment,
             divergence=moved[0][:, 1:] if moved else None,
         )
@@ -309,9 +217,9 @@ class Recorder:
         ------
         ValueError within an epoch of several processes: each has a part of it.
         """
-        self._deferred.settle(wait=True)
+        self._checks.settle()
         shard = self._shard
-        if shard is not None and processes(self._given.device).world_size > 1:
+        if shard is not None and processes(self._checks.given.device).world_size > 1:
             raise ValueError(
                 "of several processes each has a part of the epoch under way; close it before "
                 f"state_dict(): call epoch({shard.epoch}) on every process when it is over"
@@ -322,8 +230,8 @@ class Recorder:
             "moment": self.moment,
             "tdds": self.tdds,
             "index": torch.from_numpy(self.expected.copy()),
-            "labels": self._given.cpu().clone(),
-            "classes": self._classes,
+            "labels": self._checks.given.cpu().clone(),
+            "classes": self._checks.classes,
             "log_probs": None if self.log_probs is None else self.log_probs.cpu().clone(),
             "epochs": self._finished.state(),
             "open": None if shard is None else shard.state(),
@@ -338,12 +246,12 @@ class Recorder:
         (n, index, labels, moment, tdds), or has more epochs than this one was made for.
         """
         try:
-            check_state(state, self, self._told)
+            check_state(state, self, self._checks.told)
             finished = FinishedEpochs(self.n, self.epochs, self.tdds)
             finished.load(state["epochs"])
             shard = None
             if state["open"] is not None:
-                if processes(self._given.device).world_size > 1:
+                if processes(self._checks.given.device).world_size > 1:
                     raise ValueError(
                         f"the record was saved within epoch {finished.count} by one process, and "
                         "this training has several: save it after epoch() has closed that"
@@ -354,11 +262,11 @@ class Recorder:
             given = state["labels"].cpu()
         except KeyError as error:
             raise ValueError(f"the saved record is not whole: it lacks {error}") from None
-        if self._told is not None:
-            told = torch.from_numpy(self._told)
+        if self._checks.told is not None:
+            told = torch.from_numpy(self._checks.told)
             given = torch.where(given == NO_LABEL, told, given)
-        self._finished, self._shard, self._deferred = finished, shard, DeferredChecks()
-        self._given, self._classes, self._rows_checked = given.clone(), classes, 0
+        self._finished, self._shard = finished, shard
+        self._checks.restart(given, classes)
         self.log_probs = None if log_probs is None else log_probs.cpu().clone()
 
     def epoch(self, epoch: int, *, partial: bool = False) -> tuple:
@@ -379,21 +287,21 @@ class Recorder:
         if self._shard is None:
             return
         shard, self._shard = self._shard, None
-        group = processes(self._given.device)
+        group = processes(self._checks.given.device)
         try:
-            self._deferred.settle(wait=True)
+            self._checks.settle()
         except ValueError as error:
             shard.fault = shard.fault or group.hold(error)
         if group.world_size > 1:
-            self._given, self.log_probs = shard.merge(
-                group, self._made(), self._given, self.log_probs
+            self._checks.given, self.log_probs = shard.merge(
+                group, self._made(), self._checks.given, self.log_probs
             )
         shard.check_whole(self.expected, partial, several=group.world_size > 1)
         self._finished.add(shard.values)
 
     def _made(self):
         """How this Recorder was made, for comparison with those of other processes."""
-        told = None if self._told is None else zlib.crc32(self._told.tobytes())
+        told = None if self._checks.told is None else zlib.crc32(self._checks.told.tobytes())
         expected = zlib.crc32(self.expected.tobytes())
         return self.n, self.epochs, expected, self.tdds, told
 
