@@ -99,16 +99,8 @@ def export(
         layout = [file[len(root) :] for file in files]
         part = replace(part, samples=replace(samples, paths=files), files=files, layout=layout)
     _check_text(format, part.samples.paths or ())
-    if format == "folder" and say and not _told_by_folders(part.layout, samples.labels.tolist()):
-        say(
-            "careful: the folders of these images are not their classes, so the folder alone does "
-            "not tell the labels; the formats huggingface and csv do"
-        )
-    if format == "ids" and say and lies.get("skip_broken"):
-        say(
-            "careful: this was pruned with broken files left out, and ids count the others: a "
-            "dataset that has all files numbers them otherwise; go by the paths, as in csv"
-        )
+    if say:
+        _be_careful(format, part, lies, say)
     # what is written beside the images of a table does not become part of that set
     table = lies.get("source") or ""
     check_place(to, pruned, table if is_table_file(table) else source, form, overwrite)
@@ -130,6 +122,20 @@ def _check_options(name: str, which: str, given: dict) -> None:
         raise ValueError(f"size must be a whole number of pixels, at least 1; got {size!r}")
     if given["links"] not in (None, *LINKS):
         raise ValueError(f"links must be {', '.join(LINKS)}; got {given['links']!r}")
+
+
+def _be_careful(format: str, part: Part, lies: dict, say: Callable[[str], object]) -> None:
+    """Say where what is written tells less than one may think. lies: where the set lies."""
+    if format == "folder" and not _told_by_folders(part.layout, part.samples.labels.tolist()):
+        say(
+            "careful: the folders of these images are not their classes, so the folder alone does "
+            "not tell the labels; the formats huggingface and csv do"
+        )
+    if format == "ids" and lies.get("skip_broken"):
+        say(
+            "careful: this was pruned with broken files left out, and ids count the others: a "
+            "dataset that has all files numbers them otherwise; go by the paths, as in csv"
+        )
 
 
 def _root(folder: str, files: Sequence[str]) -> str:

@@ -17,9 +17,8 @@ A dataset may be the path of a folder, an .npz or a table, with test: beside it;
 ImageSet, {"dataset": images, "test": test_images, ...}, or a dataset object.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,25 +26,18 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, field_v
 
 from dpkit import storage
 from dpkit.experiments.given_sets import as_given, must_be_loaded
+from dpkit.experiments.grid_cells import cells_of, is_number, is_whole, listed
 from dpkit.experiments.trials import Trial
-from dpkit.methods.catalog import METHODS
-from dpkit.methods.method import Method
-from dpkit.nets.builders import find_builder, model_name, recipe_settings
+from dpkit.nets.builders import find_builder, model_name
 from dpkit.storage.validation import InvalidSettings, checked
 from dpkit.training.recipe import Recipe
 
 NEEDED = ("dataset", "method", "prune_ratio", "record", "retrain")
-AXES = "dataset model record_model num_samples seed retrain prune_ratio method".split()
-SINGLE = "record_epochs snapshot_epoch best_every exits exit_weights test size".split()
-
-
-def _listed(value) -> list:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _given_once(value) -> list:
     """Dataset objects are read here: every trial would do it again."""
-    return [as_given(each) for each in _listed(value)]
+    return [as_given(each) for each in listed(value)]
 
 
 def _one(value, info):
@@ -55,7 +47,7 @@ def _one(value, info):
 
 
 _NOT_GIVEN: Any = ()
-Values = Annotated[list, BeforeValidator(_listed), Field(min_length=1)]
+Values = Annotated[list, BeforeValidator(listed), Field(min_length=1)]
 One = Annotated[Any, AfterValidator(_one)]
 
 
@@ -197,7 +189,7 @@ def _trials(grid, mistakes):
     page = _page(grid, mistakes)
     mistakes += [f"the grid needs {name}; it is missing" for name in NEEDED if name not in grid]
     largest, trials = _largest(page.get("prune_ratio", [])), []
-    for cell in _cells(page, mistakes):
+    for cell in cells_of(page, mistakes):
         try:
             trials.append(_trial(cell, largest))
         except InvalidSettings as refused:  # what the cell lacks was missing or refused before
@@ -227,28 +219,11 @@ def _page(grid, mistakes) -> dict:
     return {name: getattr(page, name) for name in grid}
 
 
-def _cells(page, mistakes) -> Iterator[dict]:
-    """Settings of a Trial for every combination, without those that are missing or refused."""
-    axes = {"model": [Trial.model], "seed": [0]} | page
-    axes["method"] = [
-        each for entry in page.get("method", []) for each in _variants(entry, mistakes)
-    ]
-    axes = {name: axes[name] for name in AXES if axes.get(name)}
-    single = {name: page[name] for name in page if name in SINGLE}
-    for values in product(*axes.values()):
-        cell = dict(zip(axes, values, strict=True))
-        recipes = _recipes(cell, page, mistakes)
-        if "record" in recipes:
-            cell["record_epochs"] = recipes["record"].epochs
-        cell.pop("retrain", None)
-        yield cell | cell.pop("method", {}) | recipes | single
-
-
 def _trial(cell, largest) -> Trial:
     """The trial of a cell. Nothing pruned: the same training whatever the method, which is checked
     all the same, at the largest ratio.
     """
-    if not _is_whole(cell):
+    if not is_whole(cell):
         return Trial(**cell)
     trial = Trial(**cell | {"prune_ratio": largest})
     return replace(trial, method="random", options={}, prune_ratio=0.0)
@@ -256,81 +231,4 @@ def _trial(cell, largest) -> Trial:
 
 def _largest(ratios) -> float:
     """At which every cutoff fits that fits at any."""
-    return float(max((some for some in ratios if _is_number(some) and 0 < some < 1), default=0.5))
-
-
-def _is_whole(cell):
-    return _is_number(cell.get("prune_ratio")) and cell["prune_ratio"] == 0
-
-
-def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _variants(entry, mistakes) -> list[dict]:
-    """{"method": ..., "options": ...} for every setting of a method: "dual", or {"dual+beta":
-    {"c_d": [5.5, 4.0]}}.
-    """
-    table = {entry: {}} if isinstance(entry, (str, Method)) else entry
-    if (
-        not isinstance(table, Mapping)
-        or not table
-        or not all(options is None or isinstance(options, Mapping) for options in table.values())
-    ):
-        mistakes.append(
-            f"a method is a name, or a name with settings, as in {{dual+beta: {{c_d: 4.0}}}}; got "
-            f"{entry!r}"
-        )
-        return []
-    found = []
-    for method, options in table.items():
-        lists = {name: _listed(value) for name, value in (options or {}).items()}
-        mistakes += [
-            f"{getattr(method, 'name', method)}'s {name} must have at least one value; the list is "
-            "empty"
-            for name, values in lists.items()
-            if not values
-        ]
-        for values in product(*lists.values()):
-            found.append({"method": method, "options": dict(zip(lists, values, strict=True))})
-    return found
-
-
-def _recipes(cell, page, mistakes) -> dict:
-    """The cell's Recipes, "record" and "retrain", as they suit its networks; none that is missing
-    or refused.
-    """
-    watched = cell.get("record_model")
-    if "record_model" in page and (_is_whole(cell) or not _reads(cell.get("method", {}))):
-        watched = page["record_model"][0]  # one trial, whatever networks the others look at
-    model, ratio = cell["model"], cell.get("prune_ratio")
-    changes = [some for at, some in page.get("retrain_at", {}).items() if at == ratio]
-    found = {}
-    if "record" in page:
-        found["record"] = _recipe("record", watched or model, [page["record"]], mistakes)
-    if "retrain" in cell:
-        found["retrain"] = _recipe("retrain", model, [cell["retrain"], *changes], mistakes)
-    return {name: recipe for name, recipe in found.items() if recipe}
-
-
-def _reads(variant):
-    method = METHODS.get(variant.get("method"), variant.get("method"))
-    if not isinstance(method, Method):
-        return True
-    return method.with_options(variant.get("options", {})).reads
-
-
-def _recipe(name, model, parts, mistakes) -> Recipe | None:
-    settings = dict(recipe_settings(model))
-    for part in parts:
-        if not isinstance(part, Mapping):
-            mistakes.append(
-                f"{name} must be a recipe, as in {{epochs: 30, batch_size: 128}}; got {part!r}"
-            )
-            return None
-        settings |= {str(key): value for key, value in part.items()}
-    try:
-        return Recipe(**settings)
-    except InvalidSettings as refused:
-        mistakes += [f"{name}: {each.sentence}" for each in refused.mistakes]
-        return None
+    return float(max((some for some in ratios if is_number(some) and 0 < some < 1), default=0.5))

@@ -8,7 +8,7 @@ from dpkit import plots
 from dpkit.experiments.comparisons import summary
 from dpkit.experiments.tables import accuracy_table, kinds_of, label, labelled
 from dpkit.methods.catalog import METHODS
-from dpkit.methods.method import options_in_words
+from dpkit.methods.option_words import options_in_words
 from dpkit.reports.result import count
 from dpkit.storage.processors import join_words, kind_of
 

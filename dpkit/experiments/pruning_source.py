@@ -1,7 +1,5 @@
 """What `prune` chooses from: a set with its pixels, or its labels and a record made elsewhere."""
 
-import hashlib
-import json
 import os
 import time
 from collections import deque
@@ -13,17 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from dpkit import storage
 from dpkit.data.dataset_objects import from_dataset, is_dataset
 from dpkit.data.image_set import ImageSet
 from dpkit.data.label_tables import Columns
 from dpkit.data.loading import auto_device, load
 from dpkit.data.named_sets import DATASETS, check_readable, is_folder, read_labels
-from dpkit.experiments.costs import Cost
+from dpkit.experiments.given_record import read_record, rows_of
 from dpkit.experiments.stages import Evidence
 from dpkit.methods.method import Method
-from dpkit.records import Scores, Selection, TrainingDynamics
-from dpkit.records.kept_list import KIND
+from dpkit.records import Scores, Selection
 from dpkit.storage.long_work import duration
 
 
@@ -60,7 +56,7 @@ class Source:
     @property
     def candidates_evidence(self) -> Evidence | None:
         """The evidence of the candidates alone."""
-        return _of(self.evidence, self.candidates)
+        return rows_of(self.evidence, self.candidates)
 
     @property
     def is_whole(self) -> bool:
@@ -174,7 +170,7 @@ def label_source(
         )
     if dynamics is None:
         return source
-    evidence, origin = _recorded_elsewhere(dynamics, source, numbers, data_name(data), method)
+    evidence, origin = read_record(dynamics, source, numbers, data_name(data), method)
     return replace(source, evidence=evidence, origin=origin)
 
 
@@ -239,92 +235,3 @@ def reading(say: Callable[[str], object], done_is: str = "read") -> Callable[[in
 
 
 # ---- a record made elsewhere ---------------------------------------------------------------------
-
-
-def _recorded_elsewhere(folder, source, numbers, name, method):
-    """(Evidence, what the manifest says of it) from a saved TrainingDynamics of the original set.
-
-    ValueError if it is another set's.
-    """
-    folder = _folder_of_record(Path(folder))
-    dynamics = TrainingDynamics.load(folder)
-    if not method.reads <= {"dynamics"}:
-        raise ValueError(
-            f"{method.name} looks at a snapshot, and {folder} is read for training dynamics only: "
-            "leave --dynamics out"
-        )
-    if dynamics.num_samples != source.total:
-        raise ValueError(
-            f"the record in {folder} is of {dynamics.num_samples} samples, but {name} has "
-            f"{source.total}: it is of another set, or files were added or removed since"
-        )
-    if not dynamics.trained()[source.ids].any():
-        raise ValueError(
-            f"the record in {folder} holds no sample that was trained on (all its rows are NaN): "
-            "name another"
-        )
-    dynamics = _with_labels(dynamics, source, numbers, folder, name)
-    sha256 = json.loads((folder / "manifest.json").read_text())["sha256"]
-    seen = storage.key_hash([sha256, hashlib.sha256(dynamics.labels.tobytes()).hexdigest()])
-    evidence = Evidence(dynamics, None, Cost(), folder, name=f"given-{seen}")
-    origin = dynamics.params | {"folder": str(folder), "sha256": sha256}
-    return _of(evidence, source.ids), origin
-
-
-def _folder_of_record(folder):
-    """The record in a folder, or in the cache's folder of a stage; ValueError for a pruning, or a
-    file.
-    """
-    if folder.is_file():
-        raise ValueError(
-            f"dynamics must be the folder that TrainingDynamics.save wrote; {folder} is a file: of "
-            "an array of probabilities TrainingDynamics.from_probs makes a record, and scores are "
-            "given by --scores (scores=)"
-        )
-    if not (folder / "manifest.json").exists() or (folder / "dynamics" / "manifest.json").exists():
-        folder = folder / "dynamics" if (folder / "dynamics").is_dir() else folder
-    origin = storage.read_manifest(folder)
-    if origin.get("kind") != KIND:
-        return folder
-    made_from = (origin.get("record") or {}).get("folder")
-    raise ValueError(
-        f"{folder} is a pruning, not a record"
-        + (
-            f"; the record it was made from is in {made_from}"
-            if made_from
-            else " of training dynamics"
-        )
-    )
-
-
-def _with_labels(dynamics, source, numbers, folder, name):
-    """The record, which must have the set's labels.
-
-    numbers: what the file calls the classes, where those have gaps: a record may have them.
-    """
-    labels, rows = source.labels, source.ids
-    trained, theirs = dynamics.trained()[rows], dynamics.labels[rows]
-    if numbers is not None and np.array_equal(theirs[trained], numbers[labels][trained]):
-        return replace(dynamics, labels=labels)
-    differ = np.flatnonzero((theirs != labels) & trained)
-    if len(differ):
-        row = differ[0]
-        raise ValueError(
-            f"the record in {folder} has other labels than {name} in {len(differ)} of "
-            f"{len(labels)} rows (first: row {rows[row]}, {theirs[row]} there and {labels[row]} "
-            "here): it is of another set, or of this one in another order"
-        )
-    return dynamics
-
-
-def _of(evidence, rows):
-    """The evidence of these rows alone."""
-    if evidence is None or evidence.dynamics is None:
-        return evidence
-    if np.array_equal(rows, np.arange(evidence.dynamics.num_samples)):
-        return evidence
-    return replace(
-        evidence,
-        name=f"{evidence.name}-{storage.key_hash(rows.tolist())}",
-        dynamics=evidence.dynamics.rows(rows),
-    )

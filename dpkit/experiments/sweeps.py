@@ -114,14 +114,10 @@ def sweep(
     with storage.claimed(out, inside=True):
         cells = cells_of(trials, attendance, device, cache)
         prepare(out, cells, cache)
-        there = [answer_there(results.row_file(out, cell.name), cache, retry) for cell in cells]
-        done = [answer for answer in there if answer]
-        todo = [cell for cell, answer in zip(cells, there, strict=True) if not answer]
+        todo = _todo(out, cells, cache, retry, progress)
         sizes = {cell.record: cell.record_bytes for cell in todo if cell.record_bytes}
         if note := space_note(sizes.values(), cache):
             warnings.warn(note, stacklevel=2)
-        failed = sum(isinstance(answer, Failure) for answer in done)
-        progress.total, progress.done, progress.failed = len(cells), len(done), failed
         if todo:
             on_worker = device if client else clusters.worker_device(device)
             with clusters.connected(client, workers=workers, threads=threads, device=device) as own:
@@ -137,6 +133,15 @@ def sweep(
     if lines := describe_failures(table, "the same call", "retry=True"):
         warnings.warn("\n".join(lines), FailedTrials, stacklevel=2)
     return table
+
+
+def _todo(out, cells, cache, retry, progress):
+    """The cells that have no answer yet; the others are counted in the progress."""
+    there = [answer_there(results.row_file(out, cell.name), cache, retry) for cell in cells]
+    todo = [cell for cell, answer in zip(cells, there, strict=True) if not answer]
+    progress.total, progress.done = len(cells), len(cells) - len(todo)
+    progress.failed = sum(isinstance(answer, Failure) for answer in there)
+    return todo
 
 
 # ---- the graph -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from dpkit.experiments.old_rows import options_from
 from dpkit.experiments.protocols import check_one_cell, check_one_protocol
 from dpkit.experiments.rows import Row
 from dpkit.methods.catalog import METHODS
-from dpkit.methods.method import option_words
+from dpkit.methods.option_words import option_words
 from dpkit.plots.cost import cost_columns
 from dpkit.records import keep_count
 from dpkit.storage.processors import kind_of, marks, sentence

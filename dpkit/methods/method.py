@@ -11,16 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dpkit import scorers, storage
-from dpkit.records import (
-    NO_LABEL,
-    Scores,
-    Selection,
-    Snapshot,
-    TrainingDynamics,
-    keep_count,
-    require_kind,
-)
-from dpkit.records.class_recall import class_recall, recall_in_words
+from dpkit.methods._evidence import PART_OF_RECORD, labels_of, one_set_of_labels, part_of
+from dpkit.records import Scores, Selection, Snapshot, TrainingDynamics, keep_count, require_kind
+from dpkit.records.class_recall import class_recall, recall_in_words, recall_note
 from dpkit.storage.identity import identity, is_own
 
 KINDS = {
@@ -37,7 +30,6 @@ EXTRAS = {
     "difficulty": ("dynamics", lambda dynamics: scorers.aum(dynamics, scale="probability")),
     "recall": ("dynamics", class_recall),  # for per_class="difficulty"
 }
-_PART_OF_RECORD = {"exits": "final"}  # the exits are those of the final snapshot
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +100,7 @@ class Method:
     @property
     def parts(self) -> frozenset[str]:
         """Which parts of a record it reads: "dynamics", "snapshot" and "final"."""
-        return frozenset(_PART_OF_RECORD.get(kind, kind) for kind in self.reads)
+        return frozenset(PART_OF_RECORD.get(kind, kind) for kind in self.reads)
 
     def with_options(self, options: dict) -> "Method":
         """The method as it is with these options: per_class="difficulty" reads the dynamics too."""
@@ -209,7 +201,7 @@ class Method:
         own = self.split_options(options)[0]
         if self.scorer is None:
             return None
-        seen = _part(evidence, self.evidence)
+        seen = part_of(evidence, self.evidence)
         scores = self.scorer(seen, **own)
         require_kind(scores, Scores, f"{self.name}'s scorer must return Scores, and")
         if hasattr(seen, "num_samples") and scores.num_samples != seen.num_samples:
@@ -261,20 +253,20 @@ class Method:
             raise ValueError(
                 f"{self.name} looks at nothing, so it needs num_samples=, the set's size; got none"
             )
-        told = {kind: _labels_of(_part(evidence, kind)) for kind in sorted(self.reads)}
-        labels = _one_set_of_labels(self.name, {"labels=": labels, **told})
+        told = {kind: labels_of(part_of(evidence, kind)) for kind in sorted(self.reads)}
+        labels = one_set_of_labels(self.name, {"labels=": labels, **told})
         if "labels" in inspect.signature(self.selector).parameters:
             extras["labels"] = labels
         judgement = num_samples if self.evidence is None else scores
         if self.evidence and self.scorer is None:
-            judgement = _part(evidence, self.evidence)
+            judgement = part_of(evidence, self.evidence)
             require_kind(judgement, Snapshot, self.name)
             judgement = judgement.features if self.selector_input == "features" else judgement
         selection = self.selector(judgement, keep, rng=rng, **extras, **own)
         require_kind(selection, Selection, f"{self.name}'s selector must return a Selection, and")
         if recall is None:
             return selection
-        source = recall_in_words(_part(evidence, "dynamics"))
+        source = recall_in_words(part_of(evidence, "dynamics"))
         told = {"per_class": "difficulty", "recall": recall.tolist(), "recall_of": source}
         return replace(selection, params=selection.params | told)
 
@@ -301,11 +293,11 @@ class Method:
 
     def note(self, selection: Selection) -> str | None:
         """What a user should be told of this selection, in a sentence; None: nothing."""
-        told = [self.remarks(selection) if self.remarks else None, _recall_note(selection.params)]
+        told = [self.remarks(selection) if self.remarks else None, recall_note(selection.params)]
         return "; ".join(sentence for sentence in told if sentence) or None
 
     def _extras(self, evidence: Any) -> dict:
-        parts = {name: _part(evidence, EXTRAS[name][0]) for name in self.extras}
+        parts = {name: part_of(evidence, EXTRAS[name][0]) for name in self.extras}
         lacking = [n for n, part in parts.items() if not isinstance(part, KINDS[EXTRAS[n][0]])]
         if lacking:
             raise ValueError(
@@ -327,81 +319,3 @@ class Method:
         if is_own(selector) or any(is_own(code) for _, code in extras.values()):
             selector = f"{selector} {storage.key_hash([extras, self.selector_input])}"
         return self.scorer and identify(self.scorer), selector
-
-
-def _recall_note(params) -> str | None:
-    """What class quotas by difficulty went by."""
-    if "recall_of" not in params:
-        return None
-    recall = np.array(params["recall"])
-    low, high = np.nanargmin(recall), np.nanargmax(recall)
-    told = (
-        f"class quotas go by 1 - recall in {params['recall_of']}: from {recall[low]:.2f} for class "
-        f"number {low} to {recall[high]:.2f} for class number {high}"
-    )
-    if recall[high] <= 0.99:
-        return told
-    return told + (
-        "; careful: a class of recall near 1 keeps next to nothing, so record fewer epochs, or "
-        "give recall on images that the network has not seen, as a list"
-    )
-
-
-def options_in_words(options: dict) -> str:
-    """Options as a line of text, in the order of their names: "c_d=5.5 window=10"."""
-    return " ".join(option_words(options))
-
-
-def option_words(options: dict) -> list[str]:
-    """The same as a list: ["c_d=5.5", "window=10"]."""
-    return [
-        f"{name}={value:g}" if type(value) in (int, float) else f"{name}={value}"
-        for name, value in sorted(options.items())
-    ]
-
-
-# ---- evidence ------------------------------------------------------------------------------------
-
-
-def _part(evidence, kind):
-    """The dynamics, the early or the final snapshot of what the record stage left; one record
-    stands for itself."""
-    if isinstance(evidence, (TrainingDynamics, Snapshot, Scores)):
-        return evidence
-    return getattr(evidence, _PART_OF_RECORD.get(kind, kind), None)
-
-
-def _labels_of(part):
-    """A record's labels, NO_LABEL where a sample was not trained on: records of version 0.6 have 0
-    there; None: it has none."""
-    if isinstance(part, TrainingDynamics):
-        return np.where(part.trained(), part.labels, NO_LABEL)
-    return getattr(part, "labels", None)
-
-
-def _one_set_of_labels(method, told):
-    """The labels that all who tell them agree on, each where it is told; None if nobody does."""
-    told = {who: np.asarray(labels) for who, labels in told.items() if labels is not None}
-    for who, labels in told.items():
-        first, expected = next(iter(told.items()))
-        same = labels.shape == expected.shape
-        differ = (
-            (labels != expected) & (labels != NO_LABEL) & (expected != NO_LABEL)
-            if same
-            else np.ones(1, bool)
-        )
-        if differ.any():
-            rows = np.flatnonzero(differ) if same else ()
-            where = (
-                f"in {len(rows)} of {len(labels)} rows (first: row {rows[0]})"
-                if len(rows)
-                else "in number"
-            )
-            raise ValueError(
-                f"{method} reads {' and '.join(told)} of the same samples, and the labels of "
-                f"{first} and {who} differ {where}: take all of them from one training"
-            )
-    whole = next(iter(told.values()), None)
-    for labels in told.values():
-        whole = np.where(whole == NO_LABEL, labels, whole)
-    return whole

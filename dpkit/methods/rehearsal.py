@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from dpkit.methods.method import Method, options_in_words
+from dpkit.methods.method import Method
+from dpkit.methods.option_words import options_in_words
 from dpkit.records import Scores, Snapshot, TrainingDynamics, keep_count
 
 SAMPLES = 200

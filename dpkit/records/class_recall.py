@@ -43,3 +43,21 @@ def recall_in_words(dynamics: TrainingDynamics) -> str:
     """What class_recall is of, by default: "training, mean of the last 10 of 30 epochs"."""
     epochs = dynamics.num_epochs
     return f"training, mean of the last {min(EPOCHS, epochs)} of {epochs} recorded epochs"
+
+
+def recall_note(params: dict) -> str | None:
+    """What class quotas by difficulty went by."""
+    if "recall_of" not in params:
+        return None
+    recall = np.array(params["recall"])
+    low, high = np.nanargmin(recall), np.nanargmax(recall)
+    told = (
+        f"class quotas go by 1 - recall in {params['recall_of']}: from {recall[low]:.2f} for class "
+        f"number {low} to {recall[high]:.2f} for class number {high}"
+    )
+    if recall[high] <= 0.99:
+        return told
+    return told + (
+        "; careful: a class of recall near 1 keeps next to nothing, so record fewer epochs, or "
+        "give recall on images that the network has not seen, as a list"
+    )
