@@ -294,16 +294,16 @@ def test_where_there_is_no_sandbox_one_line_says_why_and_names_trust(
 def test_a_test_that_never_ends_is_ended_and_what_was_marked_before_it_counts(monkeypatch):
     from dataclasses import asdict
 
-    from dpkit.classroom import grading
+    from dpkit.classroom import marker_process
 
-    monkeypatch.setattr(grading, "GRACE", 0)
+    monkeypatch.setattr(marker_process, "GRACE", 0)
     steps = [
         {"role": "test", "name": "a", "points": 1.0, "source": source}
         for source in ("0.5", "while True:\n    pass")
     ]
-    with grading.Running() as running:
+    with marker_process.Running() as running:
         job = {"limits": asdict(sandbox.Limits(total=8)), "trust": True, "hidden": []}
-        results, remark, final = grading.run_marker(steps, job, running)
+        results, remark, final = marker_process.run_marker(steps, job, running)
     assert list(results) == ["0"] and results["0"]["outputs"][0]["data"] == {"text/plain": "0.5"}
     assert remark == "the grading was ended after 8 seconds" and final
 
