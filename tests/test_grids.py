@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpkit.experiments import grids, stages, sweeps
+from dpkit.experiments import grid_cells, grids, stages, sweeps
 from dpkit.experiments.grids import InvalidGrid, trials_of
 from dpkit.experiments.trials import Trial
 from dpkit.methods.catalog import METHODS
@@ -441,7 +441,7 @@ def nearly_grids(draw):
     grid, wild = dict(GRID), draw(st.booleans())
     for name in draw(st.lists(NAMES if wild else st.sampled_from([*SHAPED]), max_size=4)):
         shaped = SHAPED.get(name, ANYTHING)
-        some = st.lists(shaped, min_size=1, max_size=3) if name in grids.AXES else shaped
+        some = st.lists(shaped, min_size=1, max_size=3) if name in grid_cells.AXES else shaped
         grid[name] = draw(ANYTHING if wild and draw(st.booleans()) else some)
     return grid
 
