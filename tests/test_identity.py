@@ -563,6 +563,7 @@ def test_what_dpkits_own_functions_computed_is_still_found(names, method, model)
 
 def test_a_retraining_of_dpkits_own_network_is_still_found(names, tmp_path):
     images, test = (SimpleNamespace(fingerprint=name, facts=None) for name in ("pixels", "test"))
+    test.aligned = lambda facts, what: test
     storage.write_json(tmp_path / "retrain-d72c42f0b9ed2ad2d966.json", {"row": {"accuracy": 0.5}})
     row = stages.retrain(
         images,
