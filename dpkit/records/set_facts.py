@@ -129,7 +129,7 @@ def class_numbers(
     unnamed = (
         actual.source is None
         and actual.class_names == _numbers(actual)
-        and not all(name.isdigit() for name in expected.class_names)
+        and not any(name.isdigit() for name in expected.class_names)
     )
     names, known = actual.class_names, {name: k for k, name in enumerate(expected.class_names)}
     same_start = names == expected.class_names[: len(names)]
