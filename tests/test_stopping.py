@@ -179,3 +179,12 @@ def test_what_nohup_ignores_stays_ignored(start):
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == 143
+
+
+def test_who_reads_the_lines_may_leave(start, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")  # so that each line meets the closed pipe
+    process = start("-m", "dpkit", "lessons")
+    process.stdout.close()
+    process.stdout = None
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGPIPE and not told

@@ -13,7 +13,7 @@ dpkit grade SUBMISSIONS [--out DIR] [--student NAME] [--trust]
 
 from collections.abc import Sequence
 
-from dpkit.cli._stop import Stop
+from dpkit.cli._stop import Stop, leave_quietly
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(argv, stop)
     except BaseException as error:
         stop.signum = stop.signum or getattr(error, "signum", None)
+        if argv is None and isinstance(error, BrokenPipeError) and stop.signum is None:
+            leave_quietly()
         # in a library's import an interrupt may become another error
         if stop.signum is None and not isinstance(error, KeyboardInterrupt):
             stop.end_or_let_go(_code_of(error))

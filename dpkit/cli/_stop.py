@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 
 NOTHING_WRITTEN, GOES_ON = "nothing was written", "the same command goes on from here"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -55,6 +56,9 @@ class Stop:
         """
         if self.signum is not None:
             self._end()
+        for output in (sys.stdout, sys.stderr):  # what is done is shown, also if a signal comes now
+            with suppress(OSError, ValueError, AttributeError):  # a closed one, or none
+                output.flush()
         if self._before:
             for number in self._before:
                 signal.signal(number, lambda *_: os._exit(code))
@@ -127,6 +131,12 @@ def _is_importing(frame):
             return True
         frame = frame.f_back
     return False
+
+
+def leave_quietly() -> None:
+    """End the process as a closed pipe ends others: who read our lines has left, as `head` does."""
+    _silence()
+    os._exit(128 + signal.SIGPIPE)
 
 
 def _silence():

@@ -34,10 +34,10 @@ def run(arguments: Namespace) -> int:
 
     if not notebooks.files():
         return tell(REFUSED, f"there are no notebooks in {notebooks.folder()}; install dpkit again")
+    if arguments.to is None:
+        _list(notebooks)
+        return PASSED
     try:
-        if arguments.to is None:
-            _list(notebooks)
-            return PASSED
         source, target = notebooks.folder(), Path(arguments.to)
         storage.check_folder(target)
         there = [name for name in notebooks.files() if (target / name).exists()]

@@ -4,17 +4,21 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dpkit import storage
 from dpkit.experiments.costs import Cost
 from dpkit.experiments.stages import Evidence
+from dpkit.methods.method import Method
 from dpkit.records import TrainingDynamics
 from dpkit.records.kept_list import KIND
 
 
-def read_record(folder, source, numbers, name, method):
+def read_record(
+    folder: str | Path, source: Any, numbers: np.ndarray | None, name: str, method: Method
+) -> tuple[Evidence | None, dict]:
     """(Evidence, what the manifest says of it) from a saved TrainingDynamics of the original set.
 
     ValueError if it is another set's.
@@ -90,7 +94,7 @@ def _with_labels(dynamics, source, numbers, folder, name):
     return dynamics
 
 
-def rows_of(evidence, rows):
+def rows_of(evidence: Evidence | None, rows: np.ndarray) -> Evidence | None:
     """The evidence of these rows alone."""
     if evidence is None or evidence.dynamics is None:
         return evidence

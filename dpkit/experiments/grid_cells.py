@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import product
+from typing import Any
 
 from dpkit.experiments.trials import Trial
 from dpkit.methods.catalog import METHODS
@@ -14,11 +15,11 @@ AXES = "dataset model record_model num_samples seed retrain prune_ratio method".
 SINGLE = "record_epochs snapshot_epoch best_every exits exit_weights test size".split()
 
 
-def listed(value) -> list:
+def listed(value: Any) -> list:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def cells_of(page, mistakes) -> Iterator[dict]:
+def cells_of(page: dict, mistakes: list[str]) -> Iterator[dict]:
     """Settings of a Trial for every combination, without those that are missing or refused."""
     axes = {"model": [Trial.model], "seed": [0]} | page
     axes["method"] = [
@@ -35,11 +36,11 @@ def cells_of(page, mistakes) -> Iterator[dict]:
         yield cell | cell.pop("method", {}) | recipes | single
 
 
-def is_whole(cell):
+def is_whole(cell: Mapping) -> bool:
     return is_number(cell.get("prune_ratio")) and cell["prune_ratio"] == 0
 
 
-def is_number(value):
+def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

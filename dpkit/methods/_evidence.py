@@ -1,5 +1,8 @@
 """What a method reads of what the record stage left: its part of that, and the labels."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from dpkit.records import NO_LABEL, Scores, Snapshot, TrainingDynamics
@@ -7,7 +10,7 @@ from dpkit.records import NO_LABEL, Scores, Snapshot, TrainingDynamics
 PART_OF_RECORD = {"exits": "final"}  # the exits are those of the final snapshot
 
 
-def part_of(evidence, kind):
+def part_of(evidence: Any, kind: Any) -> Any:
     """The dynamics, the early or the final snapshot of what the record stage left; one record
     stands for itself."""
     if isinstance(evidence, (TrainingDynamics, Snapshot, Scores)):
@@ -15,7 +18,7 @@ def part_of(evidence, kind):
     return getattr(evidence, PART_OF_RECORD.get(kind, kind), None)
 
 
-def labels_of(part):
+def labels_of(part: Any) -> np.ndarray | None:
     """A record's labels, NO_LABEL where a sample was not trained on: records of version 0.6 have 0
     there; None: it has none."""
     if isinstance(part, TrainingDynamics):
@@ -23,11 +26,11 @@ def labels_of(part):
     return getattr(part, "labels", None)
 
 
-def one_set_of_labels(method, told):
+def one_set_of_labels(method: str, told: Mapping[str, Any]) -> np.ndarray | None:
     """The labels that all who tell them agree on, each where it is told; None if nobody does."""
-    told = {who: np.asarray(labels) for who, labels in told.items() if labels is not None}
-    for who, labels in told.items():
-        first, expected = next(iter(told.items()))
+    found = {who: np.asarray(labels) for who, labels in told.items() if labels is not None}
+    for who, labels in found.items():
+        first, expected = next(iter(found.items()))
         same = labels.shape == expected.shape
         differ = (
             (labels != expected) & (labels != NO_LABEL) & (expected != NO_LABEL)
@@ -35,17 +38,19 @@ def one_set_of_labels(method, told):
             else np.ones(1, bool)
         )
         if differ.any():
-            rows = np.flatnonzero(differ) if same else ()
+            rows = np.flatnonzero(differ) if same else np.zeros(0, int)
             where = (
                 f"in {len(rows)} of {len(labels)} rows (first: row {rows[0]})"
                 if len(rows)
                 else "in number"
             )
             raise ValueError(
-                f"{method} reads {' and '.join(told)} of the same samples, and the labels of "
+                f"{method} reads {' and '.join(found)} of the same samples, and the labels of "
                 f"{first} and {who} differ {where}: take all of them from one training"
             )
-    whole = next(iter(told.values()), None)
-    for labels in told.values():
+    if not found:
+        return None
+    whole, *others = found.values()
+    for labels in others:
         whole = np.where(whole == NO_LABEL, labels, whole)
     return whole

@@ -1,10 +1,13 @@
 """The verdict on an executed notebook: whether it ran whole, and if not, why, in sentences."""
 
+from pathlib import Path
+from typing import Any
+
 from dpkit.reports.kernel import cell_names, code_cells
 from dpkit.reports.result_checks import read_result
 
 
-def tidied(path, source):
+def tidied(path: Path, source: Path) -> Any:
     """The executed notebook without papermill's markers and without paths of this machine."""
     import nbformat
 
@@ -18,7 +21,9 @@ def tidied(path, source):
     return notebook
 
 
-def judge(notebook, raised, watch, part, stem, parameters):
+def judge(
+    notebook: Any, raised: BaseException | None, watch: Any, part: Path, stem: str, parameters: dict
+) -> tuple[dict | None, list[str]]:
     """Check the executed notebook and result.json. Returns (result or None, reasons)."""
     code = code_cells(notebook)
     names = [_cell_name(*name) for name in cell_names(notebook)]

@@ -2,6 +2,8 @@
 sample's own.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -28,6 +30,7 @@ class BatchChecks:
         self.given = torch.full((n,), NO_LABEL) if told is None else torch.from_numpy(told.copy())
         self.classes: int | None = None
         self._rows_checked, self._deferred = 0, DeferredChecks()
+        self._alike: torch.Tensor | None = None  # whether the rows so far look like probabilities
 
     def settle(self) -> None:
         """Tell what is wrong with the batches before, where a GPU has yet to say so."""
@@ -36,9 +39,11 @@ class BatchChecks:
     def restart(self, given: torch.Tensor, classes: int | None) -> None:
         """Go on from a saved record: its labels and its number of classes."""
         self.given, self.classes = given.clone(), classes
-        self._rows_checked, self._deferred = 0, DeferredChecks()
+        self._rows_checked, self._deferred, self._alike = 0, DeferredChecks(), None
 
-    def read(self, index, logits, labels):
+    def read(
+        self, index: Any, logits: Any, labels: Any
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The three as tensors on the logits' device, or a ValueError about their kinds, shapes
         and, on a CPU, ids.
         """
@@ -67,7 +72,9 @@ class BatchChecks:
             labels.to(logits.device, non_blocking=True),
         )
 
-    def judge(self, index, logits, labels):
+    def judge(
+        self, index: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """(index, labels) within their ranges; refuses what is not the sample's, where it may be
         while a GPU goes on.
         """
@@ -83,7 +90,7 @@ class BatchChecks:
             # so many rows will do: fewer may look like probabilities by chance
             if self._rows_checked < 8:
                 alike = look_like_probabilities(logits)
-                self._alike = self._alike & alike if self._rows_checked else alike
+                self._alike = alike if self._alike is None else self._alike & alike
                 self._rows_checked += len(logits)
                 if self._rows_checked >= 8:
                     self._deferred.refuse_if(self._alike, lambda: _NO_LOGITS)
