@@ -31,6 +31,8 @@ import re
 
 from claimed_rows import NoRow, measured
 
+from dpkit import METHODS
+
 COMMENT = re.compile(r"<!--\s*(from|published by|printed by|not a result:)\s+(.+?)\s*-->", re.S)
 NO_TEXT = re.compile(r"<!--.*?-->|`[^`\n]*`|\$[^$]+\$|\]\([^)]*\)|<[^>\n]+>", re.S)
 NUMBER = r"[+−-]?\d*\.?\d+"
@@ -75,6 +77,17 @@ def compare(folder: str, values: str, what: str, *, whole=False):
         raise NoRow(f"after Holm's correction it is {verdict or 'not told'}, not {values!r}")
 
 
+def names_of(head: str) -> tuple:
+    """(the method that the head of a column names, its c_D); () if it names none."""
+    head = re.split(r" minus | against ", head)[0]
+    plain = re.sub(r"[ _-]", "", head.lower().replace("β", "beta"))
+    named = [name for name in METHODS if name.replace("_", "") in plain]
+    if not named:
+        return ()
+    method, c_d = max(named, key=len), re.search(r"cd=([\d.]+)", plain)
+    return method, float(c_d[1]) if c_d else METHODS[method].options.get("c_d")
+
+
 def claims(folder: str, text: str, block: str):
     """(values, what, whether it is whole) of a comment, those of a table cell by cell."""
     if not text.startswith("|"):
@@ -82,10 +95,14 @@ def claims(folder: str, text: str, block: str):
             values, _, what = claim.partition(" = ")
             yield values, what, False
         return
-    rows = re.findall(r"^ *\|.*", re.sub(r"<!--.*?-->", "", block, flags=re.S), re.M)[2:]
-    heads, *lines = [
-        [one.strip(" `*") for one in line.strip().strip("|").split("|")] for line in [text, *rows]
+    shown, _, *rows = re.findall(r"^ *\|.*", re.sub(r"<!--.*?-->", "", block, flags=re.S), re.M)
+    heads, shown, *lines = [
+        [one.strip(" `*") for one in line.strip().strip("|").split("|")]
+        for line in [text, shown, *rows]
     ]
+    for head, seen in zip(heads, shown, strict=False):
+        if names_of(seen) and names_of(seen) != names_of(head):
+            raise NoRow(f"the column {seen!r} is called {head!r} in the comment")
     for line in lines:
         if len(line) != len(heads):
             raise NoRow(f"the table has {len(line)} columns, and the comment names {len(heads)}")

@@ -28,6 +28,20 @@ def test_the_numbers_of_a_notebook_are_those_of_its_rows(notebook):
     assert found == []
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+def test_columns_that_change_their_names_are_told(page):
+    text = prose(read(ROOT / page))
+    for names in (
+        "| random | DUAL |",
+        "| D2 | Dyn-Unc |",
+        "| DUAL+β, c_D = 5.5 | DUAL+β, c_D = 4 |",
+    ):
+        left, right = names.strip("| ").split(" | ")
+        if names in text:
+            swapped = text.replace(names, f"| {right} | {left} |", 1)
+            assert "in the comment" in claims.problems(page, swapped)[0]
+
+
 # ---- what is wrong is told -----------------------------------------------------------------------
 
 DUAL = "<!-- from dual-cifar10-small_cnn: {} -->"

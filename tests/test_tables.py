@@ -401,3 +401,11 @@ def test_a_variant_of_a_method_is_named_by_what_is_unusual_about_it():
         results.label({"method": "dual+beta", "options": "c_d=5.5 window=8"})
         == "dual+beta, c_d=5.5, window=8"
     )
+
+
+def test_an_overview_of_a_published_table():
+    more = {"num_samples": 11, "budget": "5 steps"}
+    rows = [row("random", 0.5, seed, 0.5) | more for seed in (0, 1)]
+    table = pandas.DataFrame(rows)
+    assert "failed" not in table
+    assert "50.0 ± 0.0" in results.overview(table)

@@ -155,7 +155,10 @@ def kinds_of(rows: Any) -> str:
 def overview(rows: Any) -> str:
     """The accuracy tables of a results_table as text, one for each set, network and budget."""
     names = ["dataset", "model", "num_samples", "budget"]
-    rows = rows.assign(dataset=[row.get("dataset") for row in _as_dicts(rows)])
+    rows = rows.assign(
+        dataset=[row.get("dataset") for row in _as_dicts(rows)],
+        failed=rows.get("failed", ""),  # a published table has no such column
+    )
     return "\n\n".join(
         f"{dataset}, {n:,.0f} images, {model}, retrained for {budget}; accuracy in %, last epoch\n"
         + "".join(f"{words}\n" for words in [kinds_of(some)] if words)
