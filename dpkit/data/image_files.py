@@ -8,10 +8,9 @@ import os
 import shutil
 import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import psutil
 
 from dpkit import storage
+from dpkit.data.picture_file import header_fault, pillow_limit, read_picture, shape_of
 from dpkit.records.set_facts import shorten
 
 PART = 4096  # files between two looks at the clock
@@ -28,8 +28,6 @@ SAVED_AFTER = 20  # seconds of work that are saved, to go on from there when it 
 IMAGE_FOLDERS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 _LOOKED_INTO = 16  # files whose bytes are in the cache's key
 _CHUNK = 16  # files that a thread takes at a time, and between two calls of on_progress
-_EXIF = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}  # where Pillow finds it
-_TURNED = (5, 6, 7, 8)  # values of EXIF's Orientation that swap height and width
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,12 +104,12 @@ def check_headers(
 
     folder, paths: of the files.   The others: as for read_images.
     """
-    with ThreadPoolExecutor(_cores()) as pool, _pillow_limit(max_pixels) as limit:
+    with ThreadPoolExecutor(_cores()) as pool, pillow_limit(max_pixels) as limit:
         firsts, broken = range(0, len(paths), _CHUNK), []
 
         def faults(first):
             files = enumerate(paths[first : first + _CHUNK], first)
-            told = ((row, _header_fault(os.path.join(folder, path), limit)) for row, path in files)
+            told = ((row, header_fault(os.path.join(folder, path), limit)) for row, path in files)
             return [[row, why] for row, why in told if why]
 
         for first, found in zip(firsts, pool.map(faults, firsts), strict=True):
@@ -205,7 +203,7 @@ def _found_or_read(kept, listing, size, max_pixels, on_progress):
         storage.expect_folder(parts)
         folder = str(listing.folder)
         files = [os.path.join(folder, path) for path in listing.paths]
-        with _pillow_limit(max_pixels) as limit:
+        with pillow_limit(max_pixels) as limit:
             pixels, broken = _decoded(
                 files, partial(read_picture, size=size, limit=limit), size, on_progress, parts
             )
@@ -323,7 +321,7 @@ def _cores():
 
 def _common_shape(files, pool):
     """(H, W) of all images, from their headers; ValueError names two that differ."""
-    shapes = dict(zip(files, pool.map(_shape, files, chunksize=_CHUNK), strict=True))
+    shapes = dict(zip(files, pool.map(shape_of, files, chunksize=_CHUNK), strict=True))
     # a broken file is told later, by its own name
     known = [(file, shape) for file, shape in shapes.items() if shape]
     other = next((file for file, shape in known if shape != known[0][1]), None)
@@ -335,115 +333,3 @@ def _common_shape(files, pool):
             "size=64 (--size 64)"
         )
     return known[0][1] if known else (1, 1)
-
-
-def _shape(file):
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            # a PNG tells it at its end, so one that is turned is told when it is read
-            turned = image.format != "PNG" and _orientation(image) in _TURNED
-            return (image.width, image.height) if turned else (image.height, image.width)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-
-
-def _orientation(image):
-    """EXIF's Orientation, 1 for upright. Pillow turns a TIFF by itself."""
-    if image.format == "TIFF" or (image.format != "PNG" and _EXIF.isdisjoint(image.info)):
-        return 1
-    return image.getexif().get(0x0112, 1)
-
-
-def read_picture(file: str, pixels: np.ndarray, *, size: int | None, limit: float) -> str | None:
-    """Read an image file into pixels (H, W, 3) uint8, upright; or return, as text, why not.
-
-    size: it is squeezed to, or None.   limit: the most pixels that it may have.
-    """
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(file) as image:
-            if why := _refused(image, limit):
-                return why
-            if size:
-                # large JPEGs are decoded at a fraction of their size
-                image.draft("RGB", (size, size))
-            if _orientation(image) != 1:
-                ImageOps.exif_transpose(image, in_place=True)
-            if image.mode != "RGB":
-                image = image.convert("RGB")
-            if size:
-                image = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3)
-            if (image.height, image.width) != pixels.shape[:2]:
-                return (
-                    f"is {image.width}x{image.height} once turned upright, and others are "
-                    f"{pixels.shape[1]}x{pixels.shape[0]}: give a size (--size 64)"
-                )
-            pixels[:] = np.asarray(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return _why(error, limit)
-    return None
-
-
-def _header_fault(file, limit):
-    """Why a file cannot be read, as far as its header tells it, or None."""
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            return _refused(image, limit)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return _why(error, limit)
-
-
-def _refused(image, limit):
-    if image.mode.startswith(("I", "F")):
-        return f"has more than 8 bits a pixel, mode {image.mode}: convert it to 8"
-    count = image.width * image.height
-    if count > limit:
-        return (
-            f"has {count:,} pixels, more than the limit of {limit:,}: max_pixels={count} "
-            f"(--max-pixels {count}) reads it"
-        )
-    return None
-
-
-def _why(error, limit):
-    """An error of Pillow in words."""
-    from PIL import Image, UnidentifiedImageError
-
-    if isinstance(error, Image.DecompressionBombError):
-        return (
-            f"has more pixels than the limit of {limit:,}: give a larger one, max_pixels=N "
-            "(--max-pixels N)"
-        )
-    if isinstance(error, UnidentifiedImageError):
-        return "cannot be identified as an image"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-_LIMIT = threading.Lock()
-
-
-@contextmanager
-def _pillow_limit(max_pixels) -> Iterator[float]:
-    """The most pixels that an image may have. Pillow's own limit is a global of its module, and its
-    only door: it is lifted for a moment where another one is asked for.
-    """
-    from PIL import Image
-
-    if max_pixels is None:
-        most = Image.MAX_IMAGE_PIXELS
-        with warnings.catch_warnings():  # it warns of what it reads, from half of its limit on
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            yield 2 * most if most else float("inf")
-        return
-    with _LIMIT:
-        before = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
-        try:
-            yield max_pixels
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
